@@ -1,0 +1,181 @@
+/** The command line: the only place that knows the process and meow. */
+import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { isatty } from 'node:tty';
+import meow from 'meow';
+import type { Arguments, Command, Io } from './commands/command.js';
+import { DumpError, InternalError, isErrno, UsageError } from './errors.js';
+
+/** Commands are loaded when they are asked for: `--help` takes no longer than it must. */
+const COMMANDS: Record<string, { summary: string; load(): Promise<Command> }> = {
+  'make-lazy': {
+    summary: 'copy a dump without the pages that can be restored lazily',
+    load: async () => (await import('./commands/make-lazy.js')).command,
+  },
+  read: { summary: 'dump directory to page stream', load: async () => (await import('./commands/read.js')).command },
+  classify: {
+    summary: 'mark the pages of a stream as lazy or eager, and with their kind',
+    load: async () => (await import('./commands/stages.js')).classifyCommand,
+  },
+  filter: {
+    summary: 'take pages out of a stream: by class, process, kind or address',
+    load: async () => (await import('./commands/stages.js')).filterCommand,
+  },
+  rebuild: {
+    summary: 'turn page runs back into pagemap entries',
+    load: async () => (await import('./commands/stages.js')).rebuildCommand,
+  },
+  write: { summary: 'page stream to dump directory', load: async () => (await import('./commands/write.js')).command },
+  run: { summary: 'several stages in one process', load: async () => (await import('./commands/run.js')).command },
+};
+
+const HELP = `pagepipe: a stream-transform toolkit for CRIU dumps
+
+Usage
+  pagepipe COMMAND [arguments]
+
+Commands
+${Object.entries(COMMANDS)
+  .map(([name, { summary }]) => `  ${name.padEnd(10)} ${summary}`)
+  .join('\n')}
+
+  pagepipe COMMAND --help   more about a command
+  pagepipe --version        the version
+
+Exit codes: 0 done, 1 bad input or a failing system, 2 wrong usage, 70 a bug, 130 interrupted
+`;
+
+const EXIT = { FAILED: 1, USAGE: 2, BUG: 70, SIGNAL: 128 };
+
+/** Why a command was aborted. */
+class Interrupted extends Error {
+  constructor(readonly signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP') {
+    super(signal);
+  }
+}
+
+/** Runs a command line; returns the exit code. */
+export async function main(words: readonly string[], io: Io, interrupts: InterruptSource): Promise<number> {
+  let command: Command | undefined;
+  try {
+    const [name, ...rest] = words;
+    if (name === undefined) throw new UsageError(`expected a command\n\n${HELP}`);
+    if (name === '--help' || name === '-h' || name === 'help') {
+      if (rest[0] === undefined) io.out(HELP);
+      else io.out((await findCommand(rest[0])).help);
+      return 0;
+    }
+    if (name === '--version' || name === '-V') {
+      io.out(`${version()}\n`);
+      return 0;
+    }
+    command = await findCommand(name);
+    if (rest.includes('--help') || rest.includes('-h')) {
+      io.out(command.help);
+      return 0;
+    }
+    if (command.cleansUp) interrupts.listen();
+    await command.run(io.parse(command, rest), io);
+    return 0;
+  } catch (error) {
+    return report(error, command, io);
+  }
+}
+
+async function findCommand(name: string): Promise<Command> {
+  const found = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (found) return found.load();
+  const { closestMatch } = await import('leven');
+  const close = closestMatch(name, Object.keys(COMMANDS), { maxDistance: 3 });
+  throw new UsageError(`unknown command ${JSON.stringify(name)}${close ? `; did you mean ${close}?` : ''}`);
+}
+
+/** Says what went wrong; returns the exit code. */
+function report(error: unknown, command: Command | undefined, io: Io): number {
+  // The reader of a pipe has seen enough.
+  if (isErrno(error, 'EPIPE')) return 0;
+  if (error instanceof Interrupted) return EXIT.SIGNAL + constants.signals[error.signal];
+  if (error instanceof UsageError) {
+    io.err(`pagepipe: ${error.message}\n`);
+    if (command) io.err(`pagepipe: hint: pagepipe ${command.name} --help\n`);
+    return EXIT.USAGE;
+  }
+  if (error instanceof DumpError) {
+    io.err(`pagepipe: error: ${error.message}\n`);
+    if (error.hint) io.err(`pagepipe: hint: ${error.hint}\n`);
+    return EXIT.FAILED;
+  }
+  if (isErrno(error)) {
+    io.err(`pagepipe: error: ${error.message}\n`);
+    return EXIT.FAILED;
+  }
+  const what = error instanceof InternalError ? error.message : error instanceof Error ? error.stack : String(error);
+  io.err(`pagepipe: bug: ${what}\n`);
+  return EXIT.BUG;
+}
+
+/** Parses with meow; what it would end the process for is a {@link UsageError} here. */
+export function parse(command: Command, words: readonly string[]): Arguments {
+  const known = new Set(Object.keys(command.flags));
+  for (const word of words) {
+    if (word === '--') break;
+    if (!word.startsWith('--')) continue;
+    const name = word.slice(2).split('=')[0] as string;
+    const camel = name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    if (!known.has(camel)) throw new UsageError(`unknown option --${name}`);
+  }
+  const single = Object.entries(command.flags).filter(([, flag]) => !flag.isMultiple);
+  const { input, flags } = meow({
+    importMeta: import.meta,
+    argv: [...words],
+    flags: command.flags as never,
+    autoHelp: false,
+    autoVersion: false,
+    inferType: false,
+  });
+  const values = flags as Record<string, unknown>;
+  for (const [name, flag] of single) {
+    if (Array.isArray(values[name])) throw new UsageError(`--${name}: expected once`);
+    if (flag.type === 'number' && Number.isNaN(values[name])) throw new UsageError(`--${name}: expected a number`);
+    if (flag.type === 'string' && values[name] === '') throw new UsageError(`--${name}: expected a value`);
+  }
+  return { input: input as string[], flags: values };
+}
+
+const version = (): string =>
+  (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+
+/** Turns signals into an abort, for commands that have something to clean up. */
+export interface InterruptSource {
+  listen(): void;
+}
+
+function processInterrupts(controller: AbortController): InterruptSource {
+  return {
+    listen() {
+      for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+        process.once(signal, () => controller.abort(new Interrupted(signal)));
+      }
+    },
+  };
+}
+
+/** Runs the command line of this process. */
+export async function runProcess(): Promise<void> {
+  const controller = new AbortController();
+  const io: Io = {
+    stdinFd: 0,
+    stdoutFd: 1,
+    stdinIsTerminal: isatty(0),
+    stdoutIsTerminal: isatty(1),
+    stderrIsTerminal: isatty(2),
+    out: (text) => void process.stdout.write(text),
+    err: (text) => void process.stderr.write(text),
+    signal: controller.signal,
+    parse,
+  };
+  process.stdout.on('error', (error) => {
+    if (!isErrno(error, 'EPIPE')) throw error;
+  });
+  process.exitCode = await main(process.argv.slice(2), io, processInterrupts(controller));
+}

@@ -1,0 +1,142 @@
+/** What `make-lazy` says at its end, for people and for programs. */
+import { resolve } from 'node:path';
+import prettyBytes from 'pretty-bytes';
+import type { Written } from '../sink/directory.js';
+import type { Dump, Task } from '../source/directory.js';
+import { type Amount, type KindTally, newKindTally, type SpaceTally } from '../stages/tally.js';
+import type { Io } from './command.js';
+
+/** Why a lazy directory is no dump of its own. */
+export const NEVER_WITHOUT =
+  'never restore this directory without --lazy-pages: its lazy pages are not in it, and CRIU then spins for ever, or restores a process that computes on zeros';
+
+/** Said where the relative `parent` link of a dump does not lead to its parent from where it was written. */
+export function warnOfParent(written: Written, out: string, io: Io): void {
+  if (!written.parentMissing) return;
+  io.err(
+    `pagepipe: warning: ${out}/parent leads nowhere from here; put ${out} beside the dump, or its parent beside ${out}\n`,
+  );
+}
+
+/** One process or shared memory segment. */
+interface SpaceReport extends KindTally {
+  pid?: number;
+  comm?: string;
+  shmem?: string;
+  parentPages: number;
+  holePages: number;
+  kinds: Partial<Record<string, KindTally>>;
+}
+
+export interface Report {
+  dump: string;
+  out: string;
+  policy: string;
+  holes: string;
+  dryRun: boolean;
+  /** Bytes. */
+  pageSize: number;
+  spaces: SpaceReport[];
+  zombies: number[];
+  total: KindTally;
+  /** Bytes of all files. */
+  bytesBefore: number;
+  bytesAfter: number;
+  restore: { lazyPages: string; restore: string };
+  warning: string;
+}
+
+export function makeReport(
+  dump: Dump,
+  out: string,
+  spaces: SpaceTally[],
+  of: Pick<Report, 'policy' | 'holes' | 'dryRun' | 'bytesAfter'>,
+): Report {
+  const tasks = new Map(dump.tasks.map((task) => [task.pid, task]));
+  const total = newKindTally();
+  for (const { kept, taken } of spaces) {
+    add(total.kept, kept);
+    add(total.taken, taken);
+  }
+  return {
+    dump: dump.path,
+    out,
+    policy: of.policy,
+    holes: of.holes,
+    dryRun: of.dryRun,
+    pageSize: dump.pageSize,
+    spaces: spaces.map((tally) => spaceReport(tally, tasks)),
+    zombies: dump.tasks.filter(({ dead }) => dead).map(({ pid }) => pid),
+    total,
+    bytesBefore: dump.otherBytes + dump.payloadBytes,
+    bytesAfter: of.bytesAfter,
+    restore: restoreCommands(dump.path, out),
+    warning: NEVER_WITHOUT,
+  };
+}
+
+function spaceReport({ space, ...tally }: SpaceTally, tasks: Map<number, Task>): SpaceReport {
+  if (space.pid === undefined) return { shmem: space.pagemap.replace(/^pagemap-shmem-|\.img$/g, ''), ...tally };
+  return { pid: space.pid, comm: tasks.get(space.pid)?.comm ?? '', ...tally };
+}
+
+function add(to: Amount, more: Amount): void {
+  to.pages += more.pages;
+  to.bytes += more.bytes;
+}
+
+/** Both meet on a socket in the work directory; OUT is one that both have. */
+function restoreCommands(dump: string, out: string): Report['restore'] {
+  const [full, small] = [dump, out].map((path) => quote(resolve(path))) as [string, string];
+  return {
+    lazyPages: `criu lazy-pages -D ${full} -W ${small} &`,
+    restore: `criu restore --lazy-pages -D ${small} -W ${small} -d`,
+  };
+}
+
+/** A word of a shell command. */
+const quote = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
+
+/** The report as text: a table, sizes, commands and the warning. */
+export function formatReport(report: Report): string {
+  const rows: string[][] = [['', '', 'kept', '', 'taken out', '']];
+  for (const space of report.spaces) {
+    const name = space.shmem === undefined ? `pid ${space.pid} ${space.comm}` : `shmem ${space.shmem}`;
+    rows.push([name, '', ...amounts(space)]);
+    for (const [kind, tally] of Object.entries(space.kinds)) {
+      if (kind !== 'shmem' && tally) rows.push(['', kind, ...amounts(tally)]);
+    }
+    if (space.parentPages > 0) rows.push(['', 'in the parent dump', `${space.parentPages} pages`, '', '', '']);
+    if (space.holePages > 0) rows.push(['', 'lazy already', `${space.holePages} pages`, '', '', '']);
+  }
+  for (const pid of report.zombies) rows.push([`pid ${pid}`, 'zombie, no memory', '', '', '', '']);
+  rows.push(['total', '', ...amounts(report.total)]);
+  const size = `${bytes(report.bytesBefore)} before, ${bytes(report.bytesAfter)} after${report.dryRun ? ' (dry run: nothing was written)' : ''}`;
+  const { lazyPages, restore } = report.restore;
+  return `${table(rows)}
+size              ${size}
+
+restore it with these two commands, and the options that the dump was made with (--shell-job, --tcp-established, …):
+  ${lazyPages}
+  ${restore}
+warning: ${NEVER_WITHOUT}
+`;
+}
+
+const bytes = (count: number): string => prettyBytes(count, { binary: true });
+
+const amounts = ({ kept, taken }: KindTally): string[] =>
+  [kept, taken].flatMap((amount) => [`${amount.pages} pages`, bytes(amount.bytes)]);
+
+/** Columns: the first two to the left, the others to the right. */
+function table(rows: string[][]): string {
+  const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => (row[i] as string).length))) ?? [];
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) => (i < 2 ? cell.padEnd(widths[i] as number) : cell.padStart(widths[i] as number)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}

@@ -1,0 +1,138 @@
+/** The stages as commands: page stream in, page stream out. */
+import { UsageError } from '../errors.js';
+import { KINDS, type Kind } from '../memory/vma.js';
+import { pump, type Stage } from '../pump.js';
+import { classify, POLICIES } from '../stages/classify.js';
+import { type FilterOptions, filter, type Selection } from '../stages/filter.js';
+import { HOLES, rebuild } from '../stages/rebuild.js';
+import { readPageStream, StreamSink } from '../stream/stream.js';
+import { type Arguments, type Command, choice, type Io, inputs, refuseTerminals } from './command.js';
+
+/** A command that is one stage. */
+export interface StageCommand extends Command {
+  stage(args: Arguments, io: Io): Stage;
+}
+
+/** Runs stages from stdin to stdout. */
+export async function runStages(stages: readonly Stage[], io: Io): Promise<void> {
+  refuseTerminals(io, { stdin: true, stdout: true });
+  await pump(readPageStream(io.stdinFd), stages, new StreamSink(io.stdoutFd));
+}
+
+/** A command for a stage, from what is particular about it. */
+function stageCommand(of: Pick<StageCommand, 'name' | 'help' | 'flags' | 'stage'>): StageCommand {
+  return {
+    ...of,
+    run: async (args, io) => {
+      inputs(args);
+      await runStages([of.stage(args, io)], io);
+    },
+  };
+}
+
+export const classifyCommand = stageCommand({
+  name: 'classify',
+  help: `Usage
+  pagepipe classify [--policy auto|flags|vma|seed] < STREAM > STREAM
+
+Splits page runs at the borders of memory areas, and marks each as lazy or eager and with its kind:
+${wrapWords(KINDS.slice(1), 2)}
+
+Options
+  --policy auto   flags where the dump carries flags, else vma (default)
+  --policy flags  trust the flag PE_LAZY in the pagemap
+  --policy vma    the rule of CRIU 3 and later: private anonymous memory, not locked, hugetlb, vdso, vvar or vsyscall
+  --policy seed   the rule of 2016, for CRIU 2 only; refused where CRIU 3 and later would lose memory
+  --force         let seed do so
+`,
+  flags: { policy: { type: 'string' }, force: { type: 'boolean' } },
+  stage: (args, io) =>
+    classify({
+      policy: choice(args, 'policy', POLICIES, 'auto'),
+      force: args.flags['force'] === true,
+      warn: (message) => io.err(`pagepipe: warning: ${message}\n`),
+    }),
+});
+
+export const filterCommand = stageCommand({
+  name: 'filter',
+  help: `Usage
+  pagepipe filter (--drop CLASS | --keep CLASS) [--pid PID]... [--kind KIND]... [--range START-END] < STREAM > STREAM
+
+Takes the payload of page runs out. CLASS is lazy, eager or all; --pid, --kind and --range narrow it down. With --drop
+the selected pages are taken out, with --keep all others. Pages that the parent dump holds are left alone.
+
+Options
+  --pid PID          of this process; may be repeated
+  --kind KIND        of this kind of memory (see pagepipe classify --help); may be repeated
+  --range START-END  of these addresses, in hex (0x…) or decimal, END exclusive; whole pages
+
+Examples
+  pagepipe filter --drop lazy
+  pagepipe filter --keep all --pid 15 --kind heap --kind stack
+`,
+  flags: {
+    drop: { type: 'string' },
+    keep: { type: 'string' },
+    pid: { type: 'number', isMultiple: true },
+    kind: { type: 'string', isMultiple: true },
+    range: { type: 'string' },
+  },
+  stage: (args) => filter(filterOptions(args)),
+});
+
+export const rebuildCommand = stageCommand({
+  name: 'rebuild',
+  help: `Usage
+  pagepipe rebuild [--holes flag|drop] < STREAM > STREAM
+
+Turns page runs back into the entries of a pagemap, in the generation that they came in.
+
+Options
+  --holes flag  where lazy pages were taken out, an entry flagged PE_LAZY alone stays (default)
+  --holes drop  no entry stays
+`,
+  flags: { holes: { type: 'string' } },
+  stage: (args) => rebuild({ holes: choice(args, 'holes', HOLES, 'flag') }),
+});
+
+function filterOptions(args: Arguments): FilterOptions {
+  const { drop, keep } = args.flags;
+  if ((drop === undefined) === (keep === undefined)) {
+    throw new UsageError('expected one of --drop and --keep, with lazy, eager or all');
+  }
+  const action = drop === undefined ? 'keep' : 'drop';
+  const selection: Selection = { class: choice(args, action, ['lazy', 'eager', 'all'], 'all') };
+  const pids = (args.flags['pid'] ?? []) as number[];
+  const kinds = (args.flags['kind'] ?? []) as string[];
+  if (pids.some((pid) => !Number.isSafeInteger(pid) || pid < 1)) throw new UsageError('--pid: expected a process id');
+  const unknown = kinds.find((kind) => !(KINDS as readonly string[]).includes(kind));
+  if (unknown !== undefined) {
+    throw new UsageError(`--kind: expected one of ${KINDS.slice(1).join(', ')}, found ${JSON.stringify(unknown)}`);
+  }
+  if (pids.length > 0) selection.pids = pids;
+  if (kinds.length > 0) selection.kinds = kinds as Kind[];
+  if (args.flags['range'] !== undefined) selection.range = addressRange(args.flags['range'] as string);
+  return { action, selection };
+}
+
+function addressRange(text: string): { start: bigint; end: bigint } {
+  const [, start, end] = /^(0x[0-9a-f]{1,16}|\d{1,20})-(0x[0-9a-f]{1,16}|\d{1,20})$/i.exec(text) ?? [];
+  const range = start && end ? { start: BigInt(start), end: BigInt(end) } : undefined;
+  if (!range || range.start >= range.end) {
+    throw new UsageError(
+      `--range: expected START-END, as 0x7f0000000000-0x7f0000100000, found ${JSON.stringify(text)}`,
+    );
+  }
+  return range;
+}
+
+/** Words in lines of a help text. */
+function wrapWords(words: readonly string[], indent: number): string {
+  const lines = [''];
+  for (const word of words) {
+    if ((lines.at(-1) as string).length + word.length > 100) lines.push('');
+    lines[lines.length - 1] += `${lines.at(-1) === '' ? ' '.repeat(indent) : ', '}${word}`;
+  }
+  return lines.join(',\n');
+}

@@ -1,0 +1,96 @@
+/**
+ * Small images as a whole: magic, then entries.
+ *
+ * image := magic(s), entry*
+ * entry := size:u32le, message[size]
+ *
+ * Only for images that hold metadata of one process or of the whole dump, without extra payloads; pagemaps
+ * may be huge and have a decoder of their own.
+ */
+import type protobuf from 'protobufjs/light.js';
+import { DumpError } from '../errors.js';
+import { messageType } from '../schema.js';
+import { firstMagic, headerBytes, type ImageType, MAGIC, typeOfMagic } from './magic.js';
+
+/** A corrupt size must not allocate: the largest entries are areas of a process with a million of them. */
+export const MAX_ENTRY_BYTES = 256 * 1024 * 1024;
+
+const hex32 = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`;
+
+/** Throws unless `bytes` begins with the magic of `type`. */
+export function checkMagic(bytes: Uint8Array, type: ImageType, file: string): void {
+  const size = headerBytes(type);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.byteLength < size) {
+    throw new DumpError('TRUNCATED', `expected ${size} bytes of magic (${type}), found ${bytes.byteLength}`, {
+      file,
+      offset: bytes.byteLength,
+    });
+  }
+  const first = view.getUint32(0, true);
+  const found = size === 4 ? first : view.getUint32(4, true);
+  if (first !== firstMagic(type)) throw wrongMagic(file, 0, first, firstMagic(type), type);
+  if (found !== MAGIC[type]) throw wrongMagic(file, size - 4, found, MAGIC[type], type);
+}
+
+function wrongMagic(file: string, offset: number, found: number, expected: number, type: ImageType): DumpError {
+  const actual = typeOfMagic(found);
+  return new DumpError(
+    'WRONG_MAGIC',
+    `expected ${type} magic ${hex32(expected)}, found ${hex32(found)}${actual ? ` (${actual})` : ''}`,
+    { file, offset },
+  );
+}
+
+/** Checks an entry's size before anything is read or allocated for it. */
+export function checkEntrySize(size: number, limit: number, file: string, offset: number, entry: number): void {
+  if (size > limit) {
+    throw new DumpError('LIMIT', `expected an entry of at most ${limit} bytes, found a length of ${size}`, {
+      file,
+      offset,
+      entry,
+    });
+  }
+}
+
+/** The entries of an image that is in memory as a whole, decoded as `messageName`. */
+export function* decodeEntries<T>(bytes: Uint8Array, type: ImageType, messageName: string, file: string): Generator<T> {
+  checkMagic(bytes, type, file);
+  const message = messageType(messageName);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let offset = headerBytes(type);
+  for (let entry = 0; offset < bytes.byteLength; entry++) {
+    const left = bytes.byteLength - offset;
+    if (left < 4) throw truncated(file, offset, entry, 4, left);
+    const size = view.getUint32(offset, true);
+    checkEntrySize(size, MAX_ENTRY_BYTES, file, offset, entry);
+    if (left - 4 < size) throw truncated(file, offset + 4, entry, size, left - 4);
+    yield decodeMessage<T>(message, bytes.subarray(offset + 4, offset + 4 + size), file, offset + 4, entry);
+    offset += 4 + size;
+  }
+}
+
+/** The error for an entry that the end of the file cuts off. */
+export function truncated(file: string, offset: number, entry: number, expected: number, found: number): DumpError {
+  return new DumpError('TRUNCATED', `expected ${expected} more bytes, found ${found}`, { file, offset, entry });
+}
+
+/** Decodes one message; protobufjs' errors get the place in the file. */
+export function decodeMessage<T>(
+  message: protobuf.Type,
+  bytes: Uint8Array,
+  file: string,
+  offset: number,
+  entry?: number,
+): T {
+  try {
+    return message.decode(bytes) as unknown as T;
+  } catch (cause) {
+    throw new DumpError('MALFORMED', `not a ${message.name}: ${(cause as Error).message}`, {
+      file,
+      offset,
+      ...(entry === undefined ? {} : { entry }),
+      cause,
+    });
+  }
+}

@@ -1,0 +1,22 @@
+/**
+ * pagepipe as a library: dumps as records, stages over them, and the page stream between processes.
+ *
+ *     import { pump, Dump, DirectorySink, classify, filter, rebuild, DROP_LAZY } from 'pagepipe';
+ *     await pump(new Dump('dump').records(), [classify(), filter(DROP_LAZY), rebuild()], new DirectorySink('small'));
+ */
+export * from './errors.js';
+export { encodePagemapStart, PagemapDecoder, PagemapEncoder } from './image/pagemap.js';
+export * from './memory/runs.js';
+export * from './memory/vma.js';
+export { pump, type RecordSink, type Stage } from './pump.js';
+export * from './records.js';
+export { DirectorySink, type DirectorySinkOptions, type Written } from './sink/directory.js';
+export { SizeSink } from './sink/size.js';
+export { Dump, type OpenDumpOptions, type Task } from './source/directory.js';
+export { type ClassifyOptions, classify, POLICIES, type Policy } from './stages/classify.js';
+export { DROP_LAZY, type FilterOptions, filter, type Selection } from './stages/filter.js';
+export { HOLES, type Holes, rebuild } from './stages/rebuild.js';
+export { type Amount, type KindTally, type SpaceTally, tally } from './stages/tally.js';
+export { PageStreamDecoder } from './stream/decoder.js';
+export { type Emit, PageStreamEncoder } from './stream/encoder.js';
+export { decodePageStream, encodePageStream, readPageStream, StreamSink } from './stream/stream.js';

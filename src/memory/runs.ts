@@ -1,0 +1,231 @@
+/**
+ * Page runs: consecutive pages of one address space that share their state, in batches of columns.
+ *
+ * A dump may hold a million runs of one page, so a run is no object: a batch is three typed arrays, and what few
+ * runs have beside that (compressed blocks, unusual encodings) stands in a sparse map.
+ */
+import { invariant } from '../errors.js';
+
+/** Pagemap flags of CRIU (pagemap.h): the low bits of {@link RunBatch.bits}. */
+export const PE_PARENT = 1;
+export const PE_LAZY = 2;
+export const PE_PRESENT = 4;
+export const PE_MASK = 7;
+
+/** The run continues the pagemap entry of the run before it. */
+export const CONTINUES = 1 << 3;
+/** A filter has taken the payload out. */
+export const TAKEN = 1 << 4;
+/** The run has an entry in {@link RunBatch.details}. */
+export const DETAIL = 1 << 5;
+
+/** What a classifier says of a run; none: it has not been asked. */
+export const CLASS_EAGER = 1 << 6;
+export const CLASS_LAZY = 2 << 6;
+export const CLASS_MASK = 3 << 6;
+
+/** How the pagemap entry was written, so that it is written the same way again: its generation. */
+export const COUNT_IN_FIELD_2 = 1 << 8;
+export const HAS_IN_PARENT = 1 << 9;
+export const IN_PARENT_TRUE = 1 << 10;
+export const HAS_FLAGS = 1 << 11;
+export const HAS_FIELD_5 = 1 << 12;
+export const SHAPE_MASK = 0x1f << 8;
+
+/** Index into the kinds of area, from bit 16. */
+export const KIND_SHIFT = 16;
+export const KIND_MASK = 0x1f << KIND_SHIFT;
+
+/** All bits that have a meaning; others are refused where a batch comes from outside. */
+export const KNOWN_BITS = PE_MASK | CONTINUES | TAKEN | DETAIL | CLASS_MASK | SHAPE_MASK | KIND_MASK;
+
+/** Compressed payload of an entry: one element a block. Source: CRIU's pagemap.proto, development of 2026. */
+export interface CompressedBlocks {
+  /** Bytes that each block takes in the pages file: 0 all zeros, the plain size raw, else LZ4. */
+  blockBytes: Uint32Array;
+  /** Pages in a block; the last block of an entry may hold fewer. */
+  regionPages: number;
+  /** Whether the entry names region_pages; without it a block is one page. */
+  hasRegionPages: boolean;
+}
+
+/** What few runs have beside their columns. */
+export interface RunDetail {
+  /** The pagemap entry as it was read, where our encoding of the columns would differ. */
+  verbatim?: Uint8Array;
+  compressed?: CompressedBlocks;
+}
+
+/** Runs of one address space, ascending, without overlap. All columns have the same length. */
+export interface RunBatch {
+  /** Address / page size. */
+  readonly pageNumbers: Float64Array;
+  /** Pages in the run, at least 1. */
+  readonly pages: Float64Array;
+  /** PE_*, CONTINUES, TAKEN, DETAIL, CLASS_*, shape and kind. */
+  readonly bits: Uint32Array;
+  /** By index of the run. */
+  readonly details?: ReadonlyMap<number, RunDetail>;
+  /** Bytes of payload that the runs have between them, in order. */
+  readonly payloadBytes: number;
+}
+
+/** Bytes that run `i` has in the payload. */
+export function runPayloadBytes(runs: RunBatch, i: number, pageSize: number): number {
+  const bits = runs.bits[i] as number;
+  if ((bits & (PE_PRESENT | TAKEN)) !== PE_PRESENT) return 0;
+  return storedBytes(bits & DETAIL ? runs.details?.get(i) : undefined, runs.pages[i] as number, pageSize);
+}
+
+/** Bytes that a run of present pages takes in a pages file. */
+export const storedBytes = (detail: RunDetail | undefined, pages: number, pageSize: number): number =>
+  detail?.compressed ? blockSum(detail.compressed) : pages * pageSize;
+
+export function blockSum({ blockBytes }: CompressedBlocks): number {
+  let sum = 0;
+  for (const bytes of blockBytes) sum += bytes;
+  return sum;
+}
+
+/** Collects runs into a {@link RunBatch}; grows by doubling. */
+export class RunBuilder {
+  private pageNumbers: Float64Array;
+  private pages: Float64Array;
+  private bits: Uint32Array;
+  private details: Map<number, RunDetail> | undefined;
+  private payloadBytes = 0;
+  length = 0;
+
+  constructor(
+    private readonly pageSize: number,
+    capacity = 1024,
+  ) {
+    this.pageNumbers = new Float64Array(capacity);
+    this.pages = new Float64Array(capacity);
+    this.bits = new Uint32Array(capacity);
+  }
+
+  push(pageNumber: number, pages: number, bits: number, detail?: RunDetail): void {
+    if (this.length === this.bits.length) this.grow();
+    const i = this.length++;
+    this.pageNumbers[i] = pageNumber;
+    this.pages[i] = pages;
+    this.bits[i] = detail ? bits | DETAIL : bits & ~DETAIL;
+    if (detail) {
+      this.details ??= new Map();
+      this.details.set(i, detail);
+    }
+    if ((bits & (PE_PRESENT | TAKEN)) === PE_PRESENT) {
+      this.payloadBytes += storedBytes(detail, pages, this.pageSize);
+    }
+  }
+
+  /** Adds a run, to the last one if it continues that entry in the same state. */
+  pushOrExtend(pageNumber: number, pages: number, bits: number, detail?: RunDetail): void {
+    const last = this.length - 1;
+    const joins =
+      bits & CONTINUES &&
+      last >= 0 &&
+      (((this.bits[last] as number) ^ bits) & ENTRY_BITS) === 0 &&
+      (this.pageNumbers[last] as number) + (this.pages[last] as number) === pageNumber;
+    if (!joins) {
+      this.push(pageNumber, pages, bits, detail);
+      return;
+    }
+    (this.pages[last] as number) += pages;
+    if (detail) {
+      this.details?.set(last, joinDetails(this.details.get(last), detail));
+    }
+    if ((bits & (PE_PRESENT | TAKEN)) === PE_PRESENT) {
+      this.payloadBytes += storedBytes(detail, pages, this.pageSize);
+    }
+  }
+
+  /** Adds all runs of a batch; pieces of one entry are joined. */
+  append(runs: RunBatch): void {
+    for (let i = 0; i < runs.bits.length; i++) {
+      const bits = runs.bits[i] as number;
+      const detail = bits & DETAIL ? runs.details?.get(i) : undefined;
+      this.pushOrExtend(runs.pageNumbers[i] as number, runs.pages[i] as number, bits, detail);
+    }
+  }
+
+  private grow(): void {
+    const capacity = this.bits.length * 2;
+    const wider = <T extends Float64Array | Uint32Array>(make: (n: number) => T, from: T): T => {
+      const to = make(capacity);
+      to.set(from);
+      return to;
+    };
+    this.pageNumbers = wider((n) => new Float64Array(n), this.pageNumbers);
+    this.pages = wider((n) => new Float64Array(n), this.pages);
+    this.bits = wider((n) => new Uint32Array(n), this.bits);
+  }
+
+  /** The runs so far; the builder must not be used afterwards. */
+  finish(): RunBatch {
+    return {
+      pageNumbers: this.pageNumbers.subarray(0, this.length),
+      pages: this.pages.subarray(0, this.length),
+      bits: this.bits.subarray(0, this.length),
+      ...(this.details ? { details: this.details } : {}),
+      payloadBytes: this.payloadBytes,
+    };
+  }
+}
+
+/**
+ * Cuts the detail of a run at `page` pages from its start. The first piece keeps the verbatim entry: it counts again
+ * if the pieces are joined, since an encoder uses it only where it says what the columns say.
+ * @returns the two details, or undefined if the cut would fall inside a compressed block
+ */
+export function cutDetail(
+  detail: RunDetail | undefined,
+  page: number,
+): [RunDetail | undefined, RunDetail | undefined] | undefined {
+  if (!detail?.compressed) return [detail, undefined];
+  const { regionPages, hasRegionPages, blockBytes } = detail.compressed;
+  if (page % regionPages !== 0) return undefined;
+  const block = page / regionPages;
+  const part = (bytes: Uint32Array): RunDetail => ({
+    compressed: { regionPages, hasRegionPages, blockBytes: bytes },
+  });
+  return [{ ...detail, ...part(blockBytes.subarray(0, block)) }, part(blockBytes.subarray(block))];
+}
+
+function joinDetails(first: RunDetail | undefined, second: RunDetail): RunDetail {
+  invariant(first?.compressed && second.compressed, 'compressed pieces are joined with compressed pieces');
+  const blockBytes = new Uint32Array(first.compressed.blockBytes.length + second.compressed.blockBytes.length);
+  blockBytes.set(first.compressed.blockBytes);
+  blockBytes.set(second.compressed.blockBytes, first.compressed.blockBytes.length);
+  return { ...first, compressed: { ...first.compressed, blockBytes } };
+}
+
+/** Bits that make one pagemap entry differ from another. */
+const ENTRY_BITS = PE_MASK | SHAPE_MASK;
+
+/**
+ * Joins the pieces of one entry: a run that continues the one before it, follows it without a gap and is in the same
+ * state. Entries that were apart stay apart.
+ */
+export function joinRuns(runs: RunBatch, pageSize: number): RunBatch {
+  if (!runs.bits.some((bits) => (bits & CONTINUES) !== 0)) return runs;
+  const joined = new RunBuilder(pageSize, runs.bits.length);
+  joined.append(runs);
+  return joined.finish();
+}
+
+/** Part `[from, to)` of a batch; columns are shared. */
+export function sliceRuns(runs: RunBatch, from: number, to: number, pageSize: number): RunBatch {
+  let payloadBytes = 0;
+  for (let i = from; i < to; i++) payloadBytes += runPayloadBytes(runs, i, pageSize);
+  const details = new Map<number, RunDetail>();
+  for (const [i, detail] of runs.details ?? []) if (i >= from && i < to) details.set(i - from, detail);
+  return {
+    pageNumbers: runs.pageNumbers.subarray(from, to),
+    pages: runs.pages.subarray(from, to),
+    bits: runs.bits.subarray(from, to),
+    ...(details.size > 0 ? { details } : {}),
+    payloadBytes,
+  };
+}

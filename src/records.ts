@@ -1,0 +1,140 @@
+/**
+ * What flows through a pipeline: the records of one dump, in this order.
+ *
+ *     header  (file payload*)*  (space areas*)*  (runs payload*)*  end
+ *     payload := bytes | extents, and a check behind them where the record before them says `checked`
+ *
+ * All spaces come before the first runs; the runs of a space come one after the other. Payload is by reference
+ * (`extents`) until somebody needs it; the bytes of a `bytes` record may be overwritten once the consumer has asked for
+ * the next record, so who keeps them copies them.
+ */
+import { posix } from 'node:path';
+import type { RunBatch } from './memory/runs.js';
+import type { AreaTable } from './memory/vma.js';
+
+export interface HeaderRecord {
+  readonly type: 'header';
+  /** Bytes. */
+  readonly pageSize: number;
+  /** `core_entry.march` of the dumped machine, where it is known. */
+  readonly march?: number;
+  /** Permission bits of the dump's directory. */
+  readonly directoryMode: number;
+  /** Bytes of all pages, where they are known: for progress only. */
+  readonly payloadBytes?: number;
+}
+
+/** A directory entry that is neither a pagemap nor its pages. */
+export interface FileRecord {
+  readonly type: 'file';
+  readonly kind: 'regular' | 'link' | 'directory';
+  /** Relative to the dump, `/` between components. */
+  readonly name: string;
+  /** Permission bits. */
+  readonly mode: number;
+  /** Bytes that follow. */
+  readonly size: number;
+  /** Of a link, as it was read. */
+  readonly target?: Uint8Array;
+  readonly checked: boolean;
+}
+
+/** An address space: the memory of a task or a shared memory segment. */
+export interface Space {
+  /** Counts from 0. */
+  readonly index: number;
+  readonly kind: 'task' | 'shmem';
+  /** Of a task: the pid inside its namespace. */
+  readonly pid?: number;
+  /** File name. */
+  readonly pagemap: string;
+  readonly pagesId: number;
+  /** The pagemap_head as it was read. */
+  readonly head: Uint8Array;
+  /** Permission bits. */
+  readonly pagemapMode: number;
+  readonly pagesMode: number;
+}
+
+export interface SpaceRecord {
+  readonly type: 'space';
+  readonly space: Space;
+}
+
+/** Areas of a task, in one or more ascending parts. */
+export interface AreasRecord {
+  readonly type: 'areas';
+  readonly space: Space;
+  readonly areas: AreaTable;
+}
+
+export interface RunsRecord {
+  readonly type: 'runs';
+  readonly space: Space;
+  readonly runs: RunBatch;
+  readonly checked: boolean;
+}
+
+export interface BytesRecord {
+  readonly type: 'bytes';
+  readonly bytes: Uint8Array;
+}
+
+/** A file that payload is read from when it is needed. */
+export interface PayloadFile {
+  /** For errors. */
+  readonly name: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Fills all of `buffer` from `position`; throws DumpError if the file is shorter. */
+  read(buffer: Uint8Array, position: number): void;
+}
+
+export interface ExtentsRecord {
+  readonly type: 'extents';
+  readonly file: PayloadFile;
+  /** Pairs of position and length in bytes, in payload order. */
+  readonly extents: Float64Array;
+}
+
+/** Checksum of the payload before it, from where it was read first. */
+export interface CheckRecord {
+  readonly type: 'check';
+  readonly crc32: number;
+}
+
+export interface EndRecord {
+  readonly type: 'end';
+}
+
+export type PayloadRecord = BytesRecord | ExtentsRecord;
+
+export type DumpRecord =
+  | HeaderRecord
+  | FileRecord
+  | SpaceRecord
+  | AreasRecord
+  | RunsRecord
+  | PayloadRecord
+  | CheckRecord
+  | EndRecord;
+
+/** Name of the pages file of a space. */
+export const pagesName = (space: Pick<Space, 'pagesId'>): string => `pages-${space.pagesId}.img`;
+
+const PAGEMAP_NAME = /^pagemap-(?:shmem-)?(\d+)\.img$/;
+
+/** Whether a file name is that of a pagemap. */
+export const isPagemapName = (name: string): boolean => PAGEMAP_NAME.test(name);
+
+/** Kind and pid of a space, from the name of its pagemap. */
+export function spaceIdentity(pagemap: string): Pick<Space, 'kind' | 'pid'> {
+  if (pagemap.startsWith('pagemap-shmem-')) return { kind: 'shmem' };
+  return { kind: 'task', pid: Number(PAGEMAP_NAME.exec(pagemap)?.[1]) };
+}
+
+/** Whether a link of this name and target leads to a place inside the dump, whatever stands there. */
+export function linkStaysInside(name: string, target: string): boolean {
+  const place = posix.normalize(posix.join(posix.dirname(name), target));
+  return !posix.isAbsolute(target) && place !== '..' && !place.startsWith('../');
+}

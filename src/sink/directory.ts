@@ -1,0 +1,306 @@
+/**
+ * Records into a directory: the encoder. Runs become pagemap entries as `rebuild` left them, payload goes to the pages
+ * files and to all others. Nothing is seen of it before {@link DirectorySink.finish}.
+ */
+import { closeSync, constants, fchmodSync, openSync, statSync, symlinkSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { Breather } from '../breathe.js';
+import { crc32 } from '../crc.js';
+import { DumpError, invariant, systemError } from '../errors.js';
+import { PE_LAZY, PE_PARENT, PE_PRESENT, type RunBatch } from '../memory/runs.js';
+import type { RecordSink } from '../pump.js';
+import {
+  type DumpRecord,
+  type ExtentsRecord,
+  type FileRecord,
+  type HeaderRecord,
+  linkStaysInside,
+  pagesName,
+  type Space,
+} from '../records.js';
+import { rebuild } from '../stages/rebuild.js';
+import { ExtentReader } from '../stream/extents.js';
+import { AtomicDirectory, type AtomicDirectoryOptions } from './atomic-directory.js';
+import { PagemapWriter } from './pagemap-writer.js';
+
+/** A file that is being written. */
+class OutputFile {
+  private readonly fd: number;
+  private open = true;
+  /** Written so far. */
+  bytes = 0;
+
+  constructor(
+    private readonly directory: AtomicDirectory,
+    readonly name: string,
+    private readonly mode: number,
+  ) {
+    try {
+      const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+      this.fd = openSync(join(directory.temporary, name), flags, 0o600);
+    } catch (error) {
+      throw systemError(error, name);
+    }
+  }
+
+  write(bytes: Uint8Array): void {
+    for (let done = 0; done < bytes.length; ) {
+      try {
+        const count = writeSync(this.fd, bytes, done, bytes.length - done, this.bytes);
+        done += count;
+        this.bytes += count;
+      } catch (error) {
+        throw systemError(error, this.name, this.bytes);
+      }
+    }
+  }
+
+  /** Gives the file its mode, syncs and closes it. */
+  async finish(): Promise<void> {
+    try {
+      fchmodSync(this.fd, this.mode);
+    } catch (error) {
+      throw systemError(error, this.name);
+    }
+    this.open = false;
+    await this.directory.finishFile(this.fd, this.name);
+  }
+
+  /** Closes a file that is not finished. */
+  abandon(): void {
+    if (this.open) closeSync(this.fd);
+    this.open = false;
+  }
+}
+
+/** Pagemap and pages of the space whose runs are coming. */
+class SpaceOutput {
+  readonly pages: OutputFile;
+  readonly pagemap: OutputFile;
+  readonly entries: PagemapWriter;
+
+  constructor(
+    directory: AtomicDirectory,
+    readonly space: Space,
+    pageSize: number,
+  ) {
+    this.pages = new OutputFile(directory, pagesName(space), space.pagesMode);
+    try {
+      this.pagemap = new OutputFile(directory, space.pagemap, space.pagemapMode);
+    } catch (error) {
+      this.pages.abandon();
+      throw error;
+    }
+    this.entries = new PagemapWriter(space, pageSize, (bytes) => this.pagemap.write(bytes));
+  }
+
+  async finish(): Promise<void> {
+    this.entries.end();
+    await this.pages.finish();
+    await this.pagemap.finish();
+  }
+
+  abandon(): void {
+    this.pages.abandon();
+    this.pagemap.abandon();
+  }
+}
+
+/** What was written, for the reports. */
+export interface Written {
+  files: number;
+  /** Bytes of all regular files. */
+  bytes: number;
+  /** Pages that stand in a pagemap as lazy, and nowhere else in the directory. */
+  holePages: number;
+  /** Whether the link to a parent dump leads nowhere from the new place. */
+  parentMissing: boolean;
+}
+
+export interface DirectorySinkOptions extends AtomicDirectoryOptions {
+  /** Told of the bytes of each piece of payload. */
+  progress?: (bytes: number) => void;
+}
+
+/** Writes a dump directory; {@link discard} leaves nothing of it. */
+export class DirectorySink implements RecordSink {
+  readonly written: Written = { files: 0, bytes: 0, holePages: 0, parentMissing: false };
+  private readonly directory: AtomicDirectory;
+  private readonly extents = new ExtentReader();
+  private readonly breather = new Breather();
+  private readonly joinRebuilt = rebuild();
+  private header: HeaderRecord | undefined;
+  private file: OutputFile | undefined;
+  private readonly waiting: Space[] = [];
+  private current: SpaceOutput | undefined;
+  private payloadLeft = 0;
+  private payloadCrc: number | undefined;
+  private ended = false;
+
+  constructor(
+    path: string,
+    private readonly options: DirectorySinkOptions = {},
+  ) {
+    this.directory = new AtomicDirectory(path, options);
+  }
+
+  async write(record: DumpRecord): Promise<void> {
+    switch (record.type) {
+      case 'header':
+        this.header = record;
+        this.joinRebuilt(record);
+        break;
+      case 'file':
+        await this.finishFile();
+        this.startFile(record);
+        break;
+      case 'space':
+        await this.finishFile();
+        this.waiting.push(record.space);
+        break;
+      case 'areas':
+        break;
+      case 'runs': {
+        await this.finishFile();
+        await this.turnTo(record.space);
+        // Runs that were not rebuilt are, with the default; on rebuilt ones this changes nothing.
+        const { runs } = this.joinRebuilt(record) as typeof record;
+        this.countHoles(runs);
+        this.current?.entries.add(runs);
+        this.startPayload(runs.payloadBytes, record.checked);
+        break;
+      }
+      case 'bytes':
+        this.payload(record.bytes);
+        break;
+      case 'extents':
+        await this.copyExtents(record);
+        break;
+      case 'check':
+        if (this.payloadCrc !== undefined && this.payloadCrc !== record.crc32) {
+          throw new DumpError('STREAM_DAMAGED', 'the payload does not match its checksum', {
+            file: this.target.name,
+          });
+        }
+        break;
+      default:
+        await this.finishFile();
+        await this.turnTo(undefined);
+        this.ended = true;
+    }
+  }
+
+  /** Puts the directory in its place. */
+  async finish(): Promise<void> {
+    invariant(this.ended && this.header, 'a dump has a header and an end');
+    await this.directory.commit(this.header.directoryMode);
+    if (this.written.parentMissing) {
+      this.written.parentMissing = !statSync(join(this.directory.path, 'parent'), { throwIfNoEntry: false });
+    }
+  }
+
+  /** Closes and removes everything. */
+  discard(): void {
+    this.file?.abandon();
+    this.file = undefined;
+    this.current?.abandon();
+    this.current = undefined;
+    this.directory.discard();
+  }
+
+  private startFile(record: FileRecord): void {
+    this.written.files++;
+    if (record.kind === 'directory') {
+      this.directory.addFolder(record.name, record.mode);
+    } else if (record.kind === 'link') {
+      this.addLink(record.name, record.target ?? new Uint8Array(0));
+    } else {
+      this.file = new OutputFile(this.directory, record.name, record.mode);
+      this.startPayload(record.size, record.checked);
+    }
+  }
+
+  /** Links stay inside the dump; only `parent` leads to another one. */
+  private addLink(name: string, target: Uint8Array): void {
+    if (name !== 'parent' && !linkStaysInside(name, Buffer.from(target).toString())) {
+      throw new DumpError('BAD_NAME', 'expected a link that stays inside the dump, found one that leads outside', {
+        file: name,
+      });
+    }
+    try {
+      symlinkSync(Buffer.from(target), join(this.directory.temporary, name));
+    } catch (error) {
+      throw systemError(error, name);
+    }
+    if (name === 'parent') this.written.parentMissing = true;
+  }
+
+  /** Finishes the spaces before this one: those without runs get their empty images. */
+  private async turnTo(space: Space | undefined): Promise<void> {
+    if (space && this.current?.space.index === space.index) return;
+    await this.finishCurrent();
+    while (this.waiting.length > 0) {
+      const next = this.waiting.shift() as Space;
+      this.current = new SpaceOutput(this.directory, next, this.pageSize);
+      this.written.files += 2;
+      if (next.index === space?.index) return;
+      await this.finishCurrent();
+    }
+    invariant(!space, 'runs follow their space');
+  }
+
+  private async finishCurrent(): Promise<void> {
+    const { current } = this;
+    if (!current) return;
+    await current.finish();
+    this.current = undefined;
+    this.written.bytes += current.pages.bytes + current.pagemap.bytes;
+  }
+
+  private async finishFile(): Promise<void> {
+    invariant(this.payloadLeft === 0, 'payload is complete before the next record');
+    const { file } = this;
+    if (!file) return;
+    this.file = undefined;
+    this.written.bytes += file.bytes;
+    await file.finish();
+  }
+
+  private startPayload(bytes: number, checked: boolean): void {
+    this.payloadLeft = bytes;
+    this.payloadCrc = checked && bytes > 0 ? 0 : undefined;
+  }
+
+  private get target(): OutputFile {
+    const target = this.file ?? this.current?.pages;
+    invariant(target, 'payload follows a file or runs');
+    return target;
+  }
+
+  private payload(bytes: Uint8Array): void {
+    if (this.payloadCrc !== undefined) this.payloadCrc = crc32(bytes, this.payloadCrc);
+    this.target.write(bytes);
+    this.payloadLeft -= bytes.length;
+    this.options.progress?.(bytes.length);
+  }
+
+  private async copyExtents(record: ExtentsRecord): Promise<void> {
+    for (const bytes of this.extents.read(record)) {
+      this.payload(bytes);
+      await this.breather.due();
+    }
+  }
+
+  private countHoles({ bits, pages }: RunBatch): void {
+    for (let i = 0; i < bits.length; i++) {
+      if (((bits[i] as number) & (PE_LAZY | PE_PRESENT | PE_PARENT)) === PE_LAZY) {
+        this.written.holePages += pages[i] as number;
+      }
+    }
+  }
+
+  private get pageSize(): number {
+    invariant(this.header, 'the header comes first');
+    return this.header.pageSize;
+  }
+}

@@ -1,0 +1,40 @@
+/** Rebuilt runs into the bytes of a pagemap; batches may have cut an entry in two. */
+import { encodePagemapStart, PagemapEncoder } from '../image/pagemap.js';
+import { type RunBatch, RunBuilder, sliceRuns } from '../memory/runs.js';
+import type { Space } from '../records.js';
+
+export class PagemapWriter {
+  private readonly encoder: PagemapEncoder;
+  /** The last run: the next batch may begin with more of the same entry. */
+  private last: RunBatch | undefined;
+
+  /** @param emit takes the bytes in order; must be done with them when it returns */
+  constructor(
+    space: Space,
+    private readonly pageSize: number,
+    private readonly emit: (bytes: Uint8Array) => void,
+  ) {
+    this.encoder = new PagemapEncoder(pageSize);
+    emit(encodePagemapStart(space.head));
+  }
+
+  add(runs: RunBatch): void {
+    const joined = this.last ? this.joinToLast(this.last, runs) : runs;
+    const count = joined.bits.length;
+    if (count === 0) return;
+    this.emit(this.encoder.encode(sliceRuns(joined, 0, count - 1, this.pageSize)));
+    this.last = sliceRuns(joined, count - 1, count, this.pageSize);
+  }
+
+  end(): void {
+    if (this.last) this.emit(this.encoder.encode(this.last));
+    this.last = undefined;
+  }
+
+  private joinToLast(last: RunBatch, runs: RunBatch): RunBatch {
+    const joined = new RunBuilder(this.pageSize, runs.bits.length + 1);
+    joined.append(last);
+    joined.append(runs);
+    return joined.finish();
+  }
+}

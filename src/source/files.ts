@@ -1,0 +1,86 @@
+/** Files of a dump that payload is read from: opened when they are needed, and only so many at a time. */
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import { DumpError, systemError } from '../errors.js';
+import type { PayloadFile } from '../records.js';
+
+/** Open at a time: a dump may have thousands of processes. */
+const MAX_OPEN = 16;
+
+export class FilePool {
+  private readonly open = new Map<string, number>();
+
+  constructor(readonly directory: string) {}
+
+  /** A descriptor of a file in the directory; the pool keeps and closes it. */
+  descriptor(name: string): number {
+    const known = this.open.get(name);
+    if (known !== undefined) return known;
+    if (this.open.size >= MAX_OPEN) {
+      const [oldest, fd] = this.open.entries().next().value as [string, number];
+      this.open.delete(oldest);
+      closeSync(fd);
+    }
+    try {
+      const fd = openSync(join(this.directory, name), 'r');
+      this.open.set(name, fd);
+      return fd;
+    } catch (error) {
+      throw systemError(error, name);
+    }
+  }
+
+  /** Bytes of a file. */
+  sizeOf(name: string): number {
+    try {
+      return fstatSync(this.descriptor(name)).size;
+    } catch (error) {
+      throw systemError(error, name);
+    }
+  }
+
+  /** Reads up to `buffer.length` bytes; 0 at the end of the file. */
+  readSome(name: string, buffer: Uint8Array, position: number): number {
+    try {
+      return readSync(this.descriptor(name), buffer, 0, buffer.length, position);
+    } catch (error) {
+      throw systemError(error, name, position);
+    }
+  }
+
+  /** A file to read payload from, of `size` bytes when it was looked at. */
+  payload(name: string, size: number): PayloadFile {
+    return {
+      name,
+      size,
+      read: (buffer, position) => {
+        for (let done = 0; done < buffer.length; ) {
+          const count = this.readSome(name, buffer.subarray(done), position + done);
+          if (count === 0) {
+            throw new DumpError('CHANGED', `expected ${size} bytes as before, found the end of the file`, {
+              file: name,
+              offset: position + done,
+            });
+          }
+          done += count;
+        }
+      },
+    };
+  }
+
+  /** The whole of a small file; `limit` guards against one that is not small. */
+  readAll(name: string, limit: number): Uint8Array {
+    const size = this.sizeOf(name);
+    if (size > limit) {
+      throw new DumpError('LIMIT', `expected at most ${limit} bytes, found ${size}`, { file: name });
+    }
+    const bytes = new Uint8Array(size);
+    this.payload(name, size).read(bytes, 0);
+    return bytes;
+  }
+
+  close(): void {
+    for (const fd of this.open.values()) closeSync(fd);
+    this.open.clear();
+  }
+}

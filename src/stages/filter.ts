@@ -1,0 +1,173 @@
+/**
+ * The page filter: takes the payload of runs out, by class, pid, kind and address range. The runs stay, marked, so that
+ * the rebuilder can leave a hole or nothing in their place.
+ */
+
+import { crc32 } from '../crc.js';
+import { DumpError } from '../errors.js';
+import { addressHex } from '../image/pagemap.js';
+import {
+  CLASS_EAGER,
+  CLASS_LAZY,
+  CLASS_MASK,
+  CONTINUES,
+  cutDetail,
+  DETAIL,
+  KIND_MASK,
+  KIND_SHIFT,
+  PE_PARENT,
+  PE_PRESENT,
+  type RunBatch,
+  RunBuilder,
+  runPayloadBytes,
+  TAKEN,
+} from '../memory/runs.js';
+import { type Kind, kindIndex } from '../memory/vma.js';
+import type { DumpRecord, RunsRecord, Space } from '../records.js';
+import { PayloadCutter } from './cut.js';
+
+/** Which runs a filter means; what is left out means all. */
+export interface Selection {
+  class?: 'lazy' | 'eager' | 'all';
+  pids?: readonly number[];
+  kinds?: readonly Kind[];
+  /** Addresses in bytes, end exclusive; any page that the range touches is meant. */
+  range?: { start: bigint; end: bigint };
+}
+
+export interface FilterOptions {
+  /** Whether the selected runs lose their payload, or all others do. */
+  action: 'drop' | 'keep';
+  selection: Selection;
+}
+
+/** Drops what `make-lazy` drops. */
+export const DROP_LAZY: FilterOptions = { action: 'drop', selection: { class: 'lazy' } };
+
+/**
+ * Makes a filter stage: records in, records out. Pages of a parent dump have no payload and are left alone.
+ * @throws {DumpError} NOT_CLASSIFIED if it selects by class or kind and the runs have none, UNSUPPORTED where the
+ *   address range would cut a compressed block
+ */
+export function filter({ action, selection }: FilterOptions) {
+  let pageSize = 0;
+  let first = 0;
+  let end = Number.POSITIVE_INFINITY;
+  let cutter: PayloadCutter | undefined;
+  /** Checksum of the payload as it came, where some of it is kept and it must be verified here. */
+  let incoming: number | undefined;
+  const kindBits = selection.kinds?.map((kind) => kindIndex(kind) << KIND_SHIFT);
+
+  function selects(space: Space, bits: number, pageNumber: number): boolean {
+    if (pageNumber < first || pageNumber >= end) return false;
+    if (selection.pids && !(space.pid !== undefined && selection.pids.includes(space.pid))) return false;
+    const wanted = selection.class ?? 'all';
+    if (wanted === 'all' && !kindBits) return true;
+    if ((bits & CLASS_MASK) === 0) {
+      throw new DumpError('NOT_CLASSIFIED', 'expected runs with a class and a kind, found none', {
+        file: space.pagemap,
+        hint: 'put classify before filter',
+      });
+    }
+    if (wanted !== 'all' && (bits & CLASS_MASK) !== (wanted === 'lazy' ? CLASS_LAZY : CLASS_EAGER)) return false;
+    return !kindBits || kindBits.includes(bits & KIND_MASK);
+  }
+
+  /** Marks the runs that lose their payload; starts the cut of what follows. */
+  function filterRuns(record: RunsRecord): RunsRecord {
+    const runs = selection.range ? cutRunsAt(record.runs, [first, end], pageSize, record.space) : record.runs;
+    const bits = runs.bits.slice();
+    const kept: number[] = [];
+    let offset = 0;
+    let payloadBytes = 0;
+    for (let i = 0; i < bits.length; i++) {
+      const bytes = runPayloadBytes(runs, i, pageSize);
+      if (bytes === 0 && (bits[i] as number) & TAKEN) continue;
+      const old = bits[i] as number;
+      const takes =
+        (old & (PE_PRESENT | PE_PARENT)) === PE_PRESENT &&
+        selects(record.space, old, runs.pageNumbers[i] as number) === (action === 'drop');
+      if (takes) {
+        bits[i] = old | TAKEN;
+      } else if (bytes > 0) {
+        payloadBytes += bytes;
+        if (kept.length > 0 && kept[kept.length - 1] === offset) kept[kept.length - 1] = offset + bytes;
+        else kept.push(offset, offset + bytes);
+      }
+      offset += bytes;
+    }
+    if (payloadBytes === runs.payloadBytes) {
+      cutter = undefined;
+      return { ...record, runs: { ...runs, bits } };
+    }
+    cutter = new PayloadCutter(Float64Array.from(kept));
+    incoming = record.checked && payloadBytes > 0 ? 0 : undefined;
+    return { ...record, runs: { ...runs, bits, payloadBytes }, checked: false };
+  }
+
+  return function* filterRecord(record: DumpRecord): Generator<DumpRecord> {
+    switch (record.type) {
+      case 'header': {
+        ({ pageSize } = record);
+        if (selection.range) {
+          const size = BigInt(pageSize);
+          first = Number(selection.range.start / size);
+          end = Number((selection.range.end + size - 1n) / size);
+        }
+        yield record;
+        break;
+      }
+      case 'file':
+        cutter = undefined;
+        yield record;
+        break;
+      case 'runs':
+        yield filterRuns(record);
+        break;
+      case 'bytes':
+        if (incoming !== undefined && cutter) incoming = crc32(record.bytes, incoming);
+        if (cutter) yield* cutter.cut(record);
+        else yield record;
+        break;
+      case 'extents':
+        if (cutter) yield* cutter.cut(record);
+        else yield record;
+        break;
+      case 'check':
+        if (!cutter) yield record;
+        else if (incoming !== undefined && incoming !== record.crc32) {
+          throw new DumpError('STREAM_DAMAGED', 'the payload does not match its checksum');
+        }
+        break;
+      default:
+        yield record;
+    }
+  };
+}
+
+/** Cuts runs so that none lies across one of the page numbers. */
+function cutRunsAt(runs: RunBatch, borders: number[], pageSize: number, space: Space): RunBatch {
+  const out = new RunBuilder(pageSize, runs.bits.length + borders.length);
+  for (let i = 0; i < runs.bits.length; i++) {
+    const bits = runs.bits[i] as number;
+    let detail = bits & DETAIL ? runs.details?.get(i) : undefined;
+    let first = runs.pageNumbers[i] as number;
+    const end = first + (runs.pages[i] as number);
+    let continues = bits & CONTINUES;
+    for (const stop of [...borders.filter((border) => border > first && border < end), end]) {
+      const cut = stop < end ? cutDetail(detail, stop - first) : [detail, undefined];
+      if (!cut) {
+        throw new DumpError(
+          'UNSUPPORTED',
+          `a compressed block would have to be cut at 0x${addressHex(stop, pageSize)}, a border of the address range`,
+          { file: space.pagemap },
+        );
+      }
+      out.push(first, stop - first, (bits & ~CONTINUES) | continues, cut[0]);
+      detail = cut[1];
+      continues = CONTINUES;
+      first = stop;
+    }
+  }
+  return out.finish();
+}

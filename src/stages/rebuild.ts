@@ -1,0 +1,56 @@
+/**
+ * The pagemap rebuilder: turns runs back into the entries of a pagemap, one run an entry, in the generation that they
+ * came in. The pieces of one entry that are still alike become one again.
+ */
+import {
+  CLASS_LAZY,
+  CLASS_MASK,
+  DETAIL,
+  HAS_FLAGS,
+  joinRuns,
+  KIND_MASK,
+  PE_LAZY,
+  PE_PRESENT,
+  type RunBatch,
+  RunBuilder,
+  TAKEN,
+} from '../memory/runs.js';
+import type { DumpRecord } from '../records.js';
+
+export const HOLES = ['flag', 'drop'] as const;
+
+/**
+ * What stands where lazy pages were taken out: `flag` leaves an entry flagged PE_LAZY alone, as `criu dump --lazy-pages`
+ * does; `drop` leaves nothing. Pages that are not lazy leave nothing in either case: nobody would fetch them.
+ */
+export type Holes = (typeof HOLES)[number];
+
+/** Makes a rebuild stage: records in, records out. */
+export function rebuild({ holes = 'flag' }: { holes?: Holes } = {}) {
+  let pageSize = 0;
+  return function rebuildRecord(record: DumpRecord): DumpRecord {
+    if (record.type === 'header') ({ pageSize } = record);
+    return record.type === 'runs' ? { ...record, runs: rebuildRuns(record.runs, holes, pageSize) } : record;
+  };
+}
+
+function rebuildRuns(runs: RunBatch, holes: Holes, pageSize: number): RunBatch {
+  if (!runs.bits.some((bits) => (bits & (CLASS_MASK | KIND_MASK | TAKEN)) !== 0)) return joinRuns(runs, pageSize);
+  const out = new RunBuilder(pageSize, runs.bits.length);
+  for (let i = 0; i < runs.bits.length; i++) {
+    const bits = runs.bits[i] as number;
+    let entryBits = bits & ~(CLASS_MASK | KIND_MASK);
+    let detail = bits & DETAIL ? runs.details?.get(i) : undefined;
+    if (bits & TAKEN) {
+      if (holes === 'drop' || !isLazy(bits)) continue;
+      entryBits = (entryBits & ~(PE_PRESENT | TAKEN)) | PE_LAZY | HAS_FLAGS;
+      detail = undefined;
+    }
+    out.pushOrExtend(runs.pageNumbers[i] as number, runs.pages[i] as number, entryBits, detail);
+  }
+  return out.finish();
+}
+
+/** By its class; where nobody classified it, by its flag. */
+const isLazy = (bits: number): boolean =>
+  bits & CLASS_MASK ? (bits & CLASS_MASK) === CLASS_LAZY : (bits & PE_LAZY) !== 0;

@@ -1,0 +1,509 @@
+/**
+ * Page stream to records: synchronous, no I/O, for chunks of any size. Everything that comes in is hostile: lengths are
+ * checked before anything is held, the order of the frames and what the columns say before it is passed on.
+ */
+import protobuf from 'protobufjs/light.js';
+import { concatBytes, plainBytes } from '../bytes.js';
+import { crc32 } from '../crc.js';
+import { DumpError } from '../errors.js';
+import {
+  DETAIL,
+  KIND_MASK,
+  KIND_SHIFT,
+  KNOWN_BITS,
+  PE_PRESENT,
+  type RunBatch,
+  RunBuilder,
+  type RunDetail,
+  TAKEN,
+} from '../memory/runs.js';
+import { KINDS } from '../memory/vma.js';
+import { type DumpRecord, type FileRecord, isPagemapName, pagesName, type Space, spaceIdentity } from '../records.js';
+import { messageType } from '../schema.js';
+import {
+  DATA_BYTES,
+  FRAME,
+  FRAME_HEADER_BYTES,
+  MAX_BODY_BYTES,
+  MAX_LINK_BYTES,
+  MAX_NAME_BYTES,
+  PAGE_SIZES,
+  PROLOGUE_BYTES,
+  STREAM_MAGIC,
+  STREAM_VERSION,
+  unpackFixed32,
+  unpackFixed64,
+} from './format.js';
+
+const { Reader } = protobuf;
+
+const MESSAGES = {
+  header: messageType('pagepipe.Header'),
+  file: messageType('pagepipe.File'),
+  space: messageType('pagepipe.Space'),
+  check: messageType('pagepipe.Check'),
+  end: messageType('pagepipe.End'),
+};
+
+const FILE_KINDS: Record<number, FileRecord['kind']> = { 1: 'regular', 2: 'link', 3: 'directory' };
+const FRAME_NAMES = Object.fromEntries(Object.entries(FRAME).map(([name, type]) => [type, name]));
+const MAX_PAGE_NUMBER = 2 ** 52;
+
+/** Decodes a stream; `push` gives the records that each chunk completes. */
+export class PageStreamDecoder {
+  private offset = 0;
+  /** Chunks of a frame that is not all there, and how many bytes it needs to go on. */
+  private held: Uint8Array[] = [];
+  private heldBytes = 0;
+  private needBytes = 0;
+  private started = false;
+  private ended = false;
+  private crc = 0;
+
+  private pageSize = 0;
+  private readonly names = new Set<string>();
+  private readonly spaces: Space[] = [];
+  /** Where each space has come to; `at` of areas and runs. */
+  private areaEnd: number[] = [];
+  private currentSpace = -1;
+  private nextPage = 0;
+  private files = 0;
+  private runs = 0;
+  private payloadBytes = 0;
+
+  private phase: 'header' | 'files' | 'spaces' | 'runs' = 'header';
+  private payloadLeft = 0;
+  private frameLeft = 0;
+  private wantsCheck = false;
+
+  /** @param file for errors */
+  constructor(private readonly file = 'stdin') {}
+
+  /**
+   * The records that end in `data`. Bytes records are views of it: they must be done with before it is overwritten.
+   * @throws {DumpError} NOT_A_STREAM, STREAM_VERSION, LIMIT, STREAM_DAMAGED
+   */
+  *push(data: Uint8Array): Generator<DumpRecord> {
+    const chunk = plainBytes(data);
+    if (this.heldBytes + chunk.length < this.needBytes) {
+      this.hold(chunk);
+      return;
+    }
+    const bytes = this.heldBytes > 0 ? concatBytes([...this.held, chunk]) : chunk;
+    this.held = [];
+    this.heldBytes = 0;
+    let at = 0;
+    for (;;) {
+      if (this.frameLeft > 0) {
+        if (at === bytes.length) break;
+        const piece = bytes.subarray(at, at + this.frameLeft);
+        at += piece.length;
+        this.offset += piece.length;
+        this.frameLeft -= piece.length;
+        this.payloadLeft -= piece.length;
+        yield { type: 'bytes', bytes: piece };
+        continue;
+      }
+      const used = this.started ? this.frameSize(bytes, at) : this.prologue(bytes, at);
+      if (used === 0) break;
+      if (this.started) {
+        const record = this.frame(bytes, at, used);
+        if (record) yield record;
+      } else {
+        this.started = true;
+      }
+      at += used;
+      this.offset += used;
+    }
+    if (at < bytes.length) this.hold(bytes.subarray(at));
+  }
+
+  /** Keeps a copy: the chunk may be overwritten. */
+  private hold(bytes: Uint8Array): void {
+    this.held.push(bytes.slice());
+    this.heldBytes += bytes.length;
+  }
+
+  /** Says how many bytes it takes to go on, if they are not there. */
+  private lacks(bytes: Uint8Array, at: number, need: number): boolean {
+    this.needBytes = need;
+    return bytes.length - at < need;
+  }
+
+  /** Throws unless the stream came to its end. */
+  end(): void {
+    if (this.ended) {
+      if (this.heldBytes > 0) throw this.damaged(`the end of the stream, found ${this.heldBytes} more bytes`);
+      return;
+    }
+    if (!this.started) {
+      throw new DumpError(
+        'NOT_A_STREAM',
+        `expected a page stream, found ${this.heldBytes > 0 ? `only ${this.heldBytes} bytes` : 'nothing'}`,
+        { file: this.file, offset: 0 },
+      );
+    }
+    const missing = this.frameLeft > 0 ? `${this.frameLeft} more bytes of payload` : 'more frames and an end';
+    throw new DumpError('STREAM_DAMAGED', `expected ${missing}, found the end of the input: the stream was cut`, {
+      file: this.file,
+      offset: this.offset + this.heldBytes,
+    });
+  }
+
+  /** Bytes of the prologue once it is all there; 0 before. */
+  private prologue(bytes: Uint8Array, at: number): number {
+    const have = Math.min(bytes.length - at, STREAM_MAGIC.length);
+    if (STREAM_MAGIC.subarray(0, have).some((byte, i) => byte !== bytes[at + i])) {
+      throw new DumpError('NOT_A_STREAM', 'expected a page stream (PAGEPIPE), found something else', {
+        file: this.file,
+        offset: 0,
+        hint: 'pagepipe read DUMP makes one',
+      });
+    }
+    if (this.lacks(bytes, at, PROLOGUE_BYTES)) return 0;
+    const version = viewOf(bytes).getUint32(at + 8, true);
+    if (version !== STREAM_VERSION) {
+      throw new DumpError('STREAM_VERSION', `expected page stream version ${STREAM_VERSION}, found ${version}`, {
+        file: this.file,
+        offset: 8,
+      });
+    }
+    return PROLOGUE_BYTES;
+  }
+
+  /** Size of the frame at `at` once all that must be held of it is there; 0 before. Payload is not held. */
+  private frameSize(bytes: Uint8Array, at: number): number {
+    if (bytes.length === at) return 0;
+    if (this.ended) throw this.damaged('the end of the stream, found more bytes');
+    if (this.lacks(bytes, at, FRAME_HEADER_BYTES)) return 0;
+    const view = viewOf(bytes);
+    const type = view.getUint32(at, true);
+    const length = view.getUint32(at + 4, true);
+    if (!(type in FRAME_NAMES)) throw this.damaged(`a frame, found type ${type}`);
+    if (type === FRAME.DATA) {
+      const expected = Math.min(DATA_BYTES, this.payloadLeft);
+      if (length !== expected || expected === 0) {
+        throw this.damaged(
+          expected === 0 ? 'no payload here, found a data frame' : `a data frame of ${expected} bytes, found ${length}`,
+        );
+      }
+      return FRAME_HEADER_BYTES;
+    }
+    if (length > MAX_BODY_BYTES) {
+      throw new DumpError('LIMIT', `expected a frame of at most ${MAX_BODY_BYTES} bytes, found ${length}`, {
+        file: this.file,
+        offset: this.offset,
+      });
+    }
+    return this.lacks(bytes, at, FRAME_HEADER_BYTES + length) ? 0 : FRAME_HEADER_BYTES + length;
+  }
+
+  private frame(bytes: Uint8Array, at: number, size: number): DumpRecord | undefined {
+    const type = viewOf(bytes).getUint32(at, true);
+    const before = this.crc;
+    this.crc = crc32(bytes.subarray(at, at + size), this.crc);
+    if (type === FRAME.DATA) {
+      this.frameLeft = viewOf(bytes).getUint32(at + 4, true);
+      return undefined;
+    }
+    const body = bytes.subarray(at + FRAME_HEADER_BYTES, at + size);
+    if (this.payloadLeft > 0)
+      throw this.damaged(`${this.payloadLeft} more bytes of payload, found ${FRAME_NAMES[type]}`);
+    if (this.wantsCheck !== (type === FRAME.CHECK)) {
+      throw this.damaged(this.wantsCheck ? `a check, found ${FRAME_NAMES[type]}` : 'no check here');
+    }
+    try {
+      return this.record(type, body, before);
+    } catch (cause) {
+      if (cause instanceof DumpError) throw cause;
+      throw this.damaged(`a ${FRAME_NAMES[type]} message`, cause);
+    }
+  }
+
+  private record(type: number, body: Uint8Array, crcBefore: number): DumpRecord {
+    if ((this.phase === 'header') !== (type === FRAME.HEADER)) {
+      throw this.damaged(`${this.phase === 'header' ? 'a' : 'no second'} HEADER here, found ${FRAME_NAMES[type]}`);
+    }
+    switch (type) {
+      case FRAME.HEADER:
+        return this.headerRecord(body);
+      case FRAME.FILE:
+        return this.fileRecord(body);
+      case FRAME.SPACE:
+        return this.spaceRecord(body);
+      case FRAME.AREAS:
+        return this.areasRecord(body);
+      case FRAME.RUNS:
+        return this.runsRecord(body);
+      case FRAME.CHECK:
+        this.wantsCheck = false;
+        return { type: 'check', crc32: fields(MESSAGES.check, body)['crc32'] as number };
+      default:
+        return this.endRecord(body, crcBefore);
+    }
+  }
+
+  private headerRecord(body: Uint8Array): DumpRecord {
+    const header = fields(MESSAGES.header, body);
+    const pageSize = header['page_size'] as number;
+    if (!PAGE_SIZES.includes(pageSize))
+      throw this.damaged(`a page size of ${PAGE_SIZES.join(', ')}, found ${pageSize}`);
+    this.pageSize = pageSize;
+    this.phase = 'files';
+    const march = header['march'] as number | undefined;
+    const payloadBytes = header['payload_bytes'];
+    return {
+      type: 'header',
+      pageSize,
+      directoryMode: (header['directory_mode'] as number) & 0o7777,
+      ...(march === undefined ? {} : { march }),
+      ...(payloadBytes === undefined ? {} : { payloadBytes: Number(payloadBytes) }),
+    };
+  }
+
+  private fileRecord(body: Uint8Array): DumpRecord {
+    if (this.phase !== 'files') throw this.damaged('files before spaces and runs');
+    const file = fields(MESSAGES.file, body);
+    const kind = FILE_KINDS[file['kind'] as number] as FileRecord['kind'];
+    const name = file['name'] as string;
+    this.claimName(name);
+    const size = kind === 'regular' ? this.count(file['size'] ?? 0, 'a size') : 0;
+    const target = file['target'] as Uint8Array | undefined;
+    if (kind === 'link' && (!target || target.length === 0 || target.length > MAX_LINK_BYTES)) {
+      throw this.damaged(`a link target of 1 to ${MAX_LINK_BYTES} bytes`);
+    }
+    this.files++;
+    this.startPayload(size);
+    return {
+      type: 'file',
+      kind,
+      name,
+      mode: (file['mode'] as number) & 0o7777,
+      size,
+      ...(kind === 'link' && target ? { target: target.slice() } : {}),
+      checked: true,
+    };
+  }
+
+  private spaceRecord(body: Uint8Array): DumpRecord {
+    if (this.phase === 'runs') throw this.damaged('spaces before runs');
+    this.phase = 'spaces';
+    const message = fields(MESSAGES.space, body);
+    const pagemap = message['pagemap'] as string;
+    const index = message['index'] as number;
+    if (index !== this.spaces.length) throw this.damaged(`space ${this.spaces.length}, found ${index}`);
+    if (!isPagemapName(pagemap)) throw this.badName(pagemap, 'the name of a pagemap');
+    const space: Space = {
+      index,
+      ...spaceIdentity(pagemap),
+      pagemap,
+      pagesId: message['pages_id'] as number,
+      head: (message['head'] as Uint8Array).slice(),
+      pagemapMode: (message['pagemap_mode'] as number) & 0o7777,
+      pagesMode: (message['pages_mode'] as number) & 0o7777,
+    };
+    this.claimName(pagemap);
+    this.claimName(pagesName(space));
+    this.spaces.push(space);
+    this.areaEnd.push(0);
+    return { type: 'space', space };
+  }
+
+  private areasRecord(body: Uint8Array): DumpRecord {
+    if (this.phase === 'runs') throw this.damaged('areas before runs');
+    const columns = this.columns(body, true);
+    const { space } = columns;
+    const areas = {
+      starts: unpackFixed64(columns.wide[0]),
+      ends: unpackFixed64(columns.wide[1]),
+      flags: unpackFixed32(columns.narrow[0]),
+      status: unpackFixed32(columns.narrow[1]),
+    };
+    this.equalColumns(areas.starts, areas.ends, areas.flags, areas.status);
+    let end = this.areaEnd[space.index] as number;
+    for (let i = 0; i < areas.starts.length; i++) {
+      const start = areas.starts[i] as number;
+      if (!(start >= end && (areas.ends[i] as number) > start)) throw this.damaged('ascending areas');
+      end = areas.ends[i] as number;
+    }
+    if (end > MAX_PAGE_NUMBER) throw this.damaged('areas inside the address space');
+    this.areaEnd[space.index] = end;
+    return { type: 'areas', space, areas };
+  }
+
+  private runsRecord(body: Uint8Array): DumpRecord {
+    const columns = this.columns(body, false);
+    const { space } = columns;
+    this.phase = 'runs';
+    if (space.index !== this.currentSpace) {
+      if (space.index < this.currentSpace) throw this.damaged('the runs of each space together, in order');
+      this.currentSpace = space.index;
+      this.nextPage = 0;
+    }
+    const pageNumbers = unpackFixed64(columns.wide[0]);
+    const pages = unpackFixed64(columns.wide[1]);
+    const bits = unpackFixed32(columns.narrow[0]);
+    this.equalColumns(pageNumbers, pages, bits);
+    const runs = this.batch(pageNumbers, pages, bits, columns.details);
+    this.runs += bits.length;
+    this.payloadBytes += runs.payloadBytes;
+    if (!Number.isSafeInteger(this.payloadBytes)) throw this.damaged('less payload');
+    this.startPayload(runs.payloadBytes);
+    return { type: 'runs', space, runs, checked: true };
+  }
+
+  private batch(
+    pageNumbers: Float64Array,
+    pages: Float64Array,
+    bits: Uint32Array,
+    details: Map<number, RunDetail>,
+  ): RunBatch {
+    const runs = new RunBuilder(this.pageSize, bits.length);
+    let next = this.nextPage;
+    for (let i = 0; i < bits.length; i++) {
+      const first = pageNumbers[i] as number;
+      const count = pages[i] as number;
+      const word = bits[i] as number;
+      if (!(first >= next && count >= 1 && first + count <= MAX_PAGE_NUMBER)) throw this.damaged('ascending runs');
+      if ((word & ~KNOWN_BITS) !== 0 || (word & KIND_MASK) >>> KIND_SHIFT >= KINDS.length) {
+        throw this.damaged(`known bits in a run, found 0x${word.toString(16)}`);
+      }
+      if (word & TAKEN && !(word & PE_PRESENT)) throw this.damaged('only present pages taken out');
+      const detail = details.get(i);
+      if ((detail !== undefined) !== ((word & DETAIL) !== 0)) throw this.damaged('a detail where a run announces one');
+      if (detail?.compressed) this.checkBlocks(detail.compressed.blockBytes, detail.compressed.regionPages, count);
+      next = first + count;
+      runs.push(first, count, word, detail);
+    }
+    this.nextPage = next;
+    return runs.finish();
+  }
+
+  private checkBlocks(blockBytes: Uint32Array, regionPages: number, pages: number): void {
+    const plain = regionPages * this.pageSize;
+    if (
+      regionPages < 1 ||
+      blockBytes.length !== Math.ceil(pages / regionPages) ||
+      blockBytes.some((bytes) => bytes > plain)
+    ) {
+      throw this.damaged('compressed blocks that fit their run');
+    }
+  }
+
+  private endRecord(body: Uint8Array, crcBefore: number): DumpRecord {
+    const end = fields(MESSAGES.end, body);
+    const found = [this.files, this.spaces.length, this.runs, this.payloadBytes];
+    const expected = [end['files'], end['spaces'], end['runs'], end['payload_bytes']].map(Number);
+    if (found.some((count, i) => count !== expected[i])) {
+      throw this.damaged(`${expected} files, spaces, runs and bytes of payload, found ${found}`);
+    }
+    if (end['crc32'] !== crcBefore) throw this.damaged('frames that match their checksum');
+    this.ended = true;
+    return { type: 'end' };
+  }
+
+  private startPayload(bytes: number): void {
+    this.payloadLeft = bytes;
+    this.wantsCheck = bytes > 0;
+  }
+
+  /** Areas and runs share their layout: space, two wide columns, then narrow ones; runs have details in field 5. */
+  private columns(
+    body: Uint8Array,
+    areas: boolean,
+  ): {
+    space: Space;
+    wide: [Uint8Array, Uint8Array];
+    narrow: [Uint8Array, Uint8Array];
+    details: Map<number, RunDetail>;
+  } {
+    const reader = Reader.create(body);
+    const none = new Uint8Array(0);
+    const wide: [Uint8Array, Uint8Array] = [none, none];
+    const narrow: [Uint8Array, Uint8Array] = [none, none];
+    const details = new Map<number, RunDetail>();
+    let index = -1;
+    while (reader.pos < reader.len) {
+      const tag = reader.uint32();
+      if (tag === 0x08) index = reader.uint32();
+      else if (tag === 0x12) wide[0] = reader.bytes();
+      else if (tag === 0x1a) wide[1] = reader.bytes();
+      else if (tag === 0x22) narrow[0] = reader.bytes();
+      else if (tag === 0x2a && areas) narrow[1] = reader.bytes();
+      else if (tag === 0x2a) readDetail(reader.bytes(), details);
+      else throw this.damaged(`known fields, found tag ${tag}`);
+    }
+    const space = this.spaces[index];
+    if (!space) throw this.damaged(`a known space, found ${index}`);
+    return { space, wide, narrow, details };
+  }
+
+  private equalColumns(...columns: ArrayLike<number>[]): void {
+    if (columns.some((column) => column.length !== columns[0]?.length)) throw this.damaged('columns of equal length');
+  }
+
+  private claimName(name: string): void {
+    const parts = name.split('/');
+    if (
+      name.includes('\0') ||
+      Buffer.byteLength(name) > MAX_NAME_BYTES ||
+      parts.some((part) => part === '' || part === '.' || part === '..')
+    ) {
+      throw this.badName(name, 'a name inside the dump');
+    }
+    if (this.names.has(name)) throw this.badName(name, 'each name once');
+    this.names.add(name);
+  }
+
+  private badName(name: string, expected: string): DumpError {
+    return new DumpError('BAD_NAME', `expected ${expected}, found ${JSON.stringify(name)}`, {
+      file: this.file,
+      offset: this.offset,
+    });
+  }
+
+  private count(value: unknown, what: string): number {
+    const count = Number(value);
+    if (!Number.isSafeInteger(count)) throw this.damaged(`${what} below 2^53`);
+    return count;
+  }
+
+  private damaged(expected: string, cause?: unknown): DumpError {
+    return new DumpError('STREAM_DAMAGED', `expected ${expected}`, { file: this.file, offset: this.offset, cause });
+  }
+}
+
+const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+/** Fields of a message; those that are absent are undefined and not their defaults. */
+function fields(message: protobuf.Type, body: Uint8Array): Record<string, unknown> {
+  const decoded = message.decode(body) as unknown as Record<string, unknown>;
+  return Object.fromEntries(Object.entries(decoded));
+}
+
+function readDetail(body: Uint8Array, details: Map<number, RunDetail>): void {
+  const reader = Reader.create(body);
+  const detail: RunDetail = {};
+  let run = -1;
+  let blocks: number[] | undefined;
+  let regionPages: number | undefined;
+  while (reader.pos < reader.len) {
+    const tag = reader.uint32();
+    if (tag === 0x08) run = reader.uint32();
+    else if (tag === 0x12) detail.verbatim = reader.bytes().slice();
+    else if (tag === 0x1a) {
+      const end = reader.uint32() + reader.pos;
+      blocks = [];
+      while (reader.pos < end) blocks.push(reader.uint32());
+    } else if (tag === 0x20) regionPages = reader.uint32();
+    else throw new RangeError(`unknown tag ${tag}`);
+  }
+  if (blocks) {
+    detail.compressed = {
+      blockBytes: Uint32Array.from(blocks),
+      regionPages: regionPages ?? 1,
+      hasRegionPages: regionPages !== undefined,
+    };
+  }
+  details.set(run, detail);
+}

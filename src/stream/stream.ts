@@ -1,0 +1,90 @@
+/** The page stream as a source and a sink of records, over descriptors and over Node's and stream-chain's streams. */
+import { flushable, many } from 'stream-chain';
+import { Breather } from '../breathe.js';
+import type { RecordSink } from '../pump.js';
+import type { DumpRecord } from '../records.js';
+import { PageStreamDecoder } from './decoder.js';
+import { PageStreamEncoder } from './encoder.js';
+import { ExtentReader } from './extents.js';
+import { FdReader, FdWriter } from './fd.js';
+
+/** Records of the page stream that a descriptor gives. Throws {@link DumpError} unless it comes to its end. */
+export async function* readPageStream(fd: number, signal?: AbortSignal): AsyncGenerator<DumpRecord> {
+  const decoder = new PageStreamDecoder();
+  for await (const chunk of new FdReader(fd, signal).chunks()) yield* decoder.push(chunk);
+  decoder.end();
+}
+
+/** Writes records to a descriptor as a page stream. */
+export class StreamSink implements RecordSink {
+  private readonly writer: FdWriter;
+  private readonly encoder: PageStreamEncoder;
+  private readonly extents = new ExtentReader();
+  private readonly breather = new Breather();
+
+  /** @param progress told of the bytes of each piece of payload */
+  constructor(
+    fd: number,
+    private readonly progress?: (bytes: number) => void,
+  ) {
+    this.writer = new FdWriter(fd);
+    this.encoder = new PageStreamEncoder(this.writer.write);
+  }
+
+  write(record: DumpRecord): void | Promise<void> {
+    if (record.type === 'extents') return this.writeExtents(record);
+    if (record.type === 'bytes') this.progress?.(record.bytes.length);
+    this.encoder.write(record);
+  }
+
+  finish(): void {
+    this.writer.flush();
+  }
+
+  /** What has been sent cannot be called back: it has no end, so its reader knows. */
+  discard(): void {}
+
+  private async writeExtents(record: DumpRecord & { type: 'extents' }): Promise<void> {
+    for (const bytes of this.extents.read(record)) {
+      this.encoder.write({ type: 'bytes', bytes });
+      this.progress?.(bytes.length);
+      await this.breather.due();
+    }
+  }
+}
+
+/**
+ * A stage for stream-chain: chunks of a page stream in, records out.
+ * @throws {DumpError} in the chain, also at the end of a stream that was cut
+ */
+export function decodePageStream() {
+  const decoder = new PageStreamDecoder('stream');
+  return flushable(
+    (chunk: Uint8Array) => many([...decoder.push(chunk)]),
+    () => {
+      decoder.end();
+      return many<DumpRecord>([]);
+    },
+  );
+}
+
+/** A stage for stream-chain: records in, chunks of a page stream out, ready for any byte stream. */
+export function encodePageStream() {
+  let out: Uint8Array[] = [];
+  const encoder = new PageStreamEncoder((bytes) => out.push(bytes));
+  const extents = new ExtentReader();
+  return function* encodeRecord(record: DumpRecord): Generator<Uint8Array> {
+    if (record.type === 'extents') {
+      for (const bytes of extents.read(record)) {
+        // Downstream may keep it past the next piece.
+        encoder.write({ type: 'bytes', bytes: bytes.slice() });
+        yield* out;
+        out = [];
+      }
+      return;
+    }
+    encoder.write(record);
+    yield* out;
+    out = [];
+  };
+}
