@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { isatty } from 'node:tty';
-import meow from 'meow';
 import type { Arguments, Command, Io } from './commands/command.js';
 import { DumpError, InternalError, isErrno, UsageError } from './errors.js';
+import { FdWriter } from './stream/fd.js';
 
 /** Commands are loaded when they are asked for: `--help` takes no longer than it must. */
 const COMMANDS: Record<string, { summary: string; load(): Promise<Command> }> = {
@@ -114,6 +114,26 @@ function report(error: unknown, command: Command | undefined, io: Io): number {
   return EXIT.BUG;
 }
 
+/**
+ * Loads meow without opening the standard streams. Whoever imports node:process as a module makes Node read all of its
+ * properties, and reading process.stdout makes the pipe behind it non-blocking, for everybody who shares it: every write
+ * of pages would then be a short one.
+ */
+async function loadMeow(): Promise<typeof import('meow').default> {
+  const streams = (['stdin', 'stdout', 'stderr'] as const).map((name) => {
+    const own = Object.getOwnPropertyDescriptor(process, name) as PropertyDescriptor;
+    Object.defineProperty(process, name, { value: {}, configurable: true, enumerable: true });
+    return () => Object.defineProperty(process, name, own);
+  });
+  try {
+    return (await import('meow')).default;
+  } finally {
+    for (const restore of streams) restore();
+  }
+}
+
+const meow = await loadMeow();
+
 /** Parses with meow; what it would end the process for is a {@link UsageError} here. */
 export function parse(command: Command, words: readonly string[]): Arguments {
   const known = new Set(Object.keys(command.flags));
@@ -169,13 +189,17 @@ export async function runProcess(): Promise<void> {
     stdinIsTerminal: isatty(0),
     stdoutIsTerminal: isatty(1),
     stderrIsTerminal: isatty(2),
-    out: (text) => void process.stdout.write(text),
-    err: (text) => void process.stderr.write(text),
+    out: (text) => writeText(1, text),
+    err: (text) => writeText(2, text),
     signal: controller.signal,
     parse,
   };
-  process.stdout.on('error', (error) => {
-    if (!isErrno(error, 'EPIPE')) throw error;
-  });
   process.exitCode = await main(process.argv.slice(2), io, processInterrupts(controller));
+}
+
+/** Not through process.stdout: that makes the descriptor non-blocking, and pages go through the same one. */
+function writeText(fd: number, text: string): void {
+  const writer = new FdWriter(fd);
+  writer.write(Buffer.from(text));
+  writer.flush();
 }

@@ -2,7 +2,8 @@
  * Runs records from a source through stages into a sink, one at a time: the next record is asked for when the sink is
  * done with this one, so a source may reuse its buffers, and nothing waits anywhere in between.
  */
-import { gen } from 'stream-chain';
+import { getManyValues, isMany } from 'stream-chain';
+import { fun } from 'stream-chain/fun.js';
 import { Breather } from './breathe.js';
 import type { DumpRecord } from './records.js';
 
@@ -17,29 +18,47 @@ export interface RecordSink {
   discard(): void;
 }
 
+/** Records one by one, or as they come: an async source gives a batch for each chunk that it has read. */
+export type RecordSource = Iterable<DumpRecord> | AsyncIterable<Iterable<DumpRecord>>;
+
 /**
  * Pumps a whole dump. If anything fails, or `signal` is aborted, the sink is discarded.
  * @throws whatever source, stage or sink throw; `signal.reason` if it is aborted
  */
 export async function pump(
-  source: Iterable<DumpRecord> | AsyncIterable<DumpRecord>,
+  source: RecordSource,
   stages: readonly Stage[],
   sink: RecordSink,
   signal?: AbortSignal,
 ): Promise<void> {
-  const run = gen(...stages) as (record: DumpRecord) => AsyncGenerator<DumpRecord>;
+  const run = compose(stages);
   const breather = new Breather();
   try {
-    for await (const record of source) {
-      signal?.throwIfAborted();
-      if (stages.length === 0) await sink.write(record);
-      else for await (const out of run(record)) await sink.write(out);
-      await breather.due();
+    for await (const batch of Symbol.asyncIterator in source ? source : [source]) {
+      for (const record of batch) {
+        // Awaiting what is no promise would cost more than moving 64 KiB.
+        for (const out of run(record)) {
+          const written = sink.write(out);
+          if (written) await written;
+        }
+        const breath = breather.due();
+        if (breath) await breath;
+        signal?.throwIfAborted();
+      }
     }
-    signal?.throwIfAborted();
     await sink.finish();
   } catch (error) {
     sink.discard();
     throw error;
   }
+}
+
+/** The stages as one function, by stream-chain: synchronous, as they are. */
+function compose(stages: readonly Stage[]): (record: DumpRecord) => Iterable<DumpRecord> {
+  if (stages.length === 0) return (record) => [record];
+  const run = fun(...stages) as (record: DumpRecord) => unknown;
+  return (record) => {
+    const out = run(record);
+    return (isMany(out) ? getManyValues(out) : out) as DumpRecord[];
+  };
 }

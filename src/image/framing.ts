@@ -53,10 +53,17 @@ export function checkEntrySize(size: number, limit: number, file: string, offset
   }
 }
 
-/** The entries of an image that is in memory as a whole, decoded as `messageName`. */
-export function* decodeEntries<T>(bytes: Uint8Array, type: ImageType, messageName: string, file: string): Generator<T> {
+/** One entry of an image: its message, and where it stands. */
+export interface RawEntry {
+  body: Uint8Array;
+  /** Of the message, in bytes from the start of the file. */
+  offset: number;
+  entry: number;
+}
+
+/** The entries of an image that is in memory as a whole. */
+export function* rawEntries(bytes: Uint8Array, type: ImageType, file: string): Generator<RawEntry> {
   checkMagic(bytes, type, file);
-  const message = messageType(messageName);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let offset = headerBytes(type);
   for (let entry = 0; offset < bytes.byteLength; entry++) {
@@ -65,8 +72,16 @@ export function* decodeEntries<T>(bytes: Uint8Array, type: ImageType, messageNam
     const size = view.getUint32(offset, true);
     checkEntrySize(size, MAX_ENTRY_BYTES, file, offset, entry);
     if (left - 4 < size) throw truncated(file, offset + 4, entry, size, left - 4);
-    yield decodeMessage<T>(message, bytes.subarray(offset + 4, offset + 4 + size), file, offset + 4, entry);
+    yield { body: bytes.subarray(offset + 4, offset + 4 + size), offset: offset + 4, entry };
     offset += 4 + size;
+  }
+}
+
+/** The same, decoded as `messageName`. */
+export function* decodeEntries<T>(bytes: Uint8Array, type: ImageType, messageName: string, file: string): Generator<T> {
+  const message = messageType(messageName);
+  for (const { body, offset, entry } of rawEntries(bytes, type, file)) {
+    yield decodeMessage<T>(message, body, file, offset, entry);
   }
 }
 
@@ -86,11 +101,16 @@ export function decodeMessage<T>(
   try {
     return message.decode(bytes) as unknown as T;
   } catch (cause) {
-    throw new DumpError('MALFORMED', `not a ${message.name}: ${(cause as Error).message}`, {
-      file,
-      offset,
-      ...(entry === undefined ? {} : { entry }),
-      cause,
-    });
+    throw malformed(message.name, cause, file, offset, entry);
   }
+}
+
+/** The error for a message that protobufjs cannot read. */
+export function malformed(message: string, cause: unknown, file: string, offset: number, entry?: number): DumpError {
+  return new DumpError('MALFORMED', `expected a ${message}, found something else: ${(cause as Error).message}`, {
+    file,
+    offset,
+    ...(entry === undefined ? {} : { entry }),
+    cause,
+  });
 }

@@ -3,7 +3,6 @@
  *
  * The numbers of MAP_* differ between machines; those of VMA_AREA_* are CRIU's own (image.h).
  */
-import { DumpError } from '../errors.js';
 
 /** VMA_AREA_* bits of `vma_entry.status`. */
 export const VMA = {
@@ -132,55 +131,77 @@ export const lazyByVma: LazyRule = (flags, status, map) =>
 export const lazyBySeed: LazyRule = (flags, status, map) =>
   isPrivateAnonymous(flags, map) && (status & (VMA.VDSO | VMA.VSYSCALL)) === 0;
 
-/** One area as it stands in an image. Addresses are bytes. */
-export interface VmaEntry {
-  start: bigint;
-  end: bigint;
-  flags: number;
-  status: number;
-}
+/** Collects areas into columns. */
+export class AreaTableBuilder {
+  private starts = new Float64Array(64);
+  private ends = new Float64Array(64);
+  private flags = new Uint32Array(64);
+  private status = new Uint32Array(64);
+  private length = 0;
+  private ascending = true;
 
-/**
- * Areas in columns, in order. Guards are left out: they lie inside other areas, stand at the end of the list and own
- * no pages.
- * @throws {DumpError} of code MALFORMED or AREAS_OVERLAP
- */
-export function areaTable(vmas: VmaEntry[], pageSize: number, file: string): AreaTable {
-  const size = BigInt(pageSize);
-  const areas = vmas
-    .filter((vma) => (vma.status & VMA.GUARD) === 0)
-    .sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
-  const table = newAreaTable(areas.length);
-  areas.forEach((vma, i) => {
-    if (vma.start >= vma.end || vma.start % size !== 0n || vma.end % size !== 0n) {
-      throw new DumpError(
-        'MALFORMED',
-        `expected an area of whole pages (${pageSize} bytes), found 0x${vma.start.toString(16)}-0x${vma.end.toString(16)}`,
-        { file },
-      );
-    }
-    const before = areas[i - 1];
-    if (before && vma.start < before.end) {
-      throw new DumpError(
-        'AREAS_OVERLAP',
-        `expected areas that do not overlap, found 0x${vma.start.toString(16)}-0x${vma.end.toString(16)} after 0x${before.start.toString(16)}-0x${before.end.toString(16)}`,
-        { file },
-      );
-    }
-    table.starts[i] = Number(vma.start / size);
-    table.ends[i] = Number(vma.end / size);
-    table.flags[i] = vma.flags;
-    table.status[i] = vma.status;
-  });
-  return table;
-}
+  /**
+   * Adds an area; `start` and `end` are page numbers. Guards are left out: they lie inside other areas, stand at the
+   * end of the list and own no pages.
+   */
+  push(start: number, end: number, flags: number, status: number): void {
+    if (status & VMA.GUARD) return;
+    const i = this.length++;
+    if (i === this.starts.length) this.grow();
+    this.starts[i] = start;
+    this.ends[i] = end;
+    this.flags[i] = flags;
+    this.status[i] = status;
+    if (i > 0 && (this.ends[i - 1] as number) > start) this.ascending = false;
+  }
 
-export const newAreaTable = (length: number): AreaTable => ({
-  starts: new Float64Array(length),
-  ends: new Float64Array(length),
-  flags: new Uint32Array(length),
-  status: new Uint32Array(length),
-});
+  /**
+   * The areas in order.
+   * @param overlap makes the error for two areas that overlap: first and second start and end, in page numbers
+   */
+  finish(overlap: (...pageNumbers: [number, number, number, number]) => Error): AreaTable {
+    const { length } = this;
+    const table: AreaTable = {
+      starts: this.starts.subarray(0, length),
+      ends: this.ends.subarray(0, length),
+      flags: this.flags.subarray(0, length),
+      status: this.status.subarray(0, length),
+    };
+    if (this.ascending) return table;
+    const order = Array.from(table.starts.keys()).sort(
+      (a, b) => (table.starts[a] as number) - (table.starts[b] as number),
+    );
+    const sorted: AreaTable = {
+      starts: table.starts.map((_, i) => table.starts[order[i] as number] as number),
+      ends: table.ends.map((_, i) => table.ends[order[i] as number] as number),
+      flags: table.flags.map((_, i) => table.flags[order[i] as number] as number),
+      status: table.status.map((_, i) => table.status[order[i] as number] as number),
+    };
+    for (let i = 1; i < length; i++) {
+      const end = sorted.ends[i - 1] as number;
+      const start = sorted.starts[i] as number;
+      if (start < end) throw overlap(sorted.starts[i - 1] as number, end, start, sorted.ends[i] as number);
+    }
+    return sorted;
+  }
+
+  private grow(): void {
+    const wide = (from: Float64Array) => {
+      const to = new Float64Array(from.length * 2);
+      to.set(from);
+      return to;
+    };
+    const narrow = (from: Uint32Array) => {
+      const to = new Uint32Array(from.length * 2);
+      to.set(from);
+      return to;
+    };
+    this.starts = wide(this.starts);
+    this.ends = wide(this.ends);
+    this.flags = narrow(this.flags);
+    this.status = narrow(this.status);
+  }
+}
 
 /** Index of the first area that ends behind `pageNumber`; the number of areas if none does. */
 export function firstAreaEndingAfter(areas: AreaTable, pageNumber: number): number {

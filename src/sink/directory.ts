@@ -144,7 +144,12 @@ export class DirectorySink implements RecordSink {
     this.directory = new AtomicDirectory(path, options);
   }
 
-  async write(record: DumpRecord): Promise<void> {
+  write(record: DumpRecord): void | Promise<void> {
+    if (record.type !== 'bytes') return this.writeOther(record);
+    this.payload(record.bytes);
+  }
+
+  private async writeOther(record: Exclude<DumpRecord, { type: 'bytes' }>): Promise<void> {
     switch (record.type) {
       case 'header':
         this.header = record;
@@ -170,9 +175,6 @@ export class DirectorySink implements RecordSink {
         this.startPayload(runs.payloadBytes, record.checked);
         break;
       }
-      case 'bytes':
-        this.payload(record.bytes);
-        break;
       case 'extents':
         await this.copyExtents(record);
         break;

@@ -8,9 +8,10 @@ import { join } from 'node:path';
 import { DumpError, invariant, systemError } from '../errors.js';
 import { checkMagic, decodeEntries } from '../image/framing.js';
 import { headerBytes, typeOfName } from '../image/magic.js';
+import { decodeAreas } from '../image/mm.js';
 import { PagemapDecoder } from '../image/pagemap.js';
 import { PE_PARENT, type RunBatch, runPayloadBytes } from '../memory/runs.js';
-import { type AreaTable, areaTable, MARCH } from '../memory/vma.js';
+import { type AreaTable, MARCH } from '../memory/vma.js';
 import {
   type DumpRecord,
   type FileRecord,
@@ -128,13 +129,8 @@ export class Dump {
   /** The areas of a task. */
   areasOf(space: Space): AreaTable {
     const file = `mm-${space.pid}.img`;
-    const [mm] = this.image<{ vmas: RawVma[] }>(file, 'MM', 'criu.mm_entry', space.pagemap);
-    if (!mm) throw new DumpError('TRUNCATED', 'expected an mm_entry, found the end of the file', { file, offset: 8 });
-    return areaTable(
-      mm.vmas.map(({ start, end, flags, status }) => ({ start: toBigInt(start), end: toBigInt(end), flags, status })),
-      this.pageSize,
-      file,
-    );
+    this.require([file], space.pagemap);
+    return decodeAreas(this.files.readAll(file, MAX_METADATA_BYTES), this.pageSize, file);
   }
 
   /** The runs of a space, in batches, checked against the size of its pages file. */
@@ -401,23 +397,10 @@ export class Dump {
   }
 }
 
-interface RawVma {
-  start: RawU64;
-  end: RawU64;
-  flags: number;
-  status: number;
-}
-
 interface Core {
   mtype: number;
   tc?: { task_state: number; comm: string } | null;
 }
-
-/** How protobufjs gives a 64-bit number. */
-type RawU64 = number | { high: number; low: number };
-
-const toBigInt = (value: RawU64): bigint =>
-  typeof value === 'number' ? BigInt(value) : (BigInt(value.high >>> 0) << 32n) | BigInt(value.low >>> 0);
 
 /** COMPEL_TASK_DEAD and COMPEL_TASK_ZOMBIE. Source: CRIU, compel task-state.h. */
 const DEAD_STATES = [2, 6];

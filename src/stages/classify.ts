@@ -105,11 +105,36 @@ export function classify({ policy = 'auto', force = false, warn }: ClassifyOptio
   function classifyTask(space: Space, runs: RunBatch, pageSize: number): RunBatch {
     const walk = walks.get(space.index);
     if (!walk) return classifyByFlags(space, runs);
-    const { areas, marks, safe } = walk;
+    if (walk.at < 0) walk.at = firstAreaEndingAfter(walk.areas, runs.pageNumbers[0] as number);
+    const whole = markWhole(space, walk, runs, pageSize);
+    return whole ? { ...runs, bits: whole } : splitAndMark(space, walk, runs, pageSize);
+  }
+
+  /** The bits of runs that all lie inside one area each; undefined if one does not. Most batches are such. */
+  function markWhole(space: Space, walk: Walk, runs: RunBatch, pageSize: number): Uint32Array | undefined {
+    const { starts, ends } = walk.areas;
+    const start = walk.at;
+    const marked = new Uint32Array(runs.bits.length);
+    for (let i = 0; i < marked.length; i++) {
+      const bits = (runs.bits[i] as number) & ~(CLASS_MASK | KIND_MASK);
+      const first = runs.pageNumbers[i] as number;
+      const stop = first + (runs.pages[i] as number);
+      while ((ends[walk.at] as number) <= first) walk.at++;
+      if (!((starts[walk.at] as number) <= first && stop <= (ends[walk.at] as number))) {
+        walk.at = start;
+        return undefined;
+      }
+      const mark = marksOf(bits, walk.marks[walk.at] as number);
+      checkSafe(space, walk, first, stop, bits, mark, pageSize);
+      marked[i] = bits | mark;
+    }
+    return marked;
+  }
+
+  function splitAndMark(space: Space, walk: Walk, runs: RunBatch, pageSize: number): RunBatch {
+    const { areas, marks } = walk;
     const { starts, ends } = areas;
     const out = new RunBuilder(pageSize, runs.bits.length + 16);
-    if (walk.at < 0) walk.at = firstAreaEndingAfter(areas, runs.pageNumbers[0] as number);
-
     for (let i = 0; i < runs.bits.length; i++) {
       const bits = (runs.bits[i] as number) & ~(CLASS_MASK | KIND_MASK);
       let detail = bits & DETAIL ? runs.details?.get(i) : undefined;
@@ -121,7 +146,7 @@ export function classify({ policy = 'auto', force = false, warn }: ClassifyOptio
         if (!((starts[walk.at] as number) <= first)) throw noArea(space, first, pageSize);
         const mark = marksOf(bits, marks[walk.at] as number);
         let stop = Math.min(end, ends[walk.at] as number);
-        checkSafe(space, walk, first, stop, bits, mark, safe[walk.at] === 1, pageSize);
+        checkSafe(space, walk, first, stop, bits, mark, pageSize);
         let cut = stop < end ? cutDetail(detail, stop - (first as number)) : [detail, undefined];
         // A compressed block may lie across areas as long as all of it is of one class.
         while (!cut) {
@@ -163,10 +188,10 @@ export function classify({ policy = 'auto', force = false, warn }: ClassifyOptio
     stop: number,
     bits: number,
     mark: number,
-    safe: boolean,
     pageSize: number,
   ): void {
-    if (safe || (mark & CLASS_MASK) !== CLASS_LAZY || (bits & (PE_PRESENT | PE_PARENT)) !== PE_PRESENT) return;
+    if (walk.safe[walk.at] || (mark & CLASS_MASK) !== CLASS_LAZY || (bits & (PE_PRESENT | PE_PARENT)) !== PE_PRESENT)
+      return;
     const area = `${KINDS[(mark & KIND_MASK) >>> KIND_SHIFT]} area ${span(walk, pageSize)} of ${space.pagemap}`;
     if (policy === 'seed') {
       if (force) return;

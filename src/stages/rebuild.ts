@@ -5,6 +5,7 @@
 import {
   CLASS_LAZY,
   CLASS_MASK,
+  CONTINUES,
   DETAIL,
   HAS_FLAGS,
   joinRuns,
@@ -36,14 +37,19 @@ export function rebuild({ holes = 'flag' }: { holes?: Holes } = {}) {
 
 function rebuildRuns(runs: RunBatch, holes: Holes, pageSize: number): RunBatch {
   if (!runs.bits.some((bits) => (bits & (CLASS_MASK | KIND_MASK | TAKEN)) !== 0)) return joinRuns(runs, pageSize);
+  const hole = (bits: number): number => (bits & ~(PE_PRESENT | TAKEN)) | PE_LAZY | HAS_FLAGS;
+  if (!runs.details && !runs.bits.some((bits) => (bits & CONTINUES) !== 0 || leavesNothing(bits, holes))) {
+    const bits = runs.bits.map((old) => (old & TAKEN ? hole(old) : old) & ~(CLASS_MASK | KIND_MASK));
+    return { ...runs, bits };
+  }
   const out = new RunBuilder(pageSize, runs.bits.length);
   for (let i = 0; i < runs.bits.length; i++) {
     const bits = runs.bits[i] as number;
     let entryBits = bits & ~(CLASS_MASK | KIND_MASK);
     let detail = bits & DETAIL ? runs.details?.get(i) : undefined;
     if (bits & TAKEN) {
-      if (holes === 'drop' || !isLazy(bits)) continue;
-      entryBits = (entryBits & ~(PE_PRESENT | TAKEN)) | PE_LAZY | HAS_FLAGS;
+      if (leavesNothing(bits, holes)) continue;
+      entryBits = hole(entryBits);
       detail = undefined;
     }
     out.pushOrExtend(runs.pageNumbers[i] as number, runs.pages[i] as number, entryBits, detail);
@@ -51,6 +57,9 @@ function rebuildRuns(runs: RunBatch, holes: Holes, pageSize: number): RunBatch {
   return out.finish();
 }
 
-/** By its class; where nobody classified it, by its flag. */
-const isLazy = (bits: number): boolean =>
-  bits & CLASS_MASK ? (bits & CLASS_MASK) === CLASS_LAZY : (bits & PE_LAZY) !== 0;
+/** Whether no entry stays for a run. A page is lazy by its class; where nobody classified it, by its flag. */
+function leavesNothing(bits: number, holes: Holes): boolean {
+  if (!(bits & TAKEN)) return false;
+  const lazy = bits & CLASS_MASK ? (bits & CLASS_MASK) === CLASS_LAZY : (bits & PE_LAZY) !== 0;
+  return holes === 'drop' || !lazy;
+}

@@ -133,7 +133,7 @@ export class FdWriter {
 
   /** One write; where somebody made the descriptor non-blocking, waits until it takes something. */
   private writeSome(pieces: Uint8Array[]): number {
-    for (let waitMs = 1; ; waitMs = Math.min(2 * waitMs, 20)) {
+    for (let waitMs = 0.05; ; waitMs = Math.min(2 * waitMs, 10)) {
       try {
         return pieces.length === 1 ? writeSync(this.fd, pieces[0] as Uint8Array) : writevSync(this.fd, pieces);
       } catch (error) {

@@ -8,10 +8,10 @@ import { PageStreamEncoder } from './encoder.js';
 import { ExtentReader } from './extents.js';
 import { FdReader, FdWriter } from './fd.js';
 
-/** Records of the page stream that a descriptor gives. Throws {@link DumpError} unless it comes to its end. */
-export async function* readPageStream(fd: number, signal?: AbortSignal): AsyncGenerator<DumpRecord> {
+/** Records of the page stream that a descriptor gives, for `pump`. Throws {@link DumpError} unless it comes to its end. */
+export async function* readPageStream(fd: number, signal?: AbortSignal): AsyncGenerator<Iterable<DumpRecord>> {
   const decoder = new PageStreamDecoder();
-  for await (const chunk of new FdReader(fd, signal).chunks()) yield* decoder.push(chunk);
+  for await (const chunk of new FdReader(fd, signal).chunks()) yield decoder.push(chunk);
   decoder.end();
 }
 
