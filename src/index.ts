@@ -7,6 +7,7 @@
 export * from './errors.js';
 export { encodePagemapStart, PagemapDecoder, PagemapEncoder } from './image/pagemap.js';
 export * from './memory/runs.js';
+export { AddressSpace, type Place, RunTable, type Segment } from './memory/space.js';
 export * from './memory/vma.js';
 export { pump, type RecordSink, type Stage } from './pump.js';
 export * from './records.js';

@@ -10,7 +10,7 @@ import { checkMagic, decodeEntries } from '../image/framing.js';
 import { headerBytes, typeOfName } from '../image/magic.js';
 import { decodeAreas } from '../image/mm.js';
 import { PagemapDecoder } from '../image/pagemap.js';
-import { PE_PARENT, type RunBatch, runPayloadBytes } from '../memory/runs.js';
+import type { AddressSpace } from '../memory/space.js';
 import { type AreaTable, MARCH } from '../memory/vma.js';
 import {
   type DumpRecord,
@@ -23,11 +23,10 @@ import {
 } from '../records.js';
 import { PAGE_SIZES } from '../stream/format.js';
 import { FilePool } from './files.js';
+import { openAddressSpace, PAGEMAP_CHUNK_BYTES, readPagemap } from './pagemap.js';
 
 /** Inventory, pstree, core and mm images are read whole; the largest mm known is a few MiB. */
 const MAX_METADATA_BYTES = 256 * 1024 * 1024;
-/** A pagemap is decoded in pieces of this size: some 4000 entries, whose columns fit the cache. */
-const PAGEMAP_CHUNK_BYTES = 64 * 1024;
 /** Folders inside a dump. */
 const MAX_DEPTH = 32;
 
@@ -133,44 +132,15 @@ export class Dump {
     return decodeAreas(this.files.readAll(file, MAX_METADATA_BYTES), this.pageSize, file);
   }
 
-  /** The runs of a space, in batches, checked against the size of its pages file. */
-  *runsOf(space: Space): Generator<{ runs: RunBatch; fileOffset: number }> {
-    const decoder = new PagemapDecoder(this.pageSize, space.pagemap);
-    const file = pagesName(space);
-    const sizeBytes = this.files.sizeOf(file);
-    const chunk = new Uint8Array(PAGEMAP_CHUNK_BYTES);
-    let fileOffset = 0;
-    for (let position = 0; ; ) {
-      const count = this.files.readSome(space.pagemap, chunk, position);
-      if (count === 0) break;
-      position += count;
-      const first = decoder.entries;
-      const runs = decoder.push(chunk.subarray(0, count));
-      if (!runs) continue;
-      if (!this.hasParent) this.checkNoParentPages(space, runs, first);
-      if (fileOffset + runs.payloadBytes > sizeBytes) {
-        throw this.pagesTooShort(space, runs, first, fileOffset, sizeBytes);
-      }
-      yield { runs, fileOffset };
-      fileOffset += runs.payloadBytes;
-    }
-    decoder.end();
-    if (fileOffset !== sizeBytes) {
-      throw new DumpError(
-        'PAGES_SIZE',
-        `expected ${fileOffset} bytes of pages by ${space.pagemap}, found ${sizeBytes}`,
-        {
-          file,
-          offset: fileOffset,
-        },
-      );
-    }
+  /** The memory of a space, with that of the parent dumps behind it; close it, then the dump. */
+  addressSpace(space: Space): AddressSpace {
+    return openAddressSpace(this.path, space.pagemap, this.pageSize, { files: this.files });
   }
 
   private *runRecords(space: Space): Generator<DumpRecord> {
     const name = pagesName(space);
     const file = this.files.payload(name, this.files.sizeOf(name));
-    for (const { runs, fileOffset } of this.runsOf(space)) {
+    for (const { runs, fileOffset } of readPagemap(this.files, space.pagemap, this.pageSize, this.hasParent)) {
       yield { type: 'runs', space, runs, checked: false };
       if (runs.payloadBytes > 0) {
         yield { type: 'extents', file, extents: Float64Array.of(fileOffset, runs.payloadBytes) };
@@ -370,30 +340,6 @@ export class Dump {
   private image<T>(name: string, type: Parameters<typeof checkMagic>[1], message: string, by: string): T[] {
     this.require([name], by);
     return [...decodeEntries<T>(this.files.readAll(name, MAX_METADATA_BYTES), type, message, name)];
-  }
-
-  private checkNoParentPages(space: Space, runs: RunBatch, firstEntry: number): void {
-    const i = runs.bits.findIndex((bits) => (bits & PE_PARENT) !== 0);
-    if (i < 0) return;
-    throw new DumpError(
-      'NO_PARENT',
-      'expected a parent dump, which has the pages of this entry, found no parent link',
-      {
-        file: space.pagemap,
-        entry: firstEntry + i,
-      },
-    );
-  }
-
-  private pagesTooShort(space: Space, runs: RunBatch, first: number, fileOffset: number, size: number): DumpError {
-    let end = fileOffset;
-    let i = 0;
-    while (end <= size && i < runs.bits.length) end += runPayloadBytes(runs, i++, this.pageSize);
-    return new DumpError(
-      'PAGES_SIZE',
-      `expected at least ${end} bytes of pages by entry ${first + i - 1} of ${space.pagemap}, found ${size}`,
-      { file: pagesName(space), offset: size },
-    );
   }
 }
 

@@ -1,0 +1,288 @@
+/**
+ * The primitive under everything that reads memory: (address space, page range) -> bytes.
+ *
+ * Right for every generation of pagemap: pages that stand in the pages file, plain or in compressed blocks, pages that
+ * stand in a parent dump, however far up the chain, and pages that stand nowhere.
+ */
+import { DumpError } from '../errors.js';
+import type { PayloadFile } from '../records.js';
+import {
+  type CompressedBlocks,
+  DETAIL,
+  PE_LAZY,
+  PE_PARENT,
+  PE_PRESENT,
+  type RunBatch,
+  type RunDetail,
+  storedBytes,
+} from './runs.js';
+
+/** Some pages of a range that are in the same state. */
+export interface Segment {
+  /** Address / page size. */
+  pageNumber: number;
+  pages: number;
+  /**
+   * `stored`: in `file`; `lazy`: to be fetched from elsewhere (PE_LAZY alone); `absent`: in no pagemap, which in private
+   * anonymous memory reads as zeros.
+   */
+  state: 'stored' | 'lazy' | 'absent';
+  /** Of stored pages: where they are. */
+  at?: Place;
+}
+
+/** Where stored pages are. */
+export interface Place {
+  file: PayloadFile;
+  /** Bytes: of the first page, or of the first block where they are compressed. */
+  position: number;
+  /** The page that stands at `position`. */
+  firstPage: number;
+  compressed?: CompressedBlocks;
+  /** Pages of the run, which gives the length of its last block. */
+  runPages: number;
+}
+
+/** Decodes one LZ4 block into exactly `plainBytes` bytes. */
+export type DecodeBlock = (block: Uint8Array, plainBytes: number) => Uint8Array;
+
+/** All runs of a pagemap, and where the payload of each stands. */
+export class RunTable {
+  private readonly batches: RunBatch[] = [];
+  private readonly firstIndex: number[] = [];
+  private pageNumbers = new Float64Array(0);
+  private pages = new Float64Array(0);
+  private bits = new Uint32Array(0);
+  private positions = new Float64Array(0);
+  private readonly details = new Map<number, RunDetail>();
+  private length = 0;
+
+  constructor(private readonly pageSize: number) {}
+
+  /** Adds the next runs in ascending order. */
+  add(runs: RunBatch): void {
+    this.firstIndex.push(this.length);
+    this.batches.push(runs);
+    this.length += runs.bits.length;
+  }
+
+  /** Joins the batches into columns; call it once, after the last. */
+  finish(): this {
+    this.pageNumbers = new Float64Array(this.length);
+    this.pages = new Float64Array(this.length);
+    this.bits = new Uint32Array(this.length);
+    this.positions = new Float64Array(this.length);
+    this.batches.forEach((runs, i) => {
+      const at = this.firstIndex[i] as number;
+      this.pageNumbers.set(runs.pageNumbers, at);
+      this.pages.set(runs.pages, at);
+      this.bits.set(runs.bits, at);
+      for (const [run, detail] of runs.details ?? []) this.details.set(at + run, detail);
+    });
+    this.batches.length = 0;
+    let position = 0;
+    for (let i = 0; i < this.length; i++) {
+      this.positions[i] = position;
+      const bits = this.bits[i] as number;
+      if (bits & PE_PRESENT) position += storedBytes(this.detailOf(i), this.pages[i] as number, this.pageSize);
+    }
+    return this;
+  }
+
+  private detailOf(i: number): RunDetail | undefined {
+    return (this.bits[i] as number) & DETAIL ? this.details.get(i) : undefined;
+  }
+
+  /** Index of the first run that ends behind a page. */
+  private find(pageNumber: number): number {
+    let low = 0;
+    let high = this.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.pageNumbers[middle] as number) + (this.pages[middle] as number) > pageNumber) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+
+  /** The runs in a range, and the gaps between them: bits are 0 for a gap. */
+  *walk(pageNumber: number, pages: number): Generator<TableSegment> {
+    const end = pageNumber + pages;
+    let page = pageNumber;
+    for (let i = this.find(page); page < end; i++) {
+      const start = i < this.length ? (this.pageNumbers[i] as number) : Number.POSITIVE_INFINITY;
+      if (start > page) {
+        const stop = Math.min(start, end);
+        yield {
+          pageNumber: page,
+          pages: stop - page,
+          bits: 0,
+          firstPage: page,
+          runPages: 0,
+          position: 0,
+          detail: undefined,
+        };
+        page = stop;
+      }
+      if (page >= end) return;
+      const stop = Math.min(start + (this.pages[i] as number), end);
+      yield {
+        pageNumber: page,
+        pages: stop - page,
+        bits: this.bits[i] as number,
+        firstPage: start,
+        runPages: this.pages[i] as number,
+        position: this.positions[i] as number,
+        detail: this.detailOf(i),
+      };
+      page = stop;
+    }
+  }
+}
+
+interface TableSegment {
+  pageNumber: number;
+  pages: number;
+  bits: number;
+  /** First page of the whole run, its pages, and where its payload begins. */
+  firstPage: number;
+  runPages: number;
+  position: number;
+  detail: RunDetail | undefined;
+}
+
+export interface AddressSpaceOptions {
+  /** Name of the pagemap, for errors. */
+  name: string;
+  /** Bytes. */
+  pageSize: number;
+  /** The same address space in the parent dump, if there is one. */
+  parent?: AddressSpace;
+  /** For compressed pages. */
+  decodeBlock?: DecodeBlock;
+  /** Closes what the space reads from. */
+  close?: () => void;
+}
+
+/** The memory of one task or segment of one dump, with that of its parents behind it. */
+export class AddressSpace {
+  constructor(
+    private readonly table: RunTable,
+    private readonly file: PayloadFile,
+    private readonly options: AddressSpaceOptions,
+  ) {}
+
+  /**
+   * Where the pages of a range are: segments without gaps, in order, each in one state and in one file.
+   * @throws {DumpError} NO_PARENT for a page of a parent dump that has no such address space
+   */
+  *locate(pageNumber: number, pages: number): Generator<Segment> {
+    for (const run of this.table.walk(pageNumber, pages)) {
+      const range = { pageNumber: run.pageNumber, pages: run.pages };
+      if (run.bits & PE_PARENT) {
+        yield* this.parent.locate(run.pageNumber, run.pages);
+      } else if (run.bits & PE_PRESENT) {
+        yield { ...range, state: 'stored', at: this.placeOf(run) };
+      } else {
+        yield { ...range, state: run.bits & PE_LAZY ? 'lazy' : 'absent' };
+      }
+    }
+  }
+
+  /**
+   * The pages of a range with their bytes, in pieces of at most `pieceBytes`. The bytes of stored pages are overwritten
+   * by the next piece; lazy and absent pages have none.
+   */
+  *read(pageNumber: number, pages: number, pieceBytes = 1024 * 1024): Generator<Segment & { bytes?: Uint8Array }> {
+    const { pageSize } = this.options;
+    const piecePages = Math.max(1, Math.floor(pieceBytes / pageSize));
+    const buffer = new Uint8Array(Math.min(piecePages, pages) * pageSize);
+    for (const segment of this.locate(pageNumber, pages)) {
+      if (segment.state !== 'stored' || !segment.at) {
+        yield segment;
+        continue;
+      }
+      for (let done = 0; done < segment.pages; done += piecePages) {
+        const count = Math.min(piecePages, segment.pages - done);
+        const piece = { ...segment, pageNumber: segment.pageNumber + done, pages: count };
+        const bytes = buffer.subarray(0, count * pageSize);
+        this.fill(bytes, piece.pageNumber, segment.at);
+        yield { ...piece, bytes };
+      }
+    }
+  }
+
+  /** Closes the files of this dump, as far as they are its own, and of its parents. */
+  close(): void {
+    this.options.close?.();
+    this.options.parent?.close();
+  }
+
+  private get parent(): AddressSpace {
+    const { parent, name } = this.options;
+    if (!parent) {
+      throw new DumpError('NO_PARENT', 'expected a parent dump with these pages, found none', { file: name });
+    }
+    return parent;
+  }
+
+  private placeOf(run: TableSegment): Place {
+    const { pageSize } = this.options;
+    const compressed = run.detail?.compressed;
+    return compressed
+      ? { file: this.file, position: run.position, firstPage: run.firstPage, runPages: run.runPages, compressed }
+      : {
+          file: this.file,
+          position: run.position + (run.pageNumber - run.firstPage) * pageSize,
+          firstPage: run.pageNumber,
+          runPages: run.pages,
+        };
+  }
+
+  /** Reads whole pages from where they are stored. */
+  private fill(bytes: Uint8Array, pageNumber: number, at: Place): void {
+    const { pageSize } = this.options;
+    if (!at.compressed) {
+      at.file.read(bytes, at.position + (pageNumber - at.firstPage) * pageSize);
+      return;
+    }
+    const { blockBytes, regionPages } = at.compressed;
+    const plainBytes = regionPages * pageSize;
+    const start = (pageNumber - at.firstPage) * pageSize;
+    const first = Math.floor(start / plainBytes);
+    let position = at.position;
+    for (let block = 0; block < first; block++) position += blockBytes[block] as number;
+    for (let block = first; block * plainBytes < start + bytes.length; block++) {
+      const stored = blockBytes[block] as number;
+      const from = block * plainBytes - start;
+      // The last block of a run may be shorter.
+      const length = Math.min(plainBytes, at.runPages * pageSize - block * plainBytes);
+      const plain = this.block(at.file, position, stored, length);
+      const wanted = plain.subarray(Math.max(0, -from), Math.min(plain.length, bytes.length - from));
+      bytes.set(wanted, Math.max(0, from));
+      position += stored;
+    }
+  }
+
+  /** One block of `plain` bytes. */
+  private block(file: PayloadFile, position: number, stored: number, plain: number): Uint8Array {
+    if (stored === 0) return new Uint8Array(plain);
+    const bytes = new Uint8Array(stored);
+    file.read(bytes, position);
+    const place = { file: file.name, offset: position };
+    const { decodeBlock } = this.options;
+    if (stored === plain) return bytes;
+    if (!decodeBlock) throw new DumpError('UNSUPPORTED', 'expected plain pages, found an LZ4 block', place);
+    try {
+      const decoded = decodeBlock(bytes, plain);
+      if (decoded.length === plain) return decoded;
+      throw new RangeError(`it gives ${decoded.length} bytes`);
+    } catch (cause) {
+      throw new DumpError(
+        'MALFORMED',
+        `expected an LZ4 block of ${plain} bytes, found something else: ${(cause as Error).message}`,
+        { ...place, cause },
+      );
+    }
+  }
+}

@@ -1,0 +1,145 @@
+/** Pagemaps in a directory: read in sequence, or as an address space with its parents behind it. */
+import { existsSync, realpathSync } from 'node:fs';
+import { join } from 'node:path';
+import { DumpError, systemError } from '../errors.js';
+import { decodeLz4Block } from '../image/lz4.js';
+import { PagemapDecoder } from '../image/pagemap.js';
+import { PE_PARENT, type RunBatch, runPayloadBytes } from '../memory/runs.js';
+import { AddressSpace, RunTable } from '../memory/space.js';
+import { type PayloadFile, pagesName } from '../records.js';
+import { FilePool } from './files.js';
+
+/** A pagemap is decoded in pieces of this size: some 4000 entries, whose columns fit the cache. */
+export const PAGEMAP_CHUNK_BYTES = 64 * 1024;
+
+/** Dumps in a chain of parents. */
+const MAX_CHAIN = 1024;
+
+/** Runs of a pagemap, and where their payload begins in the pages file. */
+export interface PagemapPart {
+  runs: RunBatch;
+  /** Bytes. */
+  fileOffset: number;
+  /** Names the pages file. */
+  pagesId: number;
+}
+
+/**
+ * The runs of a pagemap, in batches, checked against the size of its pages file.
+ * @throws {DumpError} also PAGES_SIZE, and NO_PARENT for pages of a parent where there is none
+ */
+export function* readPagemap(
+  files: FilePool,
+  pagemap: string,
+  pageSize: number,
+  hasParent: boolean,
+): Generator<PagemapPart> {
+  const decoder = new PagemapDecoder(pageSize, pagemap);
+  const chunk = new Uint8Array(PAGEMAP_CHUNK_BYTES);
+  let fileOffset = 0;
+  for (let position = 0; ; ) {
+    const count = files.readSome(pagemap, chunk, position);
+    if (count === 0) break;
+    position += count;
+    const first = decoder.entries;
+    const runs = decoder.push(chunk.subarray(0, count));
+    if (!runs) continue;
+    if (!hasParent) checkNoParentPages(pagemap, runs, first);
+    const file = pagesName(decoder);
+    const sizeBytes = files.sizeOf(file);
+    if (fileOffset + runs.payloadBytes > sizeBytes) {
+      throw tooShort({ pagemap, file, runs, first, fileOffset, sizeBytes, pageSize });
+    }
+    yield { runs, fileOffset, pagesId: decoder.pagesId };
+    fileOffset += runs.payloadBytes;
+  }
+  decoder.end();
+  const file = pagesName(decoder);
+  const sizeBytes = files.sizeOf(file);
+  if (fileOffset !== sizeBytes) {
+    throw new DumpError('PAGES_SIZE', `expected ${fileOffset} bytes of pages by ${pagemap}, found ${sizeBytes}`, {
+      file,
+      offset: fileOffset,
+    });
+  }
+}
+
+/**
+ * The memory that a pagemap describes, with that of the parent dumps behind it.
+ * @param directory of the dump; the dumps before a final one are no whole dumps, and need not be
+ * @param pageSize bytes
+ * @param options files: to read from, closed by their owner; without it the space closes its own
+ */
+export function openAddressSpace(
+  directory: string,
+  pagemap: string,
+  pageSize: number,
+  { files, depth = 0 }: { files?: FilePool; depth?: number } = {},
+): AddressSpace {
+  if (depth > MAX_CHAIN) {
+    throw new DumpError('LIMIT', `expected at most ${MAX_CHAIN} dumps in a chain of parents`, { file: 'parent' });
+  }
+  const pool = files ?? new FilePool(directory);
+  try {
+    const parent = parentOf(directory);
+    const table = new RunTable(pageSize);
+    let file = NO_FILE;
+    for (const part of readPagemap(pool, pagemap, pageSize, parent !== undefined)) {
+      table.add(part.runs);
+      const name = pagesName(part);
+      if (file === NO_FILE) file = pool.payload(name, pool.sizeOf(name));
+    }
+    return new AddressSpace(table.finish(), file, {
+      name: pagemap,
+      pageSize,
+      decodeBlock: decodeLz4Block,
+      ...(files ? {} : { close: () => pool.close() }),
+      ...(parent !== undefined && existsSync(join(parent, pagemap))
+        ? { parent: openAddressSpace(parent, pagemap, pageSize, { depth: depth + 1 }) }
+        : {}),
+    });
+  } catch (error) {
+    if (!files) pool.close();
+    throw error;
+  }
+}
+
+/** Of a pagemap without runs: nothing is ever read. */
+const NO_FILE: PayloadFile = { name: '', size: 0, read: () => {} };
+
+function parentOf(directory: string): string | undefined {
+  const link = join(directory, 'parent');
+  try {
+    return existsSync(link) ? realpathSync(link) : undefined;
+  } catch (error) {
+    throw systemError(error, link);
+  }
+}
+
+function checkNoParentPages(pagemap: string, runs: RunBatch, firstEntry: number): void {
+  const i = runs.bits.findIndex((bits) => (bits & PE_PARENT) !== 0);
+  if (i < 0) return;
+  throw new DumpError('NO_PARENT', 'expected a parent dump, which has the pages of this entry, found no parent link', {
+    file: pagemap,
+    entry: firstEntry + i,
+  });
+}
+
+function tooShort(of: {
+  pagemap: string;
+  file: string;
+  runs: RunBatch;
+  first: number;
+  fileOffset: number;
+  sizeBytes: number;
+  pageSize: number;
+}): DumpError {
+  let end = of.fileOffset;
+  let i = 0;
+  while (end <= of.sizeBytes && i < of.runs.bits.length) end += runPayloadBytes(of.runs, i++, of.pageSize);
+  return new DumpError(
+    'PAGES_SIZE',
+    `expected at least ${end} bytes of pages by entry ${of.first + i - 1} of ${of.pagemap}, found ${of.sizeBytes}`,
+    { file: of.file, offset: of.sizeBytes },
+  );
+}
