@@ -92,6 +92,7 @@ export class PageStreamDecoder {
     const bytes = this.heldBytes > 0 ? concatBytes([...this.held, chunk]) : chunk;
     this.held = [];
     this.heldBytes = 0;
+    this.needBytes = 0;
     let at = 0;
     for (;;) {
       if (this.frameLeft > 0) {

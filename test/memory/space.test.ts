@@ -1,0 +1,228 @@
+/** The primitive: any page of any address space, against an oracle that goes page by page through the chain. */
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { compressSync } from 'lz4-napi';
+import { describe, expect, it } from 'vitest';
+import { DumpError } from '../../src/errors.js';
+import { decodeLz4Block } from '../../src/image/lz4.js';
+import { PagemapDecoder } from '../../src/image/pagemap.js';
+import { AddressSpace, RunTable } from '../../src/memory/space.js';
+import { openAddressSpace } from '../../src/source/pagemap.js';
+import {
+  ANON,
+  GENERATIONS,
+  image,
+  Message,
+  PE,
+  pageContent,
+  readMemory,
+  readPagemap,
+  writeDump,
+} from '../helpers/dump-writer.js';
+import { fixture, tempDir } from '../helpers/temp.js';
+
+/** State of each page of a range, with its bytes. */
+function readPages(space: AddressSpace, from: number, pages: number, pieceBytes?: number) {
+  const found: { state: string; bytes?: Buffer }[] = [];
+  let next = from;
+  for (const piece of space.read(from, pages, pieceBytes)) {
+    expect(piece.pageNumber).toBe(next);
+    next += piece.pages;
+    for (let i = 0; i < piece.pages; i++) {
+      const bytes = piece.bytes && Buffer.from(piece.bytes.slice(i * 4096, (i + 1) * 4096));
+      found.push({ state: piece.state, ...(bytes ? { bytes } : {}) });
+    }
+  }
+  expect(next).toBe(from + pages);
+  return found;
+}
+
+const FIRST = 256;
+const PAGES = 24;
+
+/** What each level of a chain says of each page: nothing, present, in the parent, or lazy. */
+const chainOfPages = fc
+  .record({
+    levels: fc.array(
+      fc.array(fc.constantFrom('', 'present', 'parent', 'lazy'), { minLength: PAGES, maxLength: PAGES }),
+      {
+        minLength: 1,
+        maxLength: 4,
+      },
+    ),
+    generation: fc.constantFrom(...GENERATIONS),
+    regionPages: fc.constantFrom(undefined, 2, 4),
+  })
+  .map(({ levels, generation, regionPages }) => ({
+    generation,
+    ...(regionPages && generation === '2026' ? { regionPages } : {}),
+    // The first dump has no parent; CRIU 2 knew no lazy pages.
+    levels: levels.map((pages, level) =>
+      pages.map((state) =>
+        (state === 'parent' && level === 0) || (state === 'lazy' && generation === '2.x') ? 'present' : state,
+      ),
+    ),
+  }));
+
+const FLAGS = { present: PE.PRESENT, parent: PE.PARENT, lazy: PE.LAZY } as const;
+
+function entriesOf(pages: string[]) {
+  const entries: { vaddr: bigint; pages: number; flags: number; state: string }[] = [];
+  pages.forEach((state, i) => {
+    const last = entries.at(-1);
+    const vaddr = BigInt(FIRST + i) * 4096n;
+    if (state === '') return;
+    if (last && last.state === state && last.vaddr + BigInt(last.pages) * 4096n === vaddr) last.pages++;
+    else entries.push({ vaddr, pages: 1, flags: FLAGS[state as keyof typeof FLAGS], state });
+  });
+  return entries;
+}
+
+describe('an address space', () => {
+  it('gives every page of every range, through the chain of parents', () => {
+    fc.assert(
+      fc.property(
+        chainOfPages,
+        fc.integer({ min: 0, max: PAGES }),
+        fc.integer({ min: 1, max: PAGES }),
+        fc.constantFrom(4096, 8192, 1 << 20),
+        ({ levels, ...form }, from, pages, pieceBytes) => {
+          const dir = tempDirOnce();
+          levels.forEach((states, level) => {
+            const vmas = [{ start: 0n, end: 1n << 40n, ...ANON }];
+            writeDump(join(dir, String(level)), { tasks: [{ pid: 5, vmas, entries: entriesOf(states) }], ...form });
+            // The same page differs from level to level.
+            const file = join(dir, String(level), 'pages-1.img');
+            writeFileSync(
+              file,
+              readFileSync(file).map((byte) => byte ^ level),
+            );
+            if (level > 0) symlinkSync(`../${level - 1}`, join(dir, String(level), 'parent'));
+          });
+          const memory = levels.map((_, level) => readMemory(join(dir, String(level))).get('pagemap-5.img'));
+          const space = openAddressSpace(join(dir, String(levels.length - 1)), 'pagemap-5.img', 4096);
+          try {
+            const expected = Array.from({ length: pages }, (_, i) => {
+              let level = levels.length - 1;
+              const at = (l: number) => levels[l]?.[from + i] ?? '';
+              while (at(level) === 'parent') level--;
+              if (at(level) !== 'present') return { state: at(level) === 'lazy' ? 'lazy' : 'absent' };
+              const bytes = memory[level]?.get(BigInt(FIRST + from + i) * 4096n) as Uint8Array;
+              return { state: 'stored', bytes: Buffer.from(bytes) };
+            });
+            expect(readPages(space, FIRST + from, pages, pieceBytes)).toEqual(expected);
+          } finally {
+            space.close();
+          }
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it.each(['mprotect00', 'socket_queues'])('finds the pages of the real chain %s in its parents', (name) => {
+    const dumps = [1, 2, 3].map((level) => fixture(`chain/${name}/${level}`));
+    const [pagemap] = [...readMemory(dumps[0] as string).keys()].filter((file) => !file.includes('shmem')) as [string];
+    const memory = dumps.map((dump) => readMemory(dump).get(pagemap));
+    const space = openAddressSpace(dumps[2] as string, pagemap, 4096);
+    let parentPages = 0;
+    for (const { vaddr, pages, flags } of readPagemap(join(dumps[2] as string, pagemap)).entries) {
+      const found = readPages(space, Number(vaddr / 4096n), pages);
+      for (let i = 0; i < pages; i++) {
+        const address = vaddr + BigInt(i * 4096);
+        const newest = [2, 1, 0].find((level) => memory[level]?.has(address)) as number;
+        expect(found[i]?.bytes?.equals(memory[newest]?.get(address) as Uint8Array)).toBe(true);
+        if (flags & PE.PARENT) {
+          parentPages++;
+          expect(newest).toBeLessThan(2);
+        }
+      }
+    }
+    space.close();
+    expect(parentPages).toBeGreaterThan(0);
+  });
+
+  it('decodes LZ4 blocks of one page and of a region, raw ones, zeros, and a short last one', () => {
+    for (const regionPages of [1, 4]) {
+      const pages = 10;
+      const plain = Buffer.concat(
+        Array.from({ length: pages }, (_, i) =>
+          i % 3 === 0 ? Buffer.alloc(4096, `text ${i} `) : Buffer.from(pageContent('x', BigInt(i))),
+        ),
+      );
+      const parts: Buffer[] = [];
+      const sizes: number[] = [];
+      for (let at = 0; at < plain.length; at += regionPages * 4096) {
+        const block = plain.subarray(at, at + regionPages * 4096);
+        const packed = compressSync(block).subarray(4);
+        const stored = packed.length < block.length ? packed : block;
+        parts.push(stored);
+        sizes.push(stored.length);
+      }
+      expect(sizes.some((size) => size < regionPages * 4096)).toBe(true);
+      const sum = sizes.reduce((a, b) => a + b);
+      const entry = new Message().int(1, 0x10000).int(2, 0).int(4, 4).int(5, pages).field(6, Message.packed(sizes));
+      entry.int(7, sum);
+      if (regionPages > 1) entry.int(8, regionPages);
+      const space = spaceOf(image('PAGEMAP', [new Message().int(1, 1), entry]), Buffer.concat(parts));
+      for (let from = 0; from < pages; from++) {
+        for (let count = 1; count <= pages - from; count++) {
+          const found = Buffer.concat(readPages(space, 16 + from, count, 3 * 4096).map(({ bytes }) => bytes as Buffer));
+          expect(found.equals(plain.subarray(from * 4096, (from + count) * 4096))).toBe(true);
+        }
+      }
+    }
+  });
+
+  it('says where a damaged block is', () => {
+    const entry = new Message()
+      .int(1, 0)
+      .int(2, 0)
+      .int(4, 4)
+      .int(5, 1)
+      .field(6, Message.packed([5]))
+      .int(7, 5);
+    const space = spaceOf(image('PAGEMAP', [new Message().int(1, 1), entry]), Buffer.from('12345'));
+    expect(() => readPages(space, 0, 1)).toThrow(/pages@0x0: expected an LZ4 block of 4096 bytes/);
+  });
+
+  it('refuses pages of a parent that does not have them', () => {
+    const dir = tempDir();
+    const vmas = [{ start: 0n, end: 1n << 40n, ...ANON }];
+    writeDump(join(dir, 'a'), { tasks: [{ pid: 6, vmas, entries: [] }] });
+    writeDump(join(dir, 'b'), { tasks: [{ pid: 5, vmas, entries: [{ vaddr: 4096n, pages: 1, flags: PE.PARENT }] }] });
+    symlinkSync('../a', join(dir, 'b', 'parent'));
+    const space = openAddressSpace(join(dir, 'b'), 'pagemap-5.img', 4096);
+    expect(() => readPages(space, 1, 1)).toThrow(DumpError);
+    space.close();
+  });
+});
+
+/** A space over bytes in memory. */
+function spaceOf(pagemap: Uint8Array, pages: Buffer): AddressSpace {
+  const decoder = new PagemapDecoder(4096, 'pagemap-1.img');
+  const runs = decoder.push(pagemap);
+  decoder.end();
+  const table = new RunTable(4096);
+  if (runs) table.add(runs);
+  const file = {
+    name: 'pages',
+    size: pages.length,
+    read: (buffer: Uint8Array, position: number) => {
+      expect(position + buffer.length).toBeLessThanOrEqual(pages.length);
+      buffer.set(pages.subarray(position, position + buffer.length));
+    },
+  };
+  return new AddressSpace(table.finish(), file, { name: 'pagemap-1.img', pageSize: 4096, decodeBlock: decodeLz4Block });
+}
+
+/** A fresh directory for each run of a property, removed with the test. */
+let runs = 0;
+let root = '';
+function tempDirOnce(): string {
+  root ||= tempDir();
+  const path = join(root, String(runs++));
+  mkdirSync(path, { recursive: true });
+  return path;
+}
