@@ -136,15 +136,7 @@ const meow = await loadMeow();
 
 /** Parses with meow; what it would end the process for is a {@link UsageError} here. */
 export function parse(command: Command, words: readonly string[]): Arguments {
-  const known = new Set(Object.keys(command.flags));
-  for (const word of words) {
-    if (word === '--') break;
-    if (!word.startsWith('--')) continue;
-    const name = word.slice(2).split('=')[0] as string;
-    const camel = name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
-    if (!known.has(camel)) throw new UsageError(`unknown option --${name}`);
-  }
-  const single = Object.entries(command.flags).filter(([, flag]) => !flag.isMultiple);
+  checkOptions(command, words);
   const { input, flags } = meow({
     importMeta: import.meta,
     argv: [...words],
@@ -154,13 +146,37 @@ export function parse(command: Command, words: readonly string[]): Arguments {
     inferType: false,
   });
   const values = flags as Record<string, unknown>;
-  for (const [name, flag] of single) {
-    if (Array.isArray(values[name])) throw new UsageError(`--${name}: expected once`);
-    if (flag.type === 'number' && Number.isNaN(values[name])) throw new UsageError(`--${name}: expected a number`);
-    if (flag.type === 'string' && values[name] === '') throw new UsageError(`--${name}: expected a value`);
+  for (const [name, { type }] of Object.entries(command.flags)) {
+    const numbers = ([values[name]] as unknown[]).flat();
+    if (type === 'number' && numbers.some(Number.isNaN)) throw new UsageError(`${optionName(name)}: expected a number`);
   }
   return { input: input as string[], flags: values };
 }
+
+/** Refuses what meow would pass over or end the process for: unknown options, options twice or without a value. */
+function checkOptions(command: Command, words: readonly string[]): void {
+  const seen = new Set<string>();
+  const end = words.indexOf('--');
+  const options = end < 0 ? words : words.slice(0, end);
+  options.forEach((word, i) => {
+    if (!word.startsWith('-') || word === '-' || /^-\d/.test(word)) return;
+    const [option, value] = word.split(/=(.*)/s) as [string, string | undefined];
+    const [name, flag] = Object.entries(command.flags).find(([key]) => optionName(key) === option) ?? [];
+    if (!flag || name === undefined) throw new UsageError(`unknown option ${option}`);
+    if (seen.has(name) && !flag.isMultiple) throw new UsageError(`${option}: expected once`);
+    seen.add(name);
+    const next = options[i + 1];
+    if (
+      flag.type !== 'boolean' &&
+      (value === '' || (value === undefined && (next === undefined || /^--?[a-z]/.test(next))))
+    ) {
+      throw new UsageError(`${option}: expected a ${flag.type === 'number' ? 'number' : 'value'}`);
+    }
+  });
+}
+
+/** The option of a flag: `--page-size` of `pageSize`. */
+const optionName = (name: string): string => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 
 const version = (): string =>
   (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version;

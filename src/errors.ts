@@ -94,6 +94,15 @@ export function systemError(error: unknown, file: string, offset?: number): unkn
   });
 }
 
+/** Does something to a file; a failed system call becomes a {@link DumpError} that names it. */
+export function onFile<T>(file: string, action: () => T, offset?: number): T {
+  try {
+    return action();
+  } catch (error) {
+    throw systemError(error, file, offset);
+  }
+}
+
 /** Whether `error` came from a failed system call, of the given code if one is named. */
 export function isErrno(error: unknown, code?: string): error is NodeJS.ErrnoException & { code: string } {
   return (

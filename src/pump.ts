@@ -6,6 +6,7 @@ import { getManyValues, isMany } from 'stream-chain';
 import { fun } from 'stream-chain/fun.js';
 import { Breather } from './breathe.js';
 import type { DumpRecord } from './records.js';
+import { portions } from './stream/extents.js';
 
 /** One step of a pipeline: also an item of stream-chain's `chain([...])`. */
 export type Stage = (record: DumpRecord) => DumpRecord | Iterable<DumpRecord>;
@@ -15,7 +16,7 @@ export interface RecordSink {
   /** Makes the output visible; called once, after the last record. */
   finish(): void | Promise<void>;
   /** Leaves nothing behind; called instead of, or after a failing, finish. */
-  discard(): void;
+  discard(): void | Promise<void>;
 }
 
 /** Records one by one, or as they come: an async source gives a batch for each chunk that it has read. */
@@ -36,19 +37,21 @@ export async function pump(
   try {
     for await (const batch of Symbol.asyncIterator in source ? source : [source]) {
       for (const record of batch) {
-        // Awaiting what is no promise would cost more than moving 64 KiB.
         for (const out of run(record)) {
-          const written = sink.write(out);
-          if (written) await written;
+          for (const portion of out.type === 'extents' ? portions(out) : [out]) {
+            // Awaiting what is no promise would cost more than moving 64 KiB.
+            const written = sink.write(portion);
+            if (written) await written;
+            const breath = breather.due();
+            if (breath) await breath;
+            signal?.throwIfAborted();
+          }
         }
-        const breath = breather.due();
-        if (breath) await breath;
-        signal?.throwIfAborted();
       }
     }
     await sink.finish();
   } catch (error) {
-    sink.discard();
+    await sink.discard();
     throw error;
   }
 }

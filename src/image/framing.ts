@@ -43,14 +43,13 @@ function wrongMagic(file: string, offset: number, found: number, expected: numbe
 }
 
 /** Checks an entry's size before anything is read or allocated for it. */
-export function checkEntrySize(size: number, limit: number, file: string, offset: number, entry: number): void {
-  if (size > limit) {
-    throw new DumpError('LIMIT', `expected an entry of at most ${limit} bytes, found a length of ${size}`, {
-      file,
-      offset,
-      entry,
-    });
-  }
+export function checkEntrySize(size: number, limit: number, file: string, offset: number, entry?: number): void {
+  if (size <= limit) return;
+  throw new DumpError('LIMIT', `expected an entry of at most ${limit} bytes, found a length of ${size}`, {
+    file,
+    offset,
+    ...(entry === undefined ? {} : { entry }),
+  });
 }
 
 /** One entry of an image: its message, and where it stands. */
@@ -71,7 +70,7 @@ export function* rawEntries(bytes: Uint8Array, type: ImageType, file: string): G
     if (left < 4) throw truncated(file, offset, entry, 4, left);
     const size = view.getUint32(offset, true);
     checkEntrySize(size, MAX_ENTRY_BYTES, file, offset, entry);
-    if (left - 4 < size) throw truncated(file, offset + 4, entry, size, left - 4);
+    if (left - 4 < size) throw truncated(file, offset, entry, size + 4, left);
     yield { body: bytes.subarray(offset + 4, offset + 4 + size), offset: offset + 4, entry };
     offset += 4 + size;
   }
@@ -86,8 +85,18 @@ export function* decodeEntries<T>(bytes: Uint8Array, type: ImageType, messageNam
 }
 
 /** The error for an entry that the end of the file cuts off. */
-export function truncated(file: string, offset: number, entry: number, expected: number, found: number): DumpError {
-  return new DumpError('TRUNCATED', `expected ${expected} more bytes, found ${found}`, { file, offset, entry });
+export function truncated(
+  file: string,
+  offset: number,
+  entry: number | undefined,
+  expected: number,
+  found: number,
+): DumpError {
+  return new DumpError('TRUNCATED', `expected an entry of ${expected} bytes with its size, found ${found}`, {
+    file,
+    offset,
+    ...(entry === undefined ? {} : { entry }),
+  });
 }
 
 /** Decodes one message; protobufjs' errors get the place in the file. */

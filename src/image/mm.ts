@@ -69,6 +69,9 @@ function pageNumber(reader: protobuf.Reader, pageSize: number): number {
   const address = reader.uint64() as number | { high: number; low: number };
   const high = typeof address === 'number' ? Math.floor(address / 2 ** 32) : address.high >>> 0;
   const low = typeof address === 'number' ? address % 2 ** 32 : address.low >>> 0;
-  if (low % pageSize !== 0) throw new RangeError(`an area that is not aligned to ${pageSize} bytes`);
+  if (low % pageSize !== 0) {
+    const hex = (BigInt(high) * 2n ** 32n + BigInt(low)).toString(16);
+    throw new RangeError(`an area that is not aligned to ${pageSize} bytes, at 0x${hex}`);
+  }
   return high * (2 ** 32 / pageSize) + low / pageSize;
 }

@@ -162,7 +162,7 @@ class EntryParser {
       );
     }
     const pages = seen & 32 ? field5 : field2;
-    if (pages < 1) return malformed('at least one page');
+    if (pages < 1) return malformed('at least one page, found 0');
     if (pages > MAX_PAGE_NUMBER) return malformed(`at most ${MAX_PAGE_NUMBER} pages, found ${pages}`);
     if (entry.vaddrLow % this.pageSize !== 0) {
       return malformed(
@@ -300,7 +300,7 @@ export class PagemapDecoder {
     const runs = new RunBuilder(this.pageSize, Math.max(16, bytes.length >> 4));
     while (bytes.length - at >= 4) {
       const size = view.getUint32(at, true);
-      checkEntrySize(size, MAX_PAGEMAP_ENTRY_BYTES, this.file, base + at, this.entries);
+      checkEntrySize(size, MAX_PAGEMAP_ENTRY_BYTES, this.file, base + at, this.head && this.entries);
       if (bytes.length - at - 4 < size) break;
       if (this.head) this.decodeEntry(bytes, at + 4, at + 4 + size, base, runs);
       else this.decodeHead(bytes.slice(at + 4, at + 4 + size), base + at + 4);
@@ -316,7 +316,7 @@ export class PagemapDecoder {
     if (start.length >= size + 4) {
       checkMagic(start, 'PAGEMAP', this.file);
       const head = new DataView(start.buffer, start.byteOffset).getUint32(size, true);
-      checkEntrySize(head, MAX_HEAD_BYTES, this.file, size, 0);
+      checkEntrySize(head, MAX_HEAD_BYTES, this.file, size);
       this.push(start.subarray(0, size + 4 + head));
     } else {
       this.push(start);
@@ -329,7 +329,7 @@ export class PagemapDecoder {
     if (this.rest) {
       const { rest } = this;
       const expected = rest.length < 4 ? 4 : new DataView(rest.buffer, rest.byteOffset).getUint32(0, true) + 4;
-      throw truncated(this.file, this.offset, this.entries, expected, rest.length);
+      throw truncated(this.file, this.offset, this.head && this.entries, expected, rest.length);
     }
     if (!this.head) {
       throw new DumpError('TRUNCATED', 'expected a pagemap_head, found the end of the file', {

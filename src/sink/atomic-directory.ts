@@ -100,16 +100,17 @@ export class AtomicDirectory {
   }
 
   /** Removes what was written. Does nothing after {@link commit}. */
-  discard(): void {
+  async discard(): Promise<void> {
     if (this.settled) return;
     this.settled = true;
+    await Promise.allSettled(this.syncs);
     rmSync(this.temporary, { recursive: true, force: true });
   }
 
   private async drain(): Promise<void> {
-    const syncs = [...this.syncs];
+    const results = await Promise.allSettled(this.syncs);
     this.syncs.clear();
-    for (const result of await Promise.allSettled(syncs)) if (result.status === 'rejected') throw result.reason;
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
   private checkPlace(): void {

@@ -2,19 +2,18 @@
  * Records into a directory: the encoder. Runs become pagemap entries as `rebuild` left them, payload goes to the pages
  * files and to all others. Nothing is seen of it before {@link DirectorySink.finish}.
  */
-import { closeSync, constants, fchmodSync, openSync, statSync, symlinkSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
-import { Breather } from '../breathe.js';
+import { closeSync, constants, existsSync, fchmodSync, openSync, symlinkSync, writeSync } from 'node:fs';
+import { join, posix } from 'node:path';
 import { crc32 } from '../crc.js';
-import { DumpError, invariant, systemError } from '../errors.js';
+import { DumpError, invariant, onFile } from '../errors.js';
 import { PE_LAZY, PE_PARENT, PE_PRESENT, type RunBatch } from '../memory/runs.js';
 import type { RecordSink } from '../pump.js';
 import {
   type DumpRecord,
-  type ExtentsRecord,
   type FileRecord,
   type HeaderRecord,
   linkStaysInside,
+  type PayloadRecord,
   pagesName,
   type Space,
 } from '../records.js';
@@ -35,33 +34,22 @@ class OutputFile {
     readonly name: string,
     private readonly mode: number,
   ) {
-    try {
-      const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-      this.fd = openSync(join(directory.temporary, name), flags, 0o600);
-    } catch (error) {
-      throw systemError(error, name);
-    }
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+    this.fd = onFile(name, () => openSync(join(directory.temporary, name), flags, 0o600));
   }
 
   write(bytes: Uint8Array): void {
     for (let done = 0; done < bytes.length; ) {
-      try {
-        const count = writeSync(this.fd, bytes, done, bytes.length - done, this.bytes);
-        done += count;
-        this.bytes += count;
-      } catch (error) {
-        throw systemError(error, this.name, this.bytes);
-      }
+      const left = bytes.length - done;
+      const count = onFile(this.name, () => writeSync(this.fd, bytes, done, left, this.bytes), this.bytes);
+      done += count;
+      this.bytes += count;
     }
   }
 
   /** Gives the file its mode, syncs and closes it. */
   async finish(): Promise<void> {
-    try {
-      fchmodSync(this.fd, this.mode);
-    } catch (error) {
-      throw systemError(error, this.name);
-    }
+    onFile(this.name, () => fchmodSync(this.fd, this.mode));
     this.open = false;
     await this.directory.finishFile(this.fd, this.name);
   }
@@ -91,7 +79,12 @@ class SpaceOutput {
       this.pages.abandon();
       throw error;
     }
-    this.entries = new PagemapWriter(space, pageSize, (bytes) => this.pagemap.write(bytes));
+    try {
+      this.entries = new PagemapWriter(space, pageSize, (bytes) => this.pagemap.write(bytes));
+    } catch (error) {
+      this.abandon();
+      throw error;
+    }
   }
 
   async finish(): Promise<void> {
@@ -127,10 +120,10 @@ export class DirectorySink implements RecordSink {
   readonly written: Written = { files: 0, bytes: 0, holePages: 0, parentMissing: false };
   private readonly directory: AtomicDirectory;
   private readonly extents = new ExtentReader();
-  private readonly breather = new Breather();
   private readonly joinRebuilt = rebuild();
   private header: HeaderRecord | undefined;
   private file: OutputFile | undefined;
+  private readonly folders = new Set<string>();
   private readonly waiting: Space[] = [];
   private current: SpaceOutput | undefined;
   private payloadLeft = 0;
@@ -145,11 +138,12 @@ export class DirectorySink implements RecordSink {
   }
 
   write(record: DumpRecord): void | Promise<void> {
-    if (record.type !== 'bytes') return this.writeOther(record);
-    this.payload(record.bytes);
+    if (record.type === 'bytes') this.payload(record.bytes);
+    else if (record.type === 'extents') for (const bytes of this.extents.read(record)) this.payload(bytes);
+    else return this.writeOther(record);
   }
 
-  private async writeOther(record: Exclude<DumpRecord, { type: 'bytes' }>): Promise<void> {
+  private async writeOther(record: Exclude<DumpRecord, PayloadRecord>): Promise<void> {
     switch (record.type) {
       case 'header':
         this.header = record;
@@ -175,9 +169,6 @@ export class DirectorySink implements RecordSink {
         this.startPayload(runs.payloadBytes, record.checked);
         break;
       }
-      case 'extents':
-        await this.copyExtents(record);
-        break;
       case 'check':
         if (this.payloadCrc !== undefined && this.payloadCrc !== record.crc32) {
           throw new DumpError('STREAM_DAMAGED', 'the payload does not match its checksum', {
@@ -196,29 +187,39 @@ export class DirectorySink implements RecordSink {
   async finish(): Promise<void> {
     invariant(this.ended && this.header, 'a dump has a header and an end');
     await this.directory.commit(this.header.directoryMode);
-    if (this.written.parentMissing) {
-      this.written.parentMissing = !statSync(join(this.directory.path, 'parent'), { throwIfNoEntry: false });
-    }
+    this.written.parentMissing &&= !existsSync(join(this.directory.path, 'parent'));
   }
 
   /** Closes and removes everything. */
-  discard(): void {
+  async discard(): Promise<void> {
     this.file?.abandon();
     this.file = undefined;
     this.current?.abandon();
     this.current = undefined;
-    this.directory.discard();
+    await this.directory.discard();
   }
 
   private startFile(record: FileRecord): void {
+    this.checkFolder(record.name);
     this.written.files++;
     if (record.kind === 'directory') {
       this.directory.addFolder(record.name, record.mode);
+      this.folders.add(record.name);
     } else if (record.kind === 'link') {
       this.addLink(record.name, record.target ?? new Uint8Array(0));
     } else {
       this.file = new OutputFile(this.directory, record.name, record.mode);
       this.startPayload(record.size, record.checked);
+    }
+  }
+
+  /** A file lies in a folder that was made here, never behind a link. */
+  private checkFolder(name: string): void {
+    const folder = posix.dirname(name);
+    if (folder !== '.' && !this.folders.has(folder)) {
+      throw new DumpError('BAD_NAME', `expected a folder ${JSON.stringify(folder)} before this file, found none`, {
+        file: name,
+      });
     }
   }
 
@@ -229,11 +230,7 @@ export class DirectorySink implements RecordSink {
         file: name,
       });
     }
-    try {
-      symlinkSync(Buffer.from(target), join(this.directory.temporary, name));
-    } catch (error) {
-      throw systemError(error, name);
-    }
+    onFile(name, () => symlinkSync(Buffer.from(target), join(this.directory.temporary, name)));
     if (name === 'parent') this.written.parentMissing = true;
   }
 
@@ -263,9 +260,9 @@ export class DirectorySink implements RecordSink {
     invariant(this.payloadLeft === 0, 'payload is complete before the next record');
     const { file } = this;
     if (!file) return;
+    await file.finish();
     this.file = undefined;
     this.written.bytes += file.bytes;
-    await file.finish();
   }
 
   private startPayload(bytes: number, checked: boolean): void {
@@ -284,13 +281,6 @@ export class DirectorySink implements RecordSink {
     this.target.write(bytes);
     this.payloadLeft -= bytes.length;
     this.options.progress?.(bytes.length);
-  }
-
-  private async copyExtents(record: ExtentsRecord): Promise<void> {
-    for (const bytes of this.extents.read(record)) {
-      this.payload(bytes);
-      await this.breather.due();
-    }
   }
 
   private countHoles({ bits, pages }: RunBatch): void {

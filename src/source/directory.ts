@@ -5,7 +5,7 @@
  */
 import { lstatSync, readdirSync, readlinkSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { DumpError, invariant, systemError } from '../errors.js';
+import { DumpError, invariant, onFile, systemError } from '../errors.js';
 import { checkMagic, decodeEntries } from '../image/framing.js';
 import { headerBytes, typeOfName } from '../image/magic.js';
 import { decodeAreas } from '../image/mm.js';
@@ -153,7 +153,9 @@ export class Dump {
     if (stats.isDirectory()) {
       yield { ...record, kind: 'directory' };
     } else if (stats.isSymbolicLink()) {
-      yield { ...record, kind: 'link', target: readlinkSync(join(this.path, name), { encoding: 'buffer' }) };
+      const path = join(this.path, name);
+      const target = onFile(name, () => readlinkSync(path, { encoding: 'buffer' }));
+      yield { ...record, kind: 'link', target };
     } else {
       this.checkNamedType(name, stats.size);
       const regular: FileRecord = { ...record, kind: 'regular', size: stats.size };
@@ -227,10 +229,10 @@ export class Dump {
   private checkParent(): void {
     const parent = this.entries.get('parent');
     if (!parent) return;
-    if (parent.stats.isSymbolicLink() && isDirectory(join(this.path, 'parent'))) return;
-    const found = parent.stats.isSymbolicLink()
-      ? `a link to ${readlinkSync(join(this.path, 'parent'))}, which is none`
-      : 'something else';
+    const path = join(this.path, 'parent');
+    const isLink = parent.stats.isSymbolicLink();
+    if (isLink && onFile('parent', () => statSync(path, { throwIfNoEntry: false }))?.isDirectory()) return;
+    const found = isLink ? `a link to ${onFile('parent', () => readlinkSync(path))}, which is none` : 'something else';
     throw new DumpError('NO_PARENT', `expected a link to the directory of the parent dump, found ${found}`, {
       file: 'parent',
     });
@@ -260,10 +262,16 @@ export class Dump {
     let march: number | undefined;
     const tasks = pstree.map(({ pid, threads }) => {
       const [core] = this.image<Core>(`core-${pid}.img`, 'CORE', 'criu.core_entry', 'pstree.img');
-      const dead = core?.tc !== undefined && core.tc !== null && DEAD_STATES.includes(core.tc.task_state);
-      march ??= core?.mtype;
+      if (!core) {
+        throw new DumpError('TRUNCATED', 'expected a core_entry, found the end of the file', {
+          file: `core-${pid}.img`,
+          offset: headerBytes('CORE'),
+        });
+      }
+      const dead = core.tc ? DEAD_STATES.includes(core.tc.task_state) : false;
+      march ??= core.mtype;
       if (!dead) this.require([`mm-${pid}.img`, `pagemap-${pid}.img`, ...threads.map((tid) => `core-${tid}.img`)]);
-      return { pid, comm: core?.tc?.comm ?? '', dead };
+      return { pid, comm: core.tc?.comm ?? '', dead };
     });
     return { tasks, march };
   }
@@ -365,5 +373,3 @@ function utf8Name(raw: Buffer): string {
     throw new DumpError('BAD_NAME', `expected file names in UTF-8, found ${JSON.stringify(raw.toString('latin1'))}`);
   }
 }
-
-const isDirectory = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;

@@ -1,7 +1,7 @@
 /** Files of a dump that payload is read from: opened when they are needed, and only so many at a time. */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
-import { DumpError, systemError } from '../errors.js';
+import { DumpError, onFile } from '../errors.js';
 import type { PayloadFile } from '../records.js';
 
 /** Open at a time: a dump may have thousands of processes. */
@@ -21,31 +21,20 @@ export class FilePool {
       this.open.delete(oldest);
       closeSync(fd);
     }
-    try {
-      const fd = openSync(join(this.directory, name), 'r');
-      this.open.set(name, fd);
-      return fd;
-    } catch (error) {
-      throw systemError(error, name);
-    }
+    const fd = onFile(name, () => openSync(join(this.directory, name), 'r'));
+    this.open.set(name, fd);
+    return fd;
   }
 
   /** Bytes of a file. */
   sizeOf(name: string): number {
-    try {
-      return fstatSync(this.descriptor(name)).size;
-    } catch (error) {
-      throw systemError(error, name);
-    }
+    return onFile(name, () => fstatSync(this.descriptor(name)).size);
   }
 
   /** Reads up to `buffer.length` bytes; 0 at the end of the file. */
   readSome(name: string, buffer: Uint8Array, position: number): number {
-    try {
-      return readSync(this.descriptor(name), buffer, 0, buffer.length, position);
-    } catch (error) {
-      throw systemError(error, name, position);
-    }
+    const fd = this.descriptor(name);
+    return onFile(name, () => readSync(fd, buffer, 0, buffer.length, position), position);
   }
 
   /** A file to read payload from, of `size` bytes when it was looked at. */

@@ -127,8 +127,9 @@ export class PageStreamDecoder {
 
   /** Says how many bytes it takes to go on, if they are not there. */
   private lacks(bytes: Uint8Array, at: number, need: number): boolean {
-    this.needBytes = need;
-    return bytes.length - at < need;
+    const lacking = bytes.length - at < need;
+    if (lacking) this.needBytes = need;
+    return lacking;
   }
 
   /** Throws unless the stream came to its end. */

@@ -4,6 +4,30 @@ import type { ExtentsRecord } from '../records.js';
 /** Measured: from 64 KiB to 256 KiB copies run at the same rate; pieces of 1 MiB leave the cache and cost a third. */
 const PIECE_BYTES = 128 * 1024;
 
+/** Extents are copied in portions of so many bytes: a signal is heard between two of them. */
+const PORTION_BYTES = 8 * 1024 * 1024;
+
+/** Cuts a record into records of at most {@link PORTION_BYTES}. */
+export function* portions({ file, extents }: ExtentsRecord): Generator<ExtentsRecord> {
+  let portion: number[] = [];
+  let free = PORTION_BYTES;
+  for (let i = 0; i < extents.length; i += 2) {
+    let position = extents[i] as number;
+    for (let left = extents[i + 1] as number; left > 0; ) {
+      const count = Math.min(left, free);
+      portion.push(position, count);
+      position += count;
+      left -= count;
+      free -= count;
+      if (free > 0) continue;
+      yield { type: 'extents', file, extents: Float64Array.from(portion) };
+      portion = [];
+      free = PORTION_BYTES;
+    }
+  }
+  if (portion.length > 0) yield { type: 'extents', file, extents: Float64Array.from(portion) };
+}
+
 export class ExtentReader {
   private readonly buffer = new Uint8Array(PIECE_BYTES);
 

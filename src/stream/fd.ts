@@ -1,7 +1,7 @@
 /**
  * Pipes at full rate. Node's own streams allocate a buffer for every 64 KiB and go through the event loop for each;
  * one buffer that stays in the cache and plain read(2) and write(2) make a chain of five processes two to three times as
- * fast (docs/benchmarks.md). The event loop is only asked when there is nothing to read.
+ * fast (docs/benchmarks.md).
  */
 import { constants, fstatSync, openSync, readSync, writeSync, writevSync } from 'node:fs';
 import { Socket } from 'node:net';
@@ -12,42 +12,30 @@ const PIPE_BYTES = 64 * 1024;
 /** Smaller pieces are gathered before they are written. */
 const GATHER_BYTES = 16 * 1024;
 
-/** Reads a descriptor to its end. */
+/** How often an empty pipe is looked at again, after how many ms, before the event loop is asked to wait. */
+const SPINS = 4;
+const SPIN_MS = 0.02;
+
+/**
+ * Reads a descriptor to its end. Without a signal to listen to, a read simply blocks; with one, it must leave the event
+ * loop its turn, so that the signal is heard.
+ */
 export class FdReader {
   private readonly buffer = new Uint8Array(PIPE_BYTES);
   private readonly readFd: number;
-  private readonly socket: Socket | undefined;
+  private socket: Socket | undefined;
   private settle: { resolve(bytes: number): void; reject(error: Error): void } | undefined;
 
   /**
-   * @param fd of a pipe, socket, file or terminal; a pipe is opened anew, so that whoever shares it never sees it
-   *   non-blocking
+   * @param fd of a pipe, socket, file or terminal
    * @param signal ends a wait for more
    */
   constructor(
     fd: number,
     private readonly signal?: AbortSignal,
   ) {
-    const stats = fstatSync(fd);
-    this.readFd = stats.isFIFO() ? reopened(fd) : fd;
-    if (!stats.isFIFO() && !stats.isSocket()) return;
-    const socket = new Socket({
-      fd: this.readFd,
-      readable: true,
-      writable: false,
-      onread: {
-        buffer: this.buffer,
-        callback: (bytes: number) => {
-          this.settle?.resolve(bytes);
-          return false;
-        },
-      },
-    } as ConstructorParameters<typeof Socket>[0]);
-    socket.pause();
-    socket.on('end', () => this.settle?.resolve(0));
-    socket.on('error', (error) => this.settle?.reject(error));
+    this.readFd = signal && fstatSync(fd).isFIFO() ? nonBlocking(fd) : fd;
     signal?.addEventListener('abort', () => this.settle?.reject(signal.reason));
-    this.socket = socket;
   }
 
   /** The chunks; each is overwritten by the next. */
@@ -65,28 +53,54 @@ export class FdReader {
     }
   }
 
-  /** Bytes read, or undefined if there are none yet. */
+  /** Bytes read, or undefined if there are none yet and the descriptor does not block. */
   private readNow(): number | undefined {
-    try {
-      return readSync(this.readFd, this.buffer, 0, PIPE_BYTES, null);
-    } catch (error) {
-      if (this.socket && isErrno(error, 'EAGAIN')) return undefined;
-      if (isErrno(error, 'EOF')) return 0;
-      throw error;
+    for (let spin = 0; ; spin++) {
+      try {
+        return readSync(this.readFd, this.buffer, 0, PIPE_BYTES, null);
+      } catch (error) {
+        if (!isErrno(error, 'EAGAIN')) throw error;
+        if (spin === SPINS) return undefined;
+        sleep(SPIN_MS);
+      }
     }
   }
 
+  /** Bytes read into the buffer by the event loop. */
   private readLater(): Promise<number> {
     return new Promise((resolve, reject) => {
       this.signal?.throwIfAborted();
       this.settle = { resolve, reject };
-      this.socket?.resume();
+      this.socket ??= this.openSocket();
+      this.socket.resume();
     });
+  }
+
+  private openSocket(): Socket {
+    const socket = new Socket({
+      fd: this.readFd,
+      readable: true,
+      writable: false,
+      onread: {
+        buffer: this.buffer,
+        callback: (bytes: number) => {
+          this.settle?.resolve(bytes);
+          // One chunk at a time.
+          return false;
+        },
+      },
+    } as ConstructorParameters<typeof Socket>[0]);
+    socket.on('end', () => this.settle?.resolve(0));
+    socket.on('error', (error) => this.settle?.reject(error));
+    return socket;
   }
 }
 
-/** The same pipe with flags of its own; without /proc it has to be the same descriptor. */
-function reopened(fd: number): number {
+/**
+ * The same pipe, opened anew, so that whoever shares the descriptor never sees it non-blocking. Without /proc it has to
+ * be the descriptor itself.
+ */
+function nonBlocking(fd: number): number {
   try {
     return openSync(`/proc/self/fd/${fd}`, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch {
@@ -138,10 +152,13 @@ export class FdWriter {
         return pieces.length === 1 ? writeSync(this.fd, pieces[0] as Uint8Array) : writevSync(this.fd, pieces);
       } catch (error) {
         if (!isErrno(error, 'EAGAIN')) throw isErrno(error, 'EPIPE') ? error : systemError(error, 'stdout');
-        Atomics.wait(SLEEPER, 0, 0, waitMs);
+        sleep(waitMs);
       }
     }
   }
 }
 
 const SLEEPER = new Int32Array(new SharedArrayBuffer(4));
+
+/** Waits, and the event loop with it. */
+const sleep = (ms: number): void => void Atomics.wait(SLEEPER, 0, 0, ms);

@@ -1,8 +1,7 @@
 /** The page stream as a source and a sink of records, over descriptors and over Node's and stream-chain's streams. */
 import { flushable, many } from 'stream-chain';
-import { Breather } from '../breathe.js';
 import type { RecordSink } from '../pump.js';
-import type { DumpRecord } from '../records.js';
+import type { BytesRecord, DumpRecord } from '../records.js';
 import { PageStreamDecoder } from './decoder.js';
 import { PageStreamEncoder } from './encoder.js';
 import { ExtentReader } from './extents.js';
@@ -20,7 +19,6 @@ export class StreamSink implements RecordSink {
   private readonly writer: FdWriter;
   private readonly encoder: PageStreamEncoder;
   private readonly extents = new ExtentReader();
-  private readonly breather = new Breather();
 
   /** @param progress told of the bytes of each piece of payload */
   constructor(
@@ -31,10 +29,14 @@ export class StreamSink implements RecordSink {
     this.encoder = new PageStreamEncoder(this.writer.write);
   }
 
-  write(record: DumpRecord): void | Promise<void> {
-    if (record.type === 'extents') return this.writeExtents(record);
-    if (record.type === 'bytes') this.progress?.(record.bytes.length);
-    this.encoder.write(record);
+  write(record: DumpRecord): void {
+    if (record.type === 'extents') {
+      for (const bytes of this.extents.read(record)) this.payload({ type: 'bytes', bytes });
+    } else if (record.type === 'bytes') {
+      this.payload(record);
+    } else {
+      this.encoder.write(record);
+    }
   }
 
   finish(): void {
@@ -44,12 +46,9 @@ export class StreamSink implements RecordSink {
   /** What has been sent cannot be called back: it has no end, so its reader knows. */
   discard(): void {}
 
-  private async writeExtents(record: DumpRecord & { type: 'extents' }): Promise<void> {
-    for (const bytes of this.extents.read(record)) {
-      this.encoder.write({ type: 'bytes', bytes });
-      this.progress?.(bytes.length);
-      await this.breather.due();
-    }
+  private payload(record: BytesRecord): void {
+    this.encoder.write(record);
+    this.progress?.(record.bytes.length);
   }
 }
 

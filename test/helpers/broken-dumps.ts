@@ -170,12 +170,12 @@ export const METADATA: Row[] = [
   {
     what: 'a pstree cut in an entry',
     breaks: (dump) => truncateSync(join(dump, 'pstree.img'), 8 + 4 + 3),
-    error: 'pstree.img@0xc entry 0: expected 10 more bytes, found 3',
+    error: 'pstree.img@0x8 entry 0: expected an entry of 14 bytes with its size, found 7',
   },
   {
     what: 'a pstree cut in a size',
     breaks: (dump) => truncateSync(join(dump, 'pstree.img'), offsetOf(join(dump, 'pstree.img'), 1) + 2),
-    error: 'pstree.img@0x16 entry 1: expected 4 more bytes, found 2',
+    error: 'pstree.img@0x16 entry 1: expected an entry of 4 bytes with its size, found 2',
   },
   {
     what: 'a pstree of no entries',
@@ -211,7 +211,7 @@ export const MM: Row[] = [
   {
     what: 'an mm cut in its entry',
     breaks: (dump) => truncateSync(join(dump, 'mm-7.img'), 50),
-    error: /^mm-7\.img@0xc entry 0: expected \d+ more bytes, found 38$/,
+    error: /^mm-7\.img@0x8 entry 0: expected an entry of \d+ bytes with its size, found 42$/,
   },
   {
     what: 'an mm of 4 GiB, it says',
@@ -264,17 +264,17 @@ const PAGEMAP: Row[] = [
   {
     what: 'a pagemap cut in its head',
     breaks: (dump) => truncateSync(join(dump, 'pagemap-7.img'), 13),
-    error: 'pagemap-7.img@0x8: expected 6 more bytes, found 5',
+    error: 'pagemap-7.img@0x8: expected an entry of 6 bytes with its size, found 5',
   },
   {
     what: 'a pagemap cut in an entry',
     breaks: (dump) => truncateSync(join(dump, 'pagemap-7.img'), offsetOf(join(dump, 'pagemap-7.img'), 2) + 4 + 5),
-    error: 'pagemap-7.img@0x1c entry 1: expected 14 more bytes, found 9',
+    error: 'pagemap-7.img@0x1c entry 1: expected an entry of 14 bytes with its size, found 9',
   },
   {
     what: 'a pagemap cut in a size',
     breaks: (dump) => truncateSync(join(dump, 'pagemap-7.img'), offsetOf(join(dump, 'pagemap-7.img'), 2) + 3),
-    error: 'pagemap-7.img@0x1c entry 1: expected 4 more bytes, found 3',
+    error: 'pagemap-7.img@0x1c entry 1: expected an entry of 4 bytes with its size, found 3',
   },
   {
     what: 'an entry of 4 GiB, it says',
@@ -422,6 +422,11 @@ const PAGEMAP: Row[] = [
     what: 'a parent that leads to a file',
     breaks: (dump) => symlinkSync('pstree.img', join(dump, 'parent')),
     error: 'parent: expected a link to the directory of the parent dump, found a link to pstree.img, which is none',
+  },
+  {
+    what: 'a parent that leads to itself',
+    breaks: (dump) => symlinkSync('parent', join(dump, 'parent')),
+    error: /^parent: (expected a link to the directory of the parent dump|too many levels of symbolic links)/,
   },
   {
     what: 'a chain that was torn from its parent',

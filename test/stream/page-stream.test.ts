@@ -129,6 +129,19 @@ describe('the page stream', () => {
     );
   });
 
+  it('needs no bytes behind a frame to see that it is whole', () => {
+    const runs = new RunBuilder(4096, 1);
+    for (let i = 0; i < 100; i++) runs.push(2 * i, 1, COUNT_IN_FIELD_2 | HAS_FLAGS);
+    const pieces: Uint8Array[] = [];
+    const encoder = new PageStreamEncoder((bytes) => pieces.push(bytes.slice()));
+    for (const record of frame(runs.finish())) encoder.write(record);
+    const decoder = new PageStreamDecoder();
+    // The encoder hands out headers and bodies by turns: a large frame, then a small one that ends the stream.
+    const types = pieces.flatMap((piece) => [...decoder.push(piece)].map((record) => record.type));
+    decoder.end();
+    expect(types).toEqual(['header', 'file', 'file', 'file', 'space', 'runs', 'end']);
+  });
+
   it('carries a batch of any size in frames of bounded size, each with its own payload', () => {
     const runs = new RunBuilder(4096, 1);
     const count = 40_000;

@@ -1,0 +1,834 @@
+/** What is wrong with a dump or a page stream is said in one line that names the place; nothing is written, nothing is touched. */
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import fc from 'fast-check';
+import { describe, expect, it, onTestFinished, type TestContext } from 'vitest';
+import { DumpError } from '../src/errors.js';
+import { PageStreamDecoder } from '../src/stream/decoder.js';
+import { AREAS, build, METADATA, MM, PAGES, type Row, SOUND, TABLES, withTask } from './helpers/broken-dumps.js';
+import { BIN, cli, type Outcome, pagepipe, runProcess } from './helpers/cli.js';
+import {
+  ANON,
+  diffMemory,
+  FILE,
+  GENERATIONS,
+  type Generation,
+  Message,
+  PE,
+  readMemory,
+  readPagemap,
+  STATUS,
+  writeDump,
+} from './helpers/dump-writer.js';
+import { RUN_HOLE, RUN_PRESENT, StreamWriter } from './helpers/stream-writer.js';
+import { copyFixture, describeTree, fixture, openFiles, tempDir } from './helpers/temp.js';
+
+/** One line that says what is wrong, and maybe one that says what to do. */
+function expectError({ code, stdout, stderr }: Outcome, error: string | RegExp, hint?: string): void {
+  const [line, ...more] = stderr.split('\n').filter((text) => text !== '');
+  if (typeof error === 'string') expect(line).toBe(`pagepipe: error: ${error}`);
+  else {
+    expect(line).toMatch(/^pagepipe: error: /);
+    expect(line?.slice('pagepipe: error: '.length)).toMatch(error);
+  }
+  expect(more).toEqual(hint === undefined ? [] : [`pagepipe: hint: ${hint}`]);
+  expect(stderr.endsWith('\n')).toBe(true);
+  expect(stdout).toBe('');
+  expect(code).toBe(1);
+}
+
+const leftovers = (directory: string): string[] =>
+  existsSync(directory) ? readdirSync(directory).filter((name) => name.includes('.pagepipe-')) : [];
+
+async function expectRefused(row: Row, run: (words: string[]) => Promise<Outcome>): Promise<void> {
+  const { root, dump, out } = build(row);
+  const before = describeTree(root);
+  const outcome = await run(['make-lazy', dump, out, ...(row.options ?? [])]);
+  const { error } = row;
+  expectError(
+    outcome,
+    typeof error === 'string' ? error.replace(/^DUMP:/, `${dump}:`).replace(/^OUT:/, `${out}:`) : error,
+    row.hint,
+  );
+  expect(describeTree(root)).toEqual(before);
+  expect(leftovers(dirname(out))).toEqual([]);
+}
+
+for (const [name, rows] of Object.entries(TABLES)) {
+  describe(`make-lazy refuses: ${name.toLowerCase()}`, () => {
+    for (const row of rows) it(row.what, () => expectRefused(row, (words) => cli(words)));
+  });
+}
+
+describe('make-lazy refuses, as a process', () => {
+  for (const what of ['a pagemap cut in an entry', 'pages too short by an entry', 'OUT inside DUMP by a link']) {
+    const row = Object.values(TABLES)
+      .flat()
+      .find((candidate) => candidate.what === what) as Row;
+    it(what, () => expectRefused(row, (words) => pagepipe(words)));
+  }
+});
+
+describe('the same by read', () => {
+  for (const row of [...METADATA, ...MM, ...PAGES]) {
+    it(row.what, async () => {
+      const { root, dump } = build(row);
+      const stream = join(root, 'stream');
+      const outcome = await cli(['read', dump], { stdout: stream });
+      const { error } = row;
+      expectError(outcome, typeof error === 'string' ? error.replace(/^DUMP:/, `${dump}:`) : error);
+      // What has been sent of it has no end, so that nobody takes it for a dump.
+      expectError(await cli(['write', join(root, 'out')], { stdin: stream }), /^stdin@0x[0-9a-f]+: expected /);
+      expect(readdirSync(root).sort()).toEqual(['dump', 'stream']);
+    });
+  }
+});
+
+describe('OUT is there already', () => {
+  const sound = () => {
+    const root = tempDir();
+    writeDump(join(root, 'dump'), SOUND);
+    return { root, dump: join(root, 'dump'), out: join(root, 'out') };
+  };
+
+  it('and holds files: they stay, unless by force', async () => {
+    const { root, dump, out } = sound();
+    mkdirSync(join(out, 'folder'), { recursive: true });
+    writeFileSync(join(out, 'folder/old'), 'old');
+    const before = describeTree(root);
+    expectError(
+      await cli(['make-lazy', dump, out]),
+      `${out}: expected a new or empty directory, found files in it`,
+      'use --force to replace it',
+    );
+    expect(describeTree(root)).toEqual(before);
+
+    expect(await cli(['make-lazy', dump, out, '--force'])).toMatchObject({ code: 0 });
+    expect(await cli(['make-lazy', dump, join(root, 'fresh')])).toMatchObject({ code: 0 });
+    expect(describeTree(out)).toEqual(describeTree(join(root, 'fresh')));
+    expect(readdirSync(root).sort()).toEqual(['dump', 'fresh', 'out']);
+  });
+
+  it('and holds files: they stay where force fails', async () => {
+    const { root, dump, out } = sound();
+    mkdirSync(out);
+    writeFileSync(join(out, 'old'), 'old');
+    writeFileSync(join(dump, 'pages-3.img'), '');
+    const before = describeTree(root);
+    expectError(await cli(['make-lazy', dump, out, '--force']), /^pages-3\.img@0x0: /);
+    expect(describeTree(root)).toEqual(before);
+  });
+
+  it('and is empty: it is replaced', async () => {
+    const { root, dump, out } = sound();
+    mkdirSync(out);
+    expect(await cli(['make-lazy', dump, out])).toMatchObject({ code: 0 });
+    expect(readdirSync(out)).toContain('pages-1.img');
+    expect(readdirSync(root).sort()).toEqual(['dump', 'out']);
+  });
+
+  it.each([[[]], [['--force']]])('and is a file, with %j', async (options) => {
+    const { root, dump, out } = sound();
+    writeFileSync(out, 'a file');
+    const before = describeTree(root);
+    expectError(
+      await cli(['make-lazy', dump, out, ...options]),
+      `${out}: expected a new or empty directory, found something else`,
+    );
+    expect(describeTree(root)).toEqual(before);
+  });
+
+  it('and holds the dump', async () => {
+    const { root, dump } = sound();
+    const before = describeTree(root);
+    expectError(
+      await cli(['make-lazy', dump, root]),
+      `${root}: expected a new or empty directory, found files in it`,
+      'use --force to replace it',
+    );
+    expectError(
+      await cli(['make-lazy', dump, root, '--force']),
+      `${root}: expected an output that does not hold the dump`,
+    );
+    expect(describeTree(root)).toEqual(before);
+  });
+});
+
+/** Says why a test cannot run here, where everybody sees it. */
+function skip(context: TestContext, reason: string): never {
+  console.warn(`skipped: ${context.task.name}: ${reason}`);
+  context.skip(reason);
+}
+
+const isRoot = process.getuid?.() === 0;
+const NOBODY = 65534;
+
+/** Runs a command line as somebody whom permissions bind. */
+async function asNobody(context: TestContext, words: string[]): Promise<Outcome> {
+  if (!isRoot) return pagepipe(words);
+  const who = { uid: NOBODY, gid: NOBODY, cwd: '/' };
+  const version = await runProcess(process.execPath, [BIN, '--version'], who).catch((error: Error) => error);
+  if (version instanceof Error || version.code !== 0) skip(context, 'another user cannot run the program from here');
+  return pagepipe(words, who);
+}
+
+describe('permissions', () => {
+  const sound = () => {
+    const root = tempDir();
+    writeDump(join(root, 'dump'), SOUND);
+    chmodSync(root, 0o777);
+    return { root, dump: join(root, 'dump'), out: join(root, 'out') };
+  };
+
+  it.for([
+    ['core-7.img', 'core-7.img: permission denied (EACCES)'],
+    ['mm-9.img', 'mm-9.img: permission denied (EACCES)'],
+    ['pages-1.img', 'pages-1.img: permission denied (EACCES)'],
+    ['files.img', 'files.img: permission denied (EACCES)'],
+  ] as const)('no right to read %s', async ([name, error], context) => {
+    const { root, dump, out } = sound();
+    chmodSync(join(dump, name), 0);
+    expectError(await asNobody(context, ['make-lazy', dump, out]), error);
+    expect(readdirSync(root)).toEqual(['dump']);
+  });
+
+  it('no right to list DUMP', async (context) => {
+    const { root, dump, out } = sound();
+    chmodSync(dump, 0o300);
+    onTestFinished(() => chmodSync(dump, 0o700));
+    expectError(await asNobody(context, ['make-lazy', dump, out]), `${dump}: permission denied (EACCES)`);
+    expect(readdirSync(root)).toEqual(['dump']);
+  });
+
+  it('no right to write beside OUT', async (context) => {
+    const { root, dump, out } = sound();
+    chmodSync(root, 0o555);
+    onTestFinished(() => chmodSync(root, 0o755));
+    expectError(await asNobody(context, ['make-lazy', dump, out]), `${out}: permission denied (EACCES)`);
+    expect(readdirSync(root)).toEqual(['dump']);
+  });
+
+  it('no right to replace OUT, which belongs to somebody else', async (context) => {
+    const { root, dump, out } = sound();
+    if (!isRoot) skip(context, 'only root can give files to somebody else');
+    mkdirSync(out);
+    writeFileSync(join(out, 'old'), 'old');
+    chownSync(out, 0, 0);
+    // Sticky, like /tmp: whoever does not own a name cannot take it away.
+    chmodSync(root, 0o1777);
+    const before = describeTree(out);
+    expectError(
+      await asNobody(context, ['make-lazy', dump, out, '--force']),
+      `${out}: operation not permitted (EPERM)`,
+    );
+    expect(describeTree(out)).toEqual(before);
+    expect(readdirSync(root).sort()).toEqual(['dump', 'out']);
+  });
+});
+
+it('a full disk', async (context) => {
+  if (!isRoot) skip(context, 'only root can mount a small disk');
+  const root = tempDir();
+  const disk = join(root, 'disk');
+  mkdirSync(disk);
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'none', disk], { stdio: 'pipe' });
+  } catch (error) {
+    skip(context, `a small disk cannot be mounted: ${(error as Error).message}`);
+  }
+  try {
+    writeDump(join(root, 'dump'), {
+      tasks: [{ pid: 7, vmas: [{ start: 0n, end: 0x200000n, ...FILE }], entries: [{ vaddr: 0n, pages: 512 }] }],
+    });
+    expectError(
+      await cli(['make-lazy', join(root, 'dump'), join(disk, 'out')]),
+      /^pages-1\.img@0x[0-9a-f]+: no space left on device \(ENOSPC\)$/,
+    );
+    expect(readdirSync(disk)).toEqual([]);
+    expect(openFiles(disk)).toEqual([]);
+  } finally {
+    execFileSync('umount', ['--lazy', disk]);
+  }
+});
+
+describe('make-lazy accepts', () => {
+  it('guard areas behind all others, wherever they lie', async () => {
+    const root = tempDir();
+    const guard = { flags: ANON.flags, status: STATUS.GUARD };
+    const guards = [
+      { start: 0x11000n, end: 0x12000n, ...guard },
+      { start: 0x35000n, end: 0x36000n, ...guard },
+    ];
+    writeDump(join(root, 'dump'), withTask({ vmas: [...AREAS, ...guards] }));
+    expect(await cli(['make-lazy', join(root, 'dump'), join(root, 'out')])).toMatchObject({ code: 0 });
+    const kept = readMemory(join(root, 'out'));
+    expect([...(kept.get('pagemap-7.img')?.keys() ?? [])]).toEqual([0x20000n, 0x21000n, 0x30000n]);
+    expect(readFileSync(join(root, 'out/mm-7.img'))).toEqual(readFileSync(join(root, 'dump/mm-7.img')));
+  });
+
+  it('areas in any order', async () => {
+    const root = tempDir();
+    writeDump(join(root, 'dump'), withTask({ vmas: AREAS.toReversed() }));
+    writeDump(join(root, 'sorted'), SOUND);
+    for (const name of ['dump', 'sorted']) {
+      expect(await cli(['make-lazy', join(root, name), join(root, `${name}-out`)])).toMatchObject({ code: 0 });
+    }
+    expect(diffMemory(readMemory(join(root, 'dump-out')), readMemory(join(root, 'sorted-out')))).toEqual([]);
+  });
+
+  it('a zombie, which has no mm', async () => {
+    const root = tempDir();
+    writeDump(join(root, 'dump'), SOUND);
+    expect(existsSync(join(root, 'dump/mm-11.img'))).toBe(false);
+    const outcome = await cli(['make-lazy', join(root, 'dump'), join(root, 'out'), '--json']);
+    expect(outcome.code).toBe(0);
+    expect(JSON.parse(outcome.stdout)).toMatchObject({ zombies: [11] });
+  });
+
+  it('a task without memory', async () => {
+    const root = tempDir();
+    writeDump(join(root, 'dump'), withTask({ vmas: [], entries: [] }));
+    expect(await cli(['make-lazy', join(root, 'dump'), join(root, 'out')])).toMatchObject({ code: 0 });
+    expect(readFileSync(join(root, 'out/pagemap-7.img'))).toEqual(readFileSync(join(root, 'dump/pagemap-7.img')));
+    expect(readFileSync(join(root, 'out/pages-1.img'))).toHaveLength(0);
+  });
+
+  it('the rule of 2016 on locked memory, by force', async () => {
+    const root = tempDir();
+    writeDump(join(root, 'dump'), SOUND);
+    const words = ['make-lazy', join(root, 'dump'), join(root, 'out'), '--policy', 'seed', '--force'];
+    expect(await cli(words)).toMatchObject({ code: 0 });
+    expect([...(readMemory(join(root, 'out')).get('pagemap-7.img')?.keys() ?? [])]).toEqual([0x20000n, 0x21000n]);
+  });
+
+  it('pages in a parent, which stay there', async () => {
+    const root = tempDir();
+    const dump = copyFixture('chain/mprotect00/3', root);
+    const out = join(dirname(dump), 'out');
+    const outcome = await cli(['make-lazy', dump, out, '--json']);
+    expect(outcome).toMatchObject({ code: 0, stderr: '' });
+    expect(JSON.parse(outcome.stdout).spaces[0]).toMatchObject({ pid: 62, parentPages: 21 });
+  });
+});
+
+/** A small dump with one of everything that crosses a pipe; its stream. */
+async function smallStream(generation: Generation = '4.2'): Promise<Buffer> {
+  const root = tempDir();
+  const dump = join(root, 'dump');
+  writeDump(dump, {
+    generation,
+    tasks: [
+      {
+        pid: 7,
+        vmas: AREAS,
+        entries: [
+          { vaddr: 0x10000n, pages: 1, flags: PE.PRESENT | PE.LAZY },
+          { vaddr: 0x11000n, pages: 1, zeroPages: [0] },
+          { vaddr: 0x20000n, pages: 1 },
+        ],
+      },
+    ],
+    shmem: [{ id: 3, entries: [{ vaddr: 0n, pages: 1 }] }],
+  });
+  mkdirSync(join(dump, 'folder'));
+  writeFileSync(join(dump, 'folder/note'), 'hello');
+  symlinkSync('note', join(dump, 'folder/link'));
+  expect(await cli(['read', dump], { stdout: join(root, 'stream') })).toMatchObject({ code: 0, stderr: '' });
+  return readFileSync(join(root, 'stream'));
+}
+
+/** Gives a stream to `write`; returns what it says, and checks that there is no output. */
+async function writeRefuses(stream: Uint8Array, asProcess = false): Promise<Outcome> {
+  const root = tempDir();
+  const out = join(root, 'box/out');
+  mkdirSync(join(root, 'box'));
+  writeFileSync(join(root, 'stream'), stream);
+  const outcome = asProcess
+    ? await pagepipe(['write', out], { input: stream })
+    : await cli(['write', out], { stdin: join(root, 'stream') });
+  expect(readdirSync(join(root, 'box')), 'nothing is left').toEqual([]);
+  expect(readdirSync(root).sort(), 'nothing was written elsewhere').toEqual(['box', 'stream']);
+  return outcome;
+}
+
+/** All records of a stream, payload joined and held against its checks. */
+function decode(stream: Uint8Array, chunkBytes = stream.length): unknown[] {
+  const decoder = new PageStreamDecoder();
+  const records: unknown[] = [];
+  let payload: Buffer[] = [];
+  for (let at = 0; at < stream.length; at += chunkBytes) {
+    // A fresh buffer, that is overwritten afterwards: records must not lean on it.
+    const chunk = Uint8Array.from(stream.subarray(at, at + chunkBytes));
+    for (const record of decoder.push(chunk)) {
+      if (record.type === 'bytes') payload.push(Buffer.from(record.bytes));
+      else if (record.type === 'check') {
+        const bytes = Buffer.concat(payload);
+        payload = [];
+        if (crc32(bytes) !== record.crc32) throw new DumpError('STREAM_DAMAGED', 'payload against its check');
+        records.push(record, bytes.toString('latin1'));
+      } else records.push(record);
+    }
+    chunk.fill(0xaa);
+  }
+  decoder.end();
+  return records;
+}
+
+describe('write refuses what is no stream', () => {
+  it.each([
+    ['nothing', '', 'stdin@0x0: expected a page stream, found nothing', undefined],
+    [
+      'a text',
+      'hello, world\n',
+      'stdin@0x0: expected a page stream (PAGEPIPE), found something else',
+      'pagepipe read DUMP makes one',
+    ],
+    [
+      'a short text',
+      'hi',
+      'stdin@0x0: expected a page stream (PAGEPIPE), found something else',
+      'pagepipe read DUMP makes one',
+    ],
+    ['half a magic', 'PAGE', 'stdin@0x0: expected a page stream, found only 4 bytes', undefined],
+    ['a magic alone', 'PAGEPIPE', 'stdin@0x0: expected a page stream, found only 8 bytes', undefined],
+    ['another version', 'PAGEPIPE\x02\0\0\0', 'stdin@0x8: expected page stream version 1, found 2', undefined],
+    [
+      'no frames',
+      'PAGEPIPE\x01\0\0\0',
+      'stdin@0xc: expected more frames and an end, found the end of the input: the stream was cut',
+      undefined,
+    ],
+  ])('%s', async (_, text, error, hint) => {
+    for (const asProcess of [false, true]) expectError(await writeRefuses(Buffer.from(text), asProcess), error, hint);
+  });
+
+  it('an image of a dump', async () => {
+    const inventory = readFileSync(join(fixture('mosaic-criu-4.2.1'), 'inventory.img'));
+    expectError(
+      await writeRefuses(inventory),
+      'stdin@0x0: expected a page stream (PAGEPIPE), found something else',
+      'pagepipe read DUMP makes one',
+    );
+  });
+});
+
+const PAGE = new Uint8Array(4096).fill(7);
+/** A stream up to its spaces. */
+const begun = () => new StreamWriter().header().file('pstree.img', 'abc');
+/** A stream with a space that has one page. */
+const withPage = () =>
+  begun()
+    .space(0, 'pagemap-7.img', 1)
+    .areas(0, [[1, 2]])
+    .runs(0, [[1, 1, RUN_PRESENT]]);
+
+describe('write refuses a stream of our own making', () => {
+  it('unless it is sound', async () => {
+    const root = tempDir();
+    writeFileSync(join(root, 'stream'), withPage().payload(PAGE).end());
+    const out = join(root, 'out');
+    expect(await cli(['write', out], { stdin: join(root, 'stream') })).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(readdirSync(out).sort()).toEqual(['pagemap-7.img', 'pages-1.img', 'pstree.img']);
+    expect(readFileSync(join(out, 'pstree.img'), 'utf8')).toBe('abc');
+    expect(readFileSync(join(out, 'pages-1.img'))).toEqual(Buffer.from(PAGE));
+    expect(readPagemap(join(out, 'pagemap-7.img')).entries).toMatchObject([{ vaddr: 0x1000n, pages: 1, flags: 4 }]);
+  });
+
+  const DATA = (length: number) => Buffer.from([6, 0, 0, 0, ...new Uint8Array(Uint32Array.of(length).buffer)]);
+  const rows: [what: string, stream: () => Uint8Array, error: RegExp][] = [
+    [
+      'a data frame too long',
+      () => withPage().raw(DATA(4097), PAGE, Buffer.alloc(1)).end(),
+      /a data frame of 4096 bytes, found 4097$/,
+    ],
+    ['a data frame too short', () => withPage().raw(DATA(4095), PAGE).end(), /a data frame of 4096 bytes, found 4095$/],
+    ['a data frame of nothing', () => withPage().raw(DATA(0)).end(), /a data frame of 4096 bytes, found 0$/],
+    [
+      'a data frame of 4 GiB',
+      () => withPage().raw(DATA(0xffffffff)).end(),
+      /a data frame of 4096 bytes, found 4294967295$/,
+    ],
+    [
+      'data that nobody announced',
+      () => begun().raw(DATA(4), PAGE.subarray(0, 4)).end(),
+      /expected no payload here, found a data frame$/,
+    ],
+    ['data twice', () => withPage().payload(PAGE).payload(PAGE).end(), /expected no payload here, found a data frame$/],
+    ['no data', () => withPage().end(), /expected 4096 more bytes of payload, found END$/],
+    ['no check', () => withPage().data(PAGE).end(), /expected a check, found END$/],
+    ['a check that nobody needs', () => begun().check(0).end(), /expected no check here/],
+    [
+      'a wrong check',
+      () => withPage().data(PAGE).check(1).end(),
+      /pages-1\.img: the payload does not match its checksum$/,
+    ],
+    [
+      'a header frame of 2 GiB',
+      () => new StreamWriter().raw(Buffer.from([1, 0, 0, 0, 0, 0, 0, 0x80])).bytes(),
+      /expected a frame of at most 1048576 bytes, found 2147483648$/,
+    ],
+    ['an unknown frame', () => begun().frame(99, Buffer.alloc(0)).end(), /expected a frame, found type 99$/],
+    ['a frame named like a method', () => begun().frame(0, Buffer.alloc(0)).end(), /expected a frame, found type 0$/],
+    ['no header', () => new StreamWriter().file('a', '').end(), /expected a HEADER here, found FILE$/],
+    ['a second header', () => begun().header().end(), /expected no second HEADER here/],
+    ['an empty header', () => new StreamWriter().frame(1, Buffer.alloc(0)).end(), /expected a HEADER message$/],
+    [
+      'a page size of 5000',
+      () => new StreamWriter().header(5000).end(),
+      /expected a page size of 4096, .*, found 5000$/,
+    ],
+    ['a page size of 0', () => new StreamWriter().header(0).end(), /expected a page size of 4096, .*, found 0$/],
+    [
+      'a file behind a space',
+      () => begun().space(0, 'pagemap-7.img', 1).file('late', '').end(),
+      /expected files before spaces and runs$/,
+    ],
+    [
+      'a space behind runs',
+      () => withPage().payload(PAGE).space(1, 'pagemap-8.img', 2).end(),
+      /expected spaces before runs$/,
+    ],
+    ['a space that does not count', () => begun().space(1, 'pagemap-7.img', 1).end(), /expected space 0, found 1$/],
+    [
+      'runs of no space',
+      () =>
+        begun()
+          .runs(0, [[1, 1, RUN_PRESENT]])
+          .end(),
+      /expected a known space, found 0$/,
+    ],
+    [
+      'runs of an earlier space',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .space(1, 'pagemap-8.img', 2)
+          .runs(1, [[1, 1, RUN_HOLE]])
+          .runs(0, [[1, 1, RUN_HOLE]])
+          .end(),
+      /expected the runs of each space together, in order$/,
+    ],
+    [
+      'runs that overlap',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .runs(0, [
+            [1, 2, RUN_HOLE],
+            [2, 1, RUN_HOLE],
+          ])
+          .end(),
+      /expected ascending runs$/,
+    ],
+    [
+      'runs that overlap between frames',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .runs(0, [[1, 2, RUN_HOLE]])
+          .runs(0, [[2, 1, RUN_HOLE]])
+          .end(),
+      /expected ascending runs$/,
+    ],
+    [
+      'a run of no pages',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .runs(0, [[1, 0, RUN_HOLE]])
+          .end(),
+      /expected ascending runs$/,
+    ],
+    [
+      'a run of all pages there are',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .runs(0, [[1, 2 ** 52, RUN_HOLE]])
+          .end(),
+      /expected ascending runs$/,
+    ],
+    [
+      'more payload than a number can say',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .runs(0, [[1, 2 ** 51, RUN_PRESENT]])
+          .end(),
+      /expected less payload$/,
+    ],
+    [
+      'a run of unknown bits',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .runs(0, [[1, 1, 0x80000000]])
+          .end(),
+      /expected known bits in a run, found 0x80000000$/,
+    ],
+    [
+      'a detail that is not there',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .runs(0, [[1, 1, 1 << 5]])
+          .end(),
+      /expected a detail where a run announces one$/,
+    ],
+    [
+      'columns of different length',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .frame(
+            5,
+            new Message()
+              .int(1, 0)
+              .field(2, new Uint8Array(8))
+              .field(3, new Uint8Array(16))
+              .field(4, new Uint8Array(4))
+              .finish(),
+          )
+          .end(),
+      /expected columns of equal length$/,
+    ],
+    [
+      'a column longer than its frame',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .frame(5, Uint8Array.of(8, 0, 0x12, 0x7f, 1, 2))
+          .end(),
+      /expected a RUNS message$/,
+    ],
+    [
+      'areas that overlap',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .areas(0, [
+            [1, 3],
+            [2, 4],
+          ])
+          .end(),
+      /expected ascending areas$/,
+    ],
+    [
+      'an area of no pages',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .areas(0, [[3, 3]])
+          .end(),
+      /expected ascending areas$/,
+    ],
+    [
+      'an area beyond the address space',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .areas(0, [[1, 2 ** 53]])
+          .end(),
+      /expected areas inside the address space$/,
+    ],
+    [
+      'areas behind runs',
+      () =>
+        withPage()
+          .payload(PAGE)
+          .areas(0, [[5, 6]])
+          .end(),
+      /expected areas before runs$/,
+    ],
+    [
+      'an end in the middle',
+      () => Buffer.concat([begun().end(), begun().end()]),
+      /expected the end of the stream, found more bytes$/,
+    ],
+    [
+      'a byte behind the end',
+      () => Buffer.concat([begun().end(), Buffer.from('x')]),
+      /expected the end of the stream, found (1 )?more bytes$/,
+    ],
+    [
+      'a page behind the end',
+      () => Buffer.concat([begun().end(), Buffer.alloc(70_000)]),
+      /expected the end of the stream, found more bytes$/,
+    ],
+    [
+      'an end that miscounts files',
+      () => begun().end({ files: 2 }),
+      /expected 2,0,0,0 files, spaces, runs and bytes of payload, found 1,0,0,0$/,
+    ],
+    [
+      'an end that miscounts payload',
+      () => withPage().payload(PAGE).end({ payloadBytes: 1 }),
+      /expected 1,1,1,1 files, spaces, runs and bytes of payload, found 1,1,1,4096$/,
+    ],
+    ['an end with another checksum', () => begun().end({ crc32: 1 }), /expected frames that match their checksum$/],
+    ['an empty end', () => begun().frame(8, Buffer.alloc(0)).bytes(), /expected an? END message$/],
+  ];
+  it.each(rows)('%s', async (_, stream, error) => {
+    const outcome = await writeRefuses(stream());
+    expectError(outcome, error);
+    expect(outcome.stderr).toMatch(/^pagepipe: error: (stdin@0x[0-9a-f]+|[\w.-]+): /);
+  });
+});
+
+describe('write refuses names', () => {
+  it.each(['../x', '/etc/x', 'a//b', '', 'a/../../b', 'a/../b', '..', '.', './a', 'a/', 'a\0b', 'x'.repeat(4097)])(
+    '%j',
+    async (name) => {
+      for (const kind of ['file', 'folder', 'link'] as const) {
+        const stream = begun();
+        if (kind === 'file') stream.file(name, 'evil');
+        else if (kind === 'folder') stream.folder(name);
+        else stream.link(name, 'pstree.img');
+        expectError(
+          await writeRefuses(stream.end()),
+          `stdin@0x4d: expected a name inside the dump, found ${JSON.stringify(name)}`,
+        );
+      }
+    },
+  );
+
+  it.each(['pstree.img', 'pagemap-7.img', 'pages-1.img'])('%s twice', async (name) => {
+    const stream = name === 'pstree.img' ? begun().file(name, '') : begun().file(name, '').space(0, 'pagemap-7.img', 1);
+    expectError(
+      await writeRefuses(stream.end()),
+      new RegExp(`^stdin@0x[0-9a-f]+: expected each name once, found "${name}"$`),
+    );
+  });
+
+  it('two spaces in one pages file', async () => {
+    const stream = begun().space(0, 'pagemap-7.img', 1).space(1, 'pagemap-8.img', 1).end();
+    expectError(await writeRefuses(stream), /^stdin@0x[0-9a-f]+: expected each name once, found "pages-1\.img"$/);
+  });
+
+  it.each(['pagemap-7', '../pagemap-7.img', 'mm-7.img', 'pagemap-x.img', 'a/pagemap-7.img'])(
+    'of a pagemap: %j',
+    async (name) => {
+      const stream = begun().space(0, name, 1).end();
+      expectError(await writeRefuses(stream), /^stdin@0x[0-9a-f]+: expected the name of a pagemap, found /);
+    },
+  );
+
+  it.each(['/etc/passwd', '..', '../..', '../x', 'a/../../b', './../x'])('links to %j', async (target) => {
+    const stream = begun().link('innocent', target).end();
+    expectError(
+      await writeRefuses(stream),
+      'innocent: expected a link that stays inside the dump, found one that leads outside',
+    );
+  });
+
+  it.each(['', 'x'.repeat(4097)])('links to something of no or too much length', async (target) => {
+    const stream = begun().link('innocent', target).end();
+    expectError(await writeRefuses(stream), /^stdin@0x[0-9a-f]+: expected a link target of 1 to 4096 bytes$/);
+  });
+
+  it('a parent that leads to itself: no OUT, or no failure', async () => {
+    const root = tempDir();
+    const out = join(root, 'out');
+    writeFileSync(join(root, 'stream'), begun().link('parent', 'parent').end());
+    const { code, stderr } = await cli(['write', out], { stdin: join(root, 'stream') });
+    expect(stderr).toMatch(/^pagepipe: (error: parent: |warning: .*\/parent leads nowhere)/);
+    expect({ code, there: existsSync(out) }).toEqual(code === 0 ? { code, there: true } : { code: 1, there: false });
+  });
+
+  it('a file in a folder that is none', async () => {
+    expect((await writeRefuses(begun().file('pstree.img/x', 'evil').end())).code).toBe(1);
+    expect((await writeRefuses(begun().file('nowhere/x', 'evil').end())).code).toBe(1);
+  });
+});
+
+describe('write never leaves OUT by a link', () => {
+  const rows: [what: string, stream: (outside: string) => StreamWriter][] = [
+    ['the parent link', (outside) => begun().link('parent', outside).file('parent/evil', 'evil')],
+    ['the parent link, relatively', () => begun().link('parent', '../outside').file('parent/evil', 'evil')],
+    ['a folder behind the parent link', (outside) => begun().link('parent', outside).folder('parent/evil')],
+    ['a link behind the parent link', (outside) => begun().link('parent', outside).link('parent/evil', 'x')],
+    [
+      'a link to the parent link',
+      (outside) => begun().link('parent', outside).link('x', 'parent').file('x/evil', 'evil'),
+    ],
+    [
+      'a link up through another one',
+      () => begun().folder('d').link('d/up', '..').link('x', 'd/up/../outside').file('x/evil', 'evil'),
+    ],
+  ];
+  it.each(rows)('%s', async (_, stream) => {
+    const root = tempDir();
+    const outside = join(root, 'outside');
+    mkdirSync(outside);
+    writeFileSync(join(root, 'stream'), stream(outside).end());
+    const outcome = await cli(['write', join(root, 'out')], { stdin: join(root, 'stream') });
+    expect(readdirSync(outside)).toEqual([]);
+    expect(outcome.stderr).toMatch(/^pagepipe: error: /);
+    expect(outcome.code).toBe(1);
+    expect(readdirSync(root).sort()).toEqual(['outside', 'stream']);
+  });
+});
+
+describe('a stream that was damaged on its way', () => {
+  it('is refused wherever it was cut', async () => {
+    const stream = await smallStream();
+    for (let length = 0; length < stream.length; length++) {
+      expect(() => decode(stream.subarray(0, length)), `cut at ${length}`).toThrow(DumpError);
+    }
+    expect(decode(stream).at(-1)).toEqual({ type: 'end' });
+  });
+
+  it('leaves no OUT where it was cut', async () => {
+    const stream = await smallStream();
+    for (let cut = 0; cut < 20; cut++) {
+      const length = Math.floor((stream.length * cut) / 20);
+      expectError(await writeRefuses(stream.subarray(0, length)), /^stdin@0x[0-9a-f]+: expected .*(was cut|nothing)$/);
+    }
+    const last = stream.subarray(0, stream.length - 1);
+    for (const asProcess of [false, true]) expectError(await writeRefuses(last, asProcess), /was cut$/);
+  });
+
+  it('is refused wherever a bit has flipped', async () => {
+    const stream = await smallStream();
+    const flip = (position: number, bit: number) => {
+      const damaged = Buffer.from(stream);
+      damaged[position] = (damaged[position] as number) ^ (1 << bit);
+      return damaged;
+    };
+    for (let position = 0; position < stream.length; position++) {
+      const damaged = flip(position, (position * 5) % 8);
+      expect(() => decode(damaged), `a bit of byte ${position}`).toThrow(DumpError);
+    }
+    await fc.assert(
+      fc.asyncProperty(fc.nat(stream.length - 1), fc.nat(7), async (position, bit) => {
+        const outcome = await writeRefuses(flip(position, bit));
+        expect(outcome.code).toBe(1);
+        expect(outcome.stderr).toMatch(/^pagepipe: error: .*\n(pagepipe: hint: .*\n)?$/);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it.each(GENERATIONS)('or not at all: chunks of any size give the same records (%s)', async (generation) => {
+    const stream = await smallStream(generation);
+    const whole = decode(stream);
+    for (const chunkBytes of [1, 2, 3, 5, 4095, 4096]) expect(decode(stream, chunkBytes)).toEqual(whole);
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: stream.length }), (chunkBytes) => {
+        expect(decode(stream, chunkBytes)).toEqual(whole);
+      }),
+      { numRuns: 20 },
+    );
+  });
+});

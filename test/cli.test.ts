@@ -1,0 +1,802 @@
+/** The command line: what it understands, what it prints where, what it leaves behind. */
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  watch,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { dirname, join } from 'node:path';
+import { beforeAll, describe, expect, it, type TestContext } from 'vitest';
+import { BIN, cli, type Outcome, pagepipe, runProcess } from './helpers/cli.js';
+import {
+  ANON,
+  FILE,
+  GENERATIONS,
+  PE,
+  readMemory,
+  readPagemap,
+  rewriteGeneration,
+  writeDump,
+} from './helpers/dump-writer.js';
+import { copyFixture, describeTree, FIXTURES, fixture, ROOT, tempDir } from './helpers/temp.js';
+
+const COMMANDS = ['make-lazy', 'read', 'classify', 'filter', 'rebuild', 'write', 'run'];
+
+/** Says why a test cannot run here, where everybody sees it. */
+function skip(context: TestContext, reason: string): never {
+  console.warn(`skipped: ${context.task.name}: ${reason}`);
+  context.skip(reason);
+}
+
+// bin/ runs what the build made: it must not be older than the source.
+beforeAll(() => {
+  const newest = (folder: string): number =>
+    Math.max(
+      ...readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+        .filter((name) => /\.(ts|js)$/.test(name))
+        .map((name) => statSync(join(ROOT, folder, name)).mtimeMs),
+    );
+  if (!existsSync(join(ROOT, 'dist/cli.js')) || newest('src') > newest('dist')) {
+    console.warn('dist/ is older than src/: npm run build');
+  }
+});
+
+describe('help', () => {
+  it.each([['--help'], ['-h'], ['help']])('%s lists the commands', async (word) => {
+    const { code, stdout, stderr } = await cli([word]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    for (const command of COMMANDS) expect(stdout).toMatch(new RegExp(`^  ${command} +\\S`, 'm'));
+    expect(stdout).toContain('Exit codes: 0 done, 1 bad input');
+  });
+
+  it.each(COMMANDS)('%s: --help, -h, and help', async (command) => {
+    const { code, stdout, stderr } = await cli([command, '--help']);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(new RegExp(`^Usage\\n  pagepipe ${command}\\b`));
+    expect(stdout.endsWith('\n')).toBe(true);
+    expect(stdout.split('\n').filter((line) => line.length > 120)).toEqual([]);
+    expect(await cli([command, '-h'])).toEqual({ code, stdout, stderr });
+    expect(await cli(['help', command])).toEqual({ code, stdout, stderr });
+    // Whatever else stands there.
+    expect(await cli([command, 'a', 'b', 'c', '--help'])).toEqual({ code, stdout, stderr });
+  });
+
+  it.each(COMMANDS)('of %s speaks of every option that there is', async (command) => {
+    const { stdout } = await cli([command, '--help']);
+    const { command: module } =
+      command === 'classify' || command === 'filter' || command === 'rebuild'
+        ? { command: (await import('../src/commands/stages.js'))[`${command}Command`] }
+        : ((await import(`../src/commands/${command}.ts`)) as { command: { flags: object } });
+    for (const flag of Object.keys(module.flags)) {
+      expect(stdout).toContain(`--${flag.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
+    }
+  });
+
+  it('--version', async () => {
+    const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+    for (const word of ['--version', '-V']) {
+      expect(await cli([word])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
+    }
+    expect(await pagepipe(['--version'])).toMatchObject({ code: 0, stdout: `${version}\n`, stderr: '' });
+  });
+});
+
+describe('wrong usage', () => {
+  const DUMP = fixture('mosaic-criu-4.2.1');
+  const rows: [words: string[], error: string][] = [
+    [[], 'expected a command'],
+    [['make-lasy'], 'unknown command "make-lasy"; did you mean make-lazy?'],
+    [['reed'], 'unknown command "reed"; did you mean read?'],
+    [['clasify'], 'unknown command "clasify"; did you mean classify?'],
+    [['something'], 'unknown command "something"'],
+    [['help', 'makelazy'], 'unknown command "makelazy"; did you mean make-lazy?'],
+    [['constructor'], 'unknown command "constructor"'],
+    [['__proto__'], 'unknown command "__proto__"'],
+    [['--json'], 'unknown command "--json"'],
+    [['make-lazy'], 'expected DUMP, found nothing'],
+    [['make-lazy', DUMP], 'expected OUT, found nothing'],
+    [['make-lazy', DUMP, 'OUT', 'x'], 'expected DUMP and OUT, found one more: x'],
+    [['make-lazy', DUMP, 'OUT', '--nope'], 'unknown option --nope'],
+    [['make-lazy', DUMP, 'OUT', '--nope=1'], 'unknown option --nope'],
+    [['make-lazy', DUMP, 'OUT', '--dry-ran'], 'unknown option --dry-ran'],
+    [['make-lazy', DUMP, 'OUT', '--constructor'], 'unknown option --constructor'],
+    [['make-lazy', DUMP, 'OUT', '-f'], 'unknown option -f'],
+    [['make-lazy', DUMP, 'OUT', '-n'], 'unknown option -n'],
+    [['make-lazy', DUMP, 'OUT', '--policy', 'lazy'], '--policy: expected auto, flags, vma, seed, found "lazy"'],
+    [['make-lazy', DUMP, 'OUT', '--policy', 'vma', '--policy', 'seed'], '--policy: expected once'],
+    [['make-lazy', DUMP, 'OUT', '--policy='], '--policy: expected a value'],
+    [['make-lazy', DUMP, 'OUT', '--policy'], '--policy: expected a value'],
+    [['make-lazy', DUMP, 'OUT', '--holes', 'keep'], '--holes: expected flag, drop, found "keep"'],
+    [
+      ['make-lazy', DUMP, 'OUT', '--page-size', '5000'],
+      '--page-size: expected 4096, 8192, 16384, 32768, 65536, found 5000',
+    ],
+    [['make-lazy', DUMP, 'OUT', '--page-size', 'x'], '--page-size: expected a number'],
+    [['make-lazy', DUMP, 'OUT', '--page-size'], '--page-size: expected a '],
+    [['read'], 'expected DUMP, found nothing'],
+    [['read', DUMP, 'x'], 'expected DUMP, found one more: x'],
+    [['read', DUMP, '--page-size', '1'], '--page-size: expected 4096, 8192, 16384, 32768, 65536, found 1'],
+    [['write'], 'expected OUT, found nothing'],
+    [['write', 'OUT', 'x'], 'expected OUT, found one more: x'],
+    [['write', 'OUT', '--json'], 'unknown option --json'],
+    [['classify', 'x'], 'expected no arguments, found one more: x'],
+    [['classify', '--policy', 'x'], '--policy: expected auto, flags, vma, seed, found "x"'],
+    [['rebuild', '--holes', 'x'], '--holes: expected flag, drop, found "x"'],
+    [['filter'], 'expected one of --drop and --keep, with lazy, eager or all'],
+    [['filter', '--drop', 'lazy', '--keep', 'lazy'], 'expected one of --drop and --keep, with lazy, eager or all'],
+    [['filter', '--drop', 'x'], '--drop: expected lazy, eager, all, found "x"'],
+    [['filter', '--drop', 'all', '--pid', '0'], '--pid: expected a process id'],
+    [['filter', '--drop', 'all', '--pid', 'x'], '--pid: expected a number'],
+    [['filter', '--drop', 'all', '--pid', '1.5'], '--pid: expected a process id'],
+    [['filter', '--drop', 'all', '--kind', 'heaps'], '--kind: expected one of '],
+    [['filter', '--drop', 'all', '--range', '1'], '--range: expected START-END'],
+    [['filter', '--drop', 'all', '--range', '0x2000-0x1000'], '--range: expected START-END'],
+    [['filter', '--drop', 'all', '--range', '0x1000-0x1000'], '--range: expected START-END'],
+    [['filter', '--drop', 'all', '--range', '-0x1000'], '--range: expected'],
+    [['run'], 'expected a pipeline'],
+    [['run', ''], 'expected a stage (classify, filter, rebuild), found ""'],
+    [['run', 'classify |'], 'expected a stage (classify, filter, rebuild), found ""'],
+    [['run', 'classify | write out'], 'expected a stage (classify, filter, rebuild), found "write"'],
+    [['run', 'classify --nope'], 'unknown option --nope'],
+    [['run', 'classify x'], 'expected no arguments, found one more: x'],
+    [['run', 'filter'], 'expected one of --drop and --keep, with lazy, eager or all'],
+    [['run', 'classify', 'rebuild'], 'found one more: rebuild'],
+  ];
+
+  it.each(rows)('%j', async (words, error) => {
+    const root = tempDir();
+    const { code, stdout, stderr } = await cli(words.map((word) => (word === 'OUT' ? join(root, 'out') : word)));
+    expect(stderr).toContain(error);
+    expect(stderr).toMatch(/^pagepipe: /);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(readdirSync(root)).toEqual([]);
+  });
+
+  it('is one line and a hint, as a process', async () => {
+    expect(await pagepipe(['make-lazy', DUMP])).toMatchObject({
+      code: 2,
+      stdout: '',
+      stderr: 'pagepipe: expected OUT, found nothing\npagepipe: hint: pagepipe make-lazy --help\n',
+    });
+  });
+
+  it('takes words behind -- as they are', async () => {
+    const root = tempDir();
+    expect((await cli(['make-lazy', '--', DUMP, join(root, '--out')])).code).toBe(0);
+    expect(readdirSync(root)).toEqual(['--out']);
+  });
+});
+
+/** Bytes of all regular files of a tree; links are not followed. */
+function treeBytes(root: string): number {
+  const sizes = readdirSync(root, { withFileTypes: true }).map((entry) => {
+    if (entry.isDirectory()) return treeBytes(join(root, entry.name));
+    return entry.isFile() ? lstatSync(join(root, entry.name)).size : 0;
+  });
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+/** Pages of a real dump by its own flags: those that it may fetch later, and all others that it holds. */
+function flaggedPages(dump: string): { kept: number; taken: number } {
+  const pages = { kept: 0, taken: 0 };
+  for (const name of readdirSync(dump).filter((file) => file.startsWith('pagemap-'))) {
+    for (const entry of readPagemap(join(dump, name)).entries) {
+      if ((entry.flags & (PE.PRESENT | PE.PARENT)) !== PE.PRESENT) continue;
+      pages[entry.flags & PE.LAZY ? 'taken' : 'kept'] += entry.pages;
+    }
+  }
+  return pages;
+}
+
+/** Copies of fixtures whose outputs may stand beside them. */
+function dumpAndOut(name: string): { dump: string; out: string } {
+  const dump = copyFixture(name, tempDir());
+  return { dump, out: join(dirname(dump), 'out') };
+}
+
+describe('make-lazy', () => {
+  const TOTALS: Record<string, [kept: number, taken: number]> = {
+    'mosaic-criu-4.1.1': [33, 168],
+    'mosaic-criu-4.2.1': [33, 170],
+    'family-criu-4.2.1': [51, 518],
+    'chain/mprotect00/3': [6, 4],
+    'chain/socket_queues/3': [6, 4],
+  };
+
+  it.each(FIXTURES)('--json says what it did to %s, and nothing else', async (name) => {
+    const { dump, out } = dumpAndOut(name);
+    const { code, stdout, stderr } = await cli(['make-lazy', dump, out, '--json']);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const report = JSON.parse(stdout);
+    const [kept, taken] = TOTALS[name] as [number, number];
+    expect(flaggedPages(dump)).toEqual({ kept, taken });
+    expect(report).toMatchObject({
+      dump,
+      out,
+      policy: 'auto',
+      holes: 'flag',
+      dryRun: false,
+      pageSize: 4096,
+      total: {
+        kept: { pages: kept, bytes: kept * 4096 },
+        taken: { pages: taken, bytes: taken * 4096 },
+      },
+      zombies: name.startsWith('family') ? [21] : [],
+      bytesBefore: treeBytes(dump),
+      bytesAfter: treeBytes(out),
+    });
+    for (const of of ['kept', 'taken'] as const) {
+      for (const what of ['pages', 'bytes'] as const) {
+        const total = report.total[of][what];
+        const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
+        expect(sum(report.spaces.map((space: never) => space[of][what]))).toBe(total);
+        const byKind = report.spaces.flatMap(({ kinds }: { kinds: object }) => Object.values(kinds));
+        expect(sum(byKind.map((kind: never) => kind[of][what]))).toBe(total);
+      }
+    }
+    expect(flaggedPages(out)).toEqual({ kept, taken: 0 });
+  });
+
+  it('names processes and segments', async () => {
+    const { dump, out } = dumpAndOut('family-criu-4.2.1');
+    const { spaces } = JSON.parse((await cli(['make-lazy', dump, out, '--json'])).stdout);
+    expect(spaces.map(({ pid, comm, shmem }: Record<string, unknown>) => pid ?? comm ?? shmem)).toEqual([
+      15,
+      19,
+      20,
+      '1188',
+    ]);
+    expect(spaces[0].comm).toBe('mosaic');
+  });
+
+  it.each(FIXTURES)('takes out of %s what it may, and changes no other page', async (name) => {
+    const { dump, out } = dumpAndOut(name);
+    expect((await cli(['make-lazy', dump, out])).code).toBe(0);
+    const before = readMemory(dump);
+    const after = readMemory(out);
+    expect([...after.keys()].sort()).toEqual([...before.keys()].sort());
+    for (const [pagemap, pages] of after) {
+      for (const [address, page] of pages) {
+        expect(Buffer.compare(page, before.get(pagemap)?.get(address) ?? Buffer.alloc(0))).toBe(0);
+      }
+    }
+    const own = (line: string) => !/^(pagemap-.*|pages-\d+)\.img /.test(line);
+    expect(describeTree(out).filter(own)).toEqual(describeTree(dump).filter(own));
+  });
+
+  it.each(FIXTURES)('by flags and by areas is the same for %s', async (name) => {
+    const { dump, out } = dumpAndOut(name);
+    for (const policy of ['auto', 'flags', 'vma']) {
+      expect((await cli(['make-lazy', dump, `${out}-${policy}`, '--policy', policy])).code).toBe(0);
+    }
+    expect(describeTree(`${out}-vma`)).toEqual(describeTree(`${out}-flags`));
+    expect(describeTree(`${out}-auto`)).toEqual(describeTree(`${out}-flags`));
+  });
+
+  it('--holes flag leaves entries for the pages that were taken out, --holes drop none', async () => {
+    const { dump, out } = dumpAndOut('mosaic-criu-4.2.1');
+    for (const holes of ['flag', 'drop']) {
+      expect((await cli(['make-lazy', dump, `${out}-${holes}`, '--holes', holes])).code).toBe(0);
+    }
+    const entries = (path: string) => readPagemap(join(path, 'pagemap-15.img')).entries;
+    const state = ({ vaddr, pages }: { vaddr: bigint; pages: number }) => ({ vaddr, pages });
+    const lazy = entries(dump).filter(({ flags }) => flags === (PE.PRESENT | PE.LAZY));
+    expect(lazy.length).toBeGreaterThan(0);
+    expect(entries(`${out}-flag`).map(state)).toEqual(entries(dump).map(state));
+    expect(
+      entries(`${out}-flag`)
+        .filter(({ flags }) => flags === PE.LAZY)
+        .map(state),
+    ).toEqual(lazy.map(state));
+    expect(entries(`${out}-drop`)).toEqual(entries(dump).filter(({ flags }) => flags === PE.PRESENT));
+  });
+
+  it.each(FIXTURES.flatMap((name) => ['flag', 'drop'].map((holes) => [name, holes] as const)))(
+    '--dry-run writes nothing and knows the size: %s, --holes %s',
+    async (name, holes) => {
+      const { dump, out } = dumpAndOut(name);
+      const root = dirname(dump);
+      const before = describeTree(root);
+      const dry = await cli(['make-lazy', dump, out, '--holes', holes, '--dry-run', '--json']);
+      expect({ code: dry.code, stderr: dry.stderr }).toEqual({ code: 0, stderr: '' });
+      expect(describeTree(root)).toEqual(before);
+      const real = await cli(['make-lazy', dump, out, '--holes', holes, '--json']);
+      expect(JSON.parse(dry.stdout)).toEqual({ ...JSON.parse(real.stdout), dryRun: true });
+      expect(JSON.parse(dry.stdout).bytesAfter).toBe(treeBytes(out));
+    },
+  );
+
+  it.each(GENERATIONS)('--dry-run knows the size in the form of %s', async (generation) => {
+    const root = tempDir();
+    rewriteGeneration(fixture('mosaic-criu-4.2.1'), join(root, 'dump'), generation);
+    const words = ['make-lazy', join(root, 'dump'), join(root, 'out'), '--json'];
+    const dry = JSON.parse((await cli([...words, '--dry-run'])).stdout);
+    expect((await cli(words)).code).toBe(0);
+    expect(dry.bytesAfter).toBe(treeBytes(join(root, 'out')));
+  });
+
+  it('tells people what to do with it, on stderr', async () => {
+    const { dump, out } = dumpAndOut('family-criu-4.2.1');
+    const { code, stdout, stderr } = await cli(['make-lazy', dump, out]);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
+    expect(stderr).toMatch(/^pid 15 mosaic +17 pages +68 KiB +168 pages +672 KiB$/m);
+    expect(stderr).toMatch(/^pid 21 +zombie, no memory$/m);
+    expect(stderr).toMatch(/^total +51 pages +204 KiB +518 pages +2\.02 MiB$/m);
+    expect(stderr).toContain(`criu lazy-pages -D ${dump} -W ${out} &`);
+    expect(stderr).toContain(`criu restore --lazy-pages -D ${out} -W ${out} -d`);
+    expect(stderr).toContain('never restore this directory without --lazy-pages');
+  });
+
+  it('gives commands that a shell takes, whatever the names', async () => {
+    const root = join(tempDir(), "it's $HOME; \n`x`");
+    mkdirSync(root);
+    const dump = copyFixture('mosaic-criu-4.2.1', root);
+    const { stdout } = await cli(['make-lazy', dump, join(root, 'a b'), '--json']);
+    const { restore, lazyPages } = JSON.parse(stdout).restore as Record<string, string>;
+    const words = (text = '') =>
+      execFileSync('sh', ['-c', `set -- ${text}\nprintf '%s\\0' "$@"`])
+        .toString()
+        .split('\0');
+    expect(words(restore)).toEqual([
+      ...['criu', 'restore', '--lazy-pages', '-D', join(root, 'a b'), '-W', join(root, 'a b'), '-d', ''],
+    ]);
+    expect(words(lazyPages?.replace(/ &$/, ''))).toEqual([
+      ...['criu', 'lazy-pages', '-D', dump, '-W', join(root, 'a b'), ''],
+    ]);
+  });
+
+  it('warns where the parent is not to be found from OUT', async () => {
+    const { dump, out } = dumpAndOut('chain/mprotect00/3');
+    mkdirSync(`${out}-far`);
+    const { code, stderr } = await cli(['make-lazy', dump, join(`${out}-far`, 'out'), '--json']);
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^pagepipe: warning: .*\/out\/parent leads nowhere from here; /);
+  });
+
+  it('refuses a pre-dump, which holds memory alone', async () => {
+    const out = join(tempDir(), 'out');
+    const { code, stderr } = await cli(['make-lazy', fixture('chain/mprotect00/1'), out]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^pagepipe: error: .*: expected a dump, found no pstree\.img\n$/);
+  });
+});
+
+/** A dump with all that a directory may hold beside images. */
+function richDump(root: string): string {
+  const dump = join(root, 'dump');
+  writeDump(join(root, 'before'), { tasks: [{ pid: 7 }] });
+  writeDump(dump, {
+    tasks: [
+      {
+        pid: 7,
+        vmas: [
+          { start: 0x10000n, end: 0x20000n, ...FILE },
+          { start: 0x20000n, end: 0x30000n, ...ANON },
+        ],
+        entries: [
+          { vaddr: 0x10000n, pages: 2 },
+          { vaddr: 0x20000n, pages: 1, flags: PE.PARENT | PE.LAZY },
+        ],
+      },
+    ],
+  });
+  mkdirSync(join(dump, 'folder/deeper'), { recursive: true });
+  writeFileSync(join(dump, 'folder/deeper/note'), 'hello');
+  writeFileSync(join(dump, 'empty'), '');
+  writeFileSync(join(dump, 'dump.log'), '(00.000000) a log\n');
+  writeFileSync(join(dump, 'ein Name mit Ümlaut\nund Zeile'), 'x');
+  symlinkSync('folder/deeper/note', join(dump, 'note'));
+  symlinkSync('../../dump.log', join(dump, 'folder/deeper/log'));
+  symlinkSync('nowhere', join(dump, 'dangling'));
+  symlinkSync('../before', join(dump, 'parent'));
+  chmodSync(join(dump, 'pages-1.img'), 0o600);
+  chmodSync(join(dump, 'pagemap-7.img'), 0o640);
+  chmodSync(join(dump, 'core-7.img'), 0o600);
+  chmodSync(join(dump, 'empty'), 0o777);
+  chmodSync(join(dump, 'folder/deeper/note'), 0o440);
+  chmodSync(join(dump, 'folder/deeper'), 0o550);
+  chmodSync(join(dump, 'folder'), 0o750);
+  chmodSync(dump, 0o700);
+  return dump;
+}
+
+/** `read DUMP | write OUT` in this process. */
+async function readWrite(dump: string, out: string): Promise<Outcome> {
+  const stream = join(tempDir(), 'stream');
+  const read = await cli(['read', dump], { stdout: stream });
+  expect(read).toEqual({ code: 0, stdout: '', stderr: '' });
+  return cli(['write', out], { stdin: stream });
+}
+
+describe('read and write', () => {
+  it.each(FIXTURES)('give the same bytes: %s', async (name) => {
+    const { dump, out } = dumpAndOut(name);
+    expect(await readWrite(dump, out)).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(describeTree(out)).toEqual(describeTree(dump));
+  });
+
+  it.each(GENERATIONS.flatMap((generation) => [[generation, undefined] as const, [generation, 4] as const]))(
+    'give the same bytes in the form of %s, %s pages in a block',
+    async (generation, regionPages) => {
+      const root = tempDir();
+      const dump = join(root, 'dump');
+      rewriteGeneration(
+        fixture('mosaic-criu-4.2.1'),
+        dump,
+        generation,
+        regionPages === undefined ? {} : { regionPages },
+      );
+      expect(await readWrite(dump, join(root, 'out'))).toMatchObject({ code: 0 });
+      expect(describeTree(join(root, 'out'))).toEqual(describeTree(dump));
+    },
+  );
+
+  it('keep modes, folders, links and files that are no images', async () => {
+    const root = tempDir();
+    const dump = richDump(root);
+    const umask = process.umask(0o077);
+    try {
+      expect(await readWrite(dump, join(root, 'out'))).toEqual({ code: 0, stdout: '', stderr: '' });
+    } finally {
+      process.umask(umask);
+    }
+    const tree = describeTree(join(root, 'out'));
+    expect(tree).toEqual(describeTree(dump));
+    expect(tree).toContain('. 700');
+    expect(tree).toContain('folder/deeper/ 550');
+    expect(tree).toContain('note -> folder/deeper/note');
+    expect(tree).toContain('parent -> ../before');
+    expect(tree.find((line) => line.startsWith('pagemap-7.img'))).toMatch(/ 640 /);
+    chmodSync(join(dump, 'folder/deeper'), 0o700);
+    chmodSync(join(root, 'out/folder/deeper'), 0o700);
+  });
+
+  it('so does make-lazy', async () => {
+    const root = tempDir();
+    const dump = richDump(root);
+    expect(await cli(['make-lazy', dump, join(root, 'out'), '--json'])).toMatchObject({ code: 0, stderr: '' });
+    // There is nothing lazy in it but in its parent.
+    expect(describeTree(join(root, 'out'))).toEqual(describeTree(dump));
+    chmodSync(join(dump, 'folder/deeper'), 0o700);
+    chmodSync(join(root, 'out/folder/deeper'), 0o700);
+  });
+
+  it('give the same bytes through a pipe', async () => {
+    const { dump, out } = dumpAndOut('mosaic-criu-4.2.1');
+    const script = '"$NODE" "$BIN" read "$1" | "$NODE" "$BIN" write "$2"';
+    const env = { ...process.env, NODE: process.execPath, BIN };
+    expect(await runProcess('sh', ['-c', script, 'sh', dump, out], { env })).toMatchObject({ code: 0, stderr: '' });
+    expect(describeTree(out)).toEqual(describeTree(dump));
+  });
+
+  it('warn of what is no dump of its own', async () => {
+    const { dump, out } = dumpAndOut('mosaic-criu-4.2.1');
+    expect((await cli(['make-lazy', dump, out])).code).toBe(0);
+    const { code, stderr } = await readWrite(out, `${out}-2`);
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^pagepipe: warning: .*: never restore this directory without --lazy-pages: [^\n]*\n$/);
+    expect(describeTree(`${out}-2`)).toEqual(describeTree(out));
+  });
+});
+
+describe('what cannot be carried', () => {
+  const copy = async (dump: string, out: string) => {
+    const outcome = await cli(['make-lazy', dump, out, '--json']);
+    expect(outcome.code).toBe(0);
+    return outcome.stderr;
+  };
+  const small = (root: string) => {
+    writeDump(join(root, 'dump'), { tasks: [{ pid: 7 }] });
+    return join(root, 'dump');
+  };
+
+  it('a socket is left out, and said', async () => {
+    const root = tempDir();
+    const dump = small(root);
+    const server = createServer().listen(join(dump, 'lazy-pages.socket'));
+    await once(server, 'listening');
+    try {
+      const stderr = await copy(dump, join(root, 'out'));
+      expect(stderr).toBe('pagepipe: warning: lazy-pages.socket: left out, it is neither a file nor a link\n');
+      expect(describeTree(join(root, 'out'))).toEqual(describeTree(dump).filter((line) => !line.endsWith('special')));
+    } finally {
+      server.close();
+    }
+  });
+
+  it('a pipe is left out, and said; nobody waits for it', async () => {
+    const root = tempDir();
+    const dump = small(root);
+    execFileSync('mkfifo', [join(dump, 'pages-9.img')]);
+    const stderr = await copy(dump, join(root, 'out'));
+    expect(stderr).toBe('pagepipe: warning: pages-9.img: left out, it is neither a file nor a link\n');
+  });
+
+  it('a link that leads outside gives its content, or is left out', async () => {
+    const root = tempDir();
+    const dump = small(root);
+    writeFileSync(join(root, 'config'), 'content');
+    mkdirSync(join(root, 'folder'));
+    symlinkSync('../config', join(dump, 'config'));
+    symlinkSync('../folder', join(dump, 'folder'));
+    symlinkSync('/nowhere/at/all', join(dump, 'nowhere'));
+    expect((await copy(dump, join(root, 'out'))).split('\n').sort()).toEqual([
+      '',
+      'pagepipe: warning: folder: left out, a link that leads outside the dump',
+      'pagepipe: warning: nowhere: left out, a link that leads outside the dump',
+    ]);
+    expect(lstatSync(join(root, 'out/config')).isFile()).toBe(true);
+    expect(readFileSync(join(root, 'out/config'), 'utf8')).toBe('content');
+    expect(existsSync(join(root, 'out/folder'))).toBe(false);
+  });
+
+  it('images may be links, their content is taken', async () => {
+    const root = tempDir();
+    const dump = small(root);
+    const plain = describeTree(dump).filter((line) => line !== '. 755');
+    for (const name of ['pages-1.img', 'pagemap-7.img', 'mm-7.img']) {
+      renameSync(join(dump, name), join(root, name));
+      symlinkSync(`../${name}`, join(dump, name));
+    }
+    expect(await copy(dump, join(root, 'out'))).toBe('');
+    expect(describeTree(join(root, 'out'))).toEqual(expect.arrayContaining(plain));
+  });
+
+  it('a name that is no UTF-8 is refused', async () => {
+    const root = tempDir();
+    const dump = small(root);
+    writeFileSync(Buffer.concat([Buffer.from(`${dump}/na`), Buffer.of(0xff), Buffer.from('me')]), '');
+    const { code, stderr } = await cli(['make-lazy', dump, join(root, 'out')]);
+    expect(stderr).toBe('pagepipe: error: expected file names in UTF-8, found "naÿme"\n');
+    expect(code).toBe(1);
+    expect(readdirSync(root)).toEqual(['dump']);
+  });
+});
+
+describe('pipelines', () => {
+  const SEPARATE = [['classify'], ['filter', '--drop', 'lazy'], ['rebuild']];
+
+  it.each(FIXTURES)('of five processes do what make-lazy does: %s', async (name) => {
+    const { dump, out } = dumpAndOut(name);
+    const stages = SEPARATE.map((words) => `"$NODE" "$BIN" ${words.join(' ')}`);
+    const script = ['"$NODE" "$BIN" read "$1"', ...stages, '"$NODE" "$BIN" write "$2"'].join(' | ');
+    const env = { ...process.env, NODE: process.execPath, BIN };
+    const piped = await runProcess('sh', ['-c', script, 'sh', dump, `${out}-piped`], { env });
+    expect(piped).toMatchObject({ code: 0, stdout: '' });
+    expect(piped.stderr).toMatch(
+      /^pagepipe: warning: .*: never restore this directory without --lazy-pages: [^\n]*\n$/,
+    );
+    expect((await cli(['make-lazy', dump, out])).code).toBe(0);
+    expect(describeTree(`${out}-piped`)).toEqual(describeTree(out));
+  });
+
+  it.each([
+    [SEPARATE],
+    [
+      [
+        ['classify', '--policy', 'vma'],
+        ['filter', '--keep', 'all', '--pid', '15', '--kind', 'heap'],
+        ['rebuild', '--holes', 'drop'],
+      ],
+    ],
+    [[['filter', '--drop', 'all', '--range', '0x0-0x7f0000000000']]],
+  ])('run does in one process what several do: %j', async (stages) => {
+    const root = tempDir();
+    const file = (n: number) => join(root, `stream-${n}`);
+    expect((await cli(['read', fixture('family-criu-4.2.1')], { stdout: file(0) })).code).toBe(0);
+    for (const [i, words] of stages.entries()) {
+      const outcome = await cli(words, { stdin: file(i), stdout: file(i + 1) });
+      expect(outcome).toEqual({ code: 0, stdout: '', stderr: '' });
+    }
+    const pipeline = stages.map((words) => words.join(' ')).join(' | ');
+    const outcome = await cli(['run', pipeline], { stdin: file(0), stdout: join(root, 'run') });
+    expect(outcome).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(readFileSync(join(root, 'run')).equals(readFileSync(file(stages.length)))).toBe(true);
+    expect(readFileSync(file(0)).equals(readFileSync(join(root, 'run')))).toBe(false);
+  });
+
+  it('fail where a stage before them fails', async () => {
+    const root = tempDir();
+    const dump = copyFixture('mosaic-criu-4.2.1', root);
+    writeFileSync(join(dump, 'pages-2.img'), '');
+    const script = '"$NODE" "$BIN" read "$1" | "$NODE" "$BIN" classify | "$NODE" "$BIN" write "$2"';
+    const env = { ...process.env, NODE: process.execPath, BIN };
+    const { code, stderr } = await runProcess('sh', ['-c', script, 'sh', dump, join(root, 'out')], { env });
+    expect(code).toBe(1);
+    expect(stderr.split('\n').sort()).toEqual([
+      '',
+      expect.stringMatching(/^pagepipe: error: pages-2\.img@0x0: expected at least /),
+      expect.stringMatching(/^pagepipe: error: stdin@0x[0-9a-f]+: expected /),
+      expect.stringMatching(/^pagepipe: error: stdin@0x[0-9a-f]+: expected /),
+    ]);
+    expect(readdirSync(root)).toEqual(['dump']);
+  });
+});
+
+describe('terminals, full disks and readers that leave', () => {
+  const DUMP = fixture('mosaic-criu-4.2.1');
+  const env = { ...process.env, NODE: process.execPath, BIN, DUMP };
+
+  it.each([['read', DUMP], ['classify'], ['filter', '--drop', 'all'], ['rebuild'], ['run', 'classify']])(
+    '%s writes no binary data to a terminal',
+    async (...words) => {
+      const out = join(tempDir(), 'stdout');
+      const { code, stderr } = await cli(words, { stdoutIsTerminal: true, stdout: out });
+      expect(stderr).toMatch(/^pagepipe: refusing to write binary data to a terminal; /);
+      expect(code).toBe(2);
+      expect(readFileSync(out)).toHaveLength(0);
+    },
+  );
+
+  it.each([['write', 'OUT'], ['classify'], ['filter', '--drop', 'all'], ['rebuild'], ['run', 'classify']])(
+    '%s reads no stream from a terminal',
+    async (...words) => {
+      const root = tempDir();
+      const { code, stderr } = await cli(
+        words.map((word) => (word === 'OUT' ? join(root, 'out') : word)),
+        { stdinIsTerminal: true },
+      );
+      expect(stderr).toMatch(/^pagepipe: expected a page stream on stdin, found a terminal; /);
+      expect(code).toBe(2);
+      expect(readdirSync(root)).toEqual([]);
+    },
+  );
+
+  it('a real terminal', async (context) => {
+    const probe = await runProcess('script', ['-qec', 'true', '/dev/null']).catch(() => undefined);
+    if (probe?.code !== 0) skip(context, 'there is no script(1) to make a terminal');
+    const { code, stdout } = await runProcess('script', ['-qec', '"$NODE" "$BIN" read "$DUMP"', '/dev/null'], { env });
+    expect(stdout).toContain('refusing to write binary data to a terminal');
+    expect(stdout).not.toContain('PAGEPIPE');
+    expect(code).toBe(2);
+  });
+
+  it.each([
+    ['read', '"$NODE" "$BIN" read "$DUMP"'],
+    ['a stage', '"$NODE" "$BIN" read "$DUMP" | "$NODE" "$BIN" classify'],
+    ['help', '"$NODE" "$BIN" --help'],
+  ])('%s does not mind that its reader leaves early', async (_, command) => {
+    const { stdout, stderr } = await runProcess(
+      'bash',
+      ['-c', `${command} | head -c 1 >/dev/null; echo "\${PIPESTATUS[*]}"`],
+      { env },
+    );
+    expect({ stdout: stdout.trim(), stderr }).toEqual({ stdout: expect.stringMatching(/^(0 )+0$/), stderr: '' });
+  });
+
+  it.each([
+    ['read', '"$NODE" "$BIN" read "$DUMP"'],
+    ['a stage', '"$NODE" "$BIN" read "$DUMP" | "$NODE" "$BIN" classify'],
+    ['a report', '"$NODE" "$BIN" make-lazy "$DUMP" "$OUT" --dry-run --json'],
+  ])('%s fails where its output does not fit', async (_, command) => {
+    const out = join(tempDir(), 'out');
+    const outcome = await runProcess('bash', ['-c', `${command} >/dev/full`], { env: { ...env, OUT: out } });
+    expect(outcome.stderr).toBe('pagepipe: error: stdout: no space left on device (ENOSPC)\n');
+    expect(outcome.code).toBe(1);
+  });
+
+  it.each([
+    ['write', '"$NODE" "$BIN" write "$OUT" <&-'],
+    ['a stage', '"$NODE" "$BIN" classify <&-'],
+  ])('%s fails where its stream is closed from the start', async (_, command) => {
+    const out = join(tempDir(), 'out');
+    const { code, stderr } = await runProcess('bash', ['-c', command], { env: { ...env, OUT: out } });
+    expect(stderr).toMatch(/^pagepipe: (error: )?[^\n]*\n(pagepipe: hint: [^\n]*\n)?$/);
+    expect([1, 2]).toContain(code);
+    expect(existsSync(out)).toBe(false);
+  });
+});
+
+describe('a signal', () => {
+  /** Large enough that nobody writes it before a signal arrives; nothing of it is on the disk. */
+  function largeDump(root: string): string {
+    const pages = (512 * 1024 * 1024) / 4096;
+    const end = 0x10000n + BigInt(pages) * 4096n;
+    writeDump(join(root, 'dump'), {
+      tasks: [{ pid: 7, vmas: [{ start: 0x10000n, end, ...FILE }], entries: [{ vaddr: 0x10000n, pages }] }],
+      sparse: true,
+    });
+    return join(root, 'dump');
+  }
+
+  /** Starts a process, and sends it a signal when it has begun to write beside OUT. */
+  async function signalled(words: string[], stdin: 'ignore' | number, box: string, signal: NodeJS.Signals) {
+    const watcher = watch(box);
+    const begun = once(watcher, 'change');
+    const child = spawn(process.execPath, [BIN, ...words], { stdio: [stdin, 'ignore', 'pipe'] });
+    let stderr = '';
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text;
+    });
+    const closed = once(child, 'close');
+    try {
+      await Promise.race([begun, closed]);
+    } finally {
+      watcher.close();
+    }
+    child.kill(signal);
+    const [code, by] = await closed;
+    return { code, by, stderr };
+  }
+
+  it('SIGKILL leaves no OUT', async () => {
+    const root = tempDir();
+    const box = join(root, 'box');
+    mkdirSync(box);
+    const outcome = await signalled(['make-lazy', largeDump(root), join(box, 'out')], 'ignore', box, 'SIGKILL');
+    expect(outcome).toMatchObject({ by: 'SIGKILL', stderr: '' });
+    const left = readdirSync(box);
+    expect(left).toEqual([expect.stringMatching(/^\.out\.pagepipe-/)]);
+    // What is left is in nobody's way.
+    rmSync(join(root, 'dump'), { recursive: true });
+    writeDump(join(root, 'dump'), { tasks: [{ pid: 7 }] });
+    expect((await cli(['make-lazy', join(root, 'dump'), join(box, 'out')])).code).toBe(0);
+    expect(readdirSync(box).sort()).toEqual([...left, 'out']);
+  });
+
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const)('%s ends make-lazy with %i, and nothing is left', async (signal, exitCode) => {
+    const root = tempDir();
+    const box = join(root, 'box');
+    mkdirSync(box);
+    const dump = largeDump(root);
+    const outcome = await signalled(['make-lazy', dump, join(box, 'out')], 'ignore', box, signal);
+    expect(outcome).toEqual({ code: exitCode, by: null, stderr: '' });
+    expect(readdirSync(box)).toEqual([]);
+  });
+
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('%s ends write, which waits for its stdin, with %i', async (signal, exitCode) => {
+    const root = tempDir();
+    const box = join(root, 'box');
+    const fifo = join(root, 'fifo');
+    mkdirSync(box);
+    execFileSync('mkfifo', [fifo]);
+    const fd = openSync(fifo, 'r+');
+    try {
+      writeSync(fd, 'PAGEPIPE\x01\0\0\0');
+      const outcome = await signalled(['write', join(box, 'out')], fd, box, signal);
+      expect(outcome).toEqual({ code: exitCode, by: null, stderr: '' });
+    } finally {
+      closeSync(fd);
+    }
+    expect(readdirSync(box)).toEqual([]);
+  });
+
+  it('ends what has nothing to clean up as signals do', async () => {
+    const root = tempDir();
+    const fifo = join(root, 'fifo');
+    execFileSync('mkfifo', [fifo]);
+    const fd = openSync(fifo, 'r+');
+    const child = spawn(process.execPath, [BIN, 'read', fixture('mosaic-criu-4.2.1')], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    try {
+      // It has begun, and waits for its reader.
+      await once(child.stdout as NodeJS.ReadableStream, 'readable');
+      child.kill('SIGINT');
+      expect(await once(child, 'exit')).toEqual([null, 'SIGINT']);
+    } finally {
+      closeSync(fd);
+    }
+  });
+});
