@@ -2,10 +2,11 @@
  * Records into a directory: the encoder. Runs become pagemap entries as `rebuild` left them, payload goes to the pages
  * files and to all others. Nothing is seen of it before {@link DirectorySink.finish}.
  */
-import { closeSync, constants, existsSync, fchmodSync, openSync, symlinkSync, writeSync } from 'node:fs';
+import { closeSync, constants, existsSync, fchmodSync, fdatasync, openSync, symlinkSync, writeSync } from 'node:fs';
 import { join, posix } from 'node:path';
+import { promisify } from 'node:util';
 import { crc32 } from '../crc.js';
-import { DumpError, invariant, onFile } from '../errors.js';
+import { DumpError, invariant, onFile, systemError } from '../errors.js';
 import { PE_LAZY, PE_PARENT, PE_PRESENT, type RunBatch } from '../memory/runs.js';
 import type { RecordSink } from '../pump.js';
 import {
@@ -18,14 +19,22 @@ import {
   type Space,
 } from '../records.js';
 import { rebuild } from '../stages/rebuild.js';
-import { ExtentReader } from '../stream/extents.js';
+import { ExtentReader, FILE_PIECE_BYTES } from '../stream/extents.js';
 import { AtomicDirectory, type AtomicDirectoryOptions } from './atomic-directory.js';
 import { PagemapWriter } from './pagemap-writer.js';
+
+const fdatasyncAsync = promisify(fdatasync);
+
+/** After so many bytes the disk is told to begin. */
+const SYNC_EVERY_BYTES = 64 * 1024 * 1024;
 
 /** A file that is being written. */
 class OutputFile {
   private readonly fd: number;
   private open = true;
+  private unsynced = 0;
+  private syncing: Promise<void> | undefined;
+  private syncError: unknown;
   /** Written so far. */
   bytes = 0;
 
@@ -45,26 +54,46 @@ class OutputFile {
       done += count;
       this.bytes += count;
     }
+    this.unsynced += bytes.length;
+    if (this.unsynced >= SYNC_EVERY_BYTES) this.syncInBackground();
+  }
+
+  /** Lets the disk work while pages arrive, so that the last sync has little left to do. */
+  private syncInBackground(): void {
+    if (this.syncing) return;
+    this.unsynced = 0;
+    // The system tells of a failure once, so it is kept for finish().
+    this.syncing = fdatasyncAsync(this.fd)
+      .catch((error) => {
+        this.syncError ??= systemError(error, this.name);
+      })
+      .finally(() => {
+        this.syncing = undefined;
+      });
   }
 
   /** Gives the file its mode, syncs and closes it. */
   async finish(): Promise<void> {
+    await this.syncing;
+    if (this.syncError) throw this.syncError;
     onFile(this.name, () => fchmodSync(this.fd, this.mode));
     this.open = false;
     await this.directory.finishFile(this.fd, this.name);
   }
 
   /** Closes a file that is not finished. */
-  abandon(): void {
-    if (this.open) closeSync(this.fd);
+  async abandon(): Promise<void> {
+    if (!this.open) return;
     this.open = false;
+    await this.syncing;
+    closeSync(this.fd);
   }
 }
 
 /** Pagemap and pages of the space whose runs are coming. */
 class SpaceOutput {
   readonly pages: OutputFile;
-  readonly pagemap: OutputFile;
+  readonly pagemap: OutputFile | undefined;
   readonly entries: PagemapWriter;
 
   constructor(
@@ -75,27 +104,27 @@ class SpaceOutput {
     this.pages = new OutputFile(directory, pagesName(space), space.pagesMode);
     try {
       this.pagemap = new OutputFile(directory, space.pagemap, space.pagemapMode);
+      this.entries = new PagemapWriter(space, pageSize, (bytes) => this.pagemap?.write(bytes));
     } catch (error) {
-      this.pages.abandon();
+      void this.abandon();
       throw error;
     }
-    try {
-      this.entries = new PagemapWriter(space, pageSize, (bytes) => this.pagemap.write(bytes));
-    } catch (error) {
-      this.abandon();
-      throw error;
-    }
+  }
+
+  /** Written so far. */
+  get bytes(): number {
+    return this.pages.bytes + (this.pagemap?.bytes ?? 0);
   }
 
   async finish(): Promise<void> {
     this.entries.end();
     await this.pages.finish();
-    await this.pagemap.finish();
+    await this.pagemap?.finish();
   }
 
-  abandon(): void {
-    this.pages.abandon();
-    this.pagemap.abandon();
+  async abandon(): Promise<void> {
+    await this.pages.abandon();
+    await this.pagemap?.abandon();
   }
 }
 
@@ -119,7 +148,7 @@ export interface DirectorySinkOptions extends AtomicDirectoryOptions {
 export class DirectorySink implements RecordSink {
   readonly written: Written = { files: 0, bytes: 0, holePages: 0, parentMissing: false };
   private readonly directory: AtomicDirectory;
-  private readonly extents = new ExtentReader();
+  private readonly extents = new ExtentReader(FILE_PIECE_BYTES);
   private readonly joinRebuilt = rebuild();
   private header: HeaderRecord | undefined;
   private file: OutputFile | undefined;
@@ -192,9 +221,9 @@ export class DirectorySink implements RecordSink {
 
   /** Closes and removes everything. */
   async discard(): Promise<void> {
-    this.file?.abandon();
+    await this.file?.abandon();
     this.file = undefined;
-    this.current?.abandon();
+    await this.current?.abandon();
     this.current = undefined;
     await this.directory.discard();
   }
@@ -253,7 +282,7 @@ export class DirectorySink implements RecordSink {
     if (!current) return;
     await current.finish();
     this.current = undefined;
-    this.written.bytes += current.pages.bytes + current.pagemap.bytes;
+    this.written.bytes += current.bytes;
   }
 
   private async finishFile(): Promise<void> {

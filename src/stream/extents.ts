@@ -1,8 +1,10 @@
 /** Reads payload that is referred to, in pieces, into one buffer that stays in the processor's cache. */
 import type { ExtentsRecord } from '../records.js';
 
-/** Measured: from 64 KiB to 256 KiB copies run at the same rate; pieces of 1 MiB leave the cache and cost a third. */
-const PIECE_BYTES = 128 * 1024;
+/** From file to file, 64 KiB to 256 KiB run at the same rate; pieces of 1 MiB leave the processor's cache. */
+export const FILE_PIECE_BYTES = 128 * 1024;
+/** Into a pipe, which holds 64 KiB: while the reader takes one half, the other is filled. */
+export const PIPE_PIECE_BYTES = 32 * 1024;
 
 /** Extents are copied in portions of so many bytes: a signal is heard between two of them. */
 const PORTION_BYTES = 8 * 1024 * 1024;
@@ -29,7 +31,11 @@ export function* portions({ file, extents }: ExtentsRecord): Generator<ExtentsRe
 }
 
 export class ExtentReader {
-  private readonly buffer = new Uint8Array(PIECE_BYTES);
+  private readonly buffer: Uint8Array;
+
+  constructor(pieceBytes: number) {
+    this.buffer = new Uint8Array(pieceBytes);
+  }
 
   /** The bytes of all extents. Each piece is overwritten by the next; small extents share one. */
   *read({ file, extents }: ExtentsRecord): Generator<Uint8Array> {
@@ -38,12 +44,12 @@ export class ExtentReader {
       let position = extents[i] as number;
       let left = extents[i + 1] as number;
       while (left > 0) {
-        const count = Math.min(left, PIECE_BYTES - filled);
+        const count = Math.min(left, this.buffer.length - filled);
         file.read(this.buffer.subarray(filled, filled + count), position);
         filled += count;
         position += count;
         left -= count;
-        if (filled === PIECE_BYTES) {
+        if (filled === this.buffer.length) {
           yield this.buffer;
           filled = 0;
         }

@@ -4,7 +4,7 @@ import type { RecordSink } from '../pump.js';
 import type { BytesRecord, DumpRecord } from '../records.js';
 import { PageStreamDecoder } from './decoder.js';
 import { PageStreamEncoder } from './encoder.js';
-import { ExtentReader } from './extents.js';
+import { ExtentReader, PIPE_PIECE_BYTES } from './extents.js';
 import { FdReader, FdWriter } from './fd.js';
 
 /** Records of the page stream that a descriptor gives, for `pump`. Throws {@link DumpError} unless it comes to its end. */
@@ -18,7 +18,7 @@ export async function* readPageStream(fd: number, signal?: AbortSignal): AsyncGe
 export class StreamSink implements RecordSink {
   private readonly writer: FdWriter;
   private readonly encoder: PageStreamEncoder;
-  private readonly extents = new ExtentReader();
+  private readonly extents = new ExtentReader(PIPE_PIECE_BYTES);
 
   /** @param progress told of the bytes of each piece of payload */
   constructor(
@@ -71,7 +71,7 @@ export function decodePageStream() {
 export function encodePageStream() {
   let out: Uint8Array[] = [];
   const encoder = new PageStreamEncoder((bytes) => out.push(bytes));
-  const extents = new ExtentReader();
+  const extents = new ExtentReader(PIPE_PIECE_BYTES);
   return function* encodeRecord(record: DumpRecord): Generator<Uint8Array> {
     if (record.type === 'extents') {
       for (const bytes of extents.read(record)) {
