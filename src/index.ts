@@ -20,4 +20,4 @@ export { HOLES, type Holes, rebuild } from './stages/rebuild.js';
 export { type Amount, type KindTally, type SpaceTally, tally } from './stages/tally.js';
 export { PageStreamDecoder } from './stream/decoder.js';
 export { type Emit, PageStreamEncoder } from './stream/encoder.js';
-export { decodePageStream, encodePageStream, readPageStream, StreamSink } from './stream/stream.js';
+export { decodePageStream, encodePageStream, readPageStream, StreamSink, sinkStream } from './stream/stream.js';

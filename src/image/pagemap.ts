@@ -22,9 +22,11 @@ import {
   HAS_FLAGS,
   HAS_IN_PARENT,
   IN_PARENT_TRUE,
+  MAX_BLOCK_BYTES,
   PE_MASK,
   PE_PARENT,
   PE_PRESENT,
+  pageNumberLimit,
   type RunBatch,
   RunBuilder,
   type RunDetail,
@@ -40,10 +42,6 @@ export const MAX_PAGEMAP_ENTRY_BYTES = 256 * 1024;
 /** The head is one number. */
 const MAX_HEAD_BYTES = 1024;
 
-/** Page numbers stay below this, so that a page number times the page size stays a u64. */
-const MAX_PAGE_NUMBER = 2 ** 52;
-
-const MAX_BLOCK_BYTES = 4 * 1024 * 1024;
 const TWO_32 = 2 ** 32;
 
 /** The one entry that was parsed last; reused, since a pagemap has millions of them. */
@@ -163,7 +161,8 @@ class EntryParser {
     }
     const pages = seen & 32 ? field5 : field2;
     if (pages < 1) return malformed('at least one page, found 0');
-    if (pages > MAX_PAGE_NUMBER) return malformed(`at most ${MAX_PAGE_NUMBER} pages, found ${pages}`);
+    const limit = pageNumberLimit(this.pageSize);
+    if (pages > limit) return malformed(`at most ${limit} pages, found ${pages}`);
     if (entry.vaddrLow % this.pageSize !== 0) {
       return malformed(
         `an address aligned to ${this.pageSize} bytes, found 0x${hex64(entry.vaddrHigh, entry.vaddrLow)}`,
@@ -365,7 +364,7 @@ export class PagemapDecoder {
       );
     }
     this.nextPage = pageNumber + entry.pages;
-    if (this.nextPage > MAX_PAGE_NUMBER) {
+    if (this.nextPage > pageNumberLimit(this.pageSize)) {
       throw this.complain('MALFORMED', 'an entry that ends inside the address space', base + start);
     }
     let detail: RunDetail | undefined;

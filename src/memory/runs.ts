@@ -39,6 +39,12 @@ export const KIND_MASK = 0x1f << KIND_SHIFT;
 /** All bits that have a meaning; others are refused where a batch comes from outside. */
 export const KNOWN_BITS = PE_MASK | CONTINUES | TAKEN | DETAIL | CLASS_MASK | SHAPE_MASK | KIND_MASK;
 
+/** Page numbers stay below this: their address is a u64. */
+export const pageNumberLimit = (pageSize: number): number => 2 ** 64 / pageSize;
+
+/** Largest block of a compressed entry, in bytes of memory. Source: CRIU's compression regions, development of 2026. */
+export const MAX_BLOCK_BYTES = 4 * 1024 * 1024;
+
 /** Compressed payload of an entry: one element a block. Source: CRIU's pagemap.proto, development of 2026. */
 export interface CompressedBlocks {
   /** Bytes that each block takes in the pages file: 0 all zeros, the plain size raw, else LZ4. */

@@ -230,6 +230,11 @@ export class DirectorySink implements RecordSink {
 
   private startFile(record: FileRecord): void {
     this.checkFolder(record.name);
+    if (record.name === 'parent' && record.kind !== 'link') {
+      throw new DumpError('BAD_NAME', `expected a link to the parent dump, found a ${record.kind}`, {
+        file: record.name,
+      });
+    }
     this.written.files++;
     if (record.kind === 'directory') {
       this.directory.addFolder(record.name, record.mode);

@@ -2,24 +2,14 @@
  * Page stream to records: synchronous, no I/O, for chunks of any size. Everything that comes in is hostile: lengths are
  * checked before anything is held, the order of the frames and what the columns say before it is passed on.
  */
-import protobuf from 'protobufjs/light.js';
+import type protobuf from 'protobufjs/light.js';
 import { concatBytes, plainBytes } from '../bytes.js';
 import { crc32 } from '../crc.js';
 import { DumpError } from '../errors.js';
-import {
-  DETAIL,
-  KIND_MASK,
-  KIND_SHIFT,
-  KNOWN_BITS,
-  PE_PRESENT,
-  type RunBatch,
-  RunBuilder,
-  type RunDetail,
-  TAKEN,
-} from '../memory/runs.js';
-import { KINDS } from '../memory/vma.js';
+import { pageNumberLimit } from '../memory/runs.js';
 import { type DumpRecord, type FileRecord, isPagemapName, pagesName, type Space, spaceIdentity } from '../records.js';
 import { messageType } from '../schema.js';
+import { Damage, decodeAreas, decodeRuns } from './columns.js';
 import {
   DATA_BYTES,
   FRAME,
@@ -31,11 +21,7 @@ import {
   PROLOGUE_BYTES,
   STREAM_MAGIC,
   STREAM_VERSION,
-  unpackFixed32,
-  unpackFixed64,
 } from './format.js';
-
-const { Reader } = protobuf;
 
 const MESSAGES = {
   header: messageType('pagepipe.Header'),
@@ -43,11 +29,11 @@ const MESSAGES = {
   space: messageType('pagepipe.Space'),
   check: messageType('pagepipe.Check'),
   end: messageType('pagepipe.End'),
+  pagemapHead: messageType('criu.pagemap_head'),
 };
 
 const FILE_KINDS: Record<number, FileRecord['kind']> = { 1: 'regular', 2: 'link', 3: 'directory' };
 const FRAME_NAMES = Object.fromEntries(Object.entries(FRAME).map(([name, type]) => [type, name]));
-const MAX_PAGE_NUMBER = 2 ** 52;
 
 /** Decodes a stream; `push` gives the records that each chunk completes. */
 export class PageStreamDecoder {
@@ -218,6 +204,7 @@ export class PageStreamDecoder {
       return this.record(type, body, before);
     } catch (cause) {
       if (cause instanceof DumpError) throw cause;
+      if (cause instanceof Damage) throw this.damaged(cause.message);
       throw this.damaged(`a ${FRAME_NAMES[type]} message`, cause);
     }
   }
@@ -304,6 +291,8 @@ export class PageStreamDecoder {
       pagemapMode: (message['pagemap_mode'] as number) & 0o7777,
       pagesMode: (message['pages_mode'] as number) & 0o7777,
     };
+    const head = fields(MESSAGES.pagemapHead, space.head)['pages_id'];
+    if (head !== space.pagesId) throw this.damaged(`the pages_id of the head, ${head}, found ${space.pagesId}`);
     this.claimName(pagemap);
     this.claimName(pagesName(space));
     this.spaces.push(space);
@@ -313,83 +302,31 @@ export class PageStreamDecoder {
 
   private areasRecord(body: Uint8Array): DumpRecord {
     if (this.phase === 'runs') throw this.damaged('areas before runs');
-    const columns = this.columns(body, true);
-    const { space } = columns;
-    const areas = {
-      starts: unpackFixed64(columns.wide[0]),
-      ends: unpackFixed64(columns.wide[1]),
-      flags: unpackFixed32(columns.narrow[0]),
-      status: unpackFixed32(columns.narrow[1]),
-    };
-    this.equalColumns(areas.starts, areas.ends, areas.flags, areas.status);
-    let end = this.areaEnd[space.index] as number;
-    for (let i = 0; i < areas.starts.length; i++) {
-      const start = areas.starts[i] as number;
-      if (!(start >= end && (areas.ends[i] as number) > start)) throw this.damaged('ascending areas');
-      end = areas.ends[i] as number;
-    }
-    if (end > MAX_PAGE_NUMBER) throw this.damaged('areas inside the address space');
-    this.areaEnd[space.index] = end;
-    return { type: 'areas', space, areas };
+    const columns = decodeAreas(body, (index) => this.areaEnd[index] ?? 0, pageNumberLimit(this.pageSize));
+    const space = this.spaceAt(columns.space);
+    this.areaEnd[space.index] = columns.end;
+    return { type: 'areas', space, areas: columns.areas };
   }
 
   private runsRecord(body: Uint8Array): DumpRecord {
-    const columns = this.columns(body, false);
-    const { space } = columns;
+    const columns = decodeRuns(body, (index) => (index === this.currentSpace ? this.nextPage : 0), this.pageSize);
+    const space = this.spaceAt(columns.space);
+    if (space.index < this.currentSpace) throw this.damaged('the runs of each space together, in order');
     this.phase = 'runs';
-    if (space.index !== this.currentSpace) {
-      if (space.index < this.currentSpace) throw this.damaged('the runs of each space together, in order');
-      this.currentSpace = space.index;
-      this.nextPage = 0;
-    }
-    const pageNumbers = unpackFixed64(columns.wide[0]);
-    const pages = unpackFixed64(columns.wide[1]);
-    const bits = unpackFixed32(columns.narrow[0]);
-    this.equalColumns(pageNumbers, pages, bits);
-    const runs = this.batch(pageNumbers, pages, bits, columns.details);
-    this.runs += bits.length;
+    this.currentSpace = space.index;
+    this.nextPage = columns.end;
+    const { runs } = columns;
+    this.runs += runs.bits.length;
     this.payloadBytes += runs.payloadBytes;
     if (!Number.isSafeInteger(this.payloadBytes)) throw this.damaged('less payload');
     this.startPayload(runs.payloadBytes);
     return { type: 'runs', space, runs, checked: true };
   }
 
-  private batch(
-    pageNumbers: Float64Array,
-    pages: Float64Array,
-    bits: Uint32Array,
-    details: Map<number, RunDetail>,
-  ): RunBatch {
-    const runs = new RunBuilder(this.pageSize, bits.length);
-    let next = this.nextPage;
-    for (let i = 0; i < bits.length; i++) {
-      const first = pageNumbers[i] as number;
-      const count = pages[i] as number;
-      const word = bits[i] as number;
-      if (!(first >= next && count >= 1 && first + count <= MAX_PAGE_NUMBER)) throw this.damaged('ascending runs');
-      if ((word & ~KNOWN_BITS) !== 0 || (word & KIND_MASK) >>> KIND_SHIFT >= KINDS.length) {
-        throw this.damaged(`known bits in a run, found 0x${word.toString(16)}`);
-      }
-      if (word & TAKEN && !(word & PE_PRESENT)) throw this.damaged('only present pages taken out');
-      const detail = details.get(i);
-      if ((detail !== undefined) !== ((word & DETAIL) !== 0)) throw this.damaged('a detail where a run announces one');
-      if (detail?.compressed) this.checkBlocks(detail.compressed.blockBytes, detail.compressed.regionPages, count);
-      next = first + count;
-      runs.push(first, count, word, detail);
-    }
-    this.nextPage = next;
-    return runs.finish();
-  }
-
-  private checkBlocks(blockBytes: Uint32Array, regionPages: number, pages: number): void {
-    const plain = regionPages * this.pageSize;
-    if (
-      regionPages < 1 ||
-      blockBytes.length !== Math.ceil(pages / regionPages) ||
-      blockBytes.some((bytes) => bytes > plain)
-    ) {
-      throw this.damaged('compressed blocks that fit their run');
-    }
+  private spaceAt(index: number): Space {
+    const space = this.spaces[index];
+    if (!space) throw this.damaged(`a known space, found ${index}`);
+    return space;
   }
 
   private endRecord(body: Uint8Array, crcBefore: number): DumpRecord {
@@ -407,41 +344,6 @@ export class PageStreamDecoder {
   private startPayload(bytes: number): void {
     this.payloadLeft = bytes;
     this.wantsCheck = bytes > 0;
-  }
-
-  /** Areas and runs share their layout: space, two wide columns, then narrow ones; runs have details in field 5. */
-  private columns(
-    body: Uint8Array,
-    areas: boolean,
-  ): {
-    space: Space;
-    wide: [Uint8Array, Uint8Array];
-    narrow: [Uint8Array, Uint8Array];
-    details: Map<number, RunDetail>;
-  } {
-    const reader = Reader.create(body);
-    const none = new Uint8Array(0);
-    const wide: [Uint8Array, Uint8Array] = [none, none];
-    const narrow: [Uint8Array, Uint8Array] = [none, none];
-    const details = new Map<number, RunDetail>();
-    let index = -1;
-    while (reader.pos < reader.len) {
-      const tag = reader.uint32();
-      if (tag === 0x08) index = reader.uint32();
-      else if (tag === 0x12) wide[0] = reader.bytes();
-      else if (tag === 0x1a) wide[1] = reader.bytes();
-      else if (tag === 0x22) narrow[0] = reader.bytes();
-      else if (tag === 0x2a && areas) narrow[1] = reader.bytes();
-      else if (tag === 0x2a) readDetail(reader.bytes(), details);
-      else throw this.damaged(`known fields, found tag ${tag}`);
-    }
-    const space = this.spaces[index];
-    if (!space) throw this.damaged(`a known space, found ${index}`);
-    return { space, wide, narrow, details };
-  }
-
-  private equalColumns(...columns: ArrayLike<number>[]): void {
-    if (columns.some((column) => column.length !== columns[0]?.length)) throw this.damaged('columns of equal length');
   }
 
   private claimName(name: string): void {
@@ -481,31 +383,4 @@ const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes
 function fields(message: protobuf.Type, body: Uint8Array): Record<string, unknown> {
   const decoded = message.decode(body) as unknown as Record<string, unknown>;
   return Object.fromEntries(Object.entries(decoded));
-}
-
-function readDetail(body: Uint8Array, details: Map<number, RunDetail>): void {
-  const reader = Reader.create(body);
-  const detail: RunDetail = {};
-  let run = -1;
-  let blocks: number[] | undefined;
-  let regionPages: number | undefined;
-  while (reader.pos < reader.len) {
-    const tag = reader.uint32();
-    if (tag === 0x08) run = reader.uint32();
-    else if (tag === 0x12) detail.verbatim = reader.bytes().slice();
-    else if (tag === 0x1a) {
-      const end = reader.uint32() + reader.pos;
-      blocks = [];
-      while (reader.pos < end) blocks.push(reader.uint32());
-    } else if (tag === 0x20) regionPages = reader.uint32();
-    else throw new RangeError(`unknown tag ${tag}`);
-  }
-  if (blocks) {
-    detail.compressed = {
-      blockBytes: Uint32Array.from(blocks),
-      regionPages: regionPages ?? 1,
-      hasRegionPages: regionPages !== undefined,
-    };
-  }
-  details.set(run, detail);
 }

@@ -1,11 +1,12 @@
 /** Records to page stream: synchronous, no I/O; {@link PageStreamEncoder} hands out the bytes in order. */
-import protobuf from 'protobufjs/light.js';
+import type protobuf from 'protobufjs/light.js';
 import { crc32 } from '../crc.js';
 import { DumpError, invariant } from '../errors.js';
 import { type RunBatch, type RunDetail, sliceRuns } from '../memory/runs.js';
 import type { AreaTable } from '../memory/vma.js';
 import type { BytesRecord, DumpRecord, FileRecord, Space } from '../records.js';
 import { messageType } from '../schema.js';
+import { encodeAreas, encodeRuns } from './columns.js';
 import {
   AREAS_PER_FRAME,
   DATA_BYTES,
@@ -13,14 +14,10 @@ import {
   FRAME,
   FRAME_HEADER_BYTES,
   PROLOGUE_BYTES,
-  packFixed32,
-  packFixed64,
   RUNS_PER_FRAME,
   STREAM_MAGIC,
   STREAM_VERSION,
 } from './format.js';
-
-const { Writer } = protobuf;
 
 const MESSAGES = {
   header: messageType('pagepipe.Header'),
@@ -138,20 +135,7 @@ export class PageStreamEncoder {
     const count = areas.starts.length;
     // A task without areas says so in a frame of its own.
     for (let from = 0; from < count || from === 0; from += AREAS_PER_FRAME) {
-      const to = Math.min(from + AREAS_PER_FRAME, count);
-      const body = Writer.create()
-        .uint32(0x08)
-        .uint32(space.index)
-        .uint32(0x12)
-        .bytes(packFixed64(areas.starts.subarray(from, to)))
-        .uint32(0x1a)
-        .bytes(packFixed64(areas.ends.subarray(from, to)))
-        .uint32(0x22)
-        .bytes(packFixed32(areas.flags.subarray(from, to)))
-        .uint32(0x2a)
-        .bytes(packFixed32(areas.status.subarray(from, to)))
-        .finish();
-      this.frame(FRAME.AREAS, body);
+      this.frame(FRAME.AREAS, encodeAreas(space.index, areas, from, Math.min(from + AREAS_PER_FRAME, count)));
     }
   }
 
@@ -160,7 +144,7 @@ export class PageStreamEncoder {
     this.runs += runs.bits.length;
     this.payloadBytes += runs.payloadBytes;
     const parts = cutBatch(runs, this.pageSize);
-    this.pending = parts.map((part) => ({ body: encodeRuns(space, part), payloadBytes: part.payloadBytes }));
+    this.pending = parts.map((part) => ({ body: encodeRuns(space.index, part), payloadBytes: part.payloadBytes }));
     const split = parts.length > 1 && runs.payloadBytes > 0;
     this.batchCrc = split && checked ? 0 : undefined;
     this.checked = checked && !split;
@@ -257,27 +241,3 @@ function cutBatch(runs: RunBatch, pageSize: number): RunBatch[] {
 /** At most what a detail takes in a frame. */
 const detailBytes = (detail: RunDetail | undefined): number =>
   detail ? 32 + (detail.verbatim?.length ?? 0) + 4 * (detail.compressed?.blockBytes.length ?? 0) : 0;
-
-function encodeRuns(space: Space, runs: RunBatch): Uint8Array {
-  const writer = Writer.create()
-    .uint32(0x08)
-    .uint32(space.index)
-    .uint32(0x12)
-    .bytes(packFixed64(runs.pageNumbers))
-    .uint32(0x1a)
-    .bytes(packFixed64(runs.pages))
-    .uint32(0x22)
-    .bytes(packFixed32(runs.bits));
-  for (const [run, { verbatim, compressed }] of runs.details ?? []) {
-    writer.uint32(0x2a).fork().uint32(0x08).uint32(run);
-    if (verbatim) writer.uint32(0x12).bytes(verbatim);
-    if (compressed) {
-      writer.uint32(0x1a).fork();
-      for (const bytes of compressed.blockBytes) writer.uint32(bytes);
-      writer.ldelim();
-      if (compressed.hasRegionPages) writer.uint32(0x20).uint32(compressed.regionPages);
-    }
-    writer.ldelim();
-  }
-  return writer.finish();
-}

@@ -1,4 +1,5 @@
 /** The page stream as a source and a sink of records, over descriptors and over Node's and stream-chain's streams. */
+import { Writable } from 'node:stream';
 import { flushable, many } from 'stream-chain';
 import type { RecordSink } from '../pump.js';
 import type { BytesRecord, DumpRecord } from '../records.js';
@@ -50,6 +51,35 @@ export class StreamSink implements RecordSink {
     this.encoder.write(record);
     this.progress?.(record.bytes.length);
   }
+}
+
+/** A sink as the end of a pipeline of Node's or stream-chain's streams; a pipeline that fails discards it. */
+export function sinkStream(sink: RecordSink): Writable {
+  const settle = async (action: () => void | Promise<void>, callback: (error?: Error | null) => void) => {
+    try {
+      await action();
+      callback();
+    } catch (error) {
+      callback(error as Error);
+    }
+  };
+  let finished = false;
+  return new Writable({
+    objectMode: true,
+    // Records may be large, and they are not copied.
+    highWaterMark: 1,
+    write: (record: DumpRecord, _, callback) => void settle(() => sink.write(record), callback),
+    final: (callback) =>
+      void settle(async () => {
+        await sink.finish();
+        finished = true;
+      }, callback),
+    destroy: (error, callback) =>
+      void settle(async () => {
+        if (!finished) await sink.discard();
+        if (error) throw error;
+      }, callback),
+  });
 }
 
 /**

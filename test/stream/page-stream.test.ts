@@ -1,5 +1,7 @@
 /** The page stream: what goes in comes out, however it is cut, through stream-chain as well. */
-import { PassThrough, Readable } from 'node:stream';
+import { readdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { type Duplex, PassThrough, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import fc from 'fast-check';
 import chain from 'stream-chain';
@@ -22,7 +24,7 @@ import { DROP_LAZY, filter } from '../../src/stages/filter.js';
 import { rebuild } from '../../src/stages/rebuild.js';
 import { PageStreamDecoder } from '../../src/stream/decoder.js';
 import { PageStreamEncoder } from '../../src/stream/encoder.js';
-import { decodePageStream, encodePageStream } from '../../src/stream/stream.js';
+import { decodePageStream, encodePageStream, sinkStream } from '../../src/stream/stream.js';
 import { describeTree, FIXTURES, fixture, tempDir } from '../helpers/temp.js';
 
 type Writable = Exclude<DumpRecord, { type: 'extents' }>;
@@ -179,11 +181,7 @@ describe('as stages of stream-chain', () => {
     const bytes = new PassThrough();
     const sending = pipeline(Readable.from(dump.records()), chain([encodePageStream()]), bytes);
     const records = chain([decodePageStream(), classify(), filter(DROP_LAZY), rebuild()]);
-    const sink = new DirectorySink(`${dir}/chained`);
-    const receiving = pipeline(bytes, records, async (source: AsyncIterable<DumpRecord>) => {
-      for await (const record of source) await sink.write(record);
-      await sink.finish();
-    });
+    const receiving = pipeline(bytes, records as Duplex, sinkStream(new DirectorySink(`${dir}/chained`)));
     await Promise.all([sending, receiving]);
     dump.close();
     expect(describeTree(`${dir}/chained`)).toEqual(describeTree(`${dir}/pumped`));
@@ -192,16 +190,19 @@ describe('as stages of stream-chain', () => {
   it('say so when the stream is cut', async () => {
     const dump = new Dump(fixture('mosaic-criu-4.2.1'));
     const parts: Uint8Array[] = [];
-    for await (const part of Readable.from(dump.records()).pipe(chain([encodePageStream()]))) parts.push(part);
+    const encoded = Readable.from(dump.records()).pipe(chain([encodePageStream()]) as Duplex);
+    for await (const part of encoded) parts.push(part as Uint8Array);
     dump.close();
     const bytes = Buffer.concat(parts);
+    const out = `${tempDir()}/out`;
+    const sink = sinkStream(new DirectorySink(out));
     const cut = pipeline(
       Readable.from([bytes.subarray(0, bytes.length - 1)]),
-      chain([decodePageStream()]),
-      async (source) => {
-        for await (const _ of source as AsyncIterable<DumpRecord>);
-      },
+      chain([decodePageStream()]) as Duplex,
+      sink,
     );
     await expect(cut).rejects.toThrow(/the stream was cut/);
+    if (!sink.closed) await new Promise((resolve) => sink.once('close', resolve));
+    expect(readdirSync(dirname(out))).toEqual([]);
   });
 });
