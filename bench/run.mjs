@@ -77,6 +77,12 @@ async function densePipes() {
     () => time(`mkdir ${out}; tar cf - -C ${dump} . | tar xf - -C ${out}`, out),
     'at least 1',
   );
+  compare(
+    '  the same, with what tar wrote synced to disk as well',
+    () => time(`${pagepipe} read ${dump} | ${pagepipe} write ${out}`, out),
+    () => time(`mkdir ${out}; tar cf - -C ${dump} . | tar xf - -C ${out}; sync ${out}/*`, out),
+    '',
+  );
   const five = `${pagepipe} read ${dump} | ${pagepipe} classify | ${pagepipe} filter --drop all --pid 99 | ${pagepipe} rebuild`;
   compare(
     'five processes, 2 GiB dense, nothing dropped, against five bare node pipes',

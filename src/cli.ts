@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { isatty } from 'node:tty';
 import type { Arguments, Command, Io } from './commands/command.js';
-import { DumpError, InternalError, isErrno, UsageError } from './errors.js';
+import { DumpError, InternalError, invariant, isErrno, UsageError } from './errors.js';
 import { FdWriter } from './stream/fd.js';
 
 /** Commands are loaded when they are asked for: `--help` takes no longer than it must. */
@@ -42,7 +42,7 @@ ${Object.entries(COMMANDS)
   pagepipe COMMAND --help   more about a command
   pagepipe --version        the version
 
-Exit codes: 0 done, 1 bad input or a failing system, 2 wrong usage, 70 a bug, 130 interrupted
+Exit codes: 0 done, 1 bad input or a failing system, 2 wrong usage, 70 a bug, 130 interrupted (128 + the signal's number)
 `;
 
 const EXIT = { FAILED: 1, USAGE: 2, BUG: 70, SIGNAL: 128 };
@@ -74,6 +74,7 @@ export async function main(words: readonly string[], io: Io, interrupts: Interru
       io.out(command.help);
       return 0;
     }
+    await loadMeow();
     if (command.cleansUp) interrupts.listen();
     await command.run(io.parse(command, rest), io);
     return 0;
@@ -119,23 +120,25 @@ function report(error: unknown, command: Command | undefined, io: Io): number {
  * properties, and reading process.stdout makes the pipe behind it non-blocking, for everybody who shares it: every write
  * of pages would then be a short one.
  */
-async function loadMeow(): Promise<typeof import('meow').default> {
+async function loadMeow(): Promise<void> {
+  if (meow) return;
   const streams = (['stdin', 'stdout', 'stderr'] as const).map((name) => {
     const own = Object.getOwnPropertyDescriptor(process, name) as PropertyDescriptor;
     Object.defineProperty(process, name, { value: {}, configurable: true, enumerable: true });
     return () => Object.defineProperty(process, name, own);
   });
   try {
-    return (await import('meow')).default;
+    meow = (await import('meow')).default;
   } finally {
     for (const restore of streams) restore();
   }
 }
 
-const meow = await loadMeow();
+let meow: typeof import('meow').default | undefined;
 
 /** Parses with meow; what it would end the process for is a {@link UsageError} here. */
 export function parse(command: Command, words: readonly string[]): Arguments {
+  invariant(meow, 'main has loaded meow');
   checkOptions(command, words);
   const { input, flags } = meow({
     importMeta: import.meta,

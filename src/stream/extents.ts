@@ -3,8 +3,8 @@ import type { ExtentsRecord } from '../records.js';
 
 /** From file to file, 64 KiB to 256 KiB run at the same rate; pieces of 1 MiB leave the processor's cache. */
 export const FILE_PIECE_BYTES = 128 * 1024;
-/** Into a pipe, which holds 64 KiB: while the reader takes one half, the other is filled. */
-export const PIPE_PIECE_BYTES = 32 * 1024;
+/** Into a pipe, which holds 64 KiB: while the reader takes some, the rest is filled. */
+export const PIPE_PIECE_BYTES = 16 * 1024;
 
 /** Extents are copied in portions of so many bytes: a signal is heard between two of them. */
 const PORTION_BYTES = 8 * 1024 * 1024;
