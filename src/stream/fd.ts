@@ -3,7 +3,7 @@
  * one buffer that stays in the cache and plain read(2) and write(2) make a chain of five processes two to three times as
  * fast (docs/benchmarks.md).
  */
-import { constants, fstatSync, openSync, readSync, writeSync, writevSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync, writeSync, writevSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { isErrno, systemError } from '../errors.js';
 
@@ -33,7 +33,7 @@ export class FdReader {
    * @param signal ends a wait for more
    */
   constructor(
-    fd: number,
+    private readonly fd: number,
     private readonly signal?: AbortSignal,
   ) {
     this.readFd = signal && fstatSync(fd).isFIFO() ? nonBlocking(fd) : fd;
@@ -51,8 +51,14 @@ export class FdReader {
     } catch (error) {
       throw systemError(error, 'stdin');
     } finally {
-      this.socket?.destroy();
+      this.close();
     }
+  }
+
+  /** Closes what was opened here: the socket owns the descriptor that it reads. */
+  private close(): void {
+    if (this.socket) this.socket.destroy();
+    else if (this.readFd !== this.fd) closeSync(this.readFd);
   }
 
   /** Bytes read, or undefined if there are none yet and the descriptor does not block. */
