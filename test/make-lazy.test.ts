@@ -70,13 +70,8 @@ const AREA_KINDS = [
   { flags: MAP.SHARED | MAP.ANON, status: STATUS.REGULAR | STATUS.ANON_SHARED },
 ];
 
-interface Generated {
-  spec: DumpSpec;
-  regionPages: number | undefined;
-}
-
 /** Areas side by side or apart, entries that cover parts of them and cross their borders. */
-const generatedDump = (generation: Generation): fc.Arbitrary<Generated> =>
+const generatedDump = (generation: Generation): fc.Arbitrary<DumpSpec> =>
   fc
     .record({
       pageSize: fc.constantFrom(4096, 65536),
@@ -126,7 +121,7 @@ const generatedDump = (generation: Generation): fc.Arbitrary<Generated> =>
           { pid: 8, dead: true },
         ],
       };
-      return { spec: { ...spec, march: pageSize === 4096 ? 1 : 3 }, regionPages: undefined };
+      return { ...spec, march: pageSize === 4096 ? 1 : 3 };
     });
 
 describe('on generated dumps', () => {
@@ -139,7 +134,7 @@ describe('on generated dumps', () => {
           generatedDump(generation),
           fc.constantFrom('flag' as const, 'drop' as const),
           fc.constantFrom('auto' as const, 'flags' as const, 'vma' as const, 'seed' as const),
-          async ({ spec }, holes, policy) => {
+          async (spec, holes, policy) => {
             const dump = join(dir, `dump-${count}`);
             writeDump(dump, spec);
             // Page sizes of other machines are found out only where there are pages to tell by.
@@ -151,4 +146,38 @@ describe('on generated dumps', () => {
       );
     });
   }
+
+  it('cuts compressed entries between blocks, and refuses where a block is lazy in part', async () => {
+    const dir = tempDir();
+    const outcomes = { made: 0, refused: 0 };
+    await fc.assert(
+      fc.asyncProperty(generatedDump('2026'), fc.constantFrom(2, 3, 4), async (generated, regionPages) => {
+        const spec = { ...generated, regionPages };
+        const pageSize = spec.pageSize ?? 4096;
+        const dump = join(dir, `dump-${outcomes.made}-${outcomes.refused}`);
+        writeDump(dump, spec);
+        const rules: Rules = { policy: 'vma', holes: 'flag', pageSize };
+        const kept = expectLazy(dump, rules).get('pagemap-7.img')?.pages;
+        const mixed = spec.tasks[0]?.entries?.some(({ vaddr, pages }) => {
+          const isKept = (page: number) => kept?.has(vaddr + BigInt(page * pageSize)) === true;
+          return Array.from({ length: pages }, (_, page) => page).some(
+            (page) => isKept(page) !== isKept(page - (page % regionPages)),
+          );
+        });
+        const more = ['--page-size', String(pageSize)];
+        if (mixed) {
+          const run = await cli(['make-lazy', dump, `${dump}-out`, '--policy', 'vma', ...more]);
+          expect(run.code).toBe(1);
+          expect(run.stderr).toMatch(/a compressed block would have to be cut at 0x/);
+          outcomes.refused++;
+        } else {
+          await check(dump, `${dump}-out`, rules, ...more);
+          outcomes.made++;
+        }
+      }),
+      { numRuns: 60 },
+    );
+    expect(outcomes.made).toBeGreaterThan(0);
+    expect(outcomes.refused).toBeGreaterThan(0);
+  });
 });
