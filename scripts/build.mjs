@@ -1,22 +1,67 @@
 // Compiles proto/ to a JSON schema inside a TypeScript module, then src/ to dist/.
-import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import protobuf from 'protobufjs';
+import { entryTypes } from './entry-types.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const require = createRequire(import.meta.url);
-const run = (script, args) =>
-  execFileSync(process.execPath, [script, ...args], { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
 
-const protos = ['proto/criu/memory.proto', 'proto/criu/task.proto', 'proto/pagepipe/page-stream.proto'];
-const json = run(require.resolve('protobufjs-cli/bin/pbjs'), ['-t', 'json', '--keep-case', ...protos]);
+const protos = ['criu', 'pagepipe'].flatMap((folder) =>
+  readdirSync(join(root, 'proto', folder))
+    .filter((name) => name.endsWith('.proto'))
+    .sort()
+    .map((name) => `${folder}/${name}`),
+);
+const loaded = new protobuf.Root();
+loaded.resolvePath = (_origin, name) =>
+  name.startsWith('google/') ? require.resolve(`protobufjs/${name}`) : join(root, 'proto', name);
+// The other comment mode is the one that reads `//`.
+loaded.loadSync(protos, { keepCase: true, alternateCommentMode: true });
+const { nested } = loaded.toJSON({ keepComments: true });
+const packages = Object.fromEntries(['criu', 'pagepipe'].map((name) => [name, nested[name].nested]));
+for (const [name, { edition }] of Object.values(packages).flatMap(Object.entries)) {
+  if (edition !== 'proto2') throw new Error(`${name}: expected syntax = "proto2" on top of its file, found ${edition}`);
+}
+
+// What declares the print hints; the fields keep theirs.
+delete packages.criu.print;
+delete packages.criu.print_hints;
+
+// Comments go into the types. The edition is proto2 everywhere; src/schema.ts puts it back.
+const LEFT_OUT = new Set(['comment', 'comments', 'edition']);
+
+/** A message, enum or field of the schema without what only the build needs. Names of members are never left out. */
+function slim(node) {
+  const kept = {};
+  for (const [key, value] of Object.entries(node)) {
+    if (LEFT_OUT.has(key)) continue;
+    kept[key] = key === 'fields' || key === 'nested' ? slimAll(value) : value;
+  }
+  return kept;
+}
+const slimAll = (nodes) => Object.fromEntries(Object.entries(nodes).map(([name, node]) => [name, slim(node)]));
+
+const slimPackages = Object.fromEntries(Object.entries(packages).map(([name, members]) => [name, slimAll(members)]));
+// Text that is parsed loads faster than an object literal of this size.
+const text = JSON.stringify(slimPackages).replaceAll('\\', '\\\\').replaceAll("'", "\\'");
+
 mkdirSync(join(root, 'src/generated'), { recursive: true });
 writeFileSync(
   join(root, 'src/generated/schema.ts'),
-  `// Made from proto/ by scripts/build.mjs.\nimport type { INamespace } from 'protobufjs/light.js';\n\nexport const schema: INamespace = ${json.toString().trim()};\n`,
+  `// Made from proto/ by scripts/build.mjs.
+import type { IEnum, IType } from 'protobufjs/light.js';
+
+/** Messages and enums of each package, by name. */
+export const schema: Record<string, Record<string, IType | IEnum>> = JSON.parse(
+  '${text}',
 );
+`,
+);
+writeFileSync(join(root, 'src/generated/entries.ts'), entryTypes(packages.criu));
 
 rmSync(join(root, 'dist'), { recursive: true, force: true });
 process.exitCode = spawnSync(join(root, 'node_modules/.bin/tsc'), [], { cwd: root, stdio: 'inherit' }).status ?? 1;

@@ -1,5 +1,8 @@
 /** Small things that are done to bytes. */
 
+/** Takes bytes in order; must be done with them when it returns. */
+export type Emit = (bytes: Uint8Array) => void;
+
 /** The same bytes as a plain Uint8Array: `slice` of a Buffer is no copy. */
 export const plainBytes = (bytes: Uint8Array): Uint8Array =>
   new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);

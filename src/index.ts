@@ -4,6 +4,7 @@
  *     import { pump, Dump, DirectorySink, classify, filter, rebuild, DROP_LAZY } from 'pagepipe';
  *     await pump(new Dump('dump').records(), [classify(), filter(DROP_LAZY), rebuild()], new DirectorySink('small'));
  */
+export type { Emit } from './bytes.js';
 export * from './errors.js';
 export { encodePagemapStart, PagemapDecoder, PagemapEncoder } from './image/pagemap.js';
 export * from './memory/runs.js';
@@ -19,5 +20,5 @@ export { DROP_LAZY, type FilterOptions, filter, type Selection } from './stages/
 export { HOLES, type Holes, rebuild } from './stages/rebuild.js';
 export { type Amount, type KindTally, type SpaceTally, tally } from './stages/tally.js';
 export { PageStreamDecoder } from './stream/decoder.js';
-export { type Emit, PageStreamEncoder } from './stream/encoder.js';
+export { PageStreamEncoder } from './stream/encoder.js';
 export { decodePageStream, encodePageStream, readPageStream, StreamSink, sinkStream } from './stream/stream.js';

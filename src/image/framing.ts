@@ -15,7 +15,7 @@ import { firstMagic, headerBytes, type ImageType, MAGIC, typeOfMagic } from './m
 /** A corrupt size must not allocate: the largest entries are areas of a process with a million of them. */
 export const MAX_ENTRY_BYTES = 256 * 1024 * 1024;
 
-const hex32 = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`;
+export const hex32 = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`;
 
 /** Throws unless `bytes` begins with the magic of `type`. */
 export function checkMagic(bytes: Uint8Array, type: ImageType, file: string): void {
@@ -33,7 +33,7 @@ export function checkMagic(bytes: Uint8Array, type: ImageType, file: string): vo
   if (found !== MAGIC[type]) throw wrongMagic(file, size - 4, found, MAGIC[type], type);
 }
 
-function wrongMagic(file: string, offset: number, found: number, expected: number, type: ImageType): DumpError {
+export function wrongMagic(file: string, offset: number, found: number, expected: number, type: ImageType): DumpError {
   const actual = typeOfMagic(found);
   return new DumpError(
     'WRONG_MAGIC',

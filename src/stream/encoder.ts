@@ -1,5 +1,6 @@
 /** Records to page stream: synchronous, no I/O; {@link PageStreamEncoder} hands out the bytes in order. */
 import type protobuf from 'protobufjs/light.js';
+import type { Emit } from '../bytes.js';
 import { crc32 } from '../crc.js';
 import { DumpError, invariant } from '../errors.js';
 import { type RunBatch, type RunDetail, sliceRuns } from '../memory/runs.js';
@@ -28,9 +29,6 @@ const MESSAGES = {
 };
 
 const FILE_KIND = { regular: 1, link: 2, directory: 3 } as const;
-
-/** Takes the bytes of a stream, in order; must be done with them when it returns. */
-export type Emit = (bytes: Uint8Array) => void;
 
 /** One frame of runs that waits for its turn: a large batch crosses in several. */
 interface PendingRuns {

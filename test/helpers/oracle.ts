@@ -4,9 +4,8 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import protobuf from 'protobufjs';
+import { messageType } from '../../src/schema.js';
 import { type ReadEntry, readMemory, readPagemap, splitImage } from './dump-writer.js';
-import { ROOT } from './temp.js';
 
 const LAZY = 2;
 const PRESENT = 4;
@@ -23,9 +22,7 @@ export interface Expected {
   pages: Map<bigint, Uint8Array>;
 }
 
-const mmEntry = new protobuf.Root()
-  .loadSync(join(ROOT, 'proto/criu/memory.proto'), { keepCase: true })
-  .lookupType('criu.mm_entry');
+const mmEntry = messageType('criu.mm_entry');
 
 interface Area {
   start: bigint;

@@ -2,17 +2,15 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import protobuf from 'protobufjs';
 import { describe, expect, it } from 'vitest';
 import { DumpError } from '../../src/errors.js';
 import { encodePagemapStart, PagemapDecoder, PagemapEncoder } from '../../src/image/pagemap.js';
 import { PE_MASK, type RunBatch } from '../../src/memory/runs.js';
+import { messageType } from '../../src/schema.js';
 import { image, Message } from '../helpers/dump-writer.js';
-import { FIXTURES, fixture, ROOT } from '../helpers/temp.js';
+import { FIXTURES, fixture } from '../helpers/temp.js';
 
-const entryType = new protobuf.Root()
-  .loadSync(join(ROOT, 'proto/criu/memory.proto'), { keepCase: true })
-  .lookupType('criu.pagemap_entry');
+const entryType = messageType('criu.pagemap_entry');
 const HEAD = new Message().int(1, 1);
 
 function decodeAll(bytes: Uint8Array, chunkBytes = bytes.length): { decoder: PagemapDecoder; batches: RunBatch[] } {
