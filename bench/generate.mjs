@@ -1,6 +1,7 @@
-// Makes dumps of any size for the benchmarks. Pages files are sparse unless they are to be dense, so tens of GiB cost
-// no disk. Only what pagepipe reads is in the images: these dumps are not for CRIU.
-import { closeSync, ftruncateSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
+// Makes dumps and single images of any size for the benchmarks. Pages files are sparse unless they are to be dense, so
+// tens of GiB cost no disk. Only what pagepipe reads is in the images of a dump: these dumps are not for CRIU.
+import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import protobuf from 'protobufjs';
 
@@ -15,8 +16,13 @@ const LOCKED = 0x2022;
 /** VMA_AREA_REGULAR | VMA_ANON_PRIVATE. */
 const STATUS = 0x201;
 const BASE = 0x10000000;
+/** An image of a deleted file without content: its magic and its entry. What follows would be the content. */
+const EMPTY_GHOST = join(import.meta.dirname, '../fixtures/zdtm/h-inotify00/ghost-file-1.img');
 
-const proto = (name) => join(import.meta.dirname, '../proto/criu', name);
+const { resolve } = createRequire(import.meta.url);
+const schema = new protobuf.Root();
+schema.resolvePath = (_origin, name) =>
+  name.startsWith('google/') ? resolve(`protobufjs/${name}`) : join(import.meta.dirname, '../proto', name);
 
 /**
  * Makes a dump of one process.
@@ -30,10 +36,10 @@ export async function generateDump(
   dir,
   { lazyBytes, eagerBytes, runPages = 256, gapPages = 0, dense = false, interleave = false },
 ) {
-  const root = await new protobuf.Root().load([proto('task.proto'), proto('memory.proto')], { keepCase: true });
+  await schema.load(['criu/inventory.proto', 'criu/memory.proto', 'criu/task.proto'], { keepCase: true });
   const message = (name, fields) => {
-    const type = root.lookupType(`criu.${name}`);
-    return Buffer.from(type.encode(type.create(fields)).finish());
+    const type = schema.lookupType(`criu.${name}`);
+    return Buffer.from(type.encode(type.fromObject(fields)).finish());
   };
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const image = (name, type, ...entries) => {
@@ -71,31 +77,60 @@ export async function generateDump(
   image('core-1.img', 'CORE', message('core_entry', { mtype: 1, tc: { task_state: 1, comm: 'bench' } }));
   image('mm-1.img', 'MM', message('mm_entry', { vmas }));
 
-  const pagemap = openSync(join(dir, 'pagemap-1.img'), 'wx', 0o600);
-  const head = message('pagemap_head', { pages_id: 1 });
-  writeSync(pagemap, Buffer.concat([words(COMMON, MAGIC.PAGEMAP, head.length), head]));
-  for (let from = 0; from < runs; from += 4096) {
-    const entries = [];
-    for (let run = from; run < Math.min(from + 4096, runs); run++)
-      entries.push(entry(address(run), runPages, isEager(run)));
-    writeSync(pagemap, Buffer.concat(entries));
-  }
-  closeSync(pagemap);
+  writePagemap(join(dir, 'pagemap-1.img'), runs, { address, pages: () => runPages, isEager });
 
   const pages = openSync(join(dir, 'pages-1.img'), 'wx', 0o600);
   const size = runs * runPages * PAGE;
-  if (dense) {
-    const piece = Buffer.alloc(1 << 20);
-    for (let i = 0; i < piece.length; i += 4) piece.writeUInt32LE((i * 2654435761) >>> 0, i);
-    for (let at = 0; at < size; at += piece.length) {
-      piece.writeDoubleLE(at);
-      writeSync(pages, piece, 0, Math.min(piece.length, size - at));
-    }
-  } else {
-    ftruncateSync(pages, size);
-  }
+  if (dense) writeDense(pages, size);
+  else ftruncateSync(pages, size);
   closeSync(pages);
   return { runs, bytes: size };
+}
+
+/** Makes a pagemap with runs of 1 to 256 pages, every other one lazy. */
+export function generatePagemap(path, runs) {
+  writePagemap(path, runs, {
+    address: (run) => BASE + run * 512 * PAGE,
+    pages: (run) => 1 + (run % 256),
+    isEager: (run) => run % 2 === 0,
+  });
+}
+
+/** Makes the image of a deleted file with so many bytes in it. */
+export function generateGhostFile(path, bytes) {
+  const file = openSync(path, 'wx', 0o600);
+  writeSync(file, readFileSync(EMPTY_GHOST));
+  writeDense(file, bytes);
+  closeSync(file);
+}
+
+/** Each of the functions is given the number of a run. */
+function writePagemap(path, runs, { address, pages, isEager }) {
+  const file = openSync(path, 'wx', 0o600);
+  // The head: a field, and the 1 in pages-1.img.
+  writeSync(file, Buffer.concat([words(COMMON, MAGIC.PAGEMAP, 2), Buffer.of(0x08, 1)]));
+  const piece = Buffer.alloc(1 << 20);
+  let end = 0;
+  for (let run = 0; run < runs; run++) {
+    end = putEntry(piece, end, address(run), pages(run), isEager(run));
+    // No entry is longer than 64 bytes.
+    if (end > piece.length - 64) {
+      writeSync(file, piece, 0, end);
+      end = 0;
+    }
+  }
+  writeSync(file, piece, 0, end);
+  closeSync(file);
+}
+
+/** Bytes that do not repeat, to the end of a file. */
+function writeDense(file, size) {
+  const piece = Buffer.alloc(1 << 20);
+  for (let i = 0; i < piece.length; i += 4) piece.writeUInt32LE((i * 2654435761) >>> 0, i);
+  for (let at = 0; at < size; at += piece.length) {
+    piece.writeDoubleLE(at);
+    writeSync(file, piece, 0, Math.min(piece.length, size - at));
+  }
 }
 
 const words = (...values) => {
@@ -104,16 +139,26 @@ const words = (...values) => {
   return bytes;
 };
 
-/** An entry as CRIU 4.2 writes it, with its size. */
-function entry(vaddr, pages, eager) {
-  const body = [0x08, ...varint(vaddr), 0x10, 0, 0x20, eager ? PRESENT : LAZY_PRESENT, 0x28, ...varint(pages)];
-  return Buffer.concat([words(body.length), Buffer.from(body)]);
+/** Puts an entry as CRIU 4.2 writes it, with its size; returns its end. */
+function putEntry(piece, at, vaddr, pages, eager) {
+  let end = at + 4;
+  piece[end++] = 0x08;
+  end = putVarint(piece, end, vaddr);
+  // Where the number of pages was before 4.2.
+  piece[end++] = 0x10;
+  piece[end++] = 0;
+  piece[end++] = 0x20;
+  piece[end++] = eager ? PRESENT : LAZY_PRESENT;
+  piece[end++] = 0x28;
+  end = putVarint(piece, end, pages);
+  piece.writeUInt32LE(end - at - 4, at);
+  return end;
 }
 
-function varint(value) {
-  const bytes = [];
-  for (let rest = value; ; rest = Math.floor(rest / 128)) {
-    if (rest < 128) return [...bytes, rest];
-    bytes.push((rest % 128) | 128);
-  }
+function putVarint(piece, at, value) {
+  let end = at;
+  let rest = value;
+  for (; rest >= 128; rest = Math.floor(rest / 128)) piece[end++] = (rest % 128) | 128;
+  piece[end++] = rest;
+  return end;
 }

@@ -1,16 +1,36 @@
 // Measures what docs/benchmarks.md shows: each figure beside what it is compared with, in one run, in turn. Needs some
-// 10 GiB of disk. `npm run bench -- FOLDER` puts the files elsewhere than in the system's temporary folder.
+// 10 GiB of disk, and root for what is compared with crit.
+//
+//   npm run bench -- [FOLDER [PART...]]
+//
+// FOLDER takes the files instead of the system's temporary folder. PART is a name in PARTS; without any, all are run.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { generateDump } from './generate.mjs';
+import { generateDump, generateGhostFile, generatePagemap } from './generate.mjs';
 
 const GIB = 2 ** 30;
 const MIB = 2 ** 20;
 const ROUNDS = 5;
+/** Where crit takes many seconds. */
+const FEW_ROUNDS = 3;
 
-const work = mkdtempSync(join(resolve(process.argv[2] ?? tmpdir()), 'pagepipe-bench-'));
+const PARTS = { dump: largeDump, runs: manyRuns, pipes: densePipes, memory, startup, crit, json: jsonMemory };
+const [folder = tmpdir(), ...parts] = process.argv.slice(2);
+const unknown = parts.find((part) => !Object.hasOwn(PARTS, part));
+if (unknown !== undefined) throw new Error(`expected a part of ${Object.keys(PARTS).join(', ')}, found ${unknown}`);
+
+const work = mkdtempSync(join(resolve(folder), 'pagepipe-bench-'));
 const bin = join(import.meta.dirname, '../bin/pagepipe.js');
 const pagepipe = `node ${bin}`;
 const peaks = join(work, 'peaks');
@@ -25,13 +45,11 @@ try {
 }
 
 async function main() {
-  console.log(`node ${process.version}, ${cpus().length} cores, ${cpus()[0]?.model}; medians of ${ROUNDS} rounds\n`);
-  await largeDump();
-  await manyRuns();
-  await densePipes();
-  await memory();
-  startup();
-  for (const [what, figure, reach] of rows) console.log(`${what.padEnd(76)} ${figure.padEnd(28)} ${reach}`);
+  console.log(
+    `node ${process.version}, ${cpus().length} cores, ${cpus()[0]?.model}; medians of ${ROUNDS} rounds or more, ${FEW_ROUNDS} where it takes long\n`,
+  );
+  for (const part of parts.length > 0 ? parts : Object.keys(PARTS)) await PARTS[part]();
+  for (const [what, figure, reach] of rows) console.log(`${what.padEnd(76)} ${figure.padEnd(40)} ${reach}`);
 }
 
 async function largeDump() {
@@ -117,12 +135,9 @@ async function memory() {
       [`${withPeaks} read ${dump}`, ...stages.map((stage) => `${withPeaks} ${stage}`)].join(' | '),
     ];
     for (const command of commands) {
-      writeFileSync(peaks, '');
-      time(command, out);
-      for (const line of readFileSync(peaks, 'utf8').trim().split('\n')) {
-        const [stage, kib] = line.split(' ');
+      for (const [stage, mib] of peaksOf(command, out)) {
         figures[stage] ??= [];
-        figures[stage].push(Number(kib) / 1024);
+        figures[stage].push(mib);
       }
     }
     rmSync(dump, { recursive: true });
@@ -149,6 +164,67 @@ function startup() {
   );
 }
 
+/** Against crit, inside the root that carries it: the process alone is timed, not the way into the root. */
+function crit() {
+  const root = join(import.meta.dirname, '../e2e/criu-root');
+  const version = spawnSync(root, ['sid', '--', 'crit', '--version'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  if (version.status !== 0) {
+    row('against crit', 'not measured: no crit', '');
+    return;
+  }
+  const files = join(work, 'crit');
+  mkdirSync(files);
+  generatePagemap(join(files, 'pagemap.img'), 1e6);
+  copyFileSync(join(import.meta.dirname, '../fixtures/mosaic-criu-4.2.1/inventory.img'), join(files, 'inventory.img'));
+  // Its own JSON for both: what is encoded must not depend on what was decoded here.
+  const inRoot = ['--bind', `${files}:/run/bench`, '--', 'bash', '-c', 'cd /run/bench && eval "$1"', 'bench'];
+  const theirs = (command) => clock(root, ['sid', ...inRoot], `crit ${command}`);
+  const ours = (command) => clock('bash', ['-c', 'cd "$0" && eval "$1"', files], `${pagepipe} ${command}`);
+  theirs('decode -i pagemap.img -o pagemap.json');
+
+  const label = `crit ${String(version.stdout).trim()}`;
+  for (const [what, command, reach, rounds] of [
+    [
+      `decode, pagemap of 1,000,000 entries, against ${label} (rate)`,
+      'decode -i pagemap.img -o',
+      'at least 15',
+      FEW_ROUNDS,
+    ],
+    ['  decode --pretty', 'decode --pretty -i pagemap.img -o', 'at least 15', FEW_ROUNDS],
+    ['  encode', 'encode -i pagemap.json -o', 'at least 5', FEW_ROUNDS],
+    ['  info', 'info pagemap.img >', 'at least 20', 2 * ROUNDS],
+    ['  decode of an inventory, which is to start', 'decode -i inventory.img -o', 'at least 1', 2 * ROUNDS],
+  ]) {
+    // Once before it counts, so that both are in the page cache; and the same must come out.
+    ours(`${command} ours`);
+    theirs(`${command} theirs`);
+    const same = spawnSync('cmp', ['-s', join(files, 'ours'), join(files, 'theirs')]).status === 0;
+    compare(
+      same ? what : `${what}, OTHER BYTES`,
+      () => ours(`${command} ours`),
+      () => theirs(`${command} theirs`),
+      reach,
+      { rounds, seconds: true },
+    );
+  }
+  rmSync(files, { recursive: true });
+}
+
+/** Peak memory of decode and encode, image to image through pipes. */
+function jsonMemory() {
+  const image = join(work, 'image');
+  for (const [what, generate] of [
+    ['pagemap of 10,000,000 entries', () => generatePagemap(image, 10e6)],
+    ['deleted file of 1 GiB', () => generateGhostFile(image, GIB)],
+  ]) {
+    generate();
+    const command = `cat ${image} | ${withPeaks} decode | ${withPeaks} encode | cmp - ${image}`;
+    for (const [stage, mib] of peaksOf(command))
+      row(`peak memory of ${stage}, ${what}, in pipes`, `${mib.toFixed(0)} MiB`, 'under 128 MiB');
+    rmSync(image);
+  }
+}
+
 /** Runs a shell command that must succeed; removes `out`, which it made, afterwards unless it is to be kept. */
 function run(command, out, keep = false) {
   if (out && existsSync(out)) rmSync(out, { recursive: true });
@@ -171,12 +247,32 @@ function time(command, out) {
   return seconds;
 }
 
-/** Runs two in turn; the figure is the median of the ratios of their rates. */
-function compare(what, ours, theirs, reach) {
-  const pairs = Array.from({ length: ROUNDS }, () => [ours(), theirs()]);
+/** Seconds that a shell command takes which must succeed, by the clock of the shell that `file` and `args` start. */
+function clock(file, args, command) {
+  execFileSync('sync');
+  // Microseconds; what stands between the digits depends on the locale.
+  const now = `\${EPOCHREALTIME//[!0-9]/}`;
+  const script = `start=${now}; { ${command}; } > /dev/null || exit; echo $((${now} - start))`;
+  const { status, stdout, stderr } = spawnSync(file, [...args, script], { stdio: ['ignore', 'pipe', 'pipe'] });
+  if (status !== 0) throw new Error(`${command}: ${stderr}`);
+  return Number(stdout) / 1e6;
+}
+
+/** Runs two in turn; the figure is the median of the ratios of their rates, and on demand that of the times as well. */
+function compare(what, ours, theirs, reach, { rounds = ROUNDS, seconds = false } = {}) {
+  const pairs = Array.from({ length: rounds }, () => [ours(), theirs()]);
   const ratios = pairs.map(([a, b]) => b / a).sort((a, b) => a - b);
   const [first, last] = [ratios[0], ratios.at(-1)].map((ratio) => ratio.toFixed(2));
-  row(what, `${median(ratios).toFixed(2)} (${first} to ${last})`, reach);
+  const times = [0, 1].map((side) => median(pairs.map((pair) => pair[side])).toFixed(2));
+  row(what, `${median(ratios).toFixed(2)} (${first} to ${last})${seconds ? `, ${times.join(' and ')} s` : ''}`, reach);
+}
+
+/** Peak memory of each process of a command, by stage, in MiB. */
+function peaksOf(command, out) {
+  writeFileSync(peaks, '');
+  time(command, out);
+  const lines = readFileSync(peaks, 'utf8').trim().split('\n');
+  return lines.map((line) => line.split(' ')).map(([stage, kib]) => [stage, Number(kib) / 1024]);
 }
 
 /** Bytes that make-lazy reads from the pages file, by strace. */
