@@ -26,6 +26,15 @@ const COMMANDS: Record<string, { summary: string; load(): Promise<Command> }> = 
     load: async () => (await import('./commands/stages.js')).rebuildCommand,
   },
   write: { summary: 'page stream to dump directory', load: async () => (await import('./commands/write.js')).command },
+  decode: { summary: 'image to JSON', load: async () => (await import('./commands/decode.js')).command },
+  encode: { summary: 'JSON to image', load: async () => (await import('./commands/encode.js')).command },
+  info: {
+    summary: 'type of an image, and how many entries',
+    load: async () => (await import('./commands/info.js')).command,
+  },
+  show: { summary: 'image to JSON for reading', load: async () => (await import('./commands/show.js')).command },
+  edit: { summary: 'change fields of an image', load: async () => (await import('./commands/edit.js')).command },
+  x: { summary: 'explore a dump: ps, fds, mems, rss', load: async () => (await import('./commands/x.js')).command },
   run: { summary: 'several stages in one process', load: async () => (await import('./commands/run.js')).command },
 };
 
@@ -139,10 +148,11 @@ let meow: typeof import('meow').default | undefined;
 /** Parses with meow; what it would end the process for is a {@link UsageError} here. */
 export function parse(command: Command, words: readonly string[]): Arguments {
   invariant(meow, 'main has loaded meow');
-  checkOptions(command, words);
+  const argv = words.flatMap((word) => splitShortOption(command, word));
+  checkOptions(command, argv);
   const { input, flags } = meow({
     importMeta: import.meta,
-    argv: [...words],
+    argv,
     flags: command.flags as never,
     autoHelp: false,
     autoVersion: false,
@@ -156,6 +166,15 @@ export function parse(command: Command, words: readonly string[]): Arguments {
   return { input: input as string[], flags: values };
 }
 
+/** `-iFILE` is `-i FILE`, as everywhere. */
+function splitShortOption(command: Command, word: string): string[] {
+  const letter = /^-([a-z])./.exec(word)?.[1];
+  const takesValue = Object.values(command.flags).some(
+    ({ type, shortFlag }) => type !== 'boolean' && shortFlag !== undefined && shortFlag === letter,
+  );
+  return takesValue ? [word.slice(0, 2), word.slice(2).replace(/^=/, '')] : [word];
+}
+
 /** Refuses what meow would pass over or end the process for: unknown options, options twice or without a value. */
 function checkOptions(command: Command, words: readonly string[]): void {
   const seen = new Set<string>();
@@ -164,7 +183,10 @@ function checkOptions(command: Command, words: readonly string[]): void {
   options.forEach((word, i) => {
     if (!word.startsWith('-') || word === '-' || /^-\d/.test(word)) return;
     const [option, value] = word.split(/=(.*)/s) as [string, string | undefined];
-    const [name, flag] = Object.entries(command.flags).find(([key]) => optionName(key) === option) ?? [];
+    const [name, flag] =
+      Object.entries(command.flags).find(([key, { shortFlag }]) =>
+        [optionName(key), ...(shortFlag === undefined ? [] : [`-${shortFlag}`])].includes(option),
+      ) ?? [];
     if (!flag || name === undefined) throw new UsageError(`unknown option ${option}`);
     if (seen.has(name) && !flag.isMultiple) throw new UsageError(`${option}: expected once`);
     seen.add(name);

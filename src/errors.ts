@@ -27,6 +27,9 @@ export type DumpErrorCode =
   | 'NOT_A_STREAM'
   | 'STREAM_VERSION'
   | 'STREAM_DAMAGED'
+  | 'NOT_AN_IMAGE'
+  | 'BAD_JSON'
+  | 'BAD_VALUE'
   | 'SYSTEM';
 
 /** Where in the input a {@link DumpError} was found. */
@@ -37,6 +40,8 @@ export interface ErrorPlace {
   offset?: number;
   /** Index of the entry in an image, from 0; the head of a pagemap is not counted. */
   entry?: number;
+  /** Path of a value in JSON, as jq writes it. */
+  path?: string;
   /** One more line for the user: what to do about it. */
   hint?: string;
   cause?: unknown;
@@ -48,6 +53,7 @@ export class DumpError extends Error {
   readonly file: string | undefined;
   readonly offset: number | undefined;
   readonly entry: number | undefined;
+  readonly path: string | undefined;
   readonly hint: string | undefined;
 
   constructor(
@@ -59,14 +65,16 @@ export class DumpError extends Error {
     this.file = place.file;
     this.offset = place.offset;
     this.entry = place.entry;
+    this.path = place.path;
     this.hint = place.hint;
   }
 }
 
-function describe(what: string, { file, offset, entry }: ErrorPlace): string {
+function describe(what: string, { file, offset, entry, path }: ErrorPlace): string {
   const at = offset === undefined ? '' : `@0x${offset.toString(16)}`;
   const index = entry === undefined ? '' : ` entry ${entry}`;
-  return file === undefined ? what : `${file}${at}${index}: ${what}`;
+  const value = path === undefined ? '' : `${path}: `;
+  return file === undefined ? what : `${file}${at}${index}: ${value}${what}`;
 }
 
 /** A command line that cannot be understood. */

@@ -6,7 +6,12 @@
  */
 export type { Emit } from './bytes.js';
 export * from './errors.js';
+export type * from './generated/entries.js';
+export { type DecodeOptions, ImageDecoder, type ImageHandler } from './image/decoder.js';
+export { type EncodeOptions, JsonImageReader } from './image/from-json.js';
+export { type ImageType, MAGIC, typeOfMagic, typeOfName } from './image/magic.js';
 export { encodePagemapStart, PagemapDecoder, PagemapEncoder } from './image/pagemap.js';
+export { JsonImageWriter, type JsonOptions } from './image/to-json.js';
 export * from './memory/runs.js';
 export { AddressSpace, type Place, RunTable, type Segment } from './memory/space.js';
 export * from './memory/vma.js';
@@ -17,6 +22,7 @@ export { SizeSink } from './sink/size.js';
 export { Dump, type OpenDumpOptions, type Task } from './source/directory.js';
 export { type ClassifyOptions, classify, POLICIES, type Policy } from './stages/classify.js';
 export { DROP_LAZY, type FilterOptions, filter, type Selection } from './stages/filter.js';
+export * from './stages/image.js';
 export { HOLES, type Holes, rebuild } from './stages/rebuild.js';
 export { type Amount, type KindTally, type SpaceTally, tally } from './stages/tally.js';
 export { PageStreamDecoder } from './stream/decoder.js';

@@ -4,6 +4,8 @@ import { UsageError } from '../errors.js';
 /** A flag as meow takes it. */
 export interface Flag {
   type: 'string' | 'boolean' | 'number';
+  /** One letter: `i` for `-i`. */
+  shortFlag?: string;
   isMultiple?: boolean;
 }
 

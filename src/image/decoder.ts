@@ -6,17 +6,10 @@ import { DumpError } from '../errors.js';
 import { canonicalMessage } from './canonical.js';
 import { checkEntrySize, hex32, MAX_ENTRY_BYTES, truncated, wrongMagic } from './framing.js';
 import { extraOf, firstMessage, mayHaveExtra, nextMessage, type Payload, paddingOf } from './grammar.js';
-import {
-  firstMagic,
-  headerBytes,
-  IMG_COMMON_MAGIC,
-  IMG_SERVICE_MAGIC,
-  type ImageType,
-  MAGIC,
-  typeOfMagic,
-} from './magic.js';
+import { firstMagic, IMG_COMMON_MAGIC, IMG_SERVICE_MAGIC, type ImageType, MAGIC, typeOfMagic } from './magic.js';
 import { type MessagePlan, messagePlan } from './message.js';
 import { readObject } from './object.js';
+import { guessRaw } from './raw.js';
 import { ByteWriter, WireError, word } from './wire.js';
 
 /** Takes the parts of an image, in order. Bytes are overwritten after the call. */
@@ -101,17 +94,6 @@ export class ImageDecoder {
     this.handler.end();
   }
 
-  /** Bytes that come next and that nobody needs to look at: they may be passed over, see {@link skip}. */
-  get payloadAhead(): number {
-    return this.state === 'payload' ? this.payloadLeft : 0;
-  }
-
-  /** Takes bytes of a payload as read. */
-  skip(bytes: number): void {
-    this.payloadLeft -= bytes;
-    this.offset += bytes;
-  }
-
   private cutOff(left: number): DumpError {
     if (this.state === 'magic' || this.state === 'type') {
       return new DumpError('TRUNCATED', `expected an image, found ${this.offset + left} bytes`, { file: this.file });
@@ -192,10 +174,12 @@ export class ImageDecoder {
       throw wrongMagic(this.file, this.offset - 4, magic, MAGIC[expected], expected);
     }
     if (!type) {
-      throw new DumpError('WRONG_MAGIC', `expected the magic of an image, found ${hex32(magic)}`, {
-        file: this.file,
-        offset: this.offset - 4,
-      });
+      const guess = guessRaw(magic);
+      throw new DumpError(
+        'WRONG_MAGIC',
+        `expected the magic of an image, found ${hex32(magic)}${guess ? `, ${guess.what}` : ''}`,
+        { file: this.file, offset: this.offset - 4, ...(guess ? { hint: guess.hint } : {}) },
+      );
     }
     this.begin(type, magic);
     return true;
@@ -285,5 +269,14 @@ export class ImageDecoder {
 
 /** Whether magic numbers are those that CRIU writes today before an image of a type. */
 export function isUsualHeader(type: ImageType, header: Uint8Array): boolean {
-  return header.length === headerBytes(type) && word(header, 0) === firstMagic(type);
+  return Buffer.compare(header, usualHeader(type)) === 0;
+}
+
+/** The magic numbers that CRIU writes today before an image of a type. */
+export function usualHeader(type: ImageType): Uint8Array {
+  const header = new ByteWriter();
+  const first = firstMagic(type);
+  header.u32(first);
+  if (first !== MAGIC[type]) header.u32(MAGIC[type]);
+  return header.view();
 }

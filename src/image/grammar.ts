@@ -39,7 +39,8 @@ export interface Extra {
   messages: number;
 }
 
-const MESSAGE: Record<ImageType, MessageName> = {
+/** The entries of each type; of a pagemap and a ghost file, the first one. */
+const MESSAGE = {
   APPARMOR: 'apparmor_entry',
   AUTOFS: 'autofs_entry',
   BINFMT_MISC: 'binfmt_misc_entry',
@@ -108,7 +109,14 @@ const MESSAGE: Record<ImageType, MessageName> = {
   USERNS: 'userns_entry',
   UTSNS: 'utsns_entry',
   VMAS: 'vma_entry',
-};
+} as const satisfies Record<ImageType, MessageName>;
+
+/** The messages that an image of a type holds, those in its extras included. */
+export type MessagesIn<T extends ImageType> =
+  | (typeof MESSAGE)[T]
+  | (T extends 'PAGEMAP' ? 'pagemap_entry' : never)
+  | (T extends 'GHOST_FILE' ? 'ghost_chunk_entry' : never)
+  | (T extends 'IPCNS_MSG' ? 'ipc_msg' : never);
 
 /** The message that an image of a type begins with. */
 export const firstMessage = (type: ImageType): MessageName => MESSAGE[type];

@@ -37,6 +37,10 @@ const KIND_OF_TYPE: Record<string, number> = {
   bytes: KIND.BYTES,
 };
 
+/** The name of a kind, as the .proto files have it. */
+export const kindName = (kind: number): string =>
+  (Object.keys(KIND) as (keyof typeof KIND)[]).find((name) => KIND[name] === kind)?.toLowerCase() ?? '';
+
 /** The print hints of proto/criu/print.proto. */
 export interface Hints {
   hex: boolean;
@@ -70,7 +74,11 @@ export class FieldPlan {
   readonly jsonKey: Uint8Array;
   private plan: MessagePlan | undefined;
 
-  constructor(private readonly field: protobuf.Field) {
+  /** @param parent the message that it is a field of */
+  constructor(
+    private readonly field: protobuf.Field,
+    readonly parent: MessagePlan,
+  ) {
     field.resolve();
     const { resolvedType, options = {} } = field;
     this.number = field.id;
@@ -128,7 +136,7 @@ export class MessagePlan {
 
   constructor(type: protobuf.Type) {
     this.name = type.name as MessageName;
-    this.fields = type.fieldsArray.map((field) => new FieldPlan(field)).sort((a, b) => a.number - b.number);
+    this.fields = type.fieldsArray.map((field) => new FieldPlan(field, this)).sort((a, b) => a.number - b.number);
     const byNumber: (FieldPlan | undefined)[] = [];
     for (const field of this.fields) byNumber[field.number] = field;
     this.byNumber = byNumber;

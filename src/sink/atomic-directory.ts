@@ -7,9 +7,7 @@ import {
   chmodSync,
   closeSync,
   fsync,
-  fsyncSync,
   mkdirSync,
-  openSync,
   readdirSync,
   realpathSync,
   renameSync,
@@ -19,6 +17,7 @@ import {
 import { basename, dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { DumpError, systemError } from '../errors.js';
+import { syncDirectory } from './sync.js';
 
 const fsyncAsync = promisify(fsync);
 
@@ -158,12 +157,3 @@ export class AtomicDirectory {
 }
 
 const existing = (path: string) => statSync(path, { throwIfNoEntry: false });
-
-function syncDirectory(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}

@@ -31,10 +31,12 @@ export class FdReader {
   /**
    * @param fd of a pipe, socket, file or terminal
    * @param signal ends a wait for more
+   * @param name for errors
    */
   constructor(
     private readonly fd: number,
     private readonly signal?: AbortSignal,
+    private readonly name = 'stdin',
   ) {
     this.readFd = signal && fstatSync(fd).isFIFO() ? nonBlocking(fd) : fd;
     signal?.addEventListener('abort', () => this.settle?.reject(signal.reason));
@@ -49,7 +51,7 @@ export class FdReader {
         yield this.buffer.subarray(0, bytes);
       }
     } catch (error) {
-      throw systemError(error, 'stdin');
+      throw systemError(error, this.name);
     } finally {
       this.close();
     }
@@ -120,7 +122,11 @@ export class FdWriter {
   private readonly gathered = new Uint8Array(GATHER_BYTES);
   private gatheredBytes = 0;
 
-  constructor(private readonly fd: number) {}
+  /** @param name for errors */
+  constructor(
+    private readonly fd: number,
+    private readonly name = 'stdout',
+  ) {}
 
   /** Must be given the same bytes to the end of the call alone. Throws EPIPE as it is if the reader has left. */
   readonly write = (bytes: Uint8Array): void => {
@@ -158,7 +164,7 @@ export class FdWriter {
       try {
         return pieces.length === 1 ? writeSync(this.fd, pieces[0] as Uint8Array) : writevSync(this.fd, pieces);
       } catch (error) {
-        if (!isErrno(error, 'EAGAIN')) throw isErrno(error, 'EPIPE') ? error : systemError(error, 'stdout');
+        if (!isErrno(error, 'EAGAIN')) throw isErrno(error, 'EPIPE') ? error : systemError(error, this.name);
         sleep(waitMs);
       }
     }

@@ -1,0 +1,52 @@
+import { ImageDecoder } from '../image/decoder.js';
+import { JsonImageWriter, type JsonOptions } from '../image/to-json.js';
+import type { Command, Io } from './command.js';
+import { closeInput, IN_OUT_FLAGS, inOut, openImage, readChunks, withOutput } from './image-files.js';
+
+export const command: Command = {
+  name: 'decode',
+  help: `Usage
+  pagepipe decode [-i IMAGE] [-o JSON] [--pretty]
+
+Turns an image into JSON, in the form of crit decode. Without -i it reads stdin, without -o it writes to stdout.
+
+Options
+  -i, --in FILE   the image
+  -o, --out FILE  the JSON; it appears complete or not at all
+  --pretty        one value a line; flags, devices and addresses in words
+
+What crit would lose stands under keys that begin with @: see docs/crit.md.
+
+Examples
+  pagepipe decode -i core-12.img | jq '.entries[0].tc.comm'
+  ssh host cat dump/mm-12.img | pagepipe decode --pretty
+`,
+  flags: { ...IN_OUT_FLAGS, pretty: { type: 'boolean' } },
+  cleansUp: true,
+  async run(args, io) {
+    const { in: path, out } = inOut(args);
+    await decodeFile(path, out, { pretty: args.flags['pretty'] === true }, io);
+  },
+};
+
+/** Decodes an image file into a JSON file; stdin and stdout if they are not named. */
+export async function decodeFile(
+  path: string | undefined,
+  out: string | undefined,
+  options: JsonOptions,
+  io: Io,
+): Promise<void> {
+  const input = openImage(path, io);
+  try {
+    await withOutput(out, input.mode, io, async (emit, isStdout) => {
+      const decoder = new ImageDecoder(new JsonImageWriter(emit, options), { file: input.name, type: input.type });
+      await readChunks(input, io, (chunk) => decoder.push(chunk));
+      decoder.end();
+      if (isStdout) emit(NEWLINE);
+    });
+  } finally {
+    closeInput(input, io);
+  }
+}
+
+const NEWLINE = Uint8Array.of(0x0a);

@@ -1,0 +1,37 @@
+import { JsonImageReader } from '../image/from-json.js';
+import { type Command, refuseTerminals } from './command.js';
+import { closeInput, IN_OUT_FLAGS, inOut, openInput, readChunks, withOutput } from './image-files.js';
+
+export const command: Command = {
+  name: 'encode',
+  help: `Usage
+  pagepipe encode [-i JSON] [-o IMAGE]
+
+Turns the JSON of pagepipe decode, or of crit decode, pretty or not, back into an image. Without -i it reads stdin,
+without -o it writes to stdout.
+
+Options
+  -i, --in FILE   the JSON
+  -o, --out FILE  the image; it appears complete or not at all, and one that is replaced keeps its mode
+
+Example
+  pagepipe decode -i files.img | jq '(.entries[] | select(.id == 3)).reg.name = "/tmp/log"' | pagepipe encode -o files.img
+`,
+  flags: IN_OUT_FLAGS,
+  cleansUp: true,
+  async run(args, io) {
+    const { in: path, out } = inOut(args);
+    if (out === undefined || out === '-') refuseTerminals(io, { stdout: true });
+    const input = openInput(path, io);
+    const warn = (message: string) => io.err(`pagepipe: warning: ${message}\n`);
+    try {
+      await withOutput(out, input.mode, io, async (emit) => {
+        const reader = new JsonImageReader(emit, { file: input.name, warn });
+        await readChunks(input, io, (chunk) => reader.push(chunk));
+        reader.end();
+      });
+    } finally {
+      closeInput(input, io);
+    }
+  },
+};

@@ -1,0 +1,90 @@
+/** What decode, encode, info, show and edit share: an input and an output that may be files. */
+import { closeSync, fstatSync, openSync } from 'node:fs';
+import { basename } from 'node:path';
+import { Breather } from '../breathe.js';
+import type { Emit } from '../bytes.js';
+import { DumpError, onFile, UsageError } from '../errors.js';
+import { type ImageType, typeOfName } from '../image/magic.js';
+import { rawKind } from '../image/raw.js';
+import { AtomicFile } from '../sink/atomic-file.js';
+import { FdReader, FdWriter } from '../stream/fd.js';
+import { type Arguments, type Flag, type Io, inputs } from './command.js';
+
+export const IN_OUT_FLAGS: Record<string, Flag> = {
+  in: { type: 'string', shortFlag: 'i' },
+  out: { type: 'string', shortFlag: 'o' },
+};
+
+export interface Input {
+  /** For errors. */
+  name: string;
+  fd: number;
+  /** Permission bits, of a regular file. */
+  mode: number | undefined;
+}
+
+/** Opens a file, or stdin for `-` or nothing; whoever opens it closes it with {@link closeInput}. */
+export function openInput(path: string | undefined, io: Io): Input {
+  if (path === undefined || path === '-') return { name: 'stdin', fd: io.stdinFd, mode: undefined };
+  const fd = onFile(path, () => openSync(path, 'r'));
+  const stats = fstatSync(fd);
+  return { name: path, fd, mode: stats.isFile() ? stats.mode & 0o777 : undefined };
+}
+
+export function closeInput(input: Input, io: Io): void {
+  if (input.fd !== io.stdinFd) closeSync(input.fd);
+}
+
+/** The image to read: what its name promises is what it must be. Raw files are refused by their names. */
+export function openImage(path: string | undefined, io: Io): Input & { type: ImageType | undefined } {
+  if (path === undefined || path === '-') {
+    if (io.stdinIsTerminal) throw new UsageError('expected an image on stdin, found a terminal; name one with -i');
+  }
+  const input = openInput(path, io);
+  if (input.fd === io.stdinFd) return { ...input, type: undefined };
+  const name = basename(input.name);
+  const raw = rawKind(name);
+  if (raw) {
+    closeInput(input, io);
+    throw new DumpError('NOT_AN_IMAGE', `expected an image, found ${raw.what}`, { file: input.name, hint: raw.hint });
+  }
+  return { ...input, type: typeOfName(name) };
+}
+
+/** Hands on the chunks of an input; lets signals through in between. */
+export async function readChunks(input: Input, io: Io, take: Emit): Promise<void> {
+  const breather = new Breather();
+  for await (const chunk of new FdReader(input.fd, io.signal, input.name).chunks()) {
+    take(chunk);
+    await breather.due();
+    io.signal.throwIfAborted();
+  }
+}
+
+/** Where the result goes: a file that appears as a whole, or stdout. */
+export async function withOutput(
+  path: string | undefined,
+  mode: number | undefined,
+  io: Io,
+  write: (emit: Emit, isStdout: boolean) => Promise<void>,
+): Promise<void> {
+  if (path === undefined || path === '-') {
+    const writer = new FdWriter(io.stdoutFd);
+    await write(writer.write, true);
+    writer.flush();
+    return;
+  }
+  const file = new AtomicFile(path, { mode });
+  try {
+    await write(file.write, false);
+    file.commit();
+  } finally {
+    file.discard();
+  }
+}
+
+/** The values of -i and -o; crit takes no other arguments there either. */
+export function inOut(args: Arguments): { in?: string; out?: string } {
+  inputs(args);
+  return args.flags as { in?: string; out?: string };
+}

@@ -1,0 +1,50 @@
+import { ImageDecoder, type ImageHandler } from '../image/decoder.js';
+import type { ImageType } from '../image/magic.js';
+import { type Command, inputs } from './command.js';
+import { closeInput, openImage, readChunks } from './image-files.js';
+
+export const command: Command = {
+  name: 'info',
+  help: `Usage
+  pagepipe info IMAGE
+
+Says of which type an image is, and how many entries it has; the head of a pagemap does not count.
+`,
+  flags: {},
+  async run(args, io) {
+    const [path] = inputs(args, 'IMAGE') as [string];
+    const input = openImage(path, io);
+    const counter = new Counter();
+    try {
+      const decoder = new ImageDecoder(counter, { file: input.name, type: input.type });
+      await readChunks(input, io, (chunk) => decoder.push(chunk));
+      decoder.end();
+    } finally {
+      closeInput(input, io);
+    }
+    io.out(`${JSON.stringify({ magic: counter.type, count: counter.count }, null, 4)}\n`);
+  },
+};
+
+class Counter implements ImageHandler {
+  type: ImageType | undefined;
+  count = 0;
+
+  image(type: ImageType): void {
+    this.type = type;
+    if (type === 'PAGEMAP') this.count--;
+  }
+
+  entry(): void {
+    this.count++;
+  }
+
+  message(): void {}
+  payload(): void {}
+  bytes(): void {}
+  payloadEnd(): void {}
+
+  end(): void {
+    this.count = Math.max(this.count, 0);
+  }
+}

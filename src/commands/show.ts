@@ -1,0 +1,19 @@
+import { type Command, inputs } from './command.js';
+import { decodeFile } from './decode.js';
+
+export const command: Command = {
+  name: 'show',
+  help: `Usage
+  pagepipe show IMAGE [--nopl]
+
+Shows an image as decode --pretty does.
+
+Options
+  --nopl  only the sizes of payloads: what pipes, queues, segments and deleted files hold
+`,
+  flags: { nopl: { type: 'boolean' } },
+  async run(args, io) {
+    const [path] = inputs(args, 'IMAGE') as [string];
+    await decodeFile(path, undefined, { pretty: true, noPayload: args.flags['nopl'] === true }, io);
+  },
+};

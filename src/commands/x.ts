@@ -1,0 +1,69 @@
+import { statSync } from 'node:fs';
+import { DumpError, onFile, UsageError } from '../errors.js';
+import { printDescriptors, printDescriptorsJson } from '../explore/fds.js';
+import { Images } from '../explore/images.js';
+import { printAreas, printAreasJson } from '../explore/mems.js';
+import { type Print, TextOutput } from '../explore/output.js';
+import { printProcesses, printProcessesJson } from '../explore/ps.js';
+import { printPages, printPagesJson, type RssOptions } from '../explore/rss.js';
+import { FilePool } from '../source/files.js';
+import { FdWriter } from '../stream/fd.js';
+import { PAGE_SIZES } from '../stream/format.js';
+import { type Command, inputs, pageSizeFlag } from './command.js';
+
+type Explorer = (images: Images, print: Print, options: RssOptions) => void;
+
+const TOPICS: Record<string, { text: Explorer; json: Explorer }> = {
+  ps: { text: printProcesses, json: printProcessesJson },
+  fds: { text: printDescriptors, json: printDescriptorsJson },
+  mems: { text: printAreas, json: printAreasJson },
+  rss: { text: printPages, json: printPagesJson },
+};
+
+export const command: Command = {
+  name: 'x',
+  help: `Usage
+  pagepipe x DUMP ps      the processes, as a tree
+  pagepipe x DUMP fds     their open files
+  pagepipe x DUMP mems    their memory areas
+  pagepipe x DUMP rss     their dumped pages, and the areas that these are in
+
+Explores a dump, in the words of crit x. Pages files are not needed, and other images only as far as they are asked for.
+
+Options
+  --json             one JSON list instead, with an element for each process; addresses are strings in hexadecimal:
+                       ps    {pid, ppid, pgid, sid, comm, state, threads: [tid]}
+                       fds   {pid, fds: [{fd, type, id, path | pipe | unix: {ino, peer, name}}], cwd, root, exe}
+                       mems  {pid, exe, areas: [{start, end, bytes, prot, shared, kind, regular,
+                             file and pgoff, or segment}]}
+                       rss   {pid, areas: [{start, end, kind, file, runs: [{start, pages, flags}], pages}], pages}
+  --page-size BYTES  page size of the dumped machine, for rss (4096, as for crit)
+
+Example
+  pagepipe x dump rss --json | jq '.[] | {pid, heap: [.areas[] | select(.kind == "heap").pages] | add}'
+`,
+  flags: { json: { type: 'boolean' }, pageSize: { type: 'number' } },
+  async run(args, io) {
+    const [path, topic] = inputs(args, 'DUMP', Object.keys(TOPICS).join(', ')) as [string, string];
+    const explore = Object.hasOwn(TOPICS, topic) ? TOPICS[topic] : undefined;
+    if (!explore) {
+      throw new UsageError(`expected ${Object.keys(TOPICS).join(', ')}, found ${JSON.stringify(topic)}`);
+    }
+    const json = args.flags['json'] === true;
+    const options = { pageSize: 4096, ...pageSizeFlag(args, PAGE_SIZES) };
+    if (!onFile(path, () => statSync(path)).isDirectory()) {
+      throw new DumpError('NOT_A_DUMP', 'expected a directory with images, found something else', { file: path });
+    }
+    const files = new FilePool(path);
+    const writer = new FdWriter(io.stdoutFd);
+    const output = new TextOutput(writer.write);
+    try {
+      (json ? explore.json : explore.text)(new Images(files), output.print, options);
+      if (json) output.print('\n');
+      output.flush();
+      writer.flush();
+    } finally {
+      files.close();
+    }
+  },
+};

@@ -1,0 +1,66 @@
+/** The open files of each process. */
+import { FileTable } from './file-table.js';
+import type { Images } from './images.js';
+import { exeFileId, mmName, readMm } from './mm.js';
+import { type Print, printArray } from './output.js';
+
+/** The images that say which files a process has open. */
+function descriptorsOf(images: Images, pid: number): { name: string; by: string } {
+  const by = idsName(pid);
+  const { files_id } = images.first(by, 'IDS', 'task_kobj_ids_entry', 'pstree.img');
+  return { name: `fdinfo-${files_id}.img`, by };
+}
+
+const idsName = (pid: number): string => `ids-${pid}.img`;
+
+const fsOf = (images: Images, pid: number) => images.first(`fs-${pid}.img`, 'FS', 'fs_entry', 'pstree.img');
+
+/** For each process its descriptors, its current directory and its root. A zombie has none of them. */
+export function printDescriptors(images: Images, print: Print): void {
+  const files = new FileTable(images);
+  for (const { pid } of images.tasks()) {
+    const line = (what: number | string, file: string) => print(`\t${String(what).padStart(7)}: ${file}\n`);
+    const zombie = images.lacksAsZombie(pid, idsName(pid));
+    print(`${pid}\n`);
+    if (zombie) continue;
+    const { name, by } = descriptorsOf(images, pid);
+    images.each(name, 'FDINFO', 'fdinfo_entry', by, (entry) => line(entry.fd, files.describe(entry)));
+    const { cwd_id, root_id } = fsOf(images, pid);
+    line('cwd', files.pathText(cwd_id));
+    line('root', files.pathText(root_id));
+  }
+}
+
+/** The same as a list of `{pid, fds: [{fd, type, id, path | pipe | unix}], cwd, root, exe}`. */
+export function printDescriptorsJson(images: Images, print: Print): void {
+  const files = new FileTable(images);
+  printArray(print, (array) => {
+    for (const { pid } of images.tasks()) {
+      const zombie = images.lacksAsZombie(pid, idsName(pid));
+      array.next();
+      print(`{"pid":${pid},"fds":`);
+      printArray(print, (fds) => {
+        if (zombie) return;
+        const { name, by } = descriptorsOf(images, pid);
+        images.each(name, 'FDINFO', 'fdinfo_entry', by, (entry) => fds.add({ fd: entry.fd, ...files.data(entry) }));
+      });
+      const fs = zombie ? undefined : fsOf(images, pid);
+      const rest = {
+        cwd: fs ? files.path(fs.cwd_id) : null,
+        root: fs ? files.path(fs.root_id) : null,
+        exe: exeOf(images, files, pid),
+      };
+      print(`,${JSON.stringify(rest).slice(1)}`);
+    }
+  });
+}
+
+/** The program of a process, if the dump has its mm image. */
+function exeOf(images: Images, files: FileTable, pid: number): string | null {
+  if (!images.has(mmName(pid))) return null;
+  let path: string | null = null;
+  readMm(images, pid, (message) => {
+    path = files.path(exeFileId(message));
+  });
+  return path;
+}

@@ -1,0 +1,149 @@
+/**
+ * What stands behind the file ids of descriptors and mappings.
+ *
+ * Dumps of today have all files in `files.img`, where an id may stand twice: a fifo has an entry for its path and one for
+ * the pipe in it. The first counts, as for crit. Older dumps have one image for each type of file.
+ */
+import { DumpError } from '../errors.js';
+import type { Messages } from '../generated/entries.js';
+import type { ImageType } from '../image/magic.js';
+import type { MessageName } from '../image/message.js';
+import { decodeText } from '../image/object.js';
+import { encodeQuotedPrintable } from '../image/quoted-printable.js';
+import type { Images } from './images.js';
+
+/** What is kept of a file: the field of `file_entry` by which crit knows it. */
+interface Known {
+  reg?: string;
+  pipe?: number;
+  usk?: UnixSocket;
+}
+
+interface UnixSocket {
+  ino: number;
+  peer: number;
+  name: Uint8Array;
+}
+
+/** A descriptor of a process: type and id of its file. */
+export type FileRef = Pick<Messages['fdinfo_entry'], 'type' | 'id'>;
+
+/** A file in JSON. */
+export interface FileData {
+  type: string;
+  id: number;
+  /** Of regular files, directories, devices and fifos; null if the dump does not say. */
+  path?: string | null;
+  /** Both ends of a pipe have the same. */
+  pipe?: number | null;
+  /** Inode numbers of a unix socket and of its peer, and its name; abstract names begin with a zero byte. */
+  unix?: { ino: number; peer: number; name: string | null } | null;
+}
+
+const OLDER = {
+  reg: { image: 'reg-files.img', type: 'REG_FILES', message: 'reg_file_entry' },
+  pipe: { image: 'pipes.img', type: 'PIPES', message: 'pipe_entry' },
+  usk: { image: 'unixsk.img', type: 'UNIXSK', message: 'unix_sk_entry' },
+} as const satisfies Record<keyof Known, { image: string; type: ImageType; message: MessageName }>;
+
+/** The files of a dump; images are read when a file in them is first asked for. */
+export class FileTable {
+  private files: Map<number, Known> | undefined;
+  private readonly older: Partial<Record<keyof Known, Map<number, Known>>> = {};
+
+  constructor(private readonly images: Images) {}
+
+  /** As crit writes it. */
+  describe({ type, id }: FileRef): string {
+    switch (type) {
+      case 'REG':
+        return this.pathText(id);
+      case 'PIPE':
+        return `pipe[${this.find('pipe', id) ?? '?'}]`;
+      case 'UNIXSK':
+        return unixText(this.find('usk', id));
+      default:
+        return `${type}.${id}`;
+    }
+  }
+
+  /** The path of a file with a path, as crit writes it. */
+  pathText(id: number): string {
+    return this.find('reg', id) || 'unknown path';
+  }
+
+  /** The path of a file with a path, or null. */
+  path(id: number): string | null {
+    return this.find('reg', id) || null;
+  }
+
+  /** For JSON. */
+  data({ type, id }: FileRef): FileData {
+    const file = { type: String(type), id };
+    if (type === 'REG' || type === 'FIFO') return { ...file, path: this.path(id) };
+    if (type === 'PIPE') return { ...file, pipe: this.find('pipe', id) ?? null };
+    if (type !== 'UNIXSK') return file;
+    const socket = this.find('usk', id);
+    return { ...file, unix: socket ? { ino: socket.ino, peer: socket.peer, name: unixName(socket.name) } : null };
+  }
+
+  private find<K extends keyof Known>(kind: K, id: number): Known[K] | undefined {
+    this.files ??= this.readFiles();
+    const known = this.files.get(id) ?? this.olderFiles(kind).get(id);
+    return known?.[kind];
+  }
+
+  private readFiles(): Map<number, Known> {
+    const files = new Map<number, Known>();
+    if (!this.images.has('files.img')) return files;
+    this.images.each('files.img', 'FILES', 'file_entry', '', ({ id, reg, pipe, usk }) => {
+      if (files.has(id)) return;
+      const known: Known = {};
+      if (reg) known.reg = reg.name;
+      if (pipe) known.pipe = pipe.pipe_id;
+      if (usk) known.usk = { ino: usk.ino, peer: usk.peer, name: usk.name };
+      files.set(id, known);
+    });
+    return files;
+  }
+
+  private olderFiles(kind: keyof Known): Map<number, Known> {
+    let files = this.older[kind];
+    if (!files) {
+      files = this.readOlder(kind);
+      this.older[kind] = files;
+    }
+    return files;
+  }
+
+  private readOlder(kind: keyof Known): Map<number, Known> {
+    const { image, type, message } = OLDER[kind];
+    const files = new Map<number, Known>();
+    if (!this.images.has(image)) {
+      if (this.images.has('files.img')) return files;
+      throw new DumpError('MISSING_IMAGE', `expected this image, or ${image} of older dumps, found neither`, {
+        file: 'files.img',
+      });
+    }
+    this.images.each(image, type, message, '', (entry) => {
+      if (files.has(entry.id)) return;
+      if ('pipe_id' in entry) files.set(entry.id, { pipe: entry.pipe_id });
+      else if ('ino' in entry) files.set(entry.id, { usk: entry });
+      else files.set(entry.id, { reg: entry.name });
+    });
+    return files;
+  }
+}
+
+function unixText(socket: UnixSocket | undefined): string {
+  if (!socket) return 'unix[?]';
+  const name = encodeQuotedPrintable(socket.name);
+  return `unix[${socket.ino} (${socket.peer})${name === '' ? '' : ` ${name}`}]`;
+}
+
+/** Without the zero byte that ends the name of a socket in the file system. */
+function unixName(bytes: Uint8Array): string | null {
+  if (bytes.length === 0) return null;
+  const ends = bytes.length > 1 && bytes[0] !== 0 && bytes.at(-1) === 0;
+  return decodeText(ends ? bytes.subarray(0, -1) : bytes);
+}

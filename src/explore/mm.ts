@@ -1,0 +1,63 @@
+/** The memory of a process by its mm image: one message that may hold a million areas, walked through as bytes. */
+import { type MessageName, messagePlan } from '../image/message.js';
+import { WIRE_BYTES, WireReader } from '../image/wire.js';
+import { type Kind, kindOf, MARCH, type MapFlags, mapFlagsOf, VMA } from '../memory/vma.js';
+import type { Images, RawMessage, TakeMessage } from './images.js';
+import { type Field, NumberFields } from './numbers.js';
+
+const AREA_FIELDS = ['start', 'end', 'pgoff', 'shmid', 'prot', 'flags', 'status'] as const;
+
+/** The area that was read last: fields of `vma_entry`. */
+export type Area = Record<(typeof AREA_FIELDS)[number], Field>;
+
+const fieldNumber = (message: MessageName, name: string): number => messagePlan(message).byName.get(name)?.number ?? 0;
+
+/** Takes the mm_entry of a process, for the time of the call. */
+export const readMm = (images: Images, pid: number, take: TakeMessage): void =>
+  images.firstMessage(mmName(pid), 'MM', 'mm_entry', 'pstree.img', take);
+
+/** The mm image of a process. */
+export const mmName = (pid: number): string => `mm-${pid}.img`;
+
+/** The file id of the program, in the bytes of an mm_entry. */
+export function exeFileId(message: RawMessage): number {
+  const mm = new NumberFields('mm_entry', ['exe_file_id']);
+  mm.read(message);
+  return mm.fields.exe_file_id.lo;
+}
+
+/**
+ * The areas in the bytes of an mm_entry, in their order there: guards come last.
+ * @param take is given the same object every time
+ */
+export function eachArea({ bytes, start, end }: RawMessage, take: (area: Area) => void): void {
+  const vmas = fieldNumber('mm_entry', 'vmas');
+  const area = new NumberFields('vma_entry', AREA_FIELDS);
+  const reader = new WireReader(bytes).over(bytes, start, end);
+  while (reader.at < end) {
+    reader.varint();
+    const wireType = reader.lo & 7;
+    if (reader.lo >>> 3 !== vmas || wireType !== WIRE_BYTES) {
+      reader.skip(wireType);
+      continue;
+    }
+    const stop = reader.length();
+    area.read({ bytes, start: reader.at, end: stop });
+    reader.at = stop;
+    take(area.fields);
+  }
+}
+
+/** Whether an area has a file behind it; its `shmid` is then a file id. */
+export const hasFile = (status: number): boolean => (status & (VMA.FILE_PRIVATE | VMA.FILE_SHARED)) !== 0;
+
+/** What kind of memory an area is. A guard lies inside another area, and has no memory. */
+export const kindOfArea = (flags: number, status: number, map: MapFlags): Kind | 'guard' =>
+  status & VMA.GUARD ? 'guard' : kindOf(flags, status, map);
+
+/** MAP_* in the numbers of the machine that the core of a process names, if there is one. */
+export function mapFlagsOfTask(images: Images, pid: number): MapFlags {
+  if (!images.has(`core-${pid}.img`)) return mapFlagsOf(undefined);
+  const { mtype } = images.core(pid);
+  return mapFlagsOf((MARCH as Record<string, number>)[String(mtype)]);
+}

@@ -1,0 +1,45 @@
+/**
+ * The entries of a pagemap for looking at: address, count and flags. Other readers here refuse what they do not know,
+ * since it may move the pages; this one never asks where the pages are.
+ */
+import { messagePlan } from '../image/message.js';
+import { PE_LAZY, PE_MASK, PE_PARENT, PE_PRESENT } from '../memory/runs.js';
+import type { Images } from './images.js';
+import { NumberFields, type Word } from './numbers.js';
+
+/** The entry that was read last. */
+export interface PagemapEntry {
+  vaddr: Word;
+  pages: Word;
+  /** PE_* */
+  flags: number;
+}
+
+/**
+ * The entries of the pagemap of a process, of any generation: see docs/pagemap.md.
+ * @param take is given the same object every time
+ */
+export function eachPagemapEntry(images: Images, pid: number, take: (entry: PagemapEntry) => void): void {
+  const head = messagePlan('pagemap_head');
+  const message = new NumberFields('pagemap_entry', ['vaddr', 'compat_nr_pages', 'in_parent', 'flags', 'nr_pages']);
+  const { vaddr, compat_nr_pages: older, in_parent: inParent, flags, nr_pages: newer } = message.fields;
+  const entry: PagemapEntry = { vaddr, pages: older, flags: 0 };
+  images.messages(`pagemap-${pid}.img`, 'PAGEMAP', 'pstree.img', (raw) => {
+    if (raw.plan === head) return;
+    message.read(raw);
+    entry.pages = newer.present ? newer : older;
+    entry.flags = flags.present ? flags.lo : inParent.lo ? 0 : PE_PRESENT;
+    if (inParent.lo) entry.flags |= PE_PARENT;
+    take(entry);
+  });
+}
+
+const NAMES = { PARENT: PE_PARENT, LAZY: PE_LAZY, PRESENT: PE_PRESENT };
+
+/** Lists of the names of flags, in JSON, by the flags: the same few for millions of entries. */
+const NAMES_JSON = Array.from({ length: PE_MASK + 1 }, (_, flags) =>
+  JSON.stringify(Object.entries(NAMES).flatMap(([name, flag]) => (flags & flag ? [name] : []))),
+);
+
+/** Names of PE_* flags as a list in JSON. */
+export const flagsJson = (flags: number): string => NAMES_JSON[flags & PE_MASK] as string;

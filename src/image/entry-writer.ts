@@ -1,0 +1,215 @@
+/** Entries with their extras into the bytes of an image, from what stands in JSON. */
+import type { Emit } from '../bytes.js';
+import { invariant } from '../errors.js';
+import { MessageBuilder, ValueError, withArticle } from './builder.js';
+import { canonicalise } from './canonical.js';
+import { usualHeader } from './decoder.js';
+import { ExtraWriter } from './extra-writer.js';
+import { type Extra, extraOf, firstMessage, mayHaveExtra, nextMessage, type Payload } from './grammar.js';
+import { JsonFields } from './json-fields.js';
+import { type ImageType, MAGIC } from './magic.js';
+import { type FieldPlan, type MessagePlan, messagePlan } from './message.js';
+import { readObject } from './object.js';
+import { PADDING_KEY, RAW_KEY } from './to-json.js';
+import { ByteWriter, word } from './wire.js';
+
+/** Entries are gathered up to this size before they are handed on. */
+const BATCH_BYTES = 64 * 1024;
+
+const NO_EXTRA: Extra = { payloads: [], messages: 0 };
+const ANY_BYTES: Payload = { form: 'bytes', size: Number.POSITIVE_INFINITY, align: 1 };
+
+/** What the extra of an entry is in JSON. */
+type ExtraForm = 'bytes' | 'parts' | 'numbers' | 'messages' | 'none';
+
+export class EntryWriter {
+  private readonly out = new ByteWriter();
+  private readonly builder = new MessageBuilder(this.out);
+  /** Messages in extras are made apart: they follow an entry that need not be complete. */
+  private readonly sideBuilder = new MessageBuilder(new ByteWriter());
+  private readonly extra = new ExtraWriter(this.out, () => this.drain(BATCH_BYTES));
+  /** Takes the tokens of what was opened last. */
+  readonly fields = new JsonFields(this.builder);
+
+  private firstPlan: MessagePlan | undefined;
+  private nextPlan: MessagePlan | undefined;
+  private plan: MessagePlan | undefined;
+  private entryStart = 0;
+  private isWritten = false;
+  private inMessage = false;
+  private raw: Uint8Array | undefined;
+
+  /**
+   * @param emit takes the image; the bytes are overwritten after the call
+   * @param onChanged told of an entry whose fields are not those of its raw form
+   */
+  constructor(
+    private readonly emit: Emit,
+    private readonly onChanged: () => void,
+  ) {}
+
+  /** @param header the magic numbers, if they are not those that CRIU writes today */
+  begin(type: ImageType, header = usualHeader(type)): void {
+    if (word(header, header.length - 4) !== MAGIC[type]) {
+      throw new ValueError(`expected magic numbers of ${type}, found others`);
+    }
+    this.out.raw(header);
+    this.firstPlan = messagePlan(firstMessage(type));
+    this.nextPlan = messagePlan(nextMessage(type));
+  }
+
+  end(): void {
+    this.drain(0);
+  }
+
+  open(index: number): void {
+    const plan = index === 0 ? this.firstPlan : this.nextPlan;
+    invariant(plan, 'entries come after the type');
+    this.plan = plan;
+    this.entryStart = this.out.at;
+    this.isWritten = false;
+    this.raw = undefined;
+    this.out.u32(0);
+    this.builder.open(plan);
+    this.fields.begin(plan);
+  }
+
+  /** Opens a message in the extra. */
+  openMessage(): void {
+    const plan = messagePlan('ipc_msg');
+    this.entryRaw = this.raw;
+    this.raw = undefined;
+    this.inMessage = true;
+    this.sideBuilder.out.at = 0;
+    this.sideBuilder.open(plan);
+    this.fields.builder = this.sideBuilder;
+    this.fields.begin(plan);
+  }
+
+  private entryRaw: Uint8Array | undefined;
+
+  /** Closes what was opened last. */
+  close(): void {
+    this.fields.endMessage();
+    if (this.inMessage) this.closeMessage();
+    else this.closeEntry();
+  }
+
+  private closeEntry(): void {
+    this.extra.finish(this.isWritten ? NO_EXTRA : this.writeEntry());
+    this.drain(BATCH_BYTES);
+  }
+
+  private closeMessage(): void {
+    const plan = messagePlan('ipc_msg');
+    const { out } = this.sideBuilder;
+    this.sideBuilder.close();
+    const extra = extraOf(plan.name, readObject(plan, out.bytes, 0, out.at));
+    if (this.raw) this.putRaw(plan, this.raw, out, 0);
+    this.extra.addMessage(out.view().slice(), extra);
+    this.inMessage = false;
+    this.raw = this.entryRaw;
+    this.fields.builder = this.builder;
+    // The entry itself goes on.
+    this.fields.begin(this.plan as MessagePlan);
+  }
+
+  /** Completes the message of an entry; returns what must follow it. */
+  private writeEntry(): Extra {
+    const { out, builder } = this;
+    const plan = this.plan as MessagePlan;
+    if (plan.name === 'pagemap_entry') countInField2(plan, builder);
+    builder.close();
+    const start = this.entryStart + 4;
+    const fields = mayHaveExtra(plan.name) ? readObject(plan, out.bytes, start, out.at) : {};
+    if (this.raw) this.putRaw(plan, this.raw, out, start);
+    out.setU32(this.entryStart, out.at - start);
+    this.isWritten = true;
+    // crit takes the entries behind such a segment for its bytes: they go back where they were.
+    if (fields['in_pagemaps'] === true) return { payloads: [ANY_BYTES], messages: 0 };
+    return extraOf(plan.name, fields);
+  }
+
+  /** Puts a message back as it was, unless its fields have been changed since. */
+  private putRaw(plan: MessagePlan, raw: Uint8Array, out: ByteWriter, start: number): void {
+    const canonical = canonicalise(plan, raw, 0, raw.length);
+    if (Buffer.compare(canonical, out.bytes.subarray(start, out.at)) !== 0) {
+      this.onChanged();
+      return;
+    }
+    out.at = start;
+    out.raw(raw);
+  }
+
+  /** Whether the message that was opened last knows a field. */
+  hasField(name: string): boolean {
+    return !this.inMessage && this.plan?.byName.has(name) === true;
+  }
+
+  /** A key that comes when the entry is written already is too late. */
+  checkKey(name: string): void {
+    if (this.isWritten && name !== PADDING_KEY) {
+      throw new ValueError('expected an extra of this size behind all fields of its entry');
+    }
+  }
+
+  /** A value of a key that is no field. */
+  special(key: string, bytes: Uint8Array): void {
+    if (key === RAW_KEY) this.raw = bytes;
+    else if (key === PADDING_KEY && !this.inMessage) this.extra.setPadding(bytes);
+    else throw new ValueError(`expected no ${key} here`);
+  }
+
+  get extraForm(): ExtraForm {
+    const name = this.plan?.name;
+    if (this.inMessage || !name || !mayHaveExtra(name)) return 'none';
+    if (name === 'tcp_stream_entry') return 'parts';
+    if (name === 'ipc_sem_entry') return 'numbers';
+    return name === 'ipc_msg_entry' ? 'messages' : 'bytes';
+  }
+
+  /** What the extra must be, for errors. */
+  get extraWords(): string {
+    const name = this.plan?.name ?? '';
+    return {
+      bytes: 'base64',
+      parts: 'an object with inq and outq in base64',
+      numbers: 'a list of numbers',
+      messages: 'a list of messages, each with its data in base64',
+      none: `no extra of ${withArticle(name)}`,
+    }[this.extraForm];
+  }
+
+  /** @param key of a part, where the extra has several */
+  beginPayload(key?: string): void {
+    if (key !== undefined && key !== 'inq' && key !== 'outq') throw new ValueError(`expected ${this.extraWords}`);
+    this.extra.begin(key);
+  }
+
+  payloadBytes(bytes: Uint8Array): void {
+    this.extra.push(bytes);
+    if (!this.extra.isFull || this.isWritten) return;
+    const form = this.extraForm;
+    if (form === 'bytes' || form === 'parts') this.extra.startPassing(this.writeEntry());
+  }
+
+  endPayload(): void {
+    this.extra.endPayload();
+  }
+
+  /** Hands on what is written, if it is more than `least`. */
+  private drain(least: number): void {
+    if (this.out.at <= least) return;
+    this.emit(this.out.view());
+    this.out.at = 0;
+  }
+}
+
+/**
+ * crit 4.1.1 calls field 2 of a pagemap entry nr_pages, the name that field 5 has since. Field 2 is required, so an entry
+ * without it comes from there.
+ */
+function countInField2(plan: MessagePlan, builder: MessageBuilder): void {
+  const [old, current] = [plan.byNumber[2] as FieldPlan, plan.byNumber[5] as FieldPlan];
+  if (builder.has(current) && !builder.has(old)) builder.renumber(current, old);
+}

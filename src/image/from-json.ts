@@ -1,0 +1,369 @@
+/**
+ * JSON to an image: what crit 4.1.1, crit 4.2.1 and pagepipe decode, pretty or not, with keys in any order.
+ *
+ * The text is parsed as it comes, by stream-json; entries are made field by field, without an object in between. Only
+ * the image's type must be known before its first entry: where `magic` comes later (jq -S sorts keys), the text up to it is
+ * kept, and read again.
+ */
+import { closestMatch } from 'leven';
+import { isMany, none } from 'stream-chain/defs.js';
+import { jsonParser, type Token } from 'stream-json/core/parser.js';
+import type { Emit } from '../bytes.js';
+import { DumpError, type DumpErrorCode } from '../errors.js';
+import { Base64Reader, decodeBase64 } from './base64.js';
+import { ValueError } from './builder.js';
+import { EntryWriter } from './entry-writer.js';
+import { parseDigits } from './hints.js';
+import { append, shorten } from './json-fields.js';
+import { type ImageType, MAGIC } from './magic.js';
+import { EXTRA_KEY, HEADER_KEY, PADDING_KEY, RAW_KEY } from './to-json.js';
+import { WireError } from './wire.js';
+
+/** Text that is kept where `magic` comes behind the entries, in characters. */
+const MAX_KEPT_TEXT = 64 * 1024 * 1024;
+
+/** Keys of an entry that are no fields. */
+const SPECIAL_KEYS: ReadonlySet<string> = new Set([EXTRA_KEY, RAW_KEY, PADDING_KEY]);
+
+export interface EncodeOptions {
+  /** For errors. */
+  file?: string;
+  /** Told of what came out otherwise than it was written. */
+  warn?: (message: string) => void;
+}
+
+/**
+ * Where the next token stands: `fields` are those of an entry, or of a message in an extra; the others are named after what
+ * they hold. `parts` is an extra that is an object, `skipped` anything before the type is known.
+ */
+type Place = { kind: 'image' | 'fields' | 'parts' | 'skipped'; key: string } | Indexed;
+type Indexed = { kind: 'entries' | 'numbers' | 'messages'; index: number };
+
+export class JsonImageReader {
+  private readonly file: string;
+  private readonly utf8 = new TextDecoder('utf-8', { fatal: true });
+  private readonly entries: EntryWriter;
+  private parse = newParser();
+  private type: ImageType | undefined;
+  private header: Uint8Array | undefined;
+  private seenMagic = false;
+  private seenEntries = false;
+  /** The text so far, as long as the type is not known. */
+  private kept: string[] | undefined = [];
+  private keptLength = 0;
+  /** Whether the entries came before the type. */
+  private isLate = false;
+
+  private readonly places: Place[] = [];
+  private place: Place | undefined;
+  private text = '';
+  /** Of a payload under way. */
+  private base64: Base64Reader | undefined;
+
+  /** @param emit takes the image; the bytes are overwritten after the call */
+  constructor(emit: Emit, { file = 'stdin', warn = () => {} }: EncodeOptions = {}) {
+    this.file = file;
+    this.entries = new EntryWriter(emit, () =>
+      warn(`${file}: ${this.path()}: differs from its ${RAW_KEY}, so its fields are written in canonical form`),
+    );
+  }
+
+  push(chunk: Uint8Array): void {
+    this.feed(this.decodeUtf8(chunk, true));
+  }
+
+  /** Says that nothing follows. */
+  end(): void {
+    this.feed(this.decodeUtf8(undefined, false));
+    this.take(none);
+    if (!this.type || !this.seenEntries) throw this.fail('BAD_JSON', 'expected an image in JSON, found the end');
+    this.entries.end();
+  }
+
+  private decodeUtf8(chunk: Uint8Array | undefined, stream: boolean): string {
+    try {
+      return this.utf8.decode(chunk, { stream });
+    } catch {
+      throw this.fail('BAD_JSON', 'expected UTF-8, found other bytes');
+    }
+  }
+
+  private feed(text: string): void {
+    const { kept } = this;
+    if (kept) {
+      kept.push(text);
+      this.keptLength += text.length;
+      if (this.keptLength > MAX_KEPT_TEXT) {
+        throw this.fail('LIMIT', `expected "magic" before the entries, or within ${MAX_KEPT_TEXT} characters`);
+      }
+    }
+    this.take(text);
+    if (!kept || !this.type) return;
+    this.kept = undefined;
+    if (!this.isLate) return;
+    this.isLate = false;
+    this.seenMagic = false;
+    this.seenEntries = false;
+    this.parse = newParser();
+    this.places.length = 0;
+    this.place = undefined;
+    for (const piece of kept) this.take(piece);
+  }
+
+  private take(text: string | typeof none): void {
+    let tokens: unknown;
+    try {
+      tokens = this.parse(text as string);
+    } catch (error) {
+      const what = (error as Error).message.replace(/^Parser (cannot parse input: (?=expected)|has (?=expected))?/, '');
+      throw this.fail('BAD_JSON', what);
+    }
+    if (!isMany(tokens)) return;
+    try {
+      for (const token of tokens.values as Token[]) {
+        this.token(token);
+        if (this.isLate && this.type) return;
+      }
+    } catch (error) {
+      if (error instanceof ValueError || error instanceof WireError) throw this.fail('BAD_VALUE', error.message);
+      throw error;
+    }
+  }
+
+  private token(token: Token): void {
+    const { place } = this;
+    if (place?.kind === 'fields') this.fieldToken(place, token);
+    else this.placeToken(token);
+  }
+
+  /** A token of an entry, or of a message in an extra. */
+  private fieldToken(place: { key: string }, token: Token): void {
+    const { entries } = this;
+    if (entries.fields.isAtTop) {
+      if (token.name === 'endObject') {
+        place.key = '';
+        entries.close();
+        this.leave();
+        return;
+      }
+      if (token.name === 'keyValue') {
+        place.key = SPECIAL_KEYS.has(token.value) && !entries.hasField(token.value) ? token.value : '';
+        entries.checkKey(token.value);
+      }
+    }
+    if (place.key === '') entries.fields.token(token);
+    else if (token.name !== 'keyValue') this.placeToken(token);
+  }
+
+  private placeToken(token: Token): void {
+    switch (token.name) {
+      case 'keyValue':
+        (this.place as { key: string }).key = token.value;
+        return;
+      case 'startObject':
+        this.next();
+        this.openObject();
+        return;
+      case 'startArray':
+        this.next();
+        this.openArray();
+        return;
+      case 'endObject':
+        if (this.place?.kind === 'image') this.closeImage(this.place);
+        this.leave();
+        return;
+      case 'endArray':
+        this.leave();
+        return;
+      case 'startString':
+        this.next();
+        this.text = '';
+        if (this.isPayload) this.beginPayload();
+        return;
+      case 'stringChunk':
+        if (this.base64) this.entries.payloadBytes(this.base64.push(checkLeftOut(token.value)));
+        else this.text = append(this.text, token.value);
+        return;
+      case 'endString':
+        if (this.base64) this.endPayload();
+        else this.string(this.text);
+        return;
+      default:
+        this.next();
+        this.word(String('value' in token ? token.value : ''));
+    }
+  }
+
+  private next(): void {
+    if (this.place && 'index' in this.place) this.place.index++;
+  }
+
+  private enter(place: Place): void {
+    this.places.push(place);
+    this.place = place;
+  }
+
+  private leave(): void {
+    this.places.pop();
+    this.place = this.places.at(-1);
+  }
+
+  // Objects and lists.
+
+  private openObject(): void {
+    const { place } = this;
+    if (!place) {
+      this.enter({ kind: 'image', key: '' });
+    } else if (this.isSkipped(place)) {
+      this.enter({ kind: 'skipped', key: '' });
+    } else if (place.kind === 'entries') {
+      this.entries.open(place.index);
+      this.enter({ kind: 'fields', key: '' });
+    } else if (place.kind === 'messages') {
+      this.entries.openMessage();
+      this.enter({ kind: 'fields', key: '' });
+    } else if (place.kind === 'fields' && place.key === EXTRA_KEY && this.entries.extraForm === 'parts') {
+      this.enter({ kind: 'parts', key: '' });
+    } else {
+      throw this.unexpected('an object');
+    }
+  }
+
+  private openArray(): void {
+    const { place } = this;
+    if (place?.kind === 'image' && place.key === 'entries') {
+      this.openEntries();
+    } else if (place && this.isSkipped(place)) {
+      this.enter({ kind: 'skipped', key: '' });
+    } else if (place?.kind === 'fields' && place.key === EXTRA_KEY) {
+      const form = this.entries.extraForm;
+      if (form !== 'messages' && form !== 'numbers') throw this.unexpected('a list');
+      if (form === 'numbers') this.entries.beginPayload();
+      this.enter({ kind: form, index: -1 });
+    } else {
+      throw this.unexpected('a list');
+    }
+  }
+
+  /** Whether nothing can be made of a value, since the type is not known yet. */
+  private isSkipped({ kind }: Place): boolean {
+    return kind === 'skipped' || (this.isLate && kind === 'entries');
+  }
+
+  private openEntries(): void {
+    if (this.seenEntries) throw new ValueError('expected this key once, found it twice');
+    this.seenEntries = true;
+    if (this.type) this.entries.begin(this.type, this.header);
+    else this.isLate = true;
+    this.enter({ kind: 'entries', index: -1 });
+  }
+
+  private closeImage(place: { key: string }): void {
+    place.key = '';
+    if (this.seenMagic && this.seenEntries) return;
+    throw new ValueError(`expected "${this.seenMagic ? 'entries' : 'magic'}", found none`);
+  }
+
+  private unexpected(found: string): ValueError {
+    const { place } = this;
+    if (!place) return new ValueError(`expected an image: an object with magic and entries, found ${found}`);
+    if (place.kind === 'entries') return new ValueError(`expected an entry, found ${found}`);
+    if (place.kind === 'image') return new ValueError(`expected magic and entries alone, found ${found}`);
+    if (place.kind === 'numbers') return new ValueError(`expected a number below 65536, found ${found}`);
+    return new ValueError(`expected ${this.entries.extraWords}, found ${found}`);
+  }
+
+  // Values.
+
+  private string(text: string): void {
+    const { place } = this;
+    if (place && this.isSkipped(place)) return;
+    if (place?.kind === 'image' && place.key === 'magic') this.setType(text);
+    else if (place?.kind === 'image' && place.key === HEADER_KEY) this.setHeader(decodeBase64(text));
+    else if (place?.kind === 'fields') this.entries.special(place.key, decodeBase64(text));
+    else throw this.unexpected(JSON.stringify(shorten(text)));
+  }
+
+  private setType(text: string): void {
+    if (this.seenMagic) throw new ValueError('expected this key once, found it twice');
+    this.seenMagic = true;
+    if (!Object.hasOwn(MAGIC, text)) {
+      const close = closestMatch(text, Object.keys(MAGIC), { maxDistance: 3 });
+      const hint = close ? `; did you mean ${close}?` : '';
+      throw new ValueError(`expected the type of an image, found ${JSON.stringify(shorten(text))}${hint}`);
+    }
+    this.type = text as ImageType;
+  }
+
+  private setHeader(bytes: Uint8Array): void {
+    if (this.seenEntries || (bytes.length !== 4 && bytes.length !== 8)) {
+      throw new ValueError('expected one or two magic numbers, before the entries');
+    }
+    this.header = bytes;
+  }
+
+  /** A number, or true, false, null. */
+  private word(text: string): void {
+    const { place } = this;
+    if (place && this.isSkipped(place)) return;
+    const value = place?.kind === 'numbers' ? parseDigits(text) : undefined;
+    if (!value || value.negative || value.hi !== 0 || value.lo > 0xffff) throw this.unexpected(shorten(text));
+    this.entries.payloadBytes(Uint8Array.of(value.lo, value.lo >> 8));
+  }
+
+  // Payloads.
+
+  private get isPayload(): boolean {
+    const { place } = this;
+    return (
+      place?.kind === 'parts' || place?.kind === 'messages' || (place?.kind === 'fields' && place.key === EXTRA_KEY)
+    );
+  }
+
+  private beginPayload(): void {
+    const { place } = this;
+    const form = this.entries.extraForm;
+    if (place?.kind === 'fields' && form !== 'bytes') throw this.unexpected('a string');
+    this.entries.beginPayload(place?.kind === 'parts' ? place.key : undefined);
+    this.base64 = new Base64Reader();
+  }
+
+  private endPayload(): void {
+    this.base64?.end();
+    this.base64 = undefined;
+    this.entries.endPayload();
+  }
+
+  // Errors.
+
+  /** Where the next token stands, in the words of jq. */
+  private path(): string {
+    const path = this.places.map((place) => {
+      if ('index' in place) return place.index < 0 ? '' : `[${place.index}]`;
+      if (place.kind === 'fields' && place.key === '') return this.entries.fields.path();
+      return place.key && `.${place.key}`;
+    });
+    return path.join('').replace(/^\./, '');
+  }
+
+  private fail(code: DumpErrorCode, what: string): DumpError {
+    const path = this.path();
+    return new DumpError(code, what, { file: this.file, ...(path === '' ? {} : { path }) });
+  }
+}
+
+const newParser = () =>
+  jsonParser({
+    packKeys: true,
+    streamKeys: false,
+    packStrings: false,
+    streamStrings: true,
+    packNumbers: true,
+    streamNumbers: false,
+  });
+
+/** What show --nopl has in place of a payload. */
+function checkLeftOut(text: string): string {
+  if (text.startsWith('... <')) throw new ValueError('expected base64, found that the payload was left out (--nopl)');
+  return text;
+}

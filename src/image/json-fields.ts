@@ -1,0 +1,215 @@
+/** The fields of a message in JSON, token by token, into a {@link MessageBuilder}. */
+import { closestMatch } from 'leven';
+import type { Token } from 'stream-json/core/parser.js';
+import { decodeBase64 } from './base64.js';
+import { buildNumber, type MessageBuilder, ValueError, withArticle } from './builder.js';
+import { parseAddress, parseDigits, parseNumber } from './hints.js';
+import { type FieldPlan, KIND, kindName, type MessagePlan } from './message.js';
+import { encodeText } from './object.js';
+import { UNKNOWN_KEY } from './print.js';
+import { decodeQuotedPrintable } from './quoted-printable.js';
+
+/** A longer text of one value is none of an image's. */
+const MAX_TEXT = 256 * 1024 * 1024;
+/** Messages and lists in each other. */
+const MAX_DEPTH = 200;
+
+/** Where the next token stands. */
+type Place = { plan: MessagePlan; key: string; field?: undefined } | { field: FieldPlan; index: number };
+
+export type ScalarForm = 'string' | 'number' | 'word';
+
+export class JsonFields {
+  private readonly places: Place[] = [];
+  private place: Place | undefined;
+  private text = '';
+
+  constructor(public builder: MessageBuilder) {}
+
+  /** Begins with a message whose brace has been read. */
+  begin(plan: MessagePlan): void {
+    this.places.length = 0;
+    this.enter({ plan, key: '' });
+  }
+
+  /** Begins with a value alone: of a field, or of an element of its list. */
+  beginValue(field: FieldPlan, isElement: boolean): void {
+    this.places.length = 0;
+    this.enter(isElement ? { field, index: -1 } : { plan: field.parent, key: field.name });
+  }
+
+  /** Whether the next token is one of the message itself, not of one in it. */
+  get isAtTop(): boolean {
+    return this.places.length === 1;
+  }
+
+  token(token: Token): void {
+    switch (token.name) {
+      case 'keyValue':
+        (this.place as { key: string }).key = token.value;
+        return;
+      case 'numberValue':
+        this.nextElement();
+        this.scalar(token.value, 'number');
+        return;
+      case 'startString':
+        this.nextElement();
+        this.text = '';
+        return;
+      case 'stringChunk':
+        this.text = append(this.text, token.value);
+        return;
+      case 'endString':
+        this.scalar(this.text, 'string');
+        return;
+      case 'trueValue':
+      case 'falseValue':
+      case 'nullValue':
+        this.nextElement();
+        this.scalar(String(token.value), 'word');
+        return;
+      case 'startObject':
+        this.nextElement();
+        this.openObject();
+        return;
+      case 'endObject':
+        this.builder.closeField();
+        this.leave();
+        return;
+      case 'startArray':
+        this.openArray();
+        return;
+      case 'endArray':
+        if (this.place?.field?.packed) this.builder.closePacked();
+        this.leave();
+    }
+  }
+
+  /** Where the next token stands, below the message. */
+  path(): string {
+    return this.places
+      .map((place) => (place.field ? (place.index < 0 ? '' : `[${place.index}]`) : place.key && `.${place.key}`))
+      .join('');
+  }
+
+  /** Forgets the key of a message that ends: what is wrong then is wrong with the whole. */
+  endMessage(): void {
+    if (this.place && !this.place.field) this.place.key = '';
+  }
+
+  private nextElement(): void {
+    if (this.place?.field) this.place.index++;
+  }
+
+  private enter(place: Place): void {
+    if (this.places.length === MAX_DEPTH) throw new ValueError(`expected at most ${MAX_DEPTH} levels`);
+    this.places.push(place);
+    this.place = place;
+  }
+
+  private leave(): void {
+    this.places.pop();
+    this.place = this.places.at(-1);
+  }
+
+  private openObject(): void {
+    const field = this.field();
+    if (field.kind !== KIND.MESSAGE || this.wantsList(field)) throw this.unexpected(field, 'an object');
+    this.builder.openField(field);
+    this.enter({ plan: field.message, key: '' });
+  }
+
+  private openArray(): void {
+    const field = this.field();
+    if (!this.wantsList(field)) throw this.unexpected(field, 'a list');
+    if (this.builder.has(field)) throw new ValueError('expected this key once, found it twice');
+    if (field.packed) this.builder.openPacked(field);
+    this.enter({ field, index: -1 });
+  }
+
+  /** The field that takes the next value. */
+  private field(): FieldPlan {
+    const place = this.place as Place;
+    return place.field ?? fieldOf(place.plan, place.key);
+  }
+
+  private wantsList(field: FieldPlan): boolean {
+    return field.repeated && !this.place?.field;
+  }
+
+  private unexpected(field: FieldPlan, found: string): ValueError {
+    const name = field.kind === KIND.MESSAGE ? field.message.name : kindName(field.kind);
+    return new ValueError(
+      `expected ${this.wantsList(field) ? `a list of ${name}` : withArticle(name)}, found ${found}`,
+    );
+  }
+
+  /** A value that is no object and no list. */
+  private scalar(text: string, form: ScalarForm): void {
+    const { place } = this;
+    if (place && !place.field && place.key === UNKNOWN_KEY) {
+      this.builder.unknown(decodeBase64(text));
+      return;
+    }
+    const field = this.field();
+    if (this.wantsList(field) || !buildScalar(this.builder, field, text, form)) {
+      throw this.unexpected(field, form === 'string' ? JSON.stringify(shorten(text)) : shorten(text));
+    }
+  }
+}
+
+/** The field of a name. Throws {@link ValueError} if there is none. */
+export function fieldOf(plan: MessagePlan, name: string): FieldPlan {
+  const field = plan.byName.get(name);
+  if (field) return field;
+  const close = closestMatch(name, [...plan.byName.keys()], { maxDistance: 3 });
+  throw new ValueError(
+    `expected a field of ${plan.name}, found none of this name${close ? `; did you mean ${close}?` : ''}`,
+  );
+}
+
+/** Writes a value as it stands in JSON; false if it is none of the field's type. Throws {@link ValueError} out of range. */
+function buildScalar(builder: MessageBuilder, field: FieldPlan, text: string, form: ScalarForm): boolean {
+  if (field.kind === KIND.MESSAGE || (form !== 'string' && field.kind >= KIND.STRING)) return false;
+  if (field.kind >= KIND.STRING) {
+    builder.bytes(field, bytesOf(field, text));
+    return true;
+  }
+  if (field.kind === KIND.BOOL) {
+    const value = form === 'string' ? -1 : ['false', 'true', '0', '1'].indexOf(text);
+    if (value >= 0) builder.number(field, value & 1, 0);
+    return value >= 0;
+  }
+  if (form === 'word') return false;
+  if (form === 'string' && field.hints.ipadd && /[.:]/.test(text)) {
+    const words = parseAddress(text);
+    for (const word of words ?? []) builder.number(field, word, 0);
+    return words !== undefined;
+  }
+  const value = form === 'number' ? parseDigits(text) : parseWord(field, text);
+  if (value) buildNumber(builder, field, value);
+  return value !== undefined;
+}
+
+function parseWord(field: FieldPlan, text: string) {
+  const number = field.numbers?.[text];
+  return number === undefined ? parseNumber(field.hints, field.name, text) : parseDigits(String(number));
+}
+
+function bytesOf(field: FieldPlan, text: string): Uint8Array {
+  if (field.kind === KIND.BYTES) return field.hints.unixName ? decodeQuotedPrintable(text) : decodeBase64(text);
+  const bytes = encodeText(text);
+  if (!bytes) throw new ValueError('expected text, found half of a surrogate pair');
+  return bytes;
+}
+
+/** Adds to the text of a value that comes in pieces. */
+export function append(text: string, more: string): string {
+  if (text.length + more.length > MAX_TEXT) {
+    throw new ValueError(`expected a text of at most ${MAX_TEXT} characters`);
+  }
+  return text + more;
+}
+
+/** A text for an error. */
+export const shorten = (text: string): string => (text.length > 40 ? `${text.slice(0, 40)}…` : text);

@@ -1,0 +1,89 @@
+/** Objects of the generated types to messages. */
+import { buildNumber, type MessageBuilder, ValueError, withArticle } from './builder.js';
+import type { Magnitude } from './hints.js';
+import { fieldOf } from './json-fields.js';
+import { type FieldPlan, KIND, kindName, type MessagePlan } from './message.js';
+import { encodeText, type MessageObject, UNKNOWN_FIELDS } from './object.js';
+
+/**
+ * Writes the fields of an object into the message that was opened last. Absent and undefined are the same.
+ * @param path where the object stands, for errors
+ * @throws {ValueError} with the path of what cannot be written
+ */
+export function writeObject(builder: MessageBuilder, plan: MessagePlan, object: MessageObject, path: string): void {
+  for (const [key, value] of Object.entries(object)) {
+    if (value === undefined) continue;
+    if (key === UNKNOWN_FIELDS) {
+      for (const field of value as Uint8Array[]) builder.unknown(field);
+      continue;
+    }
+    const place = `${path}.${key}`;
+    located(place, () => writeField(builder, fieldOf(plan, key), value, place));
+  }
+}
+
+/** A {@link ValueError} that says where it belongs; only the innermost place is kept. */
+class LocatedError extends ValueError {}
+
+function located(path: string, action: () => void): void {
+  try {
+    action();
+  } catch (error) {
+    throw error instanceof ValueError && !(error instanceof LocatedError)
+      ? new LocatedError(`${path}: ${error.message}`)
+      : error;
+  }
+}
+
+function writeField(builder: MessageBuilder, field: FieldPlan, value: unknown, path: string): void {
+  if (!field.repeated) {
+    writeValue(builder, field, value, path);
+    return;
+  }
+  if (!Array.isArray(value)) throw unexpected(field, value);
+  if (field.packed) builder.openPacked(field);
+  for (const [i, element] of value.entries()) {
+    const place = `${path}[${i}]`;
+    located(place, () => writeValue(builder, field, element, place));
+  }
+  if (field.packed) builder.closePacked();
+}
+
+function writeValue(builder: MessageBuilder, field: FieldPlan, value: unknown, path: string): void {
+  if (field.kind === KIND.MESSAGE) {
+    if (typeof value !== 'object' || value === null) throw unexpected(field, value);
+    builder.openField(field);
+    writeObject(builder, field.message, value as MessageObject, path);
+    builder.closeField();
+  } else if (field.kind === KIND.STRING) {
+    const bytes = typeof value === 'string' ? encodeText(value) : undefined;
+    if (!bytes) throw unexpected(field, value);
+    builder.bytes(field, bytes);
+  } else if (field.kind === KIND.BYTES) {
+    if (!(value instanceof Uint8Array)) throw unexpected(field, value);
+    builder.bytes(field, value);
+  } else {
+    buildNumber(builder, field, magnitudeOf(field, value));
+  }
+}
+
+function magnitudeOf(field: FieldPlan, value: unknown): Magnitude {
+  const named = typeof value === 'string' ? field.numbers?.[value] : value;
+  const isNumber =
+    typeof named === 'bigint' ||
+    (typeof named === 'number' && Number.isSafeInteger(named)) ||
+    (typeof named === 'boolean' && field.kind === KIND.BOOL);
+  if (!isNumber) throw unexpected(field, value);
+  const signed = BigInt(named);
+  const magnitude = signed < 0n ? -signed : signed;
+  if (magnitude >= 1n << 64n) throw unexpected(field, value);
+  return { negative: signed < 0n, lo: Number(magnitude & 0xffffffffn), hi: Number(magnitude >> 32n) };
+}
+
+function unexpected(field: FieldPlan, value: unknown): ValueError {
+  const name = field.kind === KIND.MESSAGE ? field.message.name : kindName(field.kind);
+  const wanted = field.repeated && !Array.isArray(value) ? `a list of ${name}` : withArticle(name);
+  const found =
+    typeof value === 'object' && value !== null ? value.constructor?.name : `${typeof value} ${String(value)}`;
+  return new ValueError(`expected ${wanted}, found ${found}`);
+}

@@ -1,0 +1,76 @@
+/**
+ * A file that appears complete or not at all: it is written under a temporary name beside its place, synced, and renamed.
+ * A place that is no regular file (a pipe, /dev/stdout) is written as it is.
+ */
+import { randomBytes } from 'node:crypto';
+import { closeSync, fchmodSync, fsyncSync, openSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { onFile } from '../errors.js';
+import { FdWriter } from '../stream/fd.js';
+import { syncDirectory } from './sync.js';
+
+/** Dumps hold secrets. */
+const PRIVATE_MODE = 0o600;
+
+export class AtomicFile {
+  private readonly fd: number;
+  private readonly writer: FdWriter;
+  private readonly place: string;
+  /** None if the place is written as it is. */
+  private readonly temporary: string | undefined;
+  private readonly mode: number;
+  private open = true;
+
+  /**
+   * @param mode permission bits of a new file; one that is replaced keeps its own
+   * @throws {DumpError} SYSTEM
+   */
+  constructor(
+    private readonly path: string,
+    { mode = PRIVATE_MODE }: { mode?: number | undefined } = {},
+  ) {
+    const found = onFile(path, () => statSync(path, { throwIfNoEntry: false }));
+    this.mode = (found?.mode ?? mode) & 0o777;
+    this.place = found ? onFile(path, () => realpathSync(path)) : path;
+    if (!found || found.isFile()) {
+      const name = `.${basename(this.place)}.pagepipe-${process.pid}-${randomBytes(4).toString('hex')}`;
+      this.temporary = join(dirname(this.place), name);
+    }
+    const { temporary } = this;
+    this.fd = onFile(path, () =>
+      temporary === undefined ? openSync(path, 'w') : openSync(temporary, 'wx', PRIVATE_MODE),
+    );
+    this.writer = new FdWriter(this.fd, path);
+  }
+
+  /** The bytes may change after the call. */
+  readonly write = (bytes: Uint8Array): void => this.writer.write(bytes);
+
+  /** Puts the file in its place. */
+  commit(): void {
+    this.writer.flush();
+    const { temporary } = this;
+    onFile(this.path, () => {
+      if (temporary !== undefined) {
+        fchmodSync(this.fd, this.mode);
+        fsyncSync(this.fd);
+      }
+      this.close();
+      if (temporary === undefined) return;
+      renameSync(temporary, this.place);
+      syncDirectory(dirname(this.place));
+    });
+  }
+
+  /** Removes what was written. Does nothing after {@link commit}. */
+  discard(): void {
+    if (!this.open) return;
+    this.close();
+    if (this.temporary !== undefined) rmSync(this.temporary, { force: true });
+  }
+
+  private close(): void {
+    this.open = false;
+    closeSync(this.fd);
+  }
+}
