@@ -35,6 +35,11 @@ const COMMANDS: Record<string, { summary: string; load(): Promise<Command> }> = 
   show: { summary: 'image to JSON for reading', load: async () => (await import('./commands/show.js')).command },
   edit: { summary: 'change fields of an image', load: async () => (await import('./commands/edit.js')).command },
   x: { summary: 'explore a dump: ps, fds, mems, rss', load: async () => (await import('./commands/x.js')).command },
+  serve: { summary: 'page server for lazy restores', load: async () => (await import('./commands/serve.js')).command },
+  connect: {
+    summary: 'local port for a page server behind a command such as ssh',
+    load: async () => (await import('./commands/connect.js')).command,
+  },
   run: { summary: 'several stages in one process', load: async () => (await import('./commands/run.js')).command },
 };
 
@@ -79,7 +84,8 @@ export async function main(words: readonly string[], io: Io, interrupts: Interru
       return 0;
     }
     command = await findCommand(name);
-    if (rest.includes('--help') || rest.includes('-h')) {
+    const options = rest.includes('--') ? rest.slice(0, rest.indexOf('--')) : rest;
+    if (options.includes('--help') || options.includes('-h')) {
       io.out(command.help);
       return 0;
     }

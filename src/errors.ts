@@ -30,6 +30,7 @@ export type DumpErrorCode =
   | 'NOT_AN_IMAGE'
   | 'BAD_JSON'
   | 'BAD_VALUE'
+  | 'PROTOCOL'
   | 'SYSTEM';
 
 /** Where in the input a {@link DumpError} was found. */

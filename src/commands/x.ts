@@ -50,6 +50,7 @@ Example
       throw new UsageError(`expected ${Object.keys(TOPICS).join(', ')}, found ${JSON.stringify(topic)}`);
     }
     const json = args.flags['json'] === true;
+    if (args.flags['pageSize'] !== undefined && topic !== 'rss') throw new UsageError('--page-size: is for rss alone');
     const options = { pageSize: 4096, ...pageSizeFlag(args, PAGE_SIZES) };
     if (!onFile(path, () => statSync(path)).isDirectory()) {
       throw new DumpError('NOT_A_DUMP', 'expected a directory with images, found something else', { file: path });

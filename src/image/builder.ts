@@ -123,12 +123,16 @@ export class MessageBuilder {
     return this.ranks.indexOf(rankOf(field.number, true), this.frames.at(-1)?.firstField) >= 0;
   }
 
-  /** Makes a field of the current message one of another number; tags take a byte each. */
+  /** Makes a varint of the current message one of 32 bits of another number; tags take a byte each. */
   renumber(from: FieldPlan, to: FieldPlan): void {
     const frame = this.frames.at(-1) as Frame;
     const index = this.ranks.indexOf(rankOf(from.number, true), frame.firstField);
+    const start = this.starts[index] as number;
+    const value = new WireReader(this.out.bytes).over(this.out.bytes, start + 1, this.out.at);
+    value.varint();
+    if (value.hi !== 0) throw outOfRange(to, { negative: false, lo: value.lo, hi: value.hi });
     this.ranks[index] = rankOf(to.number, true);
-    this.out.bytes[this.starts[index] as number] = (to.number << 3) | to.wireType;
+    this.out.bytes[start] = (to.number << 3) | to.wireType;
     frame.ascending = false;
   }
 

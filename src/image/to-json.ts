@@ -196,5 +196,12 @@ const UNITS = ['', 'K', 'M', 'G', 'T', 'P', 'E'];
 function readableSize(bytes: number): string {
   const power = UNITS.findIndex((_, i) => bytes < 1024 ** (i + 1));
   const value = bytes / 1024 ** power;
-  return `${Number.isInteger(value) ? value : value.toFixed(1)}${UNITS[power]}B`;
+  return `${Number.isInteger(value) ? value : oneDecimal(value)}${UNITS[power]}B`;
+}
+
+/** As Python rounds: 1.25 to the even digit, where toFixed takes the larger one. */
+function oneDecimal(value: number): string {
+  const tenths = Math.floor(value * 10);
+  const isHalf = value * 10 - tenths === 0.5;
+  return (isHalf ? (tenths + (tenths % 2)) / 10 : value).toFixed(1);
 }

@@ -239,8 +239,8 @@ export class AddressSpace {
         };
   }
 
-  /** Reads whole pages from where they are stored. */
-  private fill(bytes: Uint8Array, pageNumber: number, at: Place): void {
+  /** Reads whole pages from where they are stored: as many as `bytes` holds, from `pageNumber` on. */
+  fill(bytes: Uint8Array, pageNumber: number, at: Place): void {
     const { pageSize } = this.options;
     if (!at.compressed) {
       at.file.read(bytes, at.position + (pageNumber - at.firstPage) * pageSize);

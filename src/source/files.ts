@@ -10,7 +10,16 @@ const MAX_OPEN = 16;
 export class FilePool {
   private readonly open = new Map<string, number>();
 
-  constructor(readonly directory: string) {}
+  /** Of each file when it was opened first, where they must stay as they are. */
+  private readonly seen: Map<string, string> | undefined;
+
+  /** @param options unchanged: a file that is written to while it is in use is an error */
+  constructor(
+    readonly directory: string,
+    readonly options: { unchanged?: boolean } = {},
+  ) {
+    this.seen = options.unchanged ? new Map() : undefined;
+  }
 
   /** A descriptor of a file in the directory; the pool keeps and closes it. */
   descriptor(name: string): number {
@@ -31,9 +40,19 @@ export class FilePool {
     return onFile(name, () => fstatSync(this.descriptor(name)).size);
   }
 
+  /** Throws if a file is not as it was. One that was replaced by another name is read on as it was, while it is open. */
+  private checkUnchanged(name: string, fd: number, seen: Map<string, string>): void {
+    const { ino, size, mtimeMs } = onFile(name, () => fstatSync(fd));
+    const state = `${ino} ${size} ${mtimeMs}`;
+    const before = seen.get(name);
+    if (before === undefined) seen.set(name, state);
+    else if (before !== state) throw new DumpError('CHANGED', 'expected the file as it was, found it changed', { file: name });
+  }
+
   /** Reads up to `buffer.length` bytes; 0 at the end of the file. */
   readSome(name: string, buffer: Uint8Array, position: number): number {
     const fd = this.descriptor(name);
+    if (this.seen) this.checkUnchanged(name, fd, this.seen);
     return onFile(name, () => readSync(fd, buffer, 0, buffer.length, position), position);
   }
 

@@ -74,12 +74,12 @@ export function openAddressSpace(
   directory: string,
   pagemap: string,
   pageSize: number,
-  { files, depth = 0 }: { files?: FilePool; depth?: number } = {},
+  { files, depth = 0, guard = files?.options ?? {} }: { files?: FilePool; depth?: number; guard?: FilePool['options'] } = {},
 ): AddressSpace {
   if (depth > MAX_CHAIN) {
     throw new DumpError('LIMIT', `expected at most ${MAX_CHAIN} dumps in a chain of parents`, { file: 'parent' });
   }
-  const pool = files ?? new FilePool(directory);
+  const pool = files ?? new FilePool(directory, guard);
   try {
     const parent = parentOf(directory);
     const table = new RunTable(pageSize);
@@ -95,7 +95,7 @@ export function openAddressSpace(
       decodeBlock: decodeLz4Block,
       ...(files ? {} : { close: () => pool.close() }),
       ...(parent !== undefined && existsSync(join(parent, pagemap))
-        ? { parent: openAddressSpace(parent, pagemap, pageSize, { depth: depth + 1 }) }
+        ? { parent: openAddressSpace(parent, pagemap, pageSize, { depth: depth + 1, guard }) }
         : {}),
     });
   } catch (error) {

@@ -1,0 +1,63 @@
+import { spawn } from 'node:child_process';
+import type { Duplex } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { DumpError, UsageError } from '../errors.js';
+import { addressText } from '../serve/address.js';
+import { listen } from '../serve/server.js';
+import type { Command } from './command.js';
+import { addressFlag } from './serve.js';
+
+export const command: Command = {
+  name: 'connect',
+  help: `Usage
+  pagepipe connect [--listen HOST:PORT] [--once] -- COMMAND ...
+
+A local port for a page server at the other end of a command: each client that comes gets a COMMAND of its own, and talks
+to its stdin and stdout. The port is said on stderr when clients may come; without --listen a free one is taken.
+
+  --once  end with the first client
+
+Example
+  pagepipe connect --listen 127.0.0.1:27000 -- ssh source pagepipe serve dump --stdio &
+  criu lazy-pages --page-server --address 127.0.0.1 --port 27000 -D small -W run &
+`,
+  flags: { listen: { type: 'string' }, once: { type: 'boolean' } },
+  cleansUp: true,
+  async run(args, io) {
+    const [program, ...words] = args.input;
+    if (program === undefined) throw new UsageError('expected a command behind --, found nothing');
+    const address = addressFlag(args, 'listen') ?? { host: '127.0.0.1', port: 0 };
+    const once = args.flags['once'] === true;
+    const serve = async (stream: Duplex) => {
+      await pipeTo(stream, program, words);
+      return true;
+    };
+    let failure: string | undefined;
+    await listen({ address, maxClients: 64, idleSeconds: 0, isLast: () => once, signal: io.signal }, serve, {
+      onListening: (bound) => io.err(`pagepipe: listening at ${addressText(bound)}\n`),
+      onEnd: ({ client, error }) => {
+        failure = error;
+        if (error !== undefined) io.err(`pagepipe: ${client}: ${error}\n`);
+      },
+    });
+    if (once && failure !== undefined) throw new DumpError('PROTOCOL', failure);
+  },
+};
+
+/** Runs a command with a client on its stdin and stdout. Throws if it cannot be run, or fails. */
+async function pipeTo(stream: Duplex, program: string, words: readonly string[]): Promise<void> {
+  const child = spawn(program, words, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const ended = new Promise<void>((resolve, reject) => {
+    child.on('error', (error) => reject(new Error(`${program} cannot be run: ${error.message}`)));
+    child.on('exit', (code, signal) => {
+      if (code === 0) resolve();
+      else reject(new Error(`${program} ended with ${signal ?? `exit code ${code}`}`));
+    });
+  });
+  ended.catch(() => stream.destroy());
+  try {
+    await Promise.all([ended, pipeline(stream, child.stdin), pipeline(child.stdout, stream)]);
+  } finally {
+    child.kill();
+  }
+}

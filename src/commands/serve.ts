@@ -1,0 +1,231 @@
+import { Socket as NetSocket, type Socket } from 'node:net';
+import { Duplex } from 'node:stream';
+import { DumpError, UsageError } from '../errors.js';
+import type { Message } from '../protocol/page-server.js';
+import { type Address, addressText, isLoopback, parseAddress } from '../serve/address.js';
+import { DumpMemory } from '../serve/memory.js';
+import type { Metrics } from '../serve/metrics.js';
+import { Recorder } from '../serve/recorder.js';
+import { type ClientEnd, listen, runClient } from '../serve/server.js';
+import { Session } from '../serve/session.js';
+import type { ClientStats } from '../serve/stats.js';
+import { readTlsFiles, type TlsFiles } from '../serve/tls.js';
+import { PAGE_SIZES } from '../stream/format.js';
+import { type Arguments, type Command, type Flag, type Io, inputs, pageSizeFlag } from './command.js';
+
+const DEFAULT_PORT = 27000;
+
+/** Flags of every command that listens. */
+export const LISTEN_FLAGS: Record<string, Flag> = {
+  listen: { type: 'string' },
+  stdio: { type: 'boolean' },
+  idleTimeout: { type: 'number' },
+  tls: { type: 'boolean' },
+  tlsCacert: { type: 'string' },
+  tlsCacrl: { type: 'string' },
+  tlsCert: { type: 'string' },
+  tlsKey: { type: 'string' },
+  json: { type: 'boolean' },
+};
+
+export const command: Command = {
+  name: 'serve',
+  help: `Usage
+  pagepipe serve DUMP [--listen HOST:PORT] [options]
+
+Serves the pages of a dump to lazy restores: any number of them, at once and one after the other, by an unchanged CRIU.
+
+  source$  pagepipe make-lazy dump small && rsync -a small/ dest:small/
+  source$  pagepipe serve dump --listen 10.0.0.1:27000
+  dest$    criu lazy-pages --page-server --address 10.0.0.1 --port 27000 -D small -W run &
+  dest$    criu restore --lazy-pages -D small -W run -d
+
+Options
+  --listen HOST:PORT      where (127.0.0.1:${DEFAULT_PORT}); whoever reaches it without --tls can read the memory of the dump
+  --once                  end after the first client that closes its session
+  --max-clients N         turn others away (64)
+  --idle-timeout SECONDS  send clients away that neither send nor take anything (600; 0 for never)
+  --stdio                 serve one client on stdin and stdout: for ssh, socat and pagepipe connect
+  --tls                   TLS, both sides with certificates, as criu --tls; the files as criu has them:
+  --tls-cacert --tls-cacrl --tls-cert --tls-key FILE
+  --record FILE           write down which pages are faulted on, for make-lazy --eager-list
+  --metrics HOST:PORT     for Prometheus
+  --page-size BYTES       page size of the dumped machine (found out from the dump)
+  --json                  a line of JSON for each client, on stdout
+
+Stops at SIGINT or SIGTERM. A client that asks for what the dump does not have is sent away; the others go on.
+`,
+  flags: {
+    ...LISTEN_FLAGS,
+    once: { type: 'boolean' },
+    maxClients: { type: 'number' },
+    record: { type: 'string' },
+    metrics: { type: 'string' },
+    pageSize: { type: 'number' },
+  },
+  cleansUp: true,
+  async run(args, io) {
+    const [path] = inputs(args, 'DUMP') as [string];
+    const options = listenOptions(args);
+    const metricsAddress = addressFlag(args, 'metrics');
+    const once = args.flags['once'] === true;
+    const maxClients = countFlag(args, 'maxClients', 64);
+    const memory = new DumpMemory(path, pageSizeFlag(args, PAGE_SIZES));
+    const { record } = args.flags as { record?: string };
+    const recorder = record === undefined ? undefined : new Recorder(record, memory);
+    let metrics: Metrics | undefined;
+    try {
+      if (metricsAddress) metrics = await startMetrics(metricsAddress, io);
+      const reporter = new Reporter(io, args.flags['json'] === true, options.stdio);
+      const serve = async (stream: Duplex, client: string) => {
+        const session = new Session(memory, stream, {
+          answered(request: Message, pages: number, milliseconds: number) {
+            recorder?.add(request);
+            metrics?.answered(request, pages, pages * memory.pageSize, milliseconds);
+          },
+        });
+        metrics?.clientBegan();
+        reporter.began(client, session.stats);
+        try {
+          const closed = await session.run();
+          metrics?.clientEnded(closed);
+          return closed;
+        } catch (error) {
+          metrics?.clientEnded(false);
+          throw error;
+        }
+      };
+      if (options.stdio) {
+        const end = await runClient(stdioStream(io), 'stdio', serve, options.idleSeconds);
+        reporter.ended(end);
+        if (end.error !== undefined) throw new DumpError('PROTOCOL', end.error, { file: 'stdin' });
+      } else {
+        warnOfAddress(options.address, options.tls, io);
+        await listen({ ...options, maxClients, isLast: ({ closed }) => once && closed, signal: io.signal }, serve, {
+          onListening: (address) => reporter.listening(address),
+          onEnd: (end) => reporter.ended(end),
+        });
+      }
+      recorder?.commit();
+    } finally {
+      recorder?.discard();
+      metrics?.close();
+      memory.close();
+    }
+  },
+};
+
+export interface ListenOptions {
+  address: Address;
+  stdio: boolean;
+  idleSeconds: number;
+  tls?: TlsFiles;
+}
+
+/** What {@link LISTEN_FLAGS} say. Throws {@link UsageError}. */
+export function listenOptions(args: Arguments): ListenOptions {
+  const { stdio, tls, tlsCacert, tlsCacrl, tlsCert, tlsKey } = args.flags as Record<string, string | undefined> & {
+    stdio?: boolean;
+    tls?: boolean;
+  };
+  const address = addressFlag(args, 'listen');
+  if (stdio && address) throw new UsageError('expected --listen or --stdio, found both');
+  const paths = {
+    ...(tlsCacert === undefined ? {} : { ca: tlsCacert }),
+    ...(tlsCacrl === undefined ? {} : { crl: tlsCacrl }),
+    ...(tlsCert === undefined ? {} : { cert: tlsCert }),
+    ...(tlsKey === undefined ? {} : { key: tlsKey }),
+  };
+  if (!tls && Object.keys(paths).length > 0) throw new UsageError('expected --tls with files for it');
+  if (tls && stdio) throw new UsageError('expected --tls without --stdio: the other end brings its own encryption');
+  return {
+    address: address ?? { host: '127.0.0.1', port: DEFAULT_PORT },
+    stdio: stdio === true,
+    idleSeconds: countFlag(args, 'idleTimeout', 600),
+    ...(tls ? { tls: readTlsFiles(paths) } : {}),
+  };
+}
+
+export function addressFlag(args: Arguments, name: string): Address | undefined {
+  const text = args.flags[name] as string | undefined;
+  if (text === undefined) return undefined;
+  const address = parseAddress(text);
+  if (!address) throw new UsageError(`--${name}: expected HOST:PORT, found ${JSON.stringify(text)}`);
+  return address;
+}
+
+function countFlag(args: Arguments, name: string, fallback: number): number {
+  const value = (args.flags[name] as number | undefined) ?? fallback;
+  if (!Number.isInteger(value) || value < 0) throw new UsageError(`--${name}: expected a whole number, found ${value}`);
+  return value;
+}
+
+/** The memory of a dump is for nobody to see. */
+export function warnOfAddress(address: Address, tls: TlsFiles | undefined, io: Io): void {
+  if (tls || isLoopback(address)) return;
+  io.err(
+    `pagepipe: warning: whoever reaches ${addressText(address)} gets the memory of the dump; --tls asks for certificates\n`,
+  );
+}
+
+/** Stdin and stdout as one stream: pipes or sockets, as ssh and socat give them. */
+export function stdioStream(io: Io): Duplex {
+  const readable: Socket = new NetSocket({ fd: io.stdinFd, readable: true, writable: false });
+  const writable: Socket = new NetSocket({ fd: io.stdoutFd, readable: false, writable: true });
+  return Duplex.from({ readable, writable });
+}
+
+async function startMetrics(address: Address, io: Io): Promise<Metrics> {
+  const { Metrics } = await import('../serve/metrics.js');
+  const metrics = new Metrics();
+  const bound = await metrics.listen(address);
+  io.err(`pagepipe: metrics at http://${addressText(bound)}/metrics\n`);
+  return metrics;
+}
+
+/** A line for each client, for people or for programs. */
+class Reporter {
+  private readonly stats = new Map<string, ClientStats>();
+
+  constructor(
+    private readonly io: Io,
+    private readonly json: boolean,
+    private readonly stdio: boolean,
+  ) {}
+
+  listening(address: Address): void {
+    if (this.json) this.line({ event: 'listening', ...address });
+    else this.io.err(`pagepipe: serving at ${addressText(address)}\n`);
+  }
+
+  began(client: string, stats: ClientStats): void {
+    this.stats.set(client, stats);
+  }
+
+  ended({ client, closed, error }: ClientEnd): void {
+    const stats = this.stats.get(client)?.summary();
+    this.stats.delete(client);
+    if (this.json) {
+      this.line({ event: 'client', client, closed, ...(error === undefined ? {} : { error }), ...stats });
+      return;
+    }
+    const how = closed ? 'done' : (error ?? 'left without closing its session');
+    this.io.err(`pagepipe: ${client}: ${how}${stats && stats.requests > 0 ? `; ${summaryText(stats)}` : ''}\n`);
+  }
+
+  /** On stdout, unless that carries pages. */
+  private line(value: object): void {
+    const text = `${JSON.stringify(value)}\n`;
+    if (this.stdio) this.io.err(text);
+    else this.io.out(text);
+  }
+}
+
+function summaryText(stats: ReturnType<ClientStats['summary']>): string {
+  const micros = (seconds: number | null) => `${((seconds ?? 0) * 1e6).toFixed(0)} µs`;
+  return (
+    `${stats.pages} pages, ${stats.bytes} bytes in ${stats.requests} requests (${stats.faults} faults, ` +
+    `${stats.background} background), ${stats.seconds.toFixed(2)} s, answers p50 ${micros(stats.answerP50)}, ` +
+    `p99 ${micros(stats.answerP99)}`
+  );
+}

@@ -1,0 +1,158 @@
+/**
+ * CRIU's page-server protocol: messages of one size in both directions, little endian, some with pages behind them.
+ *
+ *     up to CRIU 4.1, 24 bytes:   cmd:u32, nr_pages:u32, vaddr:u64, dst_id:u64
+ *     CRIU 4.2 on, 32 bytes:      cmd:u32, padding:u32, nr_pages:u64, vaddr:u64, dst_id:u64
+ *
+ * The low half of `cmd` is the command, the high half are pagemap flags (PE_*). Nothing in the stream says which form is
+ * spoken, and the padding may hold anything; the first message of a connection gives it away, see {@link MessageReader}.
+ *
+ * Source: CRIU 4.1.1 and 4.2.1, page-xfer.c, and what they were seen to send.
+ */
+
+export const COMMAND = {
+  ADD: 1,
+  HOLE: 2,
+  OPEN: 3,
+  OPEN2: 4,
+  PARENT: 5,
+  ADD_F: 6,
+  GET: 7,
+  CLOSE: 0x1023,
+  FORCE_CLOSE: 0x1024,
+} as const;
+
+const COMMAND_NAMES = new Map<number, string>(Object.entries(COMMAND).map(([name, value]) => [value, name]));
+
+/** For people. */
+export const commandName = (command: number): string => COMMAND_NAMES.get(command) ?? `0x${command.toString(16)}`;
+
+/** Bytes of a message: the two forms. */
+export type MessageForm = 24 | 32;
+
+export interface Message {
+  /** One of {@link COMMAND}, or something unknown. */
+  command: number;
+  /** PE_* bits. */
+  flags: number;
+  /** Up to 2^64, rounded beyond 2^53. */
+  pages: number;
+  /** Address in bytes. */
+  vaddr: bigint;
+  /** Of a GET: the pid. Of others: an id, shifted by 8, and the kind in the low byte. */
+  dstId: bigint;
+}
+
+/** Kinds of address spaces in the low byte of `dst_id`: those that CRIU sends. */
+export const DST_TASK = 1;
+export const DST_SHMEM = 2;
+
+export function encodeMessage(message: Message, form: MessageForm): Uint8Array {
+  const bytes = new Uint8Array(form);
+  putMessage(bytes, message, form);
+  return bytes;
+}
+
+/** Writes a message to the beginning of `bytes`. */
+export function putMessage(
+  bytes: Uint8Array,
+  { command, flags, pages, vaddr, dstId }: Message,
+  form: MessageForm,
+): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  view.setUint32(0, ((flags << 16) | command) >>> 0, true);
+  if (form === 24) {
+    view.setUint32(4, pages, true);
+  } else {
+    view.setUint32(4, 0, true);
+    view.setBigUint64(8, BigInt(pages), true);
+  }
+  view.setBigUint64(form - 16, vaddr, true);
+  view.setBigUint64(form - 8, dstId, true);
+}
+
+export function decodeMessage(view: DataView, form: MessageForm): Message {
+  const word = view.getUint32(0, true);
+  return {
+    command: word & 0xffff,
+    flags: word >>> 16,
+    pages: form === 24 ? view.getUint32(4, true) : Number(view.getBigUint64(8, true)),
+    vaddr: view.getBigUint64(form - 16, true),
+    dstId: view.getBigUint64(form - 8, true),
+  };
+}
+
+/** Whether a message makes sense to whoever receives it. */
+export type IsPlausible = (message: Message) => boolean;
+
+/** Smallest page of any machine that CRIU runs on. */
+const MIN_PAGE_BYTES = 4096n;
+/** No pid of Linux reaches this. */
+const PID_LIMIT = 1n << 22n;
+
+/** Of a message that makes no sense to its receiver: an address and a pid in the places of the shorter form. */
+const looksShort = ({ vaddr, dstId }: Message): boolean =>
+  vaddr !== 0n && vaddr % MIN_PAGE_BYTES === 0n && dstId < PID_LIMIT;
+
+/**
+ * Messages out of the bytes of a connection, however they are split.
+ *
+ * The form is found from the first message. Read in the wrong form, an address takes the place of `dst_id` and the number
+ * of pages that of the address: one is hardly a pid, the other hardly aligned. So the receiver is asked whether the shorter
+ * form makes sense; where it does not, nor looks as if it should, eight more bytes are waited for.
+ */
+export class MessageReader {
+  /** Undefined until the first message is complete. */
+  form: MessageForm | undefined;
+  private readonly partial = new Uint8Array(32);
+  private readonly partialView = new DataView(this.partial.buffer);
+  private partialBytes = 0;
+  private chunk: Uint8Array = new Uint8Array(0);
+  private at = 0;
+
+  constructor(private readonly isPlausible: IsPlausible) {}
+
+  /** Bytes of a message that is not complete. */
+  get pending(): number {
+    return this.partialBytes;
+  }
+
+  /** Adds what has arrived; the chunk before it must be used up. */
+  push(chunk: Uint8Array): void {
+    this.chunk = chunk;
+    this.at = 0;
+  }
+
+  /** The next message, if it is complete. */
+  next(): Message | undefined {
+    if (this.form === undefined) this.findForm();
+    return this.form !== undefined && this.gather(this.form) ? this.take(this.form) : undefined;
+  }
+
+  /** Up to `most` bytes that follow a message: a view of the chunk, empty if it is used up. */
+  payload(most: number): Uint8Array {
+    const bytes = this.chunk.subarray(this.at, this.at + most);
+    this.at += bytes.length;
+    return bytes;
+  }
+
+  private findForm(): void {
+    if (!this.gather(24)) return;
+    const short = decodeMessage(this.partialView, 24);
+    if (this.isPlausible(short) || looksShort(short)) this.form = 24;
+    else if (this.gather(32)) this.form = 32;
+  }
+
+  private gather(count: number): boolean {
+    const bytes = this.chunk.subarray(this.at, this.at + count - this.partialBytes);
+    this.partial.set(bytes, this.partialBytes);
+    this.partialBytes += bytes.length;
+    this.at += bytes.length;
+    return this.partialBytes >= count;
+  }
+
+  private take(form: MessageForm): Message {
+    this.partialBytes = 0;
+    return decodeMessage(this.partialView, form);
+  }
+}

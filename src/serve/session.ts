@@ -1,0 +1,156 @@
+/**
+ * One client of the page server: its requests are answered in order, from positioned reads.
+ *
+ * Nothing is read ahead of what the client takes: the next piece is read when the last one is in the hands of the kernel,
+ * and no request is looked at before the one before it is answered. So a client costs one buffer, whatever it asks for.
+ */
+import type { Duplex } from 'node:stream';
+import { PE_PRESENT } from '../memory/runs.js';
+import type { Segment } from '../memory/space.js';
+import {
+  COMMAND,
+  commandName,
+  type Message,
+  type MessageForm,
+  MessageReader,
+  putMessage,
+} from '../protocol/page-server.js';
+import type { DumpMemory } from './memory.js';
+import { ClientStats } from './stats.js';
+
+/** Read and written at a time: what stays in the processor's cache. */
+const PIECE_BYTES = 256 * 1024;
+/** Most of one answer: it may be less than was asked for. CRIU asks for 4 MiB at the most. */
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+/** The longer message form. */
+const HEADER_BYTES = 32;
+
+/** A request that cannot be answered: the connection ends, others go on. */
+export class RequestError extends Error {
+  override readonly name = 'RequestError';
+}
+
+export interface SessionObserver {
+  /** A GET was answered. */
+  answered?(request: Message, pages: number, milliseconds: number): void;
+}
+
+export class Session {
+  readonly stats = new ClientStats();
+  private buffer = Buffer.alloc(0);
+  private readonly reader: MessageReader;
+
+  constructor(
+    private readonly memory: DumpMemory,
+    private readonly stream: Duplex,
+    private readonly observer: SessionObserver = {},
+  ) {
+    this.reader = new MessageReader((message) => this.isPlausible(message));
+  }
+
+  /**
+   * Serves until the client says CLOSE (true) or leaves without it (false).
+   * @throws {RequestError} for a request that cannot be answered
+   * @throws {DumpError} for a dump that cannot be read
+   */
+  async run(): Promise<boolean> {
+    const { reader, stream } = this;
+    for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
+      reader.push(chunk as Buffer);
+      for (let message = reader.next(); message; message = reader.next()) {
+        if (await this.answer(message, reader.form as MessageForm)) return true;
+      }
+    }
+    if (reader.pending > 0) throw new RequestError(`${reader.pending} bytes of a message, then the end`);
+    return false;
+  }
+
+  /** Whether a first message makes sense; an error here is met again when it is answered. */
+  private isPlausible({ command, pages, vaddr, dstId }: Message): boolean {
+    if (command === COMMAND.CLOSE || command === COMMAND.FORCE_CLOSE) return vaddr === 0n && dstId === 0n;
+    if (command !== COMMAND.GET || pages < 1 || !this.memory.has(Number(dstId))) return false;
+    try {
+      return this.locate(vaddr, Number(dstId), 1).length > 0;
+    } catch {
+      return true;
+    }
+  }
+
+  /** Answers a message; true if it was the last. */
+  private async answer(message: Message, form: MessageForm): Promise<boolean> {
+    switch (message.command) {
+      case COMMAND.GET:
+        await this.get(message, form);
+        return false;
+      case COMMAND.CLOSE:
+      case COMMAND.FORCE_CLOSE:
+        await this.write(Buffer.alloc(4));
+        return true;
+      default:
+        throw new RequestError(`a command that is not for lazy pages: ${commandName(message.command)}`);
+    }
+  }
+
+  private async get(message: Message, form: MessageForm): Promise<void> {
+    const begun = performance.now();
+    const { pageSize } = this.memory;
+    const most = Math.min(message.pages, MAX_ANSWER_BYTES / pageSize);
+    const segments = this.locate(message.vaddr, Number(message.dstId), most);
+    const pages = segments.reduce((sum, segment) => sum + segment.pages, 0);
+    const header = { ...message, command: COMMAND.ADD_F, flags: PE_PRESENT, pages };
+    if (pages === 0) {
+      // So CRIU's own server ends a session.
+      putMessage(this.room(form), header, form);
+      await this.write(this.buffer.subarray(0, form));
+      throw new RequestError(`${describe(message)}: ${this.why(message)}`);
+    }
+    const capacity = form + Math.min(pages * pageSize, Math.max(PIECE_BYTES, pageSize));
+    putMessage(this.room(capacity), header, form);
+    let filled: number = form;
+    for (const segment of segments) {
+      for (let done = 0; done < segment.pages; ) {
+        const count = Math.min(segment.pages - done, Math.floor((capacity - filled) / pageSize));
+        const bytes = this.buffer.subarray(filled, filled + count * pageSize);
+        if (segment.at) this.memory.space(Number(message.dstId))?.fill(bytes, segment.pageNumber + done, segment.at);
+        done += count;
+        filled += bytes.length;
+        if (capacity - filled >= pageSize) continue;
+        await this.write(this.buffer.subarray(0, filled));
+        filled = 0;
+      }
+    }
+    if (filled > 0) await this.write(this.buffer.subarray(0, filled));
+    const milliseconds = performance.now() - begun;
+    this.stats.add(message.pages, pages, pages * pageSize, milliseconds);
+    this.observer.answered?.(message, pages, milliseconds);
+  }
+
+  /** The stored pages at the beginning of a range; none where its address is no page's. */
+  private locate(vaddr: bigint, pid: number, most: number): Segment[] {
+    const pageBytes = BigInt(this.memory.pageSize);
+    return vaddr % pageBytes === 0n ? this.memory.storedAt(pid, Number(vaddr / pageBytes), most) : [];
+  }
+
+  private why({ vaddr, dstId, pages }: Message): string {
+    if (!this.memory.has(Number(dstId))) return 'no such process in the dump';
+    if (vaddr % BigInt(this.memory.pageSize) !== 0n) return `not aligned to ${this.memory.pageSize} bytes`;
+    return pages < 1 ? 'no pages asked for' : 'no such page in the dump';
+  }
+
+  /** The buffer, with room for `bytes`: single pages need little. */
+  private room(bytes: number): Buffer {
+    if (this.buffer.length < bytes) this.buffer = Buffer.allocUnsafeSlow(Math.max(bytes, HEADER_BYTES));
+    return this.buffer;
+  }
+
+  /** Resolves when the bytes are in the hands of the kernel, and may be overwritten. */
+  private write(bytes: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.stream.write(bytes, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+}
+
+/** A request, for the log. */
+const describe = ({ command, pages, vaddr, dstId }: Message): string =>
+  `${commandName(command)} of ${pages} pages at 0x${vaddr.toString(16)} of pid ${dstId}`;
