@@ -46,7 +46,8 @@ export class FilePool {
     const state = `${ino} ${size} ${mtimeMs}`;
     const before = seen.get(name);
     if (before === undefined) seen.set(name, state);
-    else if (before !== state) throw new DumpError('CHANGED', 'expected the file as it was, found it changed', { file: name });
+    else if (before !== state)
+      throw new DumpError('CHANGED', 'expected the file as it was, found it changed', { file: name });
   }
 
   /** Reads up to `buffer.length` bytes; 0 at the end of the file. */

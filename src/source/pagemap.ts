@@ -74,7 +74,11 @@ export function openAddressSpace(
   directory: string,
   pagemap: string,
   pageSize: number,
-  { files, depth = 0, guard = files?.options ?? {} }: { files?: FilePool; depth?: number; guard?: FilePool['options'] } = {},
+  {
+    files,
+    depth = 0,
+    guard = files?.options ?? {},
+  }: { files?: FilePool; depth?: number; guard?: FilePool['options'] } = {},
 ): AddressSpace {
   if (depth > MAX_CHAIN) {
     throw new DumpError('LIMIT', `expected at most ${MAX_CHAIN} dumps in a chain of parents`, { file: 'parent' });
