@@ -18,6 +18,7 @@ import {
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { generateDump, generateGhostFile, generatePagemap } from './generate.mjs';
+import { serve } from './serve.mjs';
 
 const GIB = 2 ** 30;
 const MIB = 2 ** 20;
@@ -25,7 +26,16 @@ const ROUNDS = 5;
 /** Where crit takes many seconds. */
 const FEW_ROUNDS = 3;
 
-const PARTS = { dump: largeDump, runs: manyRuns, pipes: densePipes, memory, startup, crit, json: jsonMemory };
+const PARTS = {
+  dump: largeDump,
+  runs: manyRuns,
+  pipes: densePipes,
+  memory,
+  startup,
+  crit,
+  json: jsonMemory,
+  serve: () => serve({ work, row, median, rounds: ROUNDS }),
+};
 const [folder = tmpdir(), ...parts] = process.argv.slice(2);
 const unknown = parts.find((part) => !Object.hasOwn(PARTS, part));
 if (unknown !== undefined) throw new Error(`expected a part of ${Object.keys(PARTS).join(', ')}, found ${unknown}`);

@@ -8,6 +8,7 @@ import { HOLES, rebuild } from '../stages/rebuild.js';
 import { tally } from '../stages/tally.js';
 import { PAGE_SIZES } from '../stream/format.js';
 import { type Command, choice, inputs, pageSizeFlag } from './command.js';
+import { eagerListStages } from './eager-list.js';
 import { Progress } from './progress.js';
 import { formatReport, makeReport, warnOfParent } from './report.js';
 
@@ -30,6 +31,8 @@ Options
   --policy seed      the rule of 2016, for CRIU 2 only; refused where CRIU 3 and later would lose memory
   --holes flag       where pages were taken out, an entry flagged PE_LAZY alone stays in the pagemap (default)
   --holes drop       no entry stays; such a dump needs criu lazy-pages on DUMP, not --page-server
+  --eager-list FILE  keep the lazy pages that the file names, such as a working set by pagepipe serve --record: lines
+                     PID 0xADDRESS
   --page-size BYTES  page size of the dumped machine (found out from the dump)
   --dry-run          write nothing, only report
   --force            replace OUT if it is not empty; let --policy seed do what it would refuse
@@ -38,6 +41,7 @@ Options
   flags: {
     policy: { type: 'string' },
     holes: { type: 'string' },
+    eagerList: { type: 'string' },
     pageSize: { type: 'number' },
     dryRun: { type: 'boolean' },
     force: { type: 'boolean' },
@@ -52,12 +56,13 @@ Options
     const dryRun = args.flags['dryRun'] === true;
     const warn = (message: string) => io.err(`pagepipe: warning: ${message}\n`);
 
+    const keep = eagerListStages(args, io);
     const dump = new Dump(path, { ...pageSizeFlag(args, PAGE_SIZES), warn });
     const progress = new Progress(io, () => dump.otherBytes + dump.payloadBytes);
     const count = tally();
     try {
       const sink = dryRun ? new SizeSink() : new DirectorySink(out, { force, source: path, progress: progress.add });
-      const stages = [classify({ policy, force, warn }), filter(DROP_LAZY), count.stage, rebuild({ holes })];
+      const stages = [classify({ policy, force, warn }), ...keep, filter(DROP_LAZY), count.stage, rebuild({ holes })];
       await pump(dump.records(), stages, sink, io.signal);
       progress.done();
       const bytesAfter = sink instanceof SizeSink ? sink.bytes : sink.written.bytes;

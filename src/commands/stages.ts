@@ -7,6 +7,7 @@ import { type FilterOptions, filter, type Selection } from '../stages/filter.js'
 import { HOLES, rebuild } from '../stages/rebuild.js';
 import { readPageStream, StreamSink } from '../stream/stream.js';
 import { type Arguments, type Command, choice, type Io, inputs, refuseTerminals } from './command.js';
+import { eagerListStages } from './eager-list.js';
 
 /** A command that is one stage. */
 export interface StageCommand extends Command {
@@ -33,7 +34,7 @@ function stageCommand(of: Pick<StageCommand, 'name' | 'help' | 'flags' | 'stage'
 export const classifyCommand = stageCommand({
   name: 'classify',
   help: `Usage
-  pagepipe classify [--policy auto|flags|vma|seed] < STREAM > STREAM
+  pagepipe classify [--policy auto|flags|vma|seed] [--eager-list FILE] < STREAM > STREAM
 
 Splits page runs at the borders of memory areas, and marks each as lazy or eager and with its kind:
 ${wrapWords(KINDS.slice(1), 2)}
@@ -44,14 +45,19 @@ Options
   --policy vma    the rule of CRIU 3 and later: private anonymous memory, not locked, hugetlb, vdso, vvar or vsyscall
   --policy seed   the rule of 2016, for CRIU 2 only; refused where CRIU 3 and later would lose memory
   --force         let seed do so
+  --eager-list FILE
+                  mark the lazy pages that the file names as eager, and clear their flag PE_LAZY: lines PID 0xADDRESS
 `,
-  flags: { policy: { type: 'string' }, force: { type: 'boolean' } },
-  stage: (args, io) =>
-    classify({
+  flags: { policy: { type: 'string' }, force: { type: 'boolean' }, eagerList: { type: 'string' } },
+  stage: (args, io) => {
+    const mark = classify({
       policy: choice(args, 'policy', POLICIES, 'auto'),
       force: args.flags['force'] === true,
       warn: (message) => io.err(`pagepipe: warning: ${message}\n`),
-    }),
+    });
+    const [keep] = eagerListStages(args, io);
+    return keep ? (record) => keep(mark(record)) : mark;
+  },
 });
 
 export const filterCommand = stageCommand({

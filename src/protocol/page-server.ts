@@ -144,7 +144,8 @@ export class MessageReader {
   }
 
   private gather(count: number): boolean {
-    const bytes = this.chunk.subarray(this.at, this.at + count - this.partialBytes);
+    // There may be more already: a first message whose form is not known yet.
+    const bytes = this.chunk.subarray(this.at, this.at + Math.max(0, count - this.partialBytes));
     this.partial.set(bytes, this.partialBytes);
     this.partialBytes += bytes.length;
     this.at += bytes.length;

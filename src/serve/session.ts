@@ -1,8 +1,8 @@
 /**
  * One client of the page server: its requests are answered in order, from positioned reads.
  *
- * Nothing is read ahead of what the client takes: the next piece is read when the last one is in the hands of the kernel,
- * and no request is looked at before the one before it is answered. So a client costs one buffer, whatever it asks for.
+ * One piece is read while the one before it waits for the client, and no more: no third is read before the first is in the
+ * hands of the kernel. So a client costs two buffers, whatever it asks for and however slowly it takes it.
  */
 import type { Duplex } from 'node:stream';
 import { PE_PRESENT } from '../memory/runs.js';
@@ -18,8 +18,8 @@ import {
 import type { DumpMemory } from './memory.js';
 import { ClientStats } from './stats.js';
 
-/** Read and written at a time: what stays in the processor's cache. */
-const PIECE_BYTES = 256 * 1024;
+/** Read and written at a time: larger pieces cost less processor time, and memory for every client. */
+const PIECE_BYTES = 512 * 1024;
 /** Most of one answer: it may be less than was asked for. CRIU asks for 4 MiB at the most. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 /** The longer message form. */
@@ -38,6 +38,9 @@ export interface SessionObserver {
 export class Session {
   readonly stats = new ClientStats();
   private buffer = Buffer.alloc(0);
+  /** The buffer that is being written, until {@link inFlight} resolves. */
+  private other = Buffer.alloc(0);
+  private inFlight: Promise<void> = Promise.resolve();
   private readonly reader: MessageReader;
 
   constructor(
@@ -61,6 +64,7 @@ export class Session {
         if (await this.answer(message, reader.form as MessageForm)) return true;
       }
     }
+    await this.inFlight;
     if (reader.pending > 0) throw new RequestError(`${reader.pending} bytes of a message, then the end`);
     return false;
   }
@@ -84,7 +88,9 @@ export class Session {
         return false;
       case COMMAND.CLOSE:
       case COMMAND.FORCE_CLOSE:
-        await this.write(Buffer.alloc(4));
+        this.room(4).fill(0, 0, 4);
+        await this.write(4);
+        await this.inFlight;
         return true;
       default:
         throw new RequestError(`a command that is not for lazy pages: ${commandName(message.command)}`);
@@ -101,7 +107,8 @@ export class Session {
     if (pages === 0) {
       // So CRIU's own server ends a session.
       putMessage(this.room(form), header, form);
-      await this.write(this.buffer.subarray(0, form));
+      await this.write(form);
+      await this.inFlight;
       throw new RequestError(`${describe(message)}: ${this.why(message)}`);
     }
     const capacity = form + Math.min(pages * pageSize, Math.max(PIECE_BYTES, pageSize));
@@ -115,11 +122,12 @@ export class Session {
         done += count;
         filled += bytes.length;
         if (capacity - filled >= pageSize) continue;
-        await this.write(this.buffer.subarray(0, filled));
+        await this.write(filled);
+        this.room(capacity);
         filled = 0;
       }
     }
-    if (filled > 0) await this.write(this.buffer.subarray(0, filled));
+    if (filled > 0) await this.write(filled);
     const milliseconds = performance.now() - begun;
     this.stats.add(message.pages, pages, pages * pageSize, milliseconds);
     this.observer.answered?.(message, pages, milliseconds);
@@ -143,11 +151,17 @@ export class Session {
     return this.buffer;
   }
 
-  /** Resolves when the bytes are in the hands of the kernel, and may be overwritten. */
-  private write(bytes: Uint8Array): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.stream.write(bytes, (error) => (error ? reject(error) : resolve()));
+  /** Writes the first bytes of the buffer, and turns to the other one, which is free when this resolves. */
+  private async write(bytes: number): Promise<void> {
+    const { buffer } = this;
+    await this.inFlight;
+    this.inFlight = new Promise((resolve, reject) => {
+      this.stream.write(buffer.subarray(0, bytes), (error) => (error ? reject(error) : resolve()));
     });
+    // Met by whoever writes next, or waits for the last.
+    this.inFlight.catch(() => {});
+    this.buffer = this.other;
+    this.other = buffer;
   }
 }
 

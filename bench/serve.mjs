@@ -1,0 +1,119 @@
+// The page server: what it sends in a second, how soon it answers, how much memory it takes.
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { generateDump } from './generate.mjs';
+
+const GIB = 2 ** 30;
+const PAGE = 4096;
+/** That fetch single pages at once. */
+const CLIENTS = 8;
+const client = join(import.meta.dirname, 'page-client.mjs');
+const bin = join(import.meta.dirname, '../bin/pagepipe.js');
+
+/** @param {{ work: string, row: Function, median: Function, rounds: number }} bench */
+export async function serve({ work, row, median, rounds }) {
+  const dump = join(work, 'served');
+  await generateDump(dump, { lazyBytes: GIB, eagerBytes: 0, dense: true });
+  await withServer(dump, async (port, ends) => {
+    const pages = GIB / PAGE;
+    const ours = () => rateOf(runClient('drain', port, 1, pages));
+    if (spawnSync('nc', ['-h']).error) {
+      row(
+        'serve: 1 GiB drained by GETs of 1 MiB',
+        `${(median(times(rounds, ours)) / GIB).toFixed(2)} GiB/s; no nc`,
+        '',
+      );
+    } else {
+      const ratios = [];
+      for (let i = 0; i < rounds; i++) ratios.push(ours() / (await netcat(join(dump, 'pages-1.img'))));
+      row(
+        'serve: 1 GiB drained by GETs of 1 MiB, against nc sending the file (rate)',
+        spread(ratios, median),
+        'at least 1',
+      );
+    }
+    const { p50, p99 } = runClient('single', port, CLIENTS, pages);
+    row('serve: single pages to 8 clients that ask without a pause, as they see it', micros(p50, p99), '');
+    const own = await ends(CLIENTS, ({ faults }) => faults > 0);
+    row(
+      '  the same, from request to answer in the server',
+      micros(median(own.map((end) => end.answerP50 * 1e6)), Math.max(...own.map((end) => end.answerP99 * 1e6))),
+      'p50 under 150 µs, p99 under 1 ms',
+    );
+  });
+  rmSync(dump, { recursive: true });
+
+  const large = join(work, 'served64');
+  await generateDump(large, { lazyBytes: 64 * GIB, eagerBytes: 0 });
+  const peak = await withServer(large, async (port) => runClient('drain', port, 32, (2 * GIB) / PAGE));
+  row(
+    'peak memory of serve, 32 clients that take 2 GiB each of a 64 GiB dump',
+    `${peak.toFixed(0)} MiB`,
+    'under 128 MiB',
+  );
+  rmSync(large, { recursive: true });
+}
+
+/**
+ * Serves a dump while `action` runs.
+ * @param {(port: number, ends: Function) => Promise<unknown>} action gets what waits for the ends of some clients
+ * @returns {Promise<number>} its peak memory in MiB
+ */
+async function withServer(dump, action) {
+  const child = spawn('node', [bin, 'serve', dump, '--listen', '127.0.0.1:0', '--json'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const lines = createInterface({ input: child.stdout });
+  const ended = [];
+  let tell = () => {};
+  const ends = (count, isMeant) =>
+    new Promise((resolve) => {
+      tell = () => {
+        const meant = ended.filter(isMeant);
+        if (meant.length >= count) resolve(meant);
+      };
+      tell();
+    });
+  const port = await new Promise((resolve, reject) => {
+    child.on('exit', () => reject(new Error('the server ended')));
+    lines.on('line', (line) => {
+      const event = JSON.parse(line);
+      if (event.event === 'listening') resolve(event.port);
+      else {
+        ended.push(event);
+        tell();
+      }
+    });
+  });
+  await action(port, ends);
+  // Of the whole life of the process, in KiB.
+  const status = execFileSync('grep', ['VmHWM', `/proc/${child.pid}/status`], { encoding: 'utf8' });
+  const exited = new Promise((resolve) => child.on('exit', resolve));
+  child.kill('SIGTERM');
+  await exited;
+  return Number(/\d+/.exec(status)) / 1024;
+}
+
+const runClient = (...words) => JSON.parse(execFileSync('node', [client, ...words.map(String)], { encoding: 'utf8' }));
+const rateOf = ({ bytes, seconds }) => bytes / seconds;
+const times = (count, action) => Array.from({ length: count }, action);
+const micros = (p50, p99) => `p50 ${p50.toFixed(0)} µs, p99 ${p99.toFixed(0)} µs`;
+
+/** Bytes a second that nc sends of a file, to the same client. */
+async function netcat(file) {
+  const port = 20000 + Math.floor(Math.random() * 10000);
+  const sender = spawn('sh', ['-c', `exec nc -N -l 127.0.0.1 ${port} < ${file}`], { stdio: 'ignore' });
+  // It listens when the kernel says so.
+  const listens = () => spawnSync('sh', ['-c', `ss -Hltn 'sport = :${port}' | grep -q .`]).status === 0;
+  while (!listens() && sender.exitCode === null);
+  const rate = rateOf(runClient('plain', port));
+  sender.kill();
+  return rate;
+}
+
+function spread(ratios, median) {
+  const sorted = [...ratios].sort((a, b) => a - b);
+  return `${median(ratios).toFixed(2)} (${sorted[0].toFixed(2)} to ${sorted.at(-1).toFixed(2)})`;
+}
