@@ -154,7 +154,9 @@ let meow: typeof import('meow').default | undefined;
 /** Parses with meow; what it would end the process for is a {@link UsageError} here. */
 export function parse(command: Command, words: readonly string[]): Arguments {
   invariant(meow, 'main has loaded meow');
-  const argv = words.flatMap((word) => splitShortOption(command, word));
+  const end = words.includes('--') ? words.indexOf('--') : words.length;
+  const options = words.slice(0, end).flatMap((word) => splitShortOption(command, word));
+  const argv = [...joinDashes(command, options), ...words.slice(end)];
   checkOptions(command, argv);
   const { input, flags } = meow({
     importMeta: import.meta,
@@ -179,6 +181,16 @@ function splitShortOption(command: Command, word: string): string[] {
     ({ type, shortFlag }) => type !== 'boolean' && shortFlag !== undefined && shortFlag === letter,
   );
   return takesValue ? [word.slice(0, 2), word.slice(2).replace(/^=/, '')] : [word];
+}
+
+/** `--out -` is `--out=-`: meow takes a dash alone for an input. */
+function joinDashes(command: Command, words: readonly string[]): string[] {
+  const takesValue = (word: string | undefined) =>
+    Object.entries(command.flags).some(([name, { type }]) => type !== 'boolean' && optionName(name) === word);
+  return words.flatMap((word, i) => {
+    if (word === '-' && takesValue(words[i - 1])) return [];
+    return words[i + 1] === '-' && takesValue(word) ? [`${word}=-`] : [word];
+  });
 }
 
 /** Refuses what meow would pass over or end the process for: unknown options, options twice or without a value. */

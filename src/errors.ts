@@ -137,4 +137,7 @@ const ERRNO_TEXT: Record<string, string> = {
   ENFILE: 'too many open files in the system',
   ELOOP: 'too many levels of symbolic links',
   ENAMETOOLONG: 'file name too long',
+  EADDRINUSE: 'address already in use',
+  EADDRNOTAVAIL: 'not an address of this machine',
+  ENOTFOUND: 'no such host',
 };

@@ -1,14 +1,17 @@
 /**
  * What flows through a pipeline: the records of one dump, in this order.
  *
- *     header  (file payload*)*  (space areas*)*  (runs payload*)*  end
+ *     header  (file payload* | space | areas | runs payload*)*  end
  *     payload := bytes | extents, and a check behind them where the record before them says `checked`
  *
- * All spaces come before the first runs; the runs of a space come one after the other. Payload is by reference
+ * A space comes before its areas, and these before its runs; the runs of a space come one after the other, and spaces have
+ * theirs in the order of their index. From a directory all files come first, then all spaces, then all runs; what arrives
+ * piece by piece has another order. Payload is by reference
  * (`extents`) until somebody needs it; the bytes of a `bytes` record may be overwritten once the consumer has asked for
  * the next record, so who keeps them copies them.
  */
 import { posix } from 'node:path';
+import type { TarMember } from './archive/tar.js';
 import type { RunBatch } from './memory/runs.js';
 import type { AreaTable } from './memory/vma.js';
 
@@ -37,6 +40,10 @@ export interface FileRecord {
   /** Of a link, as it was read. */
   readonly target?: Uint8Array;
   readonly checked: boolean;
+  /** Not of the dump, but beside it in its archive; the name is that in the archive. */
+  readonly outside?: true;
+  /** As it stands in an archive. */
+  readonly tar?: TarMember;
 }
 
 /** An address space: the memory of a task or a shared memory segment. */
@@ -54,6 +61,8 @@ export interface Space {
   /** Permission bits. */
   readonly pagemapMode: number;
   readonly pagesMode: number;
+  /** As they stand in an archive. */
+  readonly tar?: { pagemap?: TarMember; pages?: TarMember };
 }
 
 export interface SpaceRecord {

@@ -1,5 +1,5 @@
 /** make-lazy against an oracle that goes page by page, on real dumps and on generated ones, in every generation. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -13,12 +13,14 @@ import {
   type Generation,
   MAP,
   PE,
+  readMemory,
+  readPagemap,
   rewriteGeneration,
   STATUS,
   type VmaSpec,
   writeDump,
 } from './helpers/dump-writer.js';
-import { differences, expectLazy, type Rules, readLazy, untouchedFiles } from './helpers/oracle.js';
+import { differences, type Expected, expectLazy, type Rules, readLazy, untouchedFiles } from './helpers/oracle.js';
 import { copyFixture, describeTree, FIXTURES, tempDir } from './helpers/temp.js';
 
 /** Runs make-lazy and holds every pagemap, every page and every other file against the oracle. */
@@ -179,5 +181,266 @@ describe('on generated dumps', () => {
     );
     expect(outcomes.made).toBeGreaterThan(0);
     expect(outcomes.refused).toBeGreaterThan(0);
+  });
+});
+
+/** Addresses by the name of the pagemap. */
+type Listed = Map<string, Set<bigint>>;
+
+/**
+ * What the oracle says, but with the listed pages in their place, without the flag LAZY. Of compressed pages the whole
+ * block of a listed one stays.
+ */
+function expectKept(dump: string, rules: Rules, listed: Listed): Map<string, Expected> {
+  const { pageSize = 4096 } = rules;
+  const memory = readMemory(dump, pageSize);
+  const expected = expectLazy(dump, { ...rules, holes: 'flag' });
+  for (const [pagemap, { entries: before, pages }] of expected) {
+    const places = new Map(
+      before.flatMap((entry) =>
+        Array.from({ length: entry.pages }, (_, i) => [entry.vaddr + BigInt(i * pageSize), entry]),
+      ),
+    );
+    const entries: Expected['entries'] = [];
+    for (const entry of readPagemap(join(dump, pagemap)).entries) {
+      const region = entry.regionPages ?? 1;
+      const addresses = Array.from({ length: entry.pages }, (_, i) => entry.vaddr + BigInt(i * pageSize));
+      let last: Expected['entries'][number] | undefined;
+      addresses.forEach((address, i) => {
+        const block = addresses.slice(i - (i % region), i - (i % region) + region);
+        const page = memory.get(pagemap)?.get(address);
+        const isTaken = page !== undefined && !pages.has(address);
+        const isKept = isTaken && block.some((of) => listed.get(pagemap)?.has(of));
+        if (isKept) pages.set(address, page);
+        const { flags, hasFlags, countField } = places.get(address) as Expected['entries'][number];
+        const state = isKept
+          ? { flags: entry.flags & ~PE.LAZY, hasFlags: entry.fields.includes(4) }
+          : { flags, hasFlags };
+        if (last?.flags === state.flags) last.pages++;
+        else {
+          last = { vaddr: address, pages: 1, ...state, countField };
+          entries.push(last);
+        }
+      });
+    }
+    expected.set(pagemap, { entries, pages });
+  }
+  return expected;
+}
+
+/** The lines of a list, in no order. */
+function listText(listed: Listed): string {
+  const lines = Array.from(listed, ([pagemap, addresses]) => {
+    const pid = /^pagemap-(\d+)\.img$/.exec(pagemap)?.[1];
+    return pid === undefined ? [] : Array.from(addresses, (address) => `${pid} 0x${address.toString(16)}\n`);
+  }).flat();
+  return lines.sort((a, b) => (a.slice(-6) < b.slice(-6) ? -1 : 1)).join('');
+}
+
+/** Every lazy page of a dump, by the oracle. */
+function lazyPages(dump: string, rules: Rules): Listed {
+  const kept = expectLazy(dump, rules);
+  return new Map(
+    Array.from(readMemory(dump, rules.pageSize), ([pagemap, pages]) => [
+      pagemap,
+      new Set([...pages.keys()].filter((address) => !kept.get(pagemap)?.pages.has(address))),
+    ]),
+  );
+}
+
+const some = (listed: Listed, step: number): Listed =>
+  new Map(
+    Array.from(listed, ([pagemap, addresses]) => [pagemap, new Set([...addresses].filter((_, i) => i % step === 0))]),
+  );
+
+const AUTO: Rules = { policy: 'auto', holes: 'flag' };
+
+describe('with an eager list', () => {
+  /** Runs make-lazy with a list and holds the result against the oracle. */
+  async function checkKept(dump: string, out: string, rules: Rules, listed: Listed, ...more: string[]): Promise<void> {
+    const { pageSize = 4096 } = rules;
+    writeFileSync(`${out}.txt`, `# pagepipe fault list 1, page size ${pageSize}\n${listText(listed)}`);
+    const options = ['--policy', rules.policy, '--eager-list', `${out}.txt`, ...more];
+    const run = await cli(['make-lazy', dump, out, ...options]);
+    expect(run.code, run.stderr).toBe(0);
+    expect(differences(expectKept(dump, rules, listed), readLazy(out, pageSize))).toEqual([]);
+    for (const name of untouchedFiles(dump)) {
+      expect(readFileSync(join(out, name)).equals(readFileSync(join(dump, name))), name).toBe(true);
+    }
+  }
+
+  const cases = FIXTURES.flatMap((name) => GENERATIONS.map((generation) => ({ name, generation })));
+  it.each(cases)('keeps listed pages of $name as $generation', async ({ name, generation }) => {
+    const dump = copyFixture(name, tempDir());
+    const rewritten = `${dump}-${generation}`;
+    rewriteGeneration(dump, rewritten, generation);
+    await checkKept(rewritten, `${dump}-out`, AUTO, some(lazyPages(rewritten, AUTO), 3));
+  });
+
+  for (const generation of GENERATIONS) {
+    it(`keeps what the oracle says of generated dumps, as ${generation}`, async () => {
+      const dir = tempDir();
+      let count = 0;
+      await fc.assert(
+        fc.asyncProperty(
+          generatedDump(generation),
+          fc.constantFrom('auto' as const, 'flags' as const, 'vma' as const),
+          fc.uniqueArray(fc.nat(60), { maxLength: 40 }),
+          async (spec, policy, pages) => {
+            const dump = join(dir, `dump-${count}`);
+            writeDump(dump, spec);
+            const { pageSize = 4096 } = spec;
+            const base = spec.tasks[0]?.vmas?.[0]?.start ?? 0n;
+            const addresses = pages.map((page) => base + BigInt(page * pageSize));
+            const listed = new Map([['pagemap-7.img', new Set(addresses)]]);
+            const more = ['--page-size', String(pageSize)];
+            await checkKept(dump, join(dir, `out-${count++}`), { policy, holes: 'flag', pageSize }, listed, ...more);
+          },
+        ),
+        { numRuns: 40 },
+      );
+    });
+  }
+
+  it('keeps whole blocks of compressed pages', async () => {
+    const dir = tempDir();
+    let count = 0;
+    let whole = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        generatedDump('2026'),
+        fc.constantFrom(2, 3, 4),
+        fc.uniqueArray(fc.nat(40), { maxLength: 8 }),
+        async (generated, regionPages, pages) => {
+          // One kind of memory: where lazy and eager pages share a block, the dump is refused.
+          const [task] = generated.tasks;
+          const vmas = (task?.vmas ?? []).map((vma) => (vma.status & STATUS.GUARD ? vma : { ...vma, ...ANON }));
+          const tasks = [{ pid: 7, vmas, entries: task?.entries ?? [] }];
+          const { pageSize = 4096 } = generated;
+          const dump = join(dir, `dump-${count}`);
+          writeDump(dump, { ...generated, tasks, regionPages });
+          const base = vmas[0]?.start ?? 0n;
+          const listed = new Map([['pagemap-7.img', new Set(pages.map((page) => base + BigInt(page * pageSize)))]]);
+          const rules: Rules = { policy: 'vma', holes: 'flag', pageSize };
+          await checkKept(dump, join(dir, `out-${count++}`), rules, listed, '--page-size', String(pageSize));
+          const kept = expectKept(dump, rules, listed).get('pagemap-7.img')?.pages ?? new Map();
+          if ([...kept.keys()].some((address) => !listed.get('pagemap-7.img')?.has(address))) whole++;
+        },
+      ),
+      { numRuns: 60 },
+    );
+    expect(whole).toBeGreaterThan(0);
+  });
+
+  it('takes everything out if the list is empty', async () => {
+    const dump = copyFixture('family-criu-4.2.1', tempDir());
+    writeFileSync(`${dump}.txt`, '');
+    expect((await cli(['make-lazy', dump, `${dump}-a`])).code).toBe(0);
+    expect((await cli(['make-lazy', dump, `${dump}-b`, '--eager-list', `${dump}.txt`])).code).toBe(0);
+    expect(describeTree(`${dump}-b`)).toEqual(describeTree(`${dump}-a`));
+  });
+
+  it.each(FIXTURES)('takes nothing out of %s if every page is listed', async (name) => {
+    const dump = copyFixture(name, tempDir());
+    writeFileSync(`${dump}.txt`, listText(lazyPages(dump, AUTO)));
+    const run = await cli(['make-lazy', dump, `${dump}-out`, '--eager-list', `${dump}.txt`, '--json']);
+    const { total } = JSON.parse(run.stdout) as { total: { taken: { pages: number } } };
+    expect(total.taken.pages).toBe(0);
+    for (const [pagemap, { entries, pages }] of readLazy(`${dump}-out`)) {
+      expect(pages).toEqual(readMemory(dump).get(pagemap));
+      if (!pagemap.includes('shmem')) {
+        expect(entries.filter(({ flags }) => (flags & (PE.PRESENT | PE.LAZY)) === (PE.PRESENT | PE.LAZY))).toEqual([]);
+      }
+    }
+  });
+
+  it('makes the same by five processes, and by run', async () => {
+    const dir = tempDir();
+    const dump = copyFixture('family-criu-4.2.1', dir);
+    const list = join(dir, 'faults.txt');
+    writeFileSync(list, listText(some(lazyPages(dump, AUTO), 2)));
+    expect((await cli(['make-lazy', dump, join(dir, 'direct'), '--eager-list', list])).code).toBe(0);
+
+    const pipelines = [
+      [['classify', '--eager-list', list], ['filter', '--drop', 'lazy'], ['rebuild']],
+      [['run', `classify --eager-list ${list} | filter --drop lazy | rebuild`]],
+    ];
+    for (const [i, stages] of pipelines.entries()) {
+      let stream = join(dir, `${i}-read`);
+      expect((await cli(['read', dump], { stdout: stream })).code).toBe(0);
+      for (const words of stages) {
+        const next = join(dir, `${i}-${words[0]}`);
+        const run = await cli(words, { stdin: stream, stdout: next });
+        expect(run.code, run.stderr).toBe(0);
+        stream = next;
+      }
+      expect((await cli(['write', join(dir, `piped-${i}`)], { stdin: stream })).code).toBe(0);
+      expect(describeTree(join(dir, `piped-${i}`))).toEqual(describeTree(join(dir, 'direct')));
+    }
+  });
+
+  it('says what of the list it could not use, and how such a dump is served', async () => {
+    const dump = copyFixture('family-criu-4.2.1', tempDir());
+    const lazy = lazyPages(dump, AUTO).get('pagemap-15.img') ?? new Set();
+    const eager =
+      [...(readMemory(dump).get('pagemap-15.img')?.keys() ?? [])].find((address) => !lazy.has(address)) ?? 0n;
+    const addresses = [...[...lazy].slice(0, 5), eager, 0x1000n, 0x2000n];
+    const lines = addresses.map((address) => `15 0x${address.toString(16)}\n`);
+    writeFileSync(`${dump}.txt`, `${lines.join('')}99 0x1000\n`);
+    const run = await cli(['make-lazy', dump, `${dump}-out`, '--eager-list', `${dump}.txt`]);
+    expect(run.code).toBe(0);
+    expect(run.stdout).toBe('');
+    expect(run.stderr).toContain(
+      `pagepipe: warning: ${dump}.txt: 1 listed pages are of processes that the dump does not have: 1, the first with pid 99\n` +
+        `pagepipe: note: ${dump}.txt: of the listed pages 1 stay in any case, and 2 are not in the dump\n`,
+    );
+    expect(run.stderr).toContain(
+      `  criu lazy-pages --page-server --address ADDRESS --port PORT -D ${dump}-out -W ${dump}-out &\n` +
+        `  criu restore --lazy-pages -D ${dump}-out -W ${dump}-out -d\n`,
+    );
+    expect(run.stderr).toMatch(
+      /\npagepipe: note: start a page server at ADDRESS and PORT first, such as pagepipe serve DUMP;/,
+    );
+  });
+
+  it.each([
+    ['7 0x1000\nnonsense\n', 'line 2: expected PID 0xADDRESS, found "nonsense"'],
+    ['7 0x1001\n', 'line 1: expected the address of a page of 4096 bytes, found 0x1001'],
+    ['# pagepipe fault list 9\n', 'line 1: expected a fault list of version 1, found 9'],
+    [
+      '# pagepipe fault list 1, page size 65536\n7 0x10000\n',
+      'expected a list of pages of 4096 bytes, as the dump has, found 65536',
+    ],
+  ])('refuses the list %j, and leaves nothing', async (text, error) => {
+    const dir = tempDir();
+    const dump = copyFixture('mosaic-criu-4.2.1', dir);
+    const list = join(dir, 'faults.txt');
+    writeFileSync(list, text);
+    const direct = await cli(['make-lazy', dump, join(dir, 'out'), '--eager-list', list]);
+    expect(direct).toMatchObject({ code: 1, stdout: '' });
+    expect(direct.stderr).toContain(`pagepipe: error: ${list}: ${error}\n`);
+    expect(existsSync(join(dir, 'out'))).toBe(false);
+
+    expect((await cli(['read', dump], { stdout: join(dir, 'stream') })).code).toBe(0);
+    const stage = await cli(['classify', '--eager-list', list], { stdin: join(dir, 'stream') });
+    expect(stage.code).toBe(1);
+    expect(stage.stderr).toContain(`pagepipe: error: ${list}: ${error}\n`);
+  });
+
+  it('refuses a list that is not there or is no file, and holes that nobody could fill', async () => {
+    const dir = tempDir();
+    const dump = copyFixture('mosaic-criu-4.2.1', dir);
+    const run = (list: string, ...more: string[]) =>
+      cli(['make-lazy', dump, join(dir, 'out'), '--eager-list', list, ...more]);
+    expect(await run(join(dir, 'none'))).toMatchObject({
+      code: 1,
+      stderr: `pagepipe: error: ${join(dir, 'none')}: no such file or directory (ENOENT)\n`,
+    });
+    expect(await run(dir)).toMatchObject({ code: 1, stderr: `pagepipe: error: ${dir}: is a directory (EISDIR)\n` });
+    writeFileSync(join(dir, 'faults.txt'), '');
+    const dropped = await run(join(dir, 'faults.txt'), '--holes', 'drop');
+    expect(dropped.code).toBe(2);
+    expect(dropped.stderr).toContain('expected --holes flag with --eager-list, found drop');
+    expect(existsSync(join(dir, 'out'))).toBe(false);
   });
 });

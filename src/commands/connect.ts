@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
-import type { Duplex } from 'node:stream';
+import { once } from 'node:events';
+import type { Duplex, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { DumpError, UsageError } from '../errors.js';
 import { addressText } from '../serve/address.js';
@@ -47,17 +48,36 @@ Example
 /** Runs a command with a client on its stdin and stdout. Throws if it cannot be run, or fails. */
 async function pipeTo(stream: Duplex, program: string, words: readonly string[]): Promise<void> {
   const child = spawn(program, words, { stdio: ['pipe', 'pipe', 'inherit'] });
-  const ended = new Promise<void>((resolve, reject) => {
-    child.on('error', (error) => reject(new Error(`${program} cannot be run: ${error.message}`)));
-    child.on('exit', (code, signal) => {
-      if (code === 0) resolve();
-      else reject(new Error(`${program} ended with ${signal ?? `exit code ${code}`}`));
-    });
-  });
-  ended.catch(() => stream.destroy());
+  const ended = once(child, 'exit') as Promise<[code: number | null, signal: NodeJS.Signals | null]>;
   try {
-    await Promise.all([ended, pipeline(stream, child.stdin), pipeline(child.stdout, stream)]);
-  } finally {
-    child.kill();
+    await once(child, 'spawn');
+  } catch (error) {
+    ended.catch(() => {});
+    throw new Error(`${program} cannot be run: ${(error as Error).message}`);
   }
+  void feed(stream, child.stdin).catch(() => {});
+  try {
+    // Also the last words of a command that fails are for the client.
+    await pipeline(child.stdout, stream);
+  } catch (error) {
+    child.kill();
+    throw error;
+  }
+  const [code, signal] = await ended;
+  if (code !== 0) throw new Error(`${program} ended with ${signal ?? `exit code ${code}`}`);
+}
+
+/**
+ * Passes on what a client says, for as long as the command listens to it. A command may end before its client: that does
+ * not end the stream, for the last answer may be on its way.
+ */
+async function feed(stream: Duplex, input: Writable): Promise<void> {
+  input.on('error', () => {});
+  for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
+    await new Promise<void>((resolve) => {
+      input.write(chunk, () => resolve());
+    });
+    if (input.destroyed) return;
+  }
+  input.end();
 }

@@ -27,8 +27,13 @@ export interface Input {
 export function openInput(path: string | undefined, io: Io): Input {
   if (path === undefined || path === '-') return { name: 'stdin', fd: io.stdinFd, mode: undefined };
   const fd = onFile(path, () => openSync(path, 'r'));
-  const stats = fstatSync(fd);
-  return { name: path, fd, mode: stats.isFile() ? stats.mode & 0o777 : undefined };
+  try {
+    const stats = onFile(path, () => fstatSync(fd));
+    return { name: path, fd, mode: stats.isFile() ? stats.mode & 0o777 : undefined };
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
 }
 
 export function closeInput(input: Input, io: Io): void {

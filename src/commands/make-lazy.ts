@@ -1,16 +1,24 @@
+import { invariant, UsageError } from '../errors.js';
 import { pump } from '../pump.js';
-import { DirectorySink } from '../sink/directory.js';
 import { SizeSink } from '../sink/size.js';
-import { Dump } from '../source/directory.js';
 import { classify, POLICIES } from '../stages/classify.js';
 import { DROP_LAZY, filter } from '../stages/filter.js';
+import { withoutOutside } from '../stages/outside.js';
 import { HOLES, rebuild } from '../stages/rebuild.js';
 import { tally } from '../stages/tally.js';
-import { PAGE_SIZES } from '../stream/format.js';
-import { type Command, choice, inputs, pageSizeFlag } from './command.js';
+import { type Command, choice, inputs } from './command.js';
 import { eagerListStages } from './eager-list.js';
 import { Progress } from './progress.js';
-import { formatReport, makeReport, warnOfParent } from './report.js';
+import { formatReport, makeReport, type Report, warnOfParent } from './report.js';
+import { openSink, SINK_KINDS, sinkKindOf } from './sink.js';
+import { openCommandSource, SOURCE_FLAGS, SOURCE_HELP } from './source.js';
+
+/**
+ * Measured with CRIU 4.1.1 and 4.2.1: a daemon on DUMP tries to deliver the kept pages as well, is told by the kernel that
+ * they are there already (EEXIST), and tries again for ever. With a page server it takes the list of pages from OUT.
+ */
+const PAGE_SERVER =
+  'start a page server at ADDRESS and PORT first, such as pagepipe serve DUMP; criu lazy-pages -D DUMP would try for ever to deliver the kept pages';
 
 export const command: Command = {
   name: 'make-lazy',
@@ -31,9 +39,10 @@ Options
   --policy seed      the rule of 2016, for CRIU 2 only; refused where CRIU 3 and later would lose memory
   --holes flag       where pages were taken out, an entry flagged PE_LAZY alone stays in the pagemap (default)
   --holes drop       no entry stays; such a dump needs criu lazy-pages on DUMP, not --page-server
-  --eager-list FILE  keep the lazy pages that the file names, such as a working set by pagepipe serve --record: lines
-                     PID 0xADDRESS
-  --page-size BYTES  page size of the dumped machine (found out from the dump)
+  --eager-list FILE  keep the lazy pages that the file names, as pagepipe serve --record writes it: lines PID 0xADDRESS.
+                     Such a dump needs a page server, not criu lazy-pages on DUMP
+  --to directory|tar what OUT becomes (an archive of an archive, else a directory); - is stdout
+${SOURCE_HELP}
   --dry-run          write nothing, only report
   --force            replace OUT if it is not empty; let --policy seed do what it would refuse
   --json             the report as one JSON document on stdout
@@ -42,7 +51,8 @@ Options
     policy: { type: 'string' },
     holes: { type: 'string' },
     eagerList: { type: 'string' },
-    pageSize: { type: 'number' },
+    ...SOURCE_FLAGS,
+    to: { type: 'string' },
     dryRun: { type: 'boolean' },
     force: { type: 'boolean' },
     json: { type: 'boolean' },
@@ -54,25 +64,48 @@ Options
     const holes = choice(args, 'holes', HOLES, 'flag');
     const force = args.flags['force'] === true;
     const dryRun = args.flags['dryRun'] === true;
+    if (args.flags['eagerList'] !== undefined && holes === 'drop') {
+      throw new UsageError(
+        'expected --holes flag with --eager-list, found drop: a page server needs the flagged holes',
+      );
+    }
     const warn = (message: string) => io.err(`pagepipe: warning: ${message}\n`);
 
     const keep = eagerListStages(args, io);
-    const dump = new Dump(path, { ...pageSizeFlag(args, PAGE_SIZES), warn });
-    const progress = new Progress(io, () => dump.otherBytes + dump.payloadBytes);
+    const to = args.flags['to'] === undefined ? undefined : choice(args, 'to', SINK_KINDS, 'directory');
+    const source = await openCommandSource(path, args, policy !== 'flags', io);
+    const progress = new Progress(io, source.totalBytes);
     const count = tally();
     try {
-      const sink = dryRun ? new SizeSink() : new DirectorySink(out, { force, source: path, progress: progress.add });
-      const stages = [classify({ policy, force, warn }), ...keep, filter(DROP_LAZY), count.stage, rebuild({ holes })];
-      await pump(dump.records(), stages, sink, io.signal);
+      const kind = sinkKindOf(source, out, to);
+      const sink = dryRun ? new SizeSink() : openSink(kind, out, source, { force, progress: progress.add }, io);
+      const stages = [
+        ...(kind === 'tar' && !dryRun ? [] : [withoutOutside()]),
+        classify({ policy, force, warn }),
+        ...keep,
+        filter(DROP_LAZY),
+        count.stage,
+        rebuild({ holes }),
+      ];
+      await pump(source.records, stages, sink, io.signal);
       progress.done();
-      const bytesAfter = sink instanceof SizeSink ? sink.bytes : sink.written.bytes;
-      const report = makeReport(dump, out, count.spaces, { policy, holes, dryRun, bytesAfter });
+      const bytesAfter = 'written' in sink ? sink.written.bytes : sink.bytes;
+      const report = makeReport(source.reported(), out, count.spaces, { policy, holes, dryRun, bytesAfter });
+      if (keep.length > 0) report.restore = fromPageServer(report.restore);
       if (args.flags['json'] === true) io.out(`${JSON.stringify(report, undefined, 2)}\n`);
       else io.err(formatReport(report));
-      if (sink instanceof DirectorySink) warnOfParent(sink.written, out, io);
+      if (keep.length > 0) io.err(`pagepipe: note: ${PAGE_SERVER}\n`);
+      if ('written' in sink) warnOfParent(sink.written, out, io);
     } finally {
       progress.done();
-      dump.close();
+      source.close();
     }
   },
 };
+
+/** The commands that restore a dump with kept pages: both use OUT alone. */
+function fromPageServer({ restore }: Report['restore']): Report['restore'] {
+  const [, directories] = /^criu restore --lazy-pages (.*) -d$/s.exec(restore) ?? [];
+  invariant(directories, 'the command names its directories');
+  return { lazyPages: `criu lazy-pages --page-server --address ADDRESS --port PORT ${directories} &`, restore };
+}

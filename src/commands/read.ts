@@ -1,9 +1,9 @@
 import { pump } from '../pump.js';
-import { Dump } from '../source/directory.js';
-import { PAGE_SIZES } from '../stream/format.js';
+import { withoutOutside } from '../stages/outside.js';
 import { StreamSink } from '../stream/stream.js';
-import { type Command, inputs, pageSizeFlag, refuseTerminals } from './command.js';
+import { type Command, inputs, refuseTerminals } from './command.js';
 import { Progress } from './progress.js';
+import { openCommandSource, SOURCE_FLAGS, SOURCE_HELP } from './source.js';
 
 export const command: Command = {
   name: 'read',
@@ -11,25 +11,27 @@ export const command: Command = {
   pagepipe read DUMP > STREAM
 
 Turns a dump into a page stream on stdout: all metadata first, then the pages. read | write gives the same dump.
+DUMP is a directory, a tar archive (plain, gzip or zstd; the images under checkpoint/ or at the top), or the shards of
+criu-image-streamer; - is stdin.
 
 Options
-  --page-size BYTES  page size of the dumped machine (found out from the dump)
+${SOURCE_HELP}
 
-Example
+Examples
   pagepipe read dump | zstd | ssh host 'zstd -d | pagepipe write dump'
+  pagepipe read checkpoint.tar.zst | pagepipe write dump
 `,
-  flags: { pageSize: { type: 'number' } },
+  flags: SOURCE_FLAGS,
   async run(args, io) {
     const [path] = inputs(args, 'DUMP') as [string];
-    const options = pageSizeFlag(args, PAGE_SIZES);
     refuseTerminals(io, { stdout: true });
-    const dump = new Dump(path, { ...options, warn: (message) => io.err(`pagepipe: warning: ${message}\n`) });
-    const progress = new Progress(io, () => dump.otherBytes + dump.payloadBytes);
+    const source = await openCommandSource(path, args, true, io);
+    const progress = new Progress(io, source.totalBytes);
     try {
-      await pump(dump.records(), [], new StreamSink(io.stdoutFd, progress.add));
+      await pump(source.records, [withoutOutside()], new StreamSink(io.stdoutFd, progress.add));
     } finally {
       progress.done();
-      dump.close();
+      source.close();
     }
   },
 };

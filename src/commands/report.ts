@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import prettyBytes from 'pretty-bytes';
 import type { Written } from '../sink/directory.js';
-import type { Dump, Task } from '../source/directory.js';
+import type { Task } from '../source/tasks.js';
 import { type Amount, type KindTally, newKindTally, type SpaceTally } from '../stages/tally.js';
 import type { Io } from './command.js';
 
@@ -46,8 +46,18 @@ export interface Report {
   warning: string;
 }
 
+/** What a report says of the dump itself. */
+export interface ReportedDump {
+  path: string;
+  tasks: readonly Task[];
+  /** Bytes. */
+  pageSize: number;
+  /** Of all files. */
+  bytes: number;
+}
+
 export function makeReport(
-  dump: Dump,
+  dump: ReportedDump,
   out: string,
   spaces: SpaceTally[],
   of: Pick<Report, 'policy' | 'holes' | 'dryRun' | 'bytesAfter'>,
@@ -68,7 +78,7 @@ export function makeReport(
     spaces: spaces.map((tally) => spaceReport(tally, tasks)),
     zombies: dump.tasks.filter(({ dead }) => dead).map(({ pid }) => pid),
     total,
-    bytesBefore: dump.otherBytes + dump.payloadBytes,
+    bytesBefore: dump.bytes,
     bytesAfter: of.bytesAfter,
     restore: restoreCommands(dump.path, out),
     warning: NEVER_WITHOUT,

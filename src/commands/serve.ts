@@ -1,19 +1,21 @@
-import { Socket as NetSocket, type Socket } from 'node:net';
-import { Duplex } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import { DumpError, UsageError } from '../errors.js';
 import type { Message } from '../protocol/page-server.js';
 import { type Address, addressText, isLoopback, parseAddress } from '../serve/address.js';
 import { DumpMemory } from '../serve/memory.js';
 import type { Metrics } from '../serve/metrics.js';
 import { Recorder } from '../serve/recorder.js';
-import { type ClientEnd, listen, runClient } from '../serve/server.js';
+import { type ClientEnd, CUT_OFF, listen, runClient, type Serve } from '../serve/server.js';
 import { Session } from '../serve/session.js';
 import type { ClientStats } from '../serve/stats.js';
+import { StdioStream } from '../serve/stdio.js';
 import { readTlsFiles, type TlsFiles } from '../serve/tls.js';
 import { PAGE_SIZES } from '../stream/format.js';
 import { type Arguments, type Command, type Flag, type Io, inputs, pageSizeFlag } from './command.js';
 
 const DEFAULT_PORT = 27000;
+/** A month: timers of Node go no further. */
+const MAX_IDLE_SECONDS = 2_000_000;
 
 /** Flags of every command that listens. */
 export const LISTEN_FLAGS: Record<string, Flag> = {
@@ -69,18 +71,19 @@ Stops at SIGINT or SIGTERM. A client that asks for what the dump does not have i
     const options = listenOptions(args);
     const metricsAddress = addressFlag(args, 'metrics');
     const once = args.flags['once'] === true;
-    const maxClients = countFlag(args, 'maxClients', 64);
+    const maxClients = countFlag(args, 'maxClients', { fallback: 64, min: 1 });
     const memory = new DumpMemory(path, pageSizeFlag(args, PAGE_SIZES));
-    const { record } = args.flags as { record?: string };
-    const recorder = record === undefined ? undefined : new Recorder(record, memory);
+    const { record: list } = args.flags as { record?: string };
+    const recorder = list === undefined ? undefined : new Recorder(list, memory);
     let metrics: Metrics | undefined;
     try {
       if (metricsAddress) metrics = await startMetrics(metricsAddress, io);
       const reporter = new Reporter(io, args.flags['json'] === true, options.stdio);
       const serve = async (stream: Duplex, client: string) => {
+        const record = recorder?.client();
         const session = new Session(memory, stream, {
           answered(request: Message, pages: number, milliseconds: number) {
-            recorder?.add(request);
+            record?.(request);
             metrics?.answered(request, pages, pages * memory.pageSize, milliseconds);
           },
         });
@@ -95,10 +98,11 @@ Stops at SIGINT or SIGTERM. A client that asks for what the dump does not have i
           throw error;
         }
       };
+      let failure: string | undefined;
       if (options.stdio) {
-        const end = await runClient(stdioStream(io), 'stdio', serve, options.idleSeconds);
+        const end = await serveStdio(io, serve, options.idleSeconds);
         reporter.ended(end);
-        if (end.error !== undefined) throw new DumpError('PROTOCOL', end.error, { file: 'stdin' });
+        failure = end.error;
       } else {
         warnOfAddress(options.address, options.tls, io);
         await listen({ ...options, maxClients, isLast: ({ closed }) => once && closed, signal: io.signal }, serve, {
@@ -106,7 +110,9 @@ Stops at SIGINT or SIGTERM. A client that asks for what the dump does not have i
           onEnd: (end) => reporter.ended(end),
         });
       }
+      // Also of a restore that broke off.
       recorder?.commit();
+      if (failure !== undefined) throw new DumpError('PROTOCOL', failure, { file: 'stdin' });
     } finally {
       recorder?.discard();
       metrics?.close();
@@ -141,7 +147,7 @@ export function listenOptions(args: Arguments): ListenOptions {
   return {
     address: address ?? { host: '127.0.0.1', port: DEFAULT_PORT },
     stdio: stdio === true,
-    idleSeconds: countFlag(args, 'idleTimeout', 600),
+    idleSeconds: countFlag(args, 'idleTimeout', { fallback: 600, max: MAX_IDLE_SECONDS }),
     ...(tls ? { tls: readTlsFiles(paths) } : {}),
   };
 }
@@ -154,10 +160,15 @@ export function addressFlag(args: Arguments, name: string): Address | undefined 
   return address;
 }
 
-function countFlag(args: Arguments, name: string, fallback: number): number {
+function countFlag(
+  args: Arguments,
+  name: string,
+  { fallback, min = 0, max = 2 ** 31 - 1 }: { fallback: number; min?: number; max?: number },
+): number {
   const value = (args.flags[name] as number | undefined) ?? fallback;
-  if (!Number.isInteger(value) || value < 0) throw new UsageError(`--${name}: expected a whole number, found ${value}`);
-  return value;
+  if (Number.isInteger(value) && value >= min && value <= max) return value;
+  const option = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  throw new UsageError(`--${option}: expected a whole number from ${min} to ${max}, found ${value}`);
 }
 
 /** The memory of a dump is for nobody to see. */
@@ -168,11 +179,28 @@ export function warnOfAddress(address: Address, tls: TlsFiles | undefined, io: I
   );
 }
 
-/** Stdin and stdout as one stream: pipes or sockets, as ssh and socat give them. */
+/** Stdin and stdout as one stream: pipes or sockets, as ssh and socat give them. Throws {@link UsageError}. */
 export function stdioStream(io: Io): Duplex {
-  const readable: Socket = new NetSocket({ fd: io.stdinFd, readable: true, writable: false });
-  const writable: Socket = new NetSocket({ fd: io.stdoutFd, readable: false, writable: true });
-  return Duplex.from({ readable, writable });
+  if (io.stdinIsTerminal || io.stdoutIsTerminal) {
+    throw new UsageError('--stdio: expected pipes, found a terminal; pagepipe connect is the other end');
+  }
+  try {
+    return new StdioStream(io.stdinFd, io.stdoutFd);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_INVALID_FD_TYPE') throw error;
+    throw new UsageError('--stdio: expected pipes or sockets on stdin and stdout, found a file');
+  }
+}
+
+/** Serves the one client on stdin and stdout. */
+export async function serveStdio(io: Io, serve: Serve, idleSeconds: number): Promise<ClientEnd> {
+  const stream = stdioStream(io);
+  const stop = () => stream.destroy();
+  io.signal.addEventListener('abort', stop);
+  if (io.signal.aborted) stop();
+  const end = await runClient(stream, 'stdio', serve, idleSeconds);
+  io.signal.removeEventListener('abort', stop);
+  return io.signal.aborted && !end.closed ? { ...end, error: CUT_OFF } : end;
 }
 
 async function startMetrics(address: Address, io: Io): Promise<Metrics> {

@@ -5,11 +5,13 @@
 import { writeNumber } from './canonical.js';
 import type { Magnitude } from './hints.js';
 import { type FieldPlan, KIND, kindName, type MessagePlan } from './message.js';
-import { type ByteWriter, WIRE_BYTES, WireError, WireReader } from './wire.js';
+import { type ByteWriter, MAX_MESSAGE_DEPTH, WIRE_BYTES, WireError, WireReader } from './wire.js';
 
 /** A value or a message that cannot be written; whoever knows where it comes from says so. */
 export class ValueError extends Error {
   override readonly name = 'ValueError';
+  /** Where it belongs, if that is known here. */
+  path: string | undefined;
 }
 
 /** A message under construction. */
@@ -48,6 +50,9 @@ export class MessageBuilder {
 
   /** Begins a message in a field of the current one. */
   openField(field: FieldPlan): void {
+    if (this.frames.length > MAX_MESSAGE_DEPTH) {
+      throw new ValueError(`expected at most ${MAX_MESSAGE_DEPTH} messages in each other`);
+    }
     this.tag(field.number, WIRE_BYTES, true);
     this.out.byte(0);
     this.open(field.message);
@@ -98,7 +103,7 @@ export class MessageBuilder {
         const number = reader.lo >>> 3;
         const wireType = reader.lo & 7;
         const known = plan.byNumber[number];
-        if (number === 0) throw new WireError('expected a field number, found none', 0);
+        if (number === 0 || reader.hi !== 0) throw new WireError('expected a field number, found none', 0);
         if (known?.takes(wireType)) {
           throw new ValueError(`expected fields that the schema does not know, found ${known.name}`);
         }
@@ -201,7 +206,8 @@ const outOfRange = ({ kind }: FieldPlan, { negative, lo, hi }: Magnitude): Value
 };
 
 /** The name of a type, with its article. */
-export const withArticle = (name: string): string => `${/^[aeiou](?!int)/.test(name) ? 'an' : 'a'} ${name}`;
+export const withArticle = (name: string): string =>
+  name === 'bytes' ? name : `${/^[aeiou](?!int)/.test(name) ? 'an' : 'a'} ${name}`;
 
 /** Writes a number into a field. Throws {@link ValueError} if it is beyond what the field holds. */
 export function buildNumber(builder: MessageBuilder, field: FieldPlan, value: Magnitude): void {

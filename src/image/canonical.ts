@@ -29,20 +29,17 @@ export interface CanonicalMessage {
  */
 export function canonicalMessage(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): CanonicalMessage {
   if (isCanonical(plan, bytes, start, end)) return { bytes, start, end, raw: undefined };
-  if (end - start > MAX_OTHER_BYTES) {
-    throw new WireError(
-      `expected at most ${MAX_OTHER_BYTES} bytes of a ${plan.name} whose fields are out of order, found ${end - start}`,
-      start,
-    );
-  }
-  const canonical = canonicalise(plan, bytes, start, end);
+  let isCopy = false;
   try {
-    isCanonical(plan, canonical, 0, canonical.length);
+    const canonical = canonicalise(plan, bytes, start, end);
+    isCopy = Buffer.compare(canonical, bytes.subarray(start, end)) === 0;
+    check(plan, walker.over(canonical, 0, canonical.length), 0, true);
+    return { bytes: canonical, start: 0, end: canonical.length, raw: bytes.subarray(start, end) };
   } catch (error) {
-    // Its positions are those of the copy.
-    throw error instanceof WireError ? new WireError(error.message, start) : error;
+    if (!(error instanceof WireError)) throw error;
+    // Other positions are those in some part of it.
+    throw new WireError(error.message, isCopy ? start + error.at : start);
   }
-  return { bytes: canonical, start: 0, end: canonical.length, raw: bytes.subarray(start, end) };
 }
 
 /**
@@ -50,13 +47,14 @@ export function canonicalMessage(plan: MessagePlan, bytes: Uint8Array, start: nu
  * @throws {WireError} if it is damaged, or in canonical form without a required field
  */
 export function isCanonical(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): boolean {
-  return check(plan, walker.over(bytes, start, end), 0);
+  return check(plan, walker.over(bytes, start, end), 0, false);
 }
 
 /** Where a field stands among others: unknown fields come behind known ones of the same number. */
 const rank = (number: number, known: boolean): number => 2 * number + (known ? 0 : 1);
 
-function check(plan: MessagePlan, reader: WireReader, depth: number): boolean {
+/** @param whole no message stands in two parts, either of which may lack a required field */
+function check(plan: MessagePlan, reader: WireReader, depth: number, whole: boolean): boolean {
   const start = reader.at;
   let lastRank = 0;
   let required = 0;
@@ -70,11 +68,12 @@ function check(plan: MessagePlan, reader: WireReader, depth: number): boolean {
     if (here < lastRank || (here === lastRank && known && (!field.repeated || field.packed))) return false;
     lastRank = here;
     if (!known) reader.skip(wireType);
-    else if (!checkField(field, reader, depth)) return false;
+    else if (!checkField(field, reader, depth, whole)) return false;
     else if (field.required) required++;
   }
-  if (required < plan.requiredFields.length) throw missing(plan, reader, start);
-  return true;
+  if (required === plan.requiredFields.length) return true;
+  if (!whole && depth > 0) return false;
+  throw missing(plan, reader, start);
 }
 
 /** Sets as little as it can: it is called for every field of every entry. */
@@ -89,14 +88,14 @@ function readTag(reader: WireReader): typeof tag {
   return tag;
 }
 
-function checkField(field: FieldPlan, reader: WireReader, depth: number): boolean {
+function checkField(field: FieldPlan, reader: WireReader, depth: number, whole: boolean): boolean {
   if (field.kind === KIND.MESSAGE) {
     const end = reader.length();
     if (!reader.minimal) return false;
     const { end: outer } = reader;
     if (depth === MAX_MESSAGE_DEPTH) throw tooDeep(reader.at);
     reader.end = end;
-    const canonical = check(field.message, reader, depth + 1);
+    const canonical = check(field.message, reader, depth + 1, whole);
     reader.end = outer;
     return canonical;
   }
@@ -165,6 +164,12 @@ interface RawField {
  */
 export function canonicalise(plan: MessagePlan, bytes: Uint8Array, start: number, end: number, depth = 0): Uint8Array {
   if (depth > MAX_MESSAGE_DEPTH) throw tooDeep(start);
+  if (end - start > MAX_OTHER_BYTES) {
+    throw new WireError(
+      `expected at most ${MAX_OTHER_BYTES} bytes of a ${plan.name} whose fields are out of order, found ${end - start}`,
+      start,
+    );
+  }
   const out = new ByteWriter();
   const groups = new Map<number, RawField[]>();
   const reader = new WireReader(bytes).over(bytes, start, end);

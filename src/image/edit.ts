@@ -75,22 +75,26 @@ export class ImageEditor implements ImageHandler {
   private edit(plan: MessagePlan, bytes: Uint8Array, start: number, end: number, meant: Assignment[]): void {
     const before = canonicalMessage(plan, bytes, start, end);
     let message = before.bytes.slice(before.start, before.end);
+    let isChanged = false;
     for (const assignment of meant) {
       const out = new ByteWriter();
       const builder = new MessageBuilder(out);
       try {
         builder.open(plan);
-        if (assign(builder, plan, message, assignment.steps, assignment.value)) this.used.add(assignment);
+        if (!assign(builder, plan, message, assignment.steps, assignment.value)) continue;
         builder.close();
         checkExtra(plan, message, out.view());
+        this.used.add(assignment);
+        isChanged = true;
       } catch (error) {
         if (!(error instanceof ValueError)) throw error;
-        const path = assignment.path.replace(/^\./, '').replace('[*]', `[${this.index}]`);
+        const path = assignment.path.replace(/^\./, '').replace(/^entries\[\*\]/, `entries[${this.index}]`);
         throw new DumpError('BAD_VALUE', error.message, { file: this.file, path });
       }
       message = out.view().slice();
     }
-    this.out.raw(message);
+    // Without a value to change it stays in the form that it has.
+    this.out.raw(isChanged ? message : bytes.subarray(start, end));
   }
 
   message(_plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void {

@@ -7,7 +7,7 @@ import { usualHeader } from './decoder.js';
 import { ExtraWriter } from './extra-writer.js';
 import { type Extra, extraOf, firstMessage, mayHaveExtra, nextMessage, type Payload } from './grammar.js';
 import { JsonFields } from './json-fields.js';
-import { type ImageType, MAGIC } from './magic.js';
+import { IMG_COMMON_MAGIC, IMG_SERVICE_MAGIC, type ImageType, MAGIC } from './magic.js';
 import { type FieldPlan, type MessagePlan, messagePlan } from './message.js';
 import { readObject } from './object.js';
 import { PADDING_KEY, RAW_KEY } from './to-json.js';
@@ -18,6 +18,8 @@ const BATCH_BYTES = 64 * 1024;
 
 const NO_EXTRA: Extra = { payloads: [], messages: 0 };
 const ANY_BYTES: Payload = { form: 'bytes', size: Number.POSITIVE_INFINITY, align: 1 };
+
+const EXTRA_TOO_EARLY = 'expected an extra of this size behind all fields of its entry';
 
 /** What the extra of an entry is in JSON. */
 type ExtraForm = 'bytes' | 'parts' | 'numbers' | 'messages' | 'none';
@@ -37,6 +39,8 @@ export class EntryWriter {
   private entryStart = 0;
   private isWritten = false;
   private inMessage = false;
+  /** Whether a payload without end was written. */
+  private isOver = false;
   private raw: Uint8Array | undefined;
 
   /**
@@ -50,7 +54,9 @@ export class EntryWriter {
 
   /** @param header the magic numbers, if they are not those that CRIU writes today */
   begin(type: ImageType, header = usualHeader(type)): void {
-    if (word(header, header.length - 4) !== MAGIC[type]) {
+    const first = word(header, 0);
+    const isFirst = header.length === 4 || first === IMG_COMMON_MAGIC || first === IMG_SERVICE_MAGIC;
+    if (!isFirst || word(header, header.length - 4) !== MAGIC[type]) {
       throw new ValueError(`expected magic numbers of ${type}, found others`);
     }
     this.out.raw(header);
@@ -65,6 +71,7 @@ export class EntryWriter {
   open(index: number): void {
     const plan = index === 0 ? this.firstPlan : this.nextPlan;
     invariant(plan, 'entries come after the type');
+    if (this.isOver) throw new ValueError('expected no entry behind bytes that go to the end of the image');
     this.plan = plan;
     this.entryStart = this.out.at;
     this.isWritten = false;
@@ -127,7 +134,9 @@ export class EntryWriter {
     this.isWritten = true;
     // crit takes the entries behind such a segment for its bytes: they go back where they were.
     if (fields['in_pagemaps'] === true) return { payloads: [ANY_BYTES], messages: 0 };
-    return extraOf(plan.name, fields);
+    const extra = extraOf(plan.name, fields);
+    this.isOver = extra.payloads.some(({ size }) => size === Number.POSITIVE_INFINITY);
+    return extra;
   }
 
   /** Puts a message back as it was, unless its fields have been changed since. */
@@ -148,9 +157,7 @@ export class EntryWriter {
 
   /** A key that comes when the entry is written already is too late. */
   checkKey(name: string): void {
-    if (this.isWritten && name !== PADDING_KEY) {
-      throw new ValueError('expected an extra of this size behind all fields of its entry');
-    }
+    if (this.isWritten && name !== PADDING_KEY) throw new ValueError(EXTRA_TOO_EARLY);
   }
 
   /** A value of a key that is no field. */
@@ -190,7 +197,16 @@ export class EntryWriter {
     this.extra.push(bytes);
     if (!this.extra.isFull || this.isWritten) return;
     const form = this.extraForm;
-    if (form === 'bytes' || form === 'parts') this.extra.startPassing(this.writeEntry());
+    if (form === 'bytes' || form === 'parts') this.extra.startPassing(this.entryBefore());
+  }
+
+  /** Completes the message of an entry whose extra is too large to be held. */
+  private entryBefore(): Extra {
+    try {
+      return this.writeEntry();
+    } catch (error) {
+      throw error instanceof ValueError ? new ValueError(EXTRA_TOO_EARLY) : error;
+    }
   }
 
   endPayload(): void {

@@ -20,6 +20,8 @@ export class ExtraWriter {
   private padding = new Uint8Array(0);
   /** Payloads still expected behind an entry that is written; the first is the one under way. */
   private passing: Payload[] | undefined;
+  /** The payload that has passed; its padding may still come. */
+  private passed: Payload | undefined;
   private passedBytes = 0;
 
   /**
@@ -36,15 +38,12 @@ export class ExtraWriter {
     return !this.passing && this.heldBytes > MAX_HELD_BYTES;
   }
 
-  get passes(): boolean {
-    return this.passing !== undefined;
-  }
-
   begin(key?: Payload['key']): void {
     if (!this.passing) {
       this.parts.push({ key, payload: new ByteWriter() });
       return;
     }
+    this.padPassed();
     const [next] = this.passing;
     if (!next || next.key !== key) throw new ValueError(`expected ${next ? next.key : 'no more'}, found ${key}`);
     this.passedBytes = 0;
@@ -64,8 +63,13 @@ export class ExtraWriter {
     const [payload] = this.passing ?? [];
     if (!payload) return;
     checkSize(payload, this.passedBytes);
-    this.putPadding(payload);
+    this.passed = payload;
     this.passing?.shift();
+  }
+
+  private padPassed(): void {
+    if (this.passed) this.putPadding(this.passed);
+    this.passed = undefined;
   }
 
   addMessage(message: Uint8Array, extra: Extra): void {
@@ -90,6 +94,7 @@ export class ExtraWriter {
 
   /** Writes what is held behind its entry: that is complete, and so is the extra. */
   finish(extra: Extra): void {
+    this.padPassed();
     // What may be empty may also be left out.
     for (const payload of this.passing ?? this.write(extra, false)) checkSize(payload, 0);
     if (this.padding.length > 0) throw new ValueError('expected padding that fits the extra, found more');
@@ -105,6 +110,8 @@ export class ExtraWriter {
       return [];
     }
     const expected = [...extra.payloads];
+    // What is under way must be the last.
+    if (!underWay) this.sortParts(extra.payloads);
     for (const [i, part] of this.parts.entries()) {
       const [payload] = expected;
       if (!('payload' in part) || !payload || payload.key !== part.key) {
@@ -120,6 +127,12 @@ export class ExtraWriter {
       expected.shift();
     }
     return expected;
+  }
+
+  /** Puts parts that have keys in the order in which they are to be written. */
+  private sortParts(payloads: readonly Payload[]): void {
+    const rank = (part: Part) => payloads.findIndex(({ key }) => 'payload' in part && part.key === key);
+    if (this.parts.length > 1) this.parts.sort((a, b) => rank(a) - rank(b));
   }
 
   private writeMessages(extra: Extra): void {

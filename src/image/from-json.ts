@@ -7,20 +7,28 @@
  */
 import { closestMatch } from 'leven';
 import { isMany, none } from 'stream-chain/defs.js';
-import { jsonParser, type Token } from 'stream-json/core/parser.js';
+import type { Token } from 'stream-json/core/parser.js';
 import type { Emit } from '../bytes.js';
 import { DumpError, type DumpErrorCode } from '../errors.js';
 import { Base64Reader, decodeBase64 } from './base64.js';
 import { ValueError } from './builder.js';
 import { EntryWriter } from './entry-writer.js';
 import { parseDigits } from './hints.js';
-import { append, shorten } from './json-fields.js';
+import { append, shorten, TWICE } from './json-fields.js';
+import { newParser, parserWords } from './json-parser.js';
 import { type ImageType, MAGIC } from './magic.js';
 import { EXTRA_KEY, HEADER_KEY, PADDING_KEY, RAW_KEY } from './to-json.js';
 import { WireError } from './wire.js';
 
 /** Text that is kept where `magic` comes behind the entries, in characters. */
 const MAX_KEPT_TEXT = 64 * 1024 * 1024;
+
+/** Keys of an image. */
+const IMAGE_KEYS: ReadonlyMap<string, string> = new Map([
+  ['magic', 'the type of an image'],
+  ['entries', 'a list of entries'],
+  [HEADER_KEY, 'magic numbers in base64'],
+]);
 
 /** Keys of an entry that are no fields. */
 const SPECIAL_KEYS: ReadonlySet<string> = new Set([EXTRA_KEY, RAW_KEY, PADDING_KEY]);
@@ -36,7 +44,9 @@ export interface EncodeOptions {
  * Where the next token stands: `fields` are those of an entry, or of a message in an extra; the others are named after what
  * they hold. `parts` is an extra that is an object, `skipped` anything before the type is known.
  */
-type Place = { kind: 'image' | 'fields' | 'parts' | 'skipped'; key: string } | Indexed;
+type Place = Keyed | Indexed;
+/** `seen` are keys that came already: where they are no fields, of which the message itself knows. */
+type Keyed = { kind: 'image' | 'fields' | 'parts' | 'skipped'; key: string; seen?: string[] };
 type Indexed = { kind: 'entries' | 'numbers' | 'messages'; index: number };
 
 export class JsonImageReader {
@@ -84,7 +94,7 @@ export class JsonImageReader {
     try {
       return this.utf8.decode(chunk, { stream });
     } catch {
-      throw this.fail('BAD_JSON', 'expected UTF-8, found other bytes');
+      throw this.noJson('expected UTF-8, found other bytes');
     }
   }
 
@@ -102,6 +112,7 @@ export class JsonImageReader {
     this.kept = undefined;
     if (!this.isLate) return;
     this.isLate = false;
+    this.header = undefined;
     this.seenMagic = false;
     this.seenEntries = false;
     this.parse = newParser();
@@ -115,8 +126,7 @@ export class JsonImageReader {
     try {
       tokens = this.parse(text as string);
     } catch (error) {
-      const what = (error as Error).message.replace(/^Parser (cannot parse input: (?=expected)|has (?=expected))?/, '');
-      throw this.fail('BAD_JSON', what);
+      throw this.noJson(parserWords((error as Error).message));
     }
     if (!isMany(tokens)) return;
     try {
@@ -137,7 +147,7 @@ export class JsonImageReader {
   }
 
   /** A token of an entry, or of a message in an extra. */
-  private fieldToken(place: { key: string }, token: Token): void {
+  private fieldToken(place: Keyed, token: Token): void {
     const { entries } = this;
     if (entries.fields.isAtTop) {
       if (token.name === 'endObject') {
@@ -148,17 +158,21 @@ export class JsonImageReader {
       }
       if (token.name === 'keyValue') {
         place.key = SPECIAL_KEYS.has(token.value) && !entries.hasField(token.value) ? token.value : '';
+        if (place.key === '') entries.fields.token(token);
+        else checkOnce(place);
         entries.checkKey(token.value);
+        return;
       }
     }
     if (place.key === '') entries.fields.token(token);
-    else if (token.name !== 'keyValue') this.placeToken(token);
+    else this.placeToken(token);
   }
 
   private placeToken(token: Token): void {
     switch (token.name) {
       case 'keyValue':
-        (this.place as { key: string }).key = token.value;
+        (this.place as Keyed).key = token.value;
+        if (this.place?.kind === 'parts') checkOnce(this.place);
         return;
       case 'startObject':
         this.next();
@@ -251,7 +265,7 @@ export class JsonImageReader {
   }
 
   private openEntries(): void {
-    if (this.seenEntries) throw new ValueError('expected this key once, found it twice');
+    if (this.seenEntries) throw new ValueError(TWICE);
     this.seenEntries = true;
     if (this.type) this.entries.begin(this.type, this.header);
     else this.isLate = true;
@@ -268,9 +282,11 @@ export class JsonImageReader {
     const { place } = this;
     if (!place) return new ValueError(`expected an image: an object with magic and entries, found ${found}`);
     if (place.kind === 'entries') return new ValueError(`expected an entry, found ${found}`);
-    if (place.kind === 'image') return new ValueError(`expected magic and entries alone, found ${found}`);
+    if (place.kind === 'image')
+      return new ValueError(`expected ${IMAGE_KEYS.get(place.key) ?? 'magic and entries alone'}, found ${found}`);
     if (place.kind === 'numbers') return new ValueError(`expected a number below 65536, found ${found}`);
-    return new ValueError(`expected ${this.entries.extraWords}, found ${found}`);
+    const isBase64 = place.kind === 'fields' && place.key !== EXTRA_KEY;
+    return new ValueError(`expected ${isBase64 ? 'base64' : this.entries.extraWords}, found ${found}`);
   }
 
   // Values.
@@ -285,7 +301,7 @@ export class JsonImageReader {
   }
 
   private setType(text: string): void {
-    if (this.seenMagic) throw new ValueError('expected this key once, found it twice');
+    if (this.seenMagic) throw new ValueError(TWICE);
     this.seenMagic = true;
     if (!Object.hasOwn(MAGIC, text)) {
       const close = closestMatch(text, Object.keys(MAGIC), { maxDistance: 3 });
@@ -296,6 +312,7 @@ export class JsonImageReader {
   }
 
   private setHeader(bytes: Uint8Array): void {
+    if (this.header) throw new ValueError(TWICE);
     if (this.seenEntries || (bytes.length !== 4 && bytes.length !== 8)) {
       throw new ValueError('expected one or two magic numbers, before the entries');
     }
@@ -346,21 +363,24 @@ export class JsonImageReader {
     return path.join('').replace(/^\./, '');
   }
 
+  /** The error for text that is no JSON. The parser tells no place: only the last value before this text is known. */
+  private noJson(what: string): DumpError {
+    const path = this.path();
+    return new DumpError('BAD_JSON', path === '' ? what : `${what}, behind ${path}`, { file: this.file });
+  }
+
   private fail(code: DumpErrorCode, what: string): DumpError {
     const path = this.path();
     return new DumpError(code, what, { file: this.file, ...(path === '' ? {} : { path }) });
   }
 }
 
-const newParser = () =>
-  jsonParser({
-    packKeys: true,
-    streamKeys: false,
-    packStrings: false,
-    streamStrings: true,
-    packNumbers: true,
-    streamNumbers: false,
-  });
+/** Notes the key of a place. */
+function checkOnce(place: Keyed): void {
+  place.seen ??= [];
+  if (place.seen.includes(place.key)) throw new ValueError(TWICE);
+  place.seen.push(place.key);
+}
 
 /** What show --nopl has in place of a payload. */
 function checkLeftOut(text: string): string {

@@ -229,7 +229,8 @@ function safeDigits(text: string): number {
     let value = 0;
     for (let i = 2; i < text.length; i++) {
       const code = text.charCodeAt(i);
-      const digit = code <= 0x39 ? code - 0x30 : (code | 0x20) - 0x57;
+      const letter = code | 0x20;
+      const digit = code <= 0x39 ? code - 0x30 : letter >= 0x61 ? letter - 0x57 : -1;
       if (digit < 0 || digit > 15) return -1;
       value = value * 16 + digit;
     }
@@ -289,21 +290,21 @@ function ipv4Bytes(text: string): number[] | undefined {
 function ipv6Bytes(text: string): number[] | undefined {
   const [head = '', tail, more] = text.split('::');
   if (more !== undefined) return undefined;
-  const before = groupBytes(head);
-  const after = tail === undefined ? [] : groupBytes(tail);
+  const before = groupBytes(head, tail === undefined);
+  const after = tail === undefined ? [] : groupBytes(tail, true);
   if (!before || !after) return undefined;
   const gap = 16 - before.length - after.length;
   if (tail === undefined ? gap !== 0 : gap < 2) return undefined;
   return [...before, ...new Array<number>(gap).fill(0), ...after];
 }
 
-/** Bytes of groups between colons; the last may be an IPv4 address. */
-function groupBytes(text: string): number[] | undefined {
+/** Bytes of groups between colons; the last of an address may be one of IPv4. */
+function groupBytes(text: string, isLast: boolean): number[] | undefined {
   if (text === '') return [];
   const groups = text.split(':');
   const bytes: number[] = [];
   for (const [i, group] of groups.entries()) {
-    if (i === groups.length - 1 && group.includes('.')) {
+    if (isLast && i === groups.length - 1 && group.includes('.')) {
       const last = ipv4Bytes(group);
       if (!last) return undefined;
       bytes.push(...last);

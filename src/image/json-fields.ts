@@ -11,11 +11,13 @@ import { decodeQuotedPrintable } from './quoted-printable.js';
 
 /** A longer text of one value is none of an image's. */
 const MAX_TEXT = 256 * 1024 * 1024;
-/** Messages and lists in each other. */
-const MAX_DEPTH = 200;
-
 /** Where the next token stands. */
-type Place = { plan: MessagePlan; key: string; field?: undefined } | { field: FieldPlan; index: number };
+type Place =
+  | { plan: MessagePlan; key: string; hasUnknown?: boolean; field?: undefined }
+  | { field: FieldPlan; index: number };
+
+/** What is said of a key that stands twice. */
+export const TWICE = 'expected this key once, found it twice';
 
 export type ScalarForm = 'string' | 'number' | 'word';
 
@@ -73,10 +75,12 @@ export class JsonFields {
         this.openObject();
         return;
       case 'endObject':
+        this.endMessage();
         this.builder.closeField();
         this.leave();
         return;
       case 'startArray':
+        this.nextElement();
         this.openArray();
         return;
       case 'endArray':
@@ -102,7 +106,6 @@ export class JsonFields {
   }
 
   private enter(place: Place): void {
-    if (this.places.length === MAX_DEPTH) throw new ValueError(`expected at most ${MAX_DEPTH} levels`);
     this.places.push(place);
     this.place = place;
   }
@@ -113,24 +116,26 @@ export class JsonFields {
   }
 
   private openObject(): void {
-    const field = this.field();
+    const field = this.field('an object');
     if (field.kind !== KIND.MESSAGE || this.wantsList(field)) throw this.unexpected(field, 'an object');
     this.builder.openField(field);
     this.enter({ plan: field.message, key: '' });
   }
 
   private openArray(): void {
-    const field = this.field();
+    const field = this.field('a list');
     if (!this.wantsList(field)) throw this.unexpected(field, 'a list');
-    if (this.builder.has(field)) throw new ValueError('expected this key once, found it twice');
+    if (this.builder.has(field)) throw new ValueError(TWICE);
     if (field.packed) this.builder.openPacked(field);
     this.enter({ field, index: -1 });
   }
 
   /** The field that takes the next value. */
-  private field(): FieldPlan {
+  private field(found: string): FieldPlan {
     const place = this.place as Place;
-    return place.field ?? fieldOf(place.plan, place.key);
+    if (place.field) return place.field;
+    if (place.key === UNKNOWN_KEY) throw new ValueError(`expected base64, found ${found}`);
+    return fieldOf(place.plan, place.key);
   }
 
   private wantsList(field: FieldPlan): boolean {
@@ -147,11 +152,13 @@ export class JsonFields {
   /** A value that is no object and no list. */
   private scalar(text: string, form: ScalarForm): void {
     const { place } = this;
-    if (place && !place.field && place.key === UNKNOWN_KEY) {
+    if (form === 'string' && place && !place.field && place.key === UNKNOWN_KEY) {
+      if (place.hasUnknown) throw new ValueError(TWICE);
+      place.hasUnknown = true;
       this.builder.unknown(decodeBase64(text));
       return;
     }
-    const field = this.field();
+    const field = this.field(text);
     if (this.wantsList(field) || !buildScalar(this.builder, field, text, form)) {
       throw this.unexpected(field, form === 'string' ? JSON.stringify(shorten(text)) : shorten(text));
     }
@@ -162,7 +169,8 @@ export class JsonFields {
 export function fieldOf(plan: MessagePlan, name: string): FieldPlan {
   const field = plan.byName.get(name);
   if (field) return field;
-  const close = closestMatch(name, [...plan.byName.keys()], { maxDistance: 3 });
+  const maxDistance = Math.min(3, Math.floor(name.length / 2));
+  const close = closestMatch(name, [...plan.byName.keys()], { maxDistance });
   throw new ValueError(
     `expected a field of ${plan.name}, found none of this name${close ? `; did you mean ${close}?` : ''}`,
   );

@@ -94,7 +94,8 @@ export class FieldPlan {
     this.wireType = this.packed ? WIRE_BYTES : this.elementWireType;
     this.otherWireType = !numbers ? -1 : this.packed ? this.elementWireType : WIRE_BYTES;
     this.names = values?.valuesById;
-    this.numbers = values?.values;
+    // A copy: that of protobufjs inherits the names by number.
+    this.numbers = values && Object.assign(Object.create(null), values.values);
     const hint = (name: string) => options[`(print).${name}`];
     this.hints = {
       hex: hint('hex') === true,

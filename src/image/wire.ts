@@ -106,7 +106,8 @@ export class WireReader {
     else if (wireType === WIRE_BYTES) this.at = this.length();
     else if (wireType === WIRE_FIXED64) this.fixed(8);
     else if (wireType === WIRE_FIXED32) this.fixed(4);
-    else if (wireType === WIRE_START_GROUP && depth < MAX_MESSAGE_DEPTH) {
+    else if (wireType === WIRE_START_GROUP) {
+      if (depth === MAX_MESSAGE_DEPTH) throw new WireError(`expected at most ${depth} groups in each other`, start);
       do {
         this.varint();
         wireType = this.lo & 7;

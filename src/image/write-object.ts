@@ -1,7 +1,7 @@
 /** Objects of the generated types to messages. */
 import { buildNumber, type MessageBuilder, ValueError, withArticle } from './builder.js';
 import type { Magnitude } from './hints.js';
-import { fieldOf } from './json-fields.js';
+import { fieldOf, shorten } from './json-fields.js';
 import { type FieldPlan, KIND, kindName, type MessagePlan } from './message.js';
 import { encodeText, type MessageObject, UNKNOWN_FIELDS } from './object.js';
 
@@ -14,7 +14,7 @@ export function writeObject(builder: MessageBuilder, plan: MessagePlan, object: 
   for (const [key, value] of Object.entries(object)) {
     if (value === undefined) continue;
     if (key === UNKNOWN_FIELDS) {
-      for (const field of value as Uint8Array[]) builder.unknown(field);
+      located(`${path}.${key}`, () => writeUnknown(builder, value));
       continue;
     }
     const place = `${path}.${key}`;
@@ -22,17 +22,21 @@ export function writeObject(builder: MessageBuilder, plan: MessagePlan, object: 
   }
 }
 
-/** A {@link ValueError} that says where it belongs; only the innermost place is kept. */
-class LocatedError extends ValueError {}
-
-function located(path: string, action: () => void): void {
+/** Says of a {@link ValueError} where it belongs; only the innermost place is kept. */
+export function located<T>(path: string, action: () => T): T {
   try {
-    action();
+    return action();
   } catch (error) {
-    throw error instanceof ValueError && !(error instanceof LocatedError)
-      ? new LocatedError(`${path}: ${error.message}`)
-      : error;
+    if (error instanceof ValueError) error.path ??= path;
+    throw error;
   }
+}
+
+function writeUnknown(builder: MessageBuilder, value: unknown): void {
+  if (!Array.isArray(value) || !value.every((field) => field instanceof Uint8Array)) {
+    throw new ValueError('expected a list of Uint8Array, each a field with its tag');
+  }
+  for (const field of value) builder.unknown(field);
 }
 
 function writeField(builder: MessageBuilder, field: FieldPlan, value: unknown, path: string): void {
@@ -40,7 +44,7 @@ function writeField(builder: MessageBuilder, field: FieldPlan, value: unknown, p
     writeValue(builder, field, value, path);
     return;
   }
-  if (!Array.isArray(value)) throw unexpected(field, value);
+  if (!Array.isArray(value)) throw unexpected(field, value, true);
   if (field.packed) builder.openPacked(field);
   for (const [i, element] of value.entries()) {
     const place = `${path}[${i}]`;
@@ -80,10 +84,14 @@ function magnitudeOf(field: FieldPlan, value: unknown): Magnitude {
   return { negative: signed < 0n, lo: Number(magnitude & 0xffffffffn), hi: Number(magnitude >> 32n) };
 }
 
-function unexpected(field: FieldPlan, value: unknown): ValueError {
+function unexpected(field: FieldPlan, value: unknown, wantsList = false): ValueError {
   const name = field.kind === KIND.MESSAGE ? field.message.name : kindName(field.kind);
-  const wanted = field.repeated && !Array.isArray(value) ? `a list of ${name}` : withArticle(name);
-  const found =
-    typeof value === 'object' && value !== null ? value.constructor?.name : `${typeof value} ${String(value)}`;
-  return new ValueError(`expected ${wanted}, found ${found}`);
+  return new ValueError(`expected ${wantsList ? `a list of ${name}` : withArticle(name)}, found ${wordsFor(value)}`);
+}
+
+/** A value of any type for an error. */
+function wordsFor(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(shorten(value));
+  if (typeof value === 'object' && value !== null) return value.constructor?.name ?? 'an object';
+  return typeof value === 'function' ? 'a function' : String(value);
 }

@@ -144,24 +144,24 @@ export class FaultListParser {
     if (at === from || digits === at || bytes[digits] !== ZERO || bytes[digits + 1] !== SMALL_X) {
       throw this.notAFault(bytes, from, stop);
     }
-    // In two halves: an address may be beyond 2^53.
+    // In two halves, as 32-bit integers: an address may be beyond 2^53.
     let high = 0;
     let low = 0;
     at = digits + 2;
-    for (let digit = hexDigit(bytes[at]); at < stop && digit >= 0; digit = hexDigit(bytes[++at])) {
-      high = (high * 16 + (low >>> 28)) % TWO_32;
-      low = ((low << 4) | digit) >>> 0;
+    for (let digit = hexDigit(bytes, at, stop); digit >= 0; digit = hexDigit(bytes, ++at, stop)) {
+      high = (high << 4) | (low >>> 28);
+      low = (low << 4) | digit;
     }
     const count = at - digits - 2;
     if (count === 0 || count > MAX_HEX_DIGITS || skipBlanks(bytes, at, stop) < stop) {
       throw this.notAFault(bytes, from, stop);
     }
-    if (low % this.pageSize !== 0) {
+    if ((low & (this.pageSize - 1)) !== 0) {
       const found = text(bytes, digits, at);
       throw this.error('MALFORMED', `expected the address of a page of ${this.pageSize} bytes, found ${found}`);
     }
     if (++this.faults > MAX_FAULTS) throw this.error('LIMIT', `expected at most ${MAX_FAULTS} faults, found more`);
-    this.columnOf(pid).push(high * (TWO_32 / this.pageSize) + low / this.pageSize);
+    this.columnOf(pid).push((high >>> 0) * (TWO_32 / this.pageSize) + (low >>> 0) / this.pageSize);
   }
 
   private columnOf(pid: number): Column {
@@ -230,9 +230,10 @@ function skipBlanks(bytes: Uint8Array, from: number, stop: number): number {
 
 const isDigit = (byte: number): boolean => byte >= ZERO && byte <= 0x39;
 
-/** Value of a hex digit, or -1. */
-function hexDigit(byte: number | undefined): number {
-  if (byte === undefined) return -1;
+/** Value of the hex digit there, or -1. */
+function hexDigit(bytes: Uint8Array, at: number, stop: number): number {
+  if (at >= stop) return -1;
+  const byte = bytes[at] as number;
   if (isDigit(byte)) return byte - ZERO;
   const letter = byte | 0x20;
   return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1;

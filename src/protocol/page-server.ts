@@ -99,7 +99,8 @@ const looksShort = ({ vaddr, dstId }: Message): boolean =>
  *
  * The form is found from the first message. Read in the wrong form, an address takes the place of `dst_id` and the number
  * of pages that of the address: one is hardly a pid, the other hardly aligned. So the receiver is asked whether the shorter
- * form makes sense; where it does not, nor looks as if it should, eight more bytes are waited for.
+ * form makes sense, then whether the longer one does, if it is here. Where neither does, nor the shorter looks as if it
+ * should, eight more bytes are waited for.
  */
 export class MessageReader {
   /** Undefined until the first message is complete. */
@@ -139,8 +140,24 @@ export class MessageReader {
   private findForm(): void {
     if (!this.gather(24)) return;
     const short = decodeMessage(this.partialView, 24);
-    if (this.isPlausible(short) || looksShort(short)) this.form = 24;
-    else if (this.gather(32)) this.form = 32;
+    if (this.isPlausible(short)) {
+      this.form = 24;
+      return;
+    }
+    const long = this.peekLong();
+    if (long && this.isPlausible(long)) this.form = 32;
+    else if (looksShort(short)) this.form = 24;
+    else if (long || this.gather(32)) this.form = 32;
+  }
+
+  /** What a message would be in the longer form, if all of it is here. */
+  private peekLong(): Message | undefined {
+    const missing = 32 - this.partialBytes;
+    if (this.chunk.length - this.at < missing) return undefined;
+    const bytes = new Uint8Array(32);
+    bytes.set(this.partial.subarray(0, this.partialBytes));
+    bytes.set(this.chunk.subarray(this.at, this.at + missing), this.partialBytes);
+    return decodeMessage(new DataView(bytes.buffer), 32);
   }
 
   private gather(count: number): boolean {

@@ -4,8 +4,8 @@ import { DumpError, onFile } from '../errors.js';
 import type { AddressSpace, Segment } from '../memory/space.js';
 import { isPagemapName, spaceIdentity } from '../records.js';
 import { Dump } from '../source/directory.js';
-import { FilePool } from '../source/files.js';
-import { openAddressSpace } from '../source/pagemap.js';
+import { FilePool, type FileStates, lookAt } from '../source/files.js';
+import { MAX_CHAIN, openAddressSpace, parentOf } from '../source/pagemap.js';
 
 /** Page size of a directory that does not say which machine it is from. */
 const USUAL_PAGE_BYTES = 4096;
@@ -30,7 +30,8 @@ export class DumpMemory {
     readonly path: string,
     { pageSize }: DumpMemoryOptions = {},
   ) {
-    for (const name of onFile(path, () => readdirSync(path))) {
+    const names = memoryFiles(path);
+    for (const name of names) {
       const { pid } = isPagemapName(name) ? spaceIdentity(name) : {};
       if (pid !== undefined) this.pagemaps.set(pid, name);
     }
@@ -38,7 +39,14 @@ export class DumpMemory {
       throw new DumpError('NOT_A_DUMP', 'expected a dump, found no pagemap of a task', { file: path });
     }
     this.pageSize = pageSize ?? pageSizeOf(path);
-    this.files = new FilePool(path, { unchanged: true });
+    // Before the first of them is opened: what comes later is another dump.
+    const states: FileStates = new Map();
+    lookAt(path, names, states);
+    let parent = parentOf(path);
+    for (let i = 0; parent !== undefined && i < MAX_CHAIN; i++, parent = parentOf(parent)) {
+      lookAt(parent, memoryFiles(parent), states);
+    }
+    this.files = new FilePool(path, { states });
   }
 
   /** Pids that have memory. */
@@ -75,6 +83,10 @@ export class DumpMemory {
     this.files.close();
   }
 }
+
+/** Names of the pagemaps and pages in a directory. */
+const memoryFiles = (directory: string): string[] =>
+  onFile(directory, () => readdirSync(directory)).filter((name) => isPagemapName(name) || name.startsWith('pages-'));
 
 /** A directory with pages alone is no dump that could be opened as one; most machines have but one page size. */
 function pageSizeOf(path: string): number {

@@ -1,9 +1,9 @@
 /** Clients over a socket: how many at once, for how long, with which certificates. */
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type DropArgument, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
-import { systemError } from '../errors.js';
-import type { Address } from './address.js';
+import { DumpError, systemError } from '../errors.js';
+import { type Address, addressText } from './address.js';
 import type { TlsFiles } from './tls.js';
 
 /** How one client ended. */
@@ -32,50 +32,101 @@ export interface ServerOptions {
 /** What is done with a client: resolves to whether it closed its session. */
 export type Serve = (stream: Duplex, client: string) => Promise<boolean>;
 
+/** The error of a client that was still there when the server was told to stop. */
+export const CUT_OFF = 'cut off: the server stops';
+
+/** For the end of a connection to reach the client: how long it may take its time. */
+const LINGER_MS = 1000;
+/** Within which a client must have shown its certificate. */
+const HANDSHAKE_MS = 30_000;
+
 /**
  * Listens, and serves until the signal is aborted, or until the last client has ended.
  * @param onListening told of the place when clients may come
  * @param onEnd told of each client that ends
- * @throws {DumpError} SYSTEM if it cannot listen
+ * @throws {DumpError} SYSTEM if it cannot listen, MALFORMED for certificates that are none; what the two functions throw
  */
 export async function listen(
   options: ServerOptions,
   serve: Serve,
   { onListening, onEnd }: { onListening: (address: Address) => void; onEnd: (end: ClientEnd) => void },
 ): Promise<void> {
-  const { address, tls, signal } = options;
-  const sockets = new Set<Socket>();
-  const server = tls ? createTlsServer({ ...tls, requestCert: true, rejectUnauthorized: true }) : createServer();
-  const finished = new Promise<void>((resolve, reject) => {
-    server.on('error', (error) => reject(systemError(error, `${address.host}:${address.port}`)));
-    server.on('close', resolve);
-  });
+  const { address, tls, maxClients, signal } = options;
+  // Who has said all may still wait for answers. With TLS that would keep those who leave in the middle of a handshake.
+  const server = tls ? tlsServer(tls) : createServer({ allowHalfOpen: true });
+  server.maxConnections = maxClients;
+  /** Connections, of whatever kind, and those that are being served. */
+  const connections = new Set<Socket>();
+  const served = new Set<Socket>();
+  let stopped = false;
   const stop = () => {
+    stopped = true;
     server.close();
-    for (const socket of sockets) socket.destroy();
+    for (const socket of served) socket.destroy();
+    // Who is still showing certificates, or does not take the end.
+    setTimeout(() => {
+      for (const socket of connections) socket.destroy();
+    }, LINGER_MS).unref();
   };
-  const accept = async (socket: Socket) => {
-    const client = `${socket.remoteAddress}:${socket.remotePort}`;
-    if (sockets.size >= options.maxClients) {
-      socket.destroy();
-      onEnd({ client, closed: false, error: `turned away: ${options.maxClients} clients are served already` });
-      return;
-    }
-    sockets.add(socket);
-    const end = await runClient(socket, client, serve, options.idleSeconds);
-    sockets.delete(socket);
-    onEnd(end);
-    if (options.isLast(end)) stop();
-  };
-  server.on(tls ? 'secureConnection' : 'connection', (socket: Socket | TLSSocket) => void accept(socket));
-  server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
-    onEnd({ client: `${socket.remoteAddress}:${socket.remotePort}`, closed: false, error: `TLS: ${error.message}` });
+  const ending = new Set<Promise<void>>();
+  await new Promise<void>((resolve, reject) => {
+    const fail = (error: unknown) => {
+      reject(error);
+      stop();
+    };
+    const attempt = (action: () => void) => {
+      try {
+        action();
+      } catch (error) {
+        fail(error);
+      }
+    };
+    const accept = async (socket: Socket) => {
+      served.add(socket);
+      const end = await runClient(socket, clientName(socket), serve, options.idleSeconds);
+      served.delete(socket);
+      attempt(() => onEnd(stopped && !end.closed ? { ...end, error: CUT_OFF } : end));
+      if (options.isLast(end)) stop();
+    };
+    server.on('error', (error) => fail(systemError(error, addressText(address))));
+    server.on('close', resolve);
+    server.on('connection', (socket: Socket) => {
+      connections.add(socket);
+      socket.on('close', () => connections.delete(socket));
+    });
+    server.on(tls ? 'secureConnection' : 'connection', (socket: Socket) => {
+      const client = accept(socket).finally(() => ending.delete(client));
+      ending.add(client);
+    });
+    server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
+      // The reason is there if it is the client's certificate; the error then says only that the connection has ended.
+      const reason = socket.authorizationError ?? error.message;
+      attempt(() => onEnd({ client: clientName(socket), closed: false, error: `TLS: ${reason}` }));
+    });
+    server.on('drop', (dropped?: DropArgument) => {
+      const error = `turned away: ${maxClients} clients are served already`;
+      attempt(() => onEnd({ client: clientName(dropped), closed: false, error }));
+    });
+    server.listen(address, () => attempt(() => (stopped ? server.close() : onListening(listeningAddress(server)))));
+    signal.addEventListener('abort', stop);
+    if (signal.aborted) stop();
+  }).finally(async () => {
+    signal.removeEventListener('abort', stop);
+    await Promise.all(ending);
   });
-  server.listen(address, () => onListening(listeningAddress(server)));
-  signal.addEventListener('abort', stop);
-  if (signal.aborted) stop();
-  await finished;
-  signal.removeEventListener('abort', stop);
+}
+
+function tlsServer(tls: TlsFiles): Server {
+  try {
+    return createTlsServer({
+      ...tls,
+      requestCert: true,
+      rejectUnauthorized: true,
+      handshakeTimeout: HANDSHAKE_MS,
+    });
+  } catch (cause) {
+    throw new DumpError('MALFORMED', `expected certificates and a key for TLS: ${(cause as Error).message}`, { cause });
+  }
 }
 
 /** Serves one client over any stream, and closes it. */
@@ -102,14 +153,19 @@ export async function runClient(stream: Duplex, client: string, serve: Serve, id
       ? { client, closed: false, error: 'left' }
       : { client, closed: false, error: (error as Error).message };
   } finally {
-    // A client that does not take the end is not waited for.
-    setTimeout(() => stream.destroy(), 1000).unref();
+    // What it still sends is of no interest, but its end is. One that does not take ours is not waited for.
+    stream.resume();
+    setTimeout(() => stream.destroy(), LINGER_MS).unref();
   }
 }
 
 const LEFT = new Set(['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE', 'ERR_STREAM_DESTROYED']);
 
 const hasLeft = (error: unknown): boolean => LEFT.has((error as NodeJS.ErrnoException).code ?? '');
+
+/** As it is logged; who has left already may have no address any more. */
+const clientName = ({ remoteAddress, remotePort }: Partial<Socket> | DropArgument = {}): string =>
+  addressText({ host: remoteAddress ?? 'unknown', port: remotePort ?? 0 });
 
 function listeningAddress(server: Server): Address {
   const address = server.address();

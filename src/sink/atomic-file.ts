@@ -19,7 +19,9 @@ export class AtomicFile {
   /** None if the place is written as it is. */
   private readonly temporary: string | undefined;
   private readonly mode: number;
-  private open = true;
+  private isOpen = true;
+  /** Whether the file is in its place, or the place was written as it is. */
+  private isDone = false;
 
   /**
    * @param mode permission bits of a new file; one that is replaced keeps its own
@@ -56,21 +58,20 @@ export class AtomicFile {
         fsyncSync(this.fd);
       }
       this.close();
-      if (temporary === undefined) return;
-      renameSync(temporary, this.place);
-      syncDirectory(dirname(this.place));
+      if (temporary !== undefined) renameSync(temporary, this.place);
+      this.isDone = true;
+      if (temporary !== undefined) syncDirectory(dirname(this.place));
     });
   }
 
   /** Removes what was written. Does nothing after {@link commit}. */
   discard(): void {
-    if (!this.open) return;
-    this.close();
-    if (this.temporary !== undefined) rmSync(this.temporary, { force: true });
+    if (this.isOpen) this.close();
+    if (!this.isDone && this.temporary !== undefined) rmSync(this.temporary, { force: true });
   }
 
   private close(): void {
-    this.open = false;
+    this.isOpen = false;
     closeSync(this.fd);
   }
 }

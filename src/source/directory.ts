@@ -6,12 +6,12 @@
 import { lstatSync, readdirSync, readlinkSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DumpError, invariant, onFile, systemError } from '../errors.js';
-import { checkMagic, decodeEntries } from '../image/framing.js';
+import { checkMagic } from '../image/framing.js';
 import { headerBytes, typeOfName } from '../image/magic.js';
 import { decodeAreas } from '../image/mm.js';
 import { PagemapDecoder } from '../image/pagemap.js';
 import type { AddressSpace } from '../memory/space.js';
-import { type AreaTable, MARCH } from '../memory/vma.js';
+import type { AreaTable } from '../memory/vma.js';
 import {
   type DumpRecord,
   type FileRecord,
@@ -24,6 +24,7 @@ import {
 import { PAGE_SIZES } from '../stream/format.js';
 import { FilePool } from './files.js';
 import { openAddressSpace, PAGEMAP_CHUNK_BYTES, readPagemap } from './pagemap.js';
+import { type ImageFiles, MIN_PAGE_BYTES, readTasks, requireImage, type Task, VARIABLE_PAGE_SIZE } from './tasks.js';
 
 /** Inventory, pstree, core and mm images are read whole; the largest mm known is a few MiB. */
 const MAX_METADATA_BYTES = 256 * 1024 * 1024;
@@ -35,16 +36,6 @@ export interface OpenDumpOptions {
   pageSize?: number;
   /** Told of what cannot be carried: sockets, devices, links that lead outside to nothing. */
   warn?: (message: string) => void;
-}
-
-/** A process of the dump. */
-export interface Task {
-  /** Inside its pid namespace, as in file names. */
-  pid: number;
-  /** Its command name. */
-  comm: string;
-  /** A zombie has no memory. */
-  dead: boolean;
 }
 
 interface Entry {
@@ -67,6 +58,10 @@ export class Dump {
   private readonly entries = new Map<string, Entry>();
   private readonly files: FilePool;
   private readonly directoryMode: number;
+  private readonly images: ImageFiles = {
+    has: (name) => this.entries.has(name),
+    read: (name) => this.files.readAll(name, MAX_METADATA_BYTES),
+  };
 
   /** Reads the metadata of `path`. Throws {@link DumpError} if it is no dump that can be understood. */
   constructor(
@@ -78,7 +73,7 @@ export class Dump {
       this.directoryMode = this.list();
       this.checkParent();
       this.march = undefined;
-      ({ tasks: this.tasks, march: this.march } = this.readTasks());
+      ({ tasks: this.tasks, march: this.march } = readTasks(this.images, this.path));
       this.spaces = this.readSpaces();
       this.pageSize = options.pageSize ?? this.findPageSize();
       const pages = new Set(this.spaces.map(pagesName));
@@ -128,7 +123,7 @@ export class Dump {
   /** The areas of a task. */
   areasOf(space: Space): AreaTable {
     const file = `mm-${space.pid}.img`;
-    this.require([file], space.pagemap);
+    requireImage(this.images, file, space.pagemap);
     return decodeAreas(this.files.readAll(file, MAX_METADATA_BYTES), this.pageSize, file);
   }
 
@@ -238,51 +233,6 @@ export class Dump {
     });
   }
 
-  private readTasks(): { tasks: Task[]; march: number | undefined } {
-    for (const name of ['inventory.img', 'pstree.img']) {
-      if (!this.entries.has(name)) {
-        throw new DumpError('NOT_A_DUMP', `expected a dump, found no ${name}`, { file: this.path });
-      }
-    }
-    const inventory = this.image('inventory.img', 'INVENTORY', 'criu.inventory_entry', this.path);
-    if (inventory.length !== 1) {
-      throw new DumpError('MALFORMED', `expected one inventory_entry, found ${inventory.length}`, {
-        file: 'inventory.img',
-      });
-    }
-    const pstree = this.image<{ pid: number; threads: number[] }>(
-      'pstree.img',
-      'PSTREE',
-      'criu.pstree_entry',
-      this.path,
-    );
-    if (pstree.length === 0) {
-      throw new DumpError('MALFORMED', 'expected at least one pstree_entry, found none', { file: 'pstree.img' });
-    }
-    let march: number | undefined;
-    const tasks = pstree.map(({ pid, threads }) => {
-      const [core] = this.image<Core>(`core-${pid}.img`, 'CORE', 'criu.core_entry', 'pstree.img');
-      if (!core) {
-        throw new DumpError('TRUNCATED', 'expected a core_entry, found the end of the file', {
-          file: `core-${pid}.img`,
-          offset: headerBytes('CORE'),
-        });
-      }
-      const dead = core.tc ? DEAD_STATES.includes(core.tc.task_state) : false;
-      march ??= core.mtype;
-      if (!dead) this.require([`mm-${pid}.img`, `pagemap-${pid}.img`, ...threads.map((tid) => `core-${tid}.img`)]);
-      return { pid, comm: core.tc?.comm ?? '', dead };
-    });
-    return { tasks, march };
-  }
-
-  private require(names: string[], by = 'pstree.img'): void {
-    const missing = names.find((name) => !this.entries.has(name));
-    if (missing !== undefined) {
-      throw new DumpError('MISSING_IMAGE', `expected this image, named by ${by}, found none`, { file: missing });
-    }
-  }
-
   private readSpaces(): Space[] {
     const byPagesId = new Map<number, string>();
     const pagemaps = [...this.entries.values()].filter(({ name }) => isPagemapName(name));
@@ -308,7 +258,7 @@ export class Dump {
       }
       byPagesId.set(decoder.pagesId, name);
       const pages = `pages-${decoder.pagesId}.img`;
-      this.require([pages], name);
+      requireImage(this.images, pages, name);
       return {
         index,
         ...spaceIdentity(name),
@@ -343,25 +293,7 @@ export class Dump {
     }
     return MIN_PAGE_BYTES;
   }
-
-  /** All entries of a small image. */
-  private image<T>(name: string, type: Parameters<typeof checkMagic>[1], message: string, by: string): T[] {
-    this.require([name], by);
-    return [...decodeEntries<T>(this.files.readAll(name, MAX_METADATA_BYTES), type, message, name)];
-  }
 }
-
-interface Core {
-  mtype: number;
-  tc?: { task_state: number; comm: string } | null;
-}
-
-/** COMPEL_TASK_DEAD and COMPEL_TASK_ZOMBIE. Source: CRIU, compel task-state.h. */
-const DEAD_STATES = [2, 6];
-
-const MIN_PAGE_BYTES = 4096;
-/** Machines whose kernels come with several page sizes. */
-const VARIABLE_PAGE_SIZE: number[] = [MARCH.AARCH64, MARCH.PPC64, MARCH.MIPS, MARCH.LOONGARCH64];
 
 /** More than a pagemap needs up to its first entry. */
 const HEAD_BYTES = 4096;

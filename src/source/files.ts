@@ -1,5 +1,5 @@
 /** Files of a dump that payload is read from: opened when they are needed, and only so many at a time. */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DumpError, onFile } from '../errors.js';
 import type { PayloadFile } from '../records.js';
@@ -7,19 +7,29 @@ import type { PayloadFile } from '../records.js';
 /** Open at a time: a dump may have thousands of processes. */
 const MAX_OPEN = 16;
 
+/** What files were like when they were looked at first, by path. */
+export type FileStates = Map<string, string>;
+
+/** Tells a file from what it was before: other bytes in it, or another file in its place. */
+const stateOf = ({ ino, size, mtimeMs }: Stats): string => `${ino} ${size} ${mtimeMs}`;
+
+/** Looks at files of a directory; those that have gone meanwhile are left out. */
+export function lookAt(directory: string, names: readonly string[], states: FileStates): void {
+  for (const name of names) {
+    const path = join(directory, name);
+    const stats = onFile(path, () => statSync(path, { throwIfNoEntry: false }));
+    if (stats) states.set(path, stateOf(stats));
+  }
+}
+
 export class FilePool {
   private readonly open = new Map<string, number>();
 
-  /** Of each file when it was opened first, where they must stay as they are. */
-  private readonly seen: Map<string, string> | undefined;
-
-  /** @param options unchanged: a file that is written to while it is in use is an error */
+  /** @param options states: files that must stay as they are while they are in use */
   constructor(
     readonly directory: string,
-    readonly options: { unchanged?: boolean } = {},
-  ) {
-    this.seen = options.unchanged ? new Map() : undefined;
-  }
+    readonly options: { states?: FileStates } = {},
+  ) {}
 
   /** A descriptor of a file in the directory; the pool keeps and closes it. */
   descriptor(name: string): number {
@@ -41,19 +51,20 @@ export class FilePool {
   }
 
   /** Throws if a file is not as it was. One that was replaced by another name is read on as it was, while it is open. */
-  private checkUnchanged(name: string, fd: number, seen: Map<string, string>): void {
-    const { ino, size, mtimeMs } = onFile(name, () => fstatSync(fd));
-    const state = `${ino} ${size} ${mtimeMs}`;
-    const before = seen.get(name);
-    if (before === undefined) seen.set(name, state);
-    else if (before !== state)
+  private checkUnchanged(name: string, fd: number, states: FileStates): void {
+    const path = join(this.directory, name);
+    const state = stateOf(onFile(name, () => fstatSync(fd)));
+    const before = states.get(path);
+    if (before === undefined) states.set(path, state);
+    else if (before !== state) {
       throw new DumpError('CHANGED', 'expected the file as it was, found it changed', { file: name });
+    }
   }
 
   /** Reads up to `buffer.length` bytes; 0 at the end of the file. */
   readSome(name: string, buffer: Uint8Array, position: number): number {
     const fd = this.descriptor(name);
-    if (this.seen) this.checkUnchanged(name, fd, this.seen);
+    if (this.options.states) this.checkUnchanged(name, fd, this.options.states);
     return onFile(name, () => readSync(fd, buffer, 0, buffer.length, position), position);
   }
 

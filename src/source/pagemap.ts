@@ -13,7 +13,7 @@ import { FilePool } from './files.js';
 export const PAGEMAP_CHUNK_BYTES = 64 * 1024;
 
 /** Dumps in a chain of parents. */
-const MAX_CHAIN = 1024;
+export const MAX_CHAIN = 1024;
 
 /** Runs of a pagemap, and where their payload begins in the pages file. */
 export interface PagemapPart {
@@ -111,7 +111,8 @@ export function openAddressSpace(
 /** Of a pagemap without runs: nothing is ever read. */
 const NO_FILE: PayloadFile = { name: '', size: 0, read: () => {} };
 
-function parentOf(directory: string): string | undefined {
+/** The dump that a dump builds on. */
+export function parentOf(directory: string): string | undefined {
   const link = join(directory, 'parent');
   try {
     return existsSync(link) ? realpathSync(link) : undefined;

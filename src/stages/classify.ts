@@ -102,6 +102,12 @@ export function classify({ policy = 'auto', force = false, warn }: ClassifyOptio
     return areaMarks;
   }
 
+  /** Pages that an area rule keeps lose PE_LAZY: a lazy restore passes over everything that is flagged, present or not. */
+  function withMark(bits: number, mark: number): number {
+    const keeps = policy !== 'flags' && policy !== 'auto' && (mark & CLASS_MASK) === CLASS_EAGER && bits & PE_PRESENT;
+    return (keeps ? bits & ~PE_LAZY : bits) | mark;
+  }
+
   function classifyTask(space: Space, runs: RunBatch, pageSize: number): RunBatch {
     const walk = walks.get(space.index);
     if (!walk) return classifyByFlags(space, runs);
@@ -126,7 +132,7 @@ export function classify({ policy = 'auto', force = false, warn }: ClassifyOptio
       }
       const mark = marksOf(bits, walk.marks[walk.at] as number);
       checkSafe(space, walk, first, stop, bits, mark, pageSize);
-      marked[i] = bits | mark;
+      marked[i] = withMark(bits, mark);
     }
     return marked;
   }
@@ -158,7 +164,7 @@ export function classify({ policy = 'auto', force = false, warn }: ClassifyOptio
           stop = Math.min(end, ends[walk.at] as number);
           cut = stop < end ? cutDetail(detail, stop - first) : [detail, undefined];
         }
-        out.push(first, stop - first, (bits & ~CONTINUES) | continues | mark, cut[0]);
+        out.push(first, stop - first, withMark(bits & ~CONTINUES, mark) | continues, cut[0]);
         detail = cut[1];
         continues = CONTINUES;
         first = stop;

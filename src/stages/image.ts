@@ -17,8 +17,8 @@ import { extraOf, type MessagesIn, mayHaveExtra, type Payload, paddingOf } from 
 import type { ImageType } from '../image/magic.js';
 import { type MessageName, type MessagePlan, messagePlan } from '../image/message.js';
 import { type MessageObject, readObject } from '../image/object.js';
-import { ByteWriter } from '../image/wire.js';
-import { writeObject } from '../image/write-object.js';
+import { ByteWriter, WireError } from '../image/wire.js';
+import { located, writeObject } from '../image/write-object.js';
 
 export interface ImageStart<T extends ImageType = ImageType> {
   type: 'image';
@@ -69,7 +69,7 @@ export type ImagePart<T extends ImageType = ImageType> =
  * A stage: chunks of an image in, its parts out. With a `type` the image must have it, and its entries are typed.
  * @throws {DumpError} in the chain: WRONG_MAGIC, TRUNCATED, LIMIT, MALFORMED
  */
-export function decodeImage<T extends ImageType = ImageType>(options: DecodeOptions & { type?: T } = {}) {
+export function decodeImage<T extends ImageType = ImageType>(options: DecodeOptions & { type?: T | undefined } = {}) {
   const collector = new PartCollector();
   const decoder = new ImageDecoder(collector, options);
   const take = () => many(collector.parts.splice(0) as ImagePart<T>[]);
@@ -135,7 +135,11 @@ export function encodeImage({ file = 'image' }: { file?: string } = {}) {
     try {
       return action();
     } catch (error) {
-      throw error instanceof ValueError ? new DumpError('BAD_VALUE', error.message, { file }) : error;
+      if (!(error instanceof ValueError)) throw error;
+      throw new DumpError('BAD_VALUE', error.message, {
+        file,
+        ...(error.path === undefined ? {} : { path: error.path }),
+      });
     }
   };
   return flushable(
@@ -149,27 +153,56 @@ const NOTHING = new Uint8Array(0);
 class PartWriter {
   private readonly out = new ByteWriter();
   private readonly builder = new MessageBuilder(this.out);
+  private hasBegun = false;
   private entries = 0;
   /** What must follow: payloads, and messages with theirs. */
   private payloads: Payload[] = [];
   private messages = 0;
-  private payloadBytes = 0;
+  /** Bytes of the payload under way. */
+  private payloadBytes: number | undefined;
+  /** Whether a payload without end was written. */
+  private isOver = false;
 
   write(part: ImagePart): Uint8Array {
+    if (this.hasBegun === (part.type === 'image')) {
+      throw new ValueError(`expected ${this.hasBegun ? 'one image' : 'an image'} first, found ${part.type}`);
+    }
+    if (part.type === 'image') {
+      this.hasBegun = true;
+      return part.header ?? usualHeader(part.image);
+    }
+    return located(this.path(part), () => this.writePart(part));
+  }
+
+  /** Says that nothing follows. */
+  end(): Uint8Array {
+    if (!this.hasBegun) throw new ValueError('expected an image, found nothing');
+    located(this.path(), () => this.checkEnd());
+    return NOTHING;
+  }
+
+  /** Where a part stands, in the words of jq. */
+  private path(part?: ImagePart): string {
+    if (part?.type === 'entry') return `entries[${this.entries}]`;
+    return this.entries === 0 ? 'entries' : `entries[${this.entries - 1}]${part ? '.extra' : ''}`;
+  }
+
+  private writePart(part: Exclude<ImagePart, ImageStart>): Uint8Array {
     switch (part.type) {
-      case 'image':
-        return part.header ?? usualHeader(part.image);
       case 'entry':
-        this.checkEnd();
-        return this.writeMessage(part, `entries[${this.entries++}]`);
+        located(this.path(), () => this.checkEnd());
+        if (this.isOver) throw new ValueError('expected no entry behind bytes that go to the end of the image');
+        return this.writeMessage(part, this.path(part));
       case 'message':
+        if (this.messages === 0 || this.payloads.length > 0) throw this.unexpected('a message');
         this.messages--;
-        return this.writeMessage(part, `entries[${this.entries - 1}].extra`);
+        return this.writeMessage(part, this.path(part));
       case 'payload':
+        if (!this.payloads[0] || this.payloadBytes !== undefined) throw this.unexpected('a payload');
         this.payloadBytes = 0;
-        if (!this.payloads[0]) throw new ValueError(`entries[${this.entries - 1}]: expected no payload`);
         return NOTHING;
       case 'bytes':
+        if (this.payloadBytes === undefined) throw this.unexpected('bytes');
         this.payloadBytes += part.bytes.length;
         return part.bytes;
       default:
@@ -177,10 +210,16 @@ class PartWriter {
     }
   }
 
-  /** Says that nothing follows. */
-  end(): Uint8Array {
-    this.checkEnd();
-    return NOTHING;
+  private unexpected(found: string): ValueError {
+    const expected =
+      this.payloadBytes !== undefined
+        ? 'bytes or the end of the payload'
+        : this.payloads.length > 0
+          ? 'a payload'
+          : this.messages > 0
+            ? 'a message'
+            : 'no extra';
+    return new ValueError(`expected ${expected} by the fields of the entry, found ${found}`);
   }
 
   private writeMessage(part: MessagePart, path: string): Uint8Array {
@@ -196,30 +235,45 @@ class PartWriter {
       this.payloads.push(...extra.payloads);
       this.messages += extra.messages;
     }
-    if (part.raw && Buffer.compare(canonicalise(plan, part.raw, 0, part.raw.length), out.view().subarray(4)) === 0) {
+    if (part.raw && isFormOf(plan, part.raw, out.view().subarray(4))) {
       out.at = 4;
       out.raw(part.raw);
     }
     out.setU32(0, out.at - 4);
+    this.entries += part.type === 'entry' ? 1 : 0;
     return out.view().slice();
   }
 
   private endPayload(padding: Uint8Array | undefined): Uint8Array {
-    const payload = this.payloads.shift();
-    if (!payload) throw new ValueError(`entries[${this.entries - 1}]: expected no payload`);
-    if (Number.isFinite(payload.size) && payload.size !== this.payloadBytes) {
-      throw new ValueError(
-        `entries[${this.entries - 1}]: expected ${payload.size} bytes of payload by its fields, found ${this.payloadBytes}`,
-      );
+    const [payload] = this.payloads;
+    const { payloadBytes } = this;
+    if (!payload || payloadBytes === undefined) throw this.unexpected('the end of a payload');
+    if (Number.isFinite(payload.size) && payload.size !== payloadBytes) {
+      throw new ValueError(`expected ${payload.size} bytes by the fields of the entry, found ${payloadBytes}`);
     }
-    return padding ?? new Uint8Array(paddingOf(payload));
+    const room = paddingOf(payload);
+    if (padding && padding.length !== room) {
+      throw new ValueError(`expected ${room} bytes of padding, found ${padding.length}`);
+    }
+    this.payloads.shift();
+    this.payloadBytes = undefined;
+    this.isOver = payload.size === Number.POSITIVE_INFINITY;
+    return padding ?? new Uint8Array(room);
   }
 
   private checkEnd(): void {
+    // What may be empty may also be left out.
     const missing = this.payloads.some(({ size }) => size > 0 && Number.isFinite(size));
-    if (missing || this.messages > 0) {
-      throw new ValueError(`entries[${this.entries - 1}]: expected its payload, found none`);
-    }
+    if (missing || this.messages > 0 || this.payloadBytes !== undefined) throw this.unexpected('the end of the entry');
     this.payloads = [];
+  }
+}
+
+/** Whether a message says the same as one in canonical form. */
+function isFormOf(plan: MessagePlan, raw: Uint8Array, canonical: Uint8Array): boolean {
+  try {
+    return Buffer.compare(canonicalise(plan, raw, 0, raw.length), canonical) === 0;
+  } catch (error) {
+    throw error instanceof WireError ? new ValueError(`expected raw to be an entry: ${error.message}`) : error;
   }
 }

@@ -57,7 +57,7 @@ export class PageStreamDecoder {
   private runs = 0;
   private payloadBytes = 0;
 
-  private phase: 'header' | 'files' | 'spaces' | 'runs' = 'header';
+  private hasHeader = false;
   private payloadLeft = 0;
   private frameLeft = 0;
   private wantsCheck = false;
@@ -210,8 +210,8 @@ export class PageStreamDecoder {
   }
 
   private record(type: number, body: Uint8Array, crcBefore: number): DumpRecord {
-    if ((this.phase === 'header') !== (type === FRAME.HEADER)) {
-      throw this.damaged(`${this.phase === 'header' ? 'a' : 'no second'} HEADER here, found ${FRAME_NAMES[type]}`);
+    if (this.hasHeader === (type === FRAME.HEADER)) {
+      throw this.damaged(`${this.hasHeader ? 'no second' : 'a'} HEADER here, found ${FRAME_NAMES[type]}`);
     }
     switch (type) {
       case FRAME.HEADER:
@@ -238,7 +238,7 @@ export class PageStreamDecoder {
     if (!PAGE_SIZES.includes(pageSize))
       throw this.damaged(`a page size of ${PAGE_SIZES.join(', ')}, found ${pageSize}`);
     this.pageSize = pageSize;
-    this.phase = 'files';
+    this.hasHeader = true;
     const march = header['march'] as number | undefined;
     const payloadBytes = header['payload_bytes'];
     return {
@@ -251,7 +251,6 @@ export class PageStreamDecoder {
   }
 
   private fileRecord(body: Uint8Array): DumpRecord {
-    if (this.phase !== 'files') throw this.damaged('files before spaces and runs');
     const file = fields(MESSAGES.file, body);
     const kind = FILE_KINDS[file['kind'] as number] as FileRecord['kind'];
     const name = file['name'] as string;
@@ -275,8 +274,6 @@ export class PageStreamDecoder {
   }
 
   private spaceRecord(body: Uint8Array): DumpRecord {
-    if (this.phase === 'runs') throw this.damaged('spaces before runs');
-    this.phase = 'spaces';
     const message = fields(MESSAGES.space, body);
     const pagemap = message['pagemap'] as string;
     const index = message['index'] as number;
@@ -301,9 +298,9 @@ export class PageStreamDecoder {
   }
 
   private areasRecord(body: Uint8Array): DumpRecord {
-    if (this.phase === 'runs') throw this.damaged('areas before runs');
     const columns = decodeAreas(body, (index) => this.areaEnd[index] ?? 0, pageNumberLimit(this.pageSize));
     const space = this.spaceAt(columns.space);
+    if (space.index <= this.currentSpace) throw this.damaged('the areas of a space before its runs');
     this.areaEnd[space.index] = columns.end;
     return { type: 'areas', space, areas: columns.areas };
   }
@@ -312,7 +309,6 @@ export class PageStreamDecoder {
     const columns = decodeRuns(body, (index) => (index === this.currentSpace ? this.nextPage : 0), this.pageSize);
     const space = this.spaceAt(columns.space);
     if (space.index < this.currentSpace) throw this.damaged('the runs of each space together, in order');
-    this.phase = 'runs';
     this.currentSpace = space.index;
     this.nextPage = columns.end;
     const { runs } = columns;

@@ -10,8 +10,19 @@ import { FdReader, FdWriter } from './fd.js';
 
 /** Records of the page stream that a descriptor gives, for `pump`. Throws {@link DumpError} unless it comes to its end. */
 export async function* readPageStream(fd: number, signal?: AbortSignal): AsyncGenerator<Iterable<DumpRecord>> {
-  const decoder = new PageStreamDecoder();
-  for await (const chunk of new FdReader(fd, signal).chunks()) yield decoder.push(chunk);
+  yield* decodeChunks(new FdReader(fd, signal).chunks(), 'stdin');
+}
+
+/**
+ * The same of chunks, each of which may be overwritten when the next is asked for.
+ * @param name for errors
+ */
+export async function* decodeChunks(
+  chunks: AsyncIterable<Uint8Array>,
+  name: string,
+): AsyncGenerator<Iterable<DumpRecord>> {
+  const decoder = new PageStreamDecoder(name);
+  for await (const chunk of chunks) yield decoder.push(chunk);
   decoder.end();
 }
 

@@ -73,7 +73,9 @@ export function expectLazy(dump: string, { policy, holes, pageSize = 4096 }: Rul
           last = undefined;
           continue;
         }
-        const flags = takes ? LAZY : entry.flags;
+        // Kept by an area rule: a restore would pass over a page that is flagged.
+        const keeps = !pagemap.includes('shmem') && !byFlags && !lazy && (entry.flags & PRESENT) !== 0;
+        const flags = takes ? LAZY : keeps ? entry.flags & ~LAZY : entry.flags;
         if (last?.flags === flags) {
           last.pages++;
           continue;

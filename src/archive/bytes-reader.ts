@@ -1,0 +1,58 @@
+/** Bytes out of chunks that come when they come: as many as are wanted, with their offset for errors. */
+import { ByteWriter } from '../image/wire.js';
+
+export class BytesReader {
+  /** Bytes handed out so far. */
+  offset = 0;
+  private readonly chunks: AsyncIterator<Uint8Array>;
+  private chunk: Uint8Array = new Uint8Array(0);
+  private at = 0;
+  private ended = false;
+  private readonly gathered = new ByteWriter();
+
+  /** @param chunks each may be overwritten when the next is asked for */
+  constructor(chunks: AsyncIterable<Uint8Array>) {
+    this.chunks = chunks[Symbol.asyncIterator]();
+  }
+
+  /** Exactly `count` bytes, or fewer at the end; overwritten by the next call. */
+  async exactly(count: number): Promise<Uint8Array> {
+    if (this.chunk.length - this.at >= count) return this.take(count);
+    this.gathered.at = 0;
+    while (this.gathered.at < count && (await this.more())) {
+      const part = this.chunk.subarray(this.at, this.at + count - this.gathered.at);
+      this.gathered.raw(part);
+      this.at += part.length;
+    }
+    this.offset += this.gathered.at;
+    return this.gathered.view();
+  }
+
+  /** At least one byte and at most `most`, or none at the end: a view, overwritten by the next call. */
+  async some(most: number): Promise<Uint8Array> {
+    return (await this.more()) ? this.take(Math.min(most, this.chunk.length - this.at)) : new Uint8Array(0);
+  }
+
+  /** Closes what the chunks come from. */
+  async close(): Promise<void> {
+    await this.chunks.return?.();
+  }
+
+  private take(count: number): Uint8Array {
+    const bytes = this.chunk.subarray(this.at, this.at + count);
+    this.at += bytes.length;
+    this.offset += bytes.length;
+    return bytes;
+  }
+
+  /** Whether there is a byte in the chunk. */
+  private async more(): Promise<boolean> {
+    while (!this.ended && this.at === this.chunk.length) {
+      const { value, done } = await this.chunks.next();
+      this.ended = done === true;
+      this.chunk = value ?? new Uint8Array(0);
+      this.at = 0;
+    }
+    return this.at < this.chunk.length;
+  }
+}

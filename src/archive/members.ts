@@ -1,0 +1,44 @@
+/**
+ * What every container of a dump comes down to: files whose bytes arrive in pieces. Those of several files may come in turn.
+ */
+import { posix } from 'node:path';
+import { DumpError } from '../errors.js';
+import type { TarMember } from './tar.js';
+
+export type MemberEvent =
+  /** A file that is new; `size` is in bytes, where it is known before its end. */
+  | {
+      type: 'member';
+      name: string;
+      kind: 'regular' | 'link' | 'directory';
+      mode: number;
+      size?: number;
+      target?: string;
+      /** As it stands in an archive. */
+      tar?: TarMember;
+      /** Not of the dump, but beside it in its archive. */
+      outside?: true;
+    }
+  /** Bytes of a file; overwritten when the next event is asked for. */
+  | { type: 'data'; name: string; bytes: Uint8Array }
+  | { type: 'memberEnd'; name: string };
+
+export type MemberSource = AsyncIterable<MemberEvent>;
+
+/**
+ * Checks a name before anything is made of it.
+ * @throws {DumpError} BAD_NAME for one that leads outside, or that no file can have
+ */
+export function checkMemberName(name: string, file: string, offset?: number): void {
+  const bad =
+    name === '' ||
+    posix.isAbsolute(name) ||
+    name.includes('\0') ||
+    name.split('/').some((part) => part === '..' || part === '.' || part === '') ||
+    Buffer.byteLength(name) > 4096;
+  if (!bad) return;
+  throw new DumpError('BAD_NAME', `expected a file name inside the dump, found ${JSON.stringify(name)}`, {
+    file,
+    ...(offset === undefined ? {} : { offset }),
+  });
+}

@@ -1,0 +1,144 @@
+/** Where a dump is: a directory, an archive, shards or a page stream; found out from what is there, not from its name. */
+import { closeSync, openSync, statSync } from 'node:fs';
+import { DumpError, onFile } from '../errors.js';
+import { word } from '../image/wire.js';
+import type { RecordSource } from '../pump.js';
+import { FdReader } from '../stream/fd.js';
+import { STREAM_MAGIC } from '../stream/format.js';
+import { decodeChunks } from '../stream/stream.js';
+import { type Compression, compressionOf, decompress } from './compression.js';
+import { MAX_MARKER_BYTES } from './marker.js';
+import { SequentialDump } from './sequential.js';
+import { readShards } from './shards.js';
+import type { SpoolBudget } from './spool.js';
+import { BLOCK, isTarHeader } from './tar.js';
+import { readTar } from './tar-source.js';
+
+export const SOURCE_KINDS = ['directory', 'tar', 'stream', 'shards'] as const;
+export type SourceKind = (typeof SOURCE_KINDS)[number];
+
+export interface OpenOptions {
+  /** What it must be. */
+  from?: SourceKind | undefined;
+  /** Descriptors or files of shards. */
+  shards?: readonly (number | string)[];
+  /** Bytes, where the dump does not say. */
+  pageSize?: number;
+  /** Whether pages are classified by their areas. */
+  areas: boolean;
+  budget: SpoolBudget;
+  /** Most plain bytes of a compressed archive. */
+  maxBytes: number;
+  stdinFd: number;
+  signal: AbortSignal;
+}
+
+export interface OpenSource {
+  kind: Exclude<SourceKind, 'directory'>;
+  compression: Compression | undefined;
+  records: RecordSource;
+  /** What is known of the dump when all of it has come; of a page stream nothing. */
+  dump: SequentialDump | undefined;
+  close(): void;
+}
+
+/** What a path is; `-` is stdin. Throws {@link DumpError} for what can't be told. */
+export function sourceKind(path: string, from?: SourceKind): SourceKind | 'file' {
+  if (from) return from;
+  if (path === '-') return 'file';
+  return onFile(path, () => statSync(path)).isDirectory() ? 'directory' : 'file';
+}
+
+/** Opens what is no directory. Throws {@link DumpError} NOT_A_DUMP for what is none of the kinds. */
+export async function openSource(path: string, options: OpenOptions): Promise<OpenSource> {
+  if (options.shards) return openShards(options.shards, options);
+  const name = path === '-' ? 'stdin' : path;
+  const fd = path === '-' ? options.stdinFd : onFile(path, () => openSync(path, 'r'));
+  const close = () => {
+    if (fd !== options.stdinFd) closeSync(fd);
+  };
+  try {
+    const raw = new FdReader(fd, options.signal, name).chunks();
+    const outer = await peek(raw);
+    const compression = options.from === 'stream' ? undefined : compressionOf(outer.start);
+    const plain = compression ? await peek(decompress(outer.chunks, compression, name, options.maxBytes)) : outer;
+    const kind = options.from === undefined || options.from === 'directory' ? guess(plain.start) : options.from;
+    if (!kind) {
+      throw new DumpError('NOT_A_DUMP', 'expected a dump directory, tar, shards or a page stream, found none of them', {
+        file: name,
+      });
+    }
+    return { kind, compression, ...recordsOf(kind, plain.chunks, name, options), close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+function openShards(shards: readonly (number | string)[], options: OpenOptions): OpenSource {
+  const fds = shards.map((shard) => (typeof shard === 'number' ? shard : onFile(shard, () => openSync(shard, 'r'))));
+  const inputs = fds.map((fd, i) => {
+    const name = typeof shards[i] === 'number' ? `shard ${fd}` : String(shards[i]);
+    return { name, chunks: new FdReader(fd, options.signal, name).chunks() };
+  });
+  const dump = new SequentialDump({ name: inputs[0]?.name ?? 'shards', ...options });
+  return {
+    kind: 'shards',
+    compression: undefined,
+    records: dump.records(readShards(inputs)),
+    dump,
+    close: () => {
+      for (const [i, fd] of fds.entries()) if (typeof shards[i] === 'string') closeSync(fd);
+    },
+  };
+}
+
+function recordsOf(
+  kind: Exclude<SourceKind, 'directory'>,
+  chunks: AsyncIterable<Uint8Array>,
+  name: string,
+  options: OpenOptions,
+): Pick<OpenSource, 'records' | 'dump'> {
+  if (kind === 'stream') return { records: decodeChunks(chunks, name), dump: undefined };
+  const dump = new SequentialDump({ name, ...options });
+  const members = kind === 'tar' ? readTar(chunks, { name, budget: options.budget }) : readShards([{ name, chunks }]);
+  return { records: dump.records(members), dump };
+}
+
+/** The first bytes, and all of them. */
+async function peek(
+  chunks: AsyncIterable<Uint8Array>,
+): Promise<{ start: Uint8Array; chunks: AsyncIterable<Uint8Array> }> {
+  const iterator = chunks[Symbol.asyncIterator]();
+  const held: Uint8Array[] = [];
+  let bytes = 0;
+  while (bytes < BLOCK) {
+    const { value, done } = await iterator.next();
+    if (done) break;
+    held.push((value as Uint8Array).slice());
+    bytes += (value as Uint8Array).length;
+  }
+  async function* all(): AsyncGenerator<Uint8Array> {
+    try {
+      yield* held;
+      held.length = 0;
+      for (;;) {
+        const { value, done } = await iterator.next();
+        if (done) return;
+        yield value as Uint8Array;
+      }
+    } finally {
+      await iterator.return?.();
+    }
+  }
+  return { start: Buffer.concat(held), chunks: all() };
+}
+
+/** A page stream has a magic, tar a checksum; a shard begins with a small size and a marker. */
+function guess(start: Uint8Array): Exclude<SourceKind, 'directory'> | undefined {
+  if (Buffer.compare(start.subarray(0, STREAM_MAGIC.length), STREAM_MAGIC) === 0) return 'stream';
+  if (isTarHeader(start.subarray(0, BLOCK))) return 'tar';
+  const size = start.length > 5 ? word(start, 0) : 0;
+  // The first marker of all, whose number is 0 and left out, or one of another shard.
+  return size > 1 && size < MAX_MARKER_BYTES && [0x08, 0x12].includes(start[4] as number) ? 'shards' : undefined;
+}

@@ -1,0 +1,165 @@
+/**
+ * Bytes that came too early: first in first out, in memory up to a budget that all share, and past that in a file that
+ * has no name. A spool that has begun to spill goes on there until it is empty.
+ */
+import { randomBytes } from 'node:crypto';
+import { closeSync, ftruncateSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { DumpError, onFile } from '../errors.js';
+import type { PayloadFile, PayloadRecord } from '../records.js';
+
+/** Memory is taken in blocks of this size. */
+const BLOCK_BYTES = 256 * 1024;
+
+/** What all spools of a run share. */
+export interface SpoolBudget {
+  /** Memory that is still free. */
+  bytes: number;
+  /** Folder of the files. */
+  directory: string;
+}
+
+export class Spool {
+  private readonly blocks: Uint8Array[] = [];
+  /** Bytes written into the last block, and read of the first. */
+  private lastBytes = 0;
+  private firstRead = 0;
+  private memoryBytes = 0;
+  private file: SpillFile | undefined;
+
+  constructor(private readonly budget: SpoolBudget) {}
+
+  /** Bytes held. */
+  get size(): number {
+    return this.memoryBytes + (this.file?.size ?? 0);
+  }
+
+  /** Takes a copy of bytes. Throws {@link DumpError} SYSTEM if the disk is full. */
+  push(bytes: Uint8Array): void {
+    let at = 0;
+    while (at < bytes.length && !this.file) {
+      const block = this.room();
+      if (!block) break;
+      const count = Math.min(BLOCK_BYTES - this.lastBytes, bytes.length - at);
+      block.set(bytes.subarray(at, at + count), this.lastBytes);
+      this.lastBytes += count;
+      this.memoryBytes += count;
+      at += count;
+    }
+    if (at === bytes.length) return;
+    this.file ??= new SpillFile(this.budget.directory);
+    this.file.append(bytes.subarray(at));
+  }
+
+  /** The block to write to, if there is memory for one. */
+  private room(): Uint8Array | undefined {
+    if (this.blocks.length > 0 && this.lastBytes < BLOCK_BYTES) return this.blocks.at(-1);
+    if (this.budget.bytes < BLOCK_BYTES) return undefined;
+    this.budget.bytes -= BLOCK_BYTES;
+    const block = new Uint8Array(BLOCK_BYTES);
+    this.blocks.push(block);
+    this.lastBytes = 0;
+    return block;
+  }
+
+  /** Takes bytes out, at most `most`: payload in order, good until the next call of any method. */
+  *take(most: number): Generator<PayloadRecord> {
+    let left = Math.min(most, this.size);
+    while (left > 0 && this.memoryBytes > 0) {
+      const block = this.blocks[0] as Uint8Array;
+      const end = this.blocks.length === 1 ? this.lastBytes : BLOCK_BYTES;
+      const count = Math.min(left, end - this.firstRead);
+      const bytes = block.subarray(this.firstRead, this.firstRead + count);
+      this.firstRead += count;
+      this.memoryBytes -= count;
+      left -= count;
+      yield { type: 'bytes', bytes };
+      if (this.firstRead === end) this.dropBlock();
+    }
+    if (left > 0 && this.file) yield this.file.take(left);
+    if (this.file?.size === 0) this.file = this.file.close();
+  }
+
+  private dropBlock(): void {
+    this.blocks.shift();
+    this.budget.bytes += BLOCK_BYTES;
+    this.firstRead = 0;
+  }
+
+  /** All of it, as one piece: for what is small. */
+  contents(): Uint8Array {
+    const bytes = new Uint8Array(this.size);
+    let at = 0;
+    for (const [i, block] of this.blocks.entries()) {
+      const part = block.subarray(
+        i === 0 ? this.firstRead : 0,
+        i === this.blocks.length - 1 ? this.lastBytes : BLOCK_BYTES,
+      );
+      bytes.set(part, at);
+      at += part.length;
+    }
+    this.file?.payload.read(bytes.subarray(at), this.file.position);
+    return bytes;
+  }
+
+  close(): void {
+    this.budget.bytes += this.blocks.length * BLOCK_BYTES;
+    this.blocks.length = 0;
+    this.memoryBytes = 0;
+    this.file = this.file?.close();
+  }
+}
+
+/** A file without a name: it is gone with the process, whatever happens. */
+class SpillFile {
+  readonly payload: PayloadFile;
+  /** Of what is to be read next. */
+  position = 0;
+  private end = 0;
+  private readonly fd: number;
+
+  constructor(directory: string) {
+    const path = join(directory, `.pagepipe-spill-${process.pid}-${randomBytes(4).toString('hex')}`);
+    this.fd = onFile(path, () => openSync(path, 'wx+', 0o600));
+    onFile(path, () => unlinkSync(path));
+    this.payload = {
+      name: 'spill file',
+      size: Number.MAX_SAFE_INTEGER,
+      read: (buffer, position) => {
+        for (let done = 0; done < buffer.length; ) {
+          const count = onFile('spill file', () =>
+            readSync(this.fd, buffer, done, buffer.length - done, position + done),
+          );
+          if (count === 0)
+            throw new DumpError('SYSTEM', 'expected what was written, found less', { file: 'spill file' });
+          done += count;
+        }
+      },
+    };
+  }
+
+  get size(): number {
+    return this.end - this.position;
+  }
+
+  append(bytes: Uint8Array): void {
+    for (let done = 0; done < bytes.length; ) {
+      const left = bytes.length - done;
+      const count = onFile('spill file', () => writeSync(this.fd, bytes, done, left, this.end), this.end);
+      done += count;
+      this.end += count;
+    }
+  }
+
+  take(count: number): PayloadRecord {
+    const extents = Float64Array.of(this.position, count);
+    this.position += count;
+    return { type: 'extents', file: this.payload, extents };
+  }
+
+  close(): undefined {
+    ftruncateSync(this.fd, 0);
+    closeSync(this.fd);
+    return undefined;
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * The members of a tar archive as files of a dump.
+ *
+ * Container engines put the images under `checkpoint/`, beside what else makes the container; `tar -C DUMP` puts them at the
+ * top. The first image that comes says which it is; what came before it waits until then.
+ */
+import { posix } from 'node:path';
+import { DumpError } from '../errors.js';
+import { typeOfName } from '../image/magic.js';
+import { BytesReader } from './bytes-reader.js';
+import { checkMemberName, type MemberEvent } from './members.js';
+import { Spool, type SpoolBudget } from './spool.js';
+import { type TarMember, TarReader } from './tar.js';
+
+/** Holes of a sparse file become zeros in pieces of this size. */
+const ZEROS = new Uint8Array(64 * 1024);
+const PIECE_BYTES = 64 * 1024;
+
+export interface TarSourceOptions {
+  /** For errors. */
+  name: string;
+  budget: SpoolBudget;
+}
+
+/**
+ * Files of the dump, and those beside it as `outside`.
+ * @throws {DumpError} BAD_NAME, NOT_A_DUMP, TRUNCATED, MALFORMED, LIMIT
+ */
+export async function* readTar(
+  chunks: AsyncIterable<Uint8Array>,
+  { name: file, budget }: TarSourceOptions,
+): AsyncGenerator<MemberEvent> {
+  const reader = new BytesReader(chunks);
+  const tar = new TarReader(reader, file);
+  let root: string | undefined;
+  const waiting: { member: TarMember; spool: Spool }[] = [];
+  try {
+    for (let member = await tar.next(); member; member = await tar.next()) {
+      if (member.name !== '' && member.name !== '.') checkMemberName(member.name, file, member.offset);
+      if (root === undefined && isImage(member.name)) {
+        root = folderOf(member.name);
+        for (const { member: early, spool } of waiting) {
+          yield* events(early, root, payloadOf(spool));
+          spool.close();
+        }
+      }
+      const inside = root !== undefined && isInside(member, root);
+      const data = inside ? content(member, reader, file) : stored(reader, dataBytes(member), file);
+      if (root !== undefined) {
+        yield* events(member, root, data);
+      } else {
+        const spool = new Spool(budget);
+        waiting.push({ member, spool });
+        for await (const bytes of data) spool.push(bytes);
+      }
+      await tar.skipPadding(member.storedBytes);
+    }
+    if (root === undefined)
+      throw new DumpError('NOT_A_DUMP', 'expected a dump, found no image in the archive', { file });
+  } finally {
+    for (const { spool } of waiting) spool.close();
+    await reader.close();
+  }
+}
+
+const isImage = (name: string): boolean => typeOfName(posix.basename(name)) !== undefined;
+
+/** With a slash behind it; nothing for the top. */
+const folderOf = (name: string): string => (posix.dirname(name) === '.' ? '' : `${posix.dirname(name)}/`);
+
+/** What a member is to the dump under `root`; the folder itself and the top of the archive are beside it. */
+async function* events(member: TarMember, root: string, data: AsyncIterable<Uint8Array>): AsyncGenerator<MemberEvent> {
+  const inside = isInside(member, root);
+  const name = inside ? member.name.slice(root.length) : member.name === '' ? '.' : member.name;
+  yield {
+    type: 'member',
+    name: inside ? name : `${OUTSIDE}${name}`,
+    // Hard links and devices have no data; only an archive takes them.
+    kind: member.kind === 'other' ? 'regular' : member.kind,
+    mode: member.mode,
+    // Beside the dump a file stays as it is stored.
+    size: inside ? member.size : dataBytes(member),
+    tar: member,
+    ...(member.target === undefined ? {} : { target: member.target }),
+    ...(inside ? {} : { outside: true }),
+  };
+  for await (const bytes of data) yield { type: 'data', name: inside ? name : `${OUTSIDE}${name}`, bytes };
+  yield { type: 'memberEnd', name: inside ? name : `${OUTSIDE}${name}` };
+}
+
+const isInside = ({ name, kind }: TarMember, root: string): boolean =>
+  name.startsWith(root) && name !== '' && kind !== 'other';
+
+/** Bytes behind the header, whose last blocks may be the map of a sparse file. */
+const dataBytes = ({ storedBytes, sparse }: TarMember): number => storedBytes - (sparse?.mapBytes ?? 0);
+
+/** Keeps names beside the dump apart from those in it. */
+const OUTSIDE = '../';
+
+async function* payloadOf(spool: Spool): AsyncGenerator<Uint8Array> {
+  yield spool.contents();
+}
+
+/** The bytes of a file, the holes of a sparse one as zeros. */
+async function* content(member: TarMember, reader: BytesReader, file: string): AsyncGenerator<Uint8Array> {
+  const { sparse, storedBytes } = member;
+  if (!sparse) {
+    yield* stored(reader, storedBytes, file);
+    return;
+  }
+  let at = 0;
+  for (let i = 0; i < sparse.extents.length; i += 2) {
+    const [offset, length] = [sparse.extents[i] as number, sparse.extents[i + 1] as number];
+    yield* zeros(offset - at);
+    yield* stored(reader, length, file);
+    at = offset + length;
+  }
+  yield* zeros(sparse.size - at);
+}
+
+async function* stored(reader: BytesReader, bytes: number, file: string): AsyncGenerator<Uint8Array> {
+  for (let left = bytes; left > 0; ) {
+    const piece = await reader.some(Math.min(left, PIECE_BYTES));
+    if (piece.length === 0) {
+      throw new DumpError('TRUNCATED', `expected ${left} more bytes of a file, found the end of the archive`, {
+        file,
+        offset: reader.offset,
+      });
+    }
+    left -= piece.length;
+    yield piece;
+  }
+}
+
+function* zeros(bytes: number): Generator<Uint8Array> {
+  for (let left = bytes; left > 0; left -= ZEROS.length) yield ZEROS.subarray(0, left);
+}

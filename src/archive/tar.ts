@@ -1,0 +1,273 @@
+/**
+ * tar, read as it comes, with every header kept as it was: what a dump's archive holds beside the dump goes on unchanged,
+ * and no library for tar gives back the bytes of a header (binary xattrs in PAX records do not survive their strings).
+ *
+ *     archive := (extension*, header, data)*, zeros        all in blocks of 512 bytes
+ *     extension := a header of type x (PAX), g (PAX for all that follow), L or K (GNU long names), with its data
+ *
+ * Source: POSIX.1-2017, pax; GNU tar's manual, for its long names, base-256 numbers and sparse files.
+ */
+import { concatBytes } from '../bytes.js';
+import { DumpError } from '../errors.js';
+import type { BytesReader } from './bytes-reader.js';
+import { readPax, type SparseMap, sparseMap, writePax } from './tar-extensions.js';
+
+export const BLOCK = 512;
+/** Extensions of one member: names and attributes. */
+const MAX_EXTENSION_BYTES = 1024 * 1024;
+
+/** Where the fields of a header are. */
+const FIELD = {
+  NAME: [0, 100],
+  MODE: [100, 8],
+  SIZE: [124, 12],
+  CHECKSUM: [148, 8],
+  TYPE: [156, 1],
+  LINK: [157, 100],
+  PREFIX: [345, 155],
+} as const;
+
+export type TarKind = 'regular' | 'link' | 'directory' | 'other';
+
+export interface TarMember {
+  /** Without `./` in front and `/` behind. */
+  name: string;
+  kind: TarKind;
+  /** Permission bits. */
+  mode: number;
+  /** Bytes of data in the archive. */
+  storedBytes: number;
+  /** Bytes of the file: more than are stored if it is sparse. */
+  size: number;
+  /** Of a symbolic link. */
+  target: string | undefined;
+  sparse: SparseMap | undefined;
+  /** All blocks in front of the data, the map of a sparse file among them. */
+  header: Uint8Array;
+  /** Of the data, in bytes from the start of the archive. */
+  offset: number;
+}
+
+/** Reads headers; the data behind each is the caller's, who takes all of it, and then {@link TarReader.skipPadding}. */
+export class TarReader {
+  private global = new Map<string, Uint8Array>();
+
+  /** @param file for errors */
+  constructor(
+    private readonly reader: BytesReader,
+    private readonly file: string,
+  ) {}
+
+  /** The next member, or undefined at the end. Throws {@link DumpError} TRUNCATED, MALFORMED, LIMIT. */
+  async next(): Promise<TarMember | undefined> {
+    const blocks: Uint8Array[] = [];
+    let pax = new Map(this.global);
+    let longName: string | undefined;
+    let longLink: string | undefined;
+    for (;;) {
+      const { offset } = this.reader;
+      const block = (await this.reader.exactly(BLOCK)).slice();
+      if (block.length === 0 && blocks.length === 0) throw this.fail('TRUNCATED', 'the end of the archive', offset);
+      if (block.length < BLOCK) throw this.fail('TRUNCATED', 'a header', offset);
+      if (blocks.length === 0 && block.every((byte) => byte === 0)) return undefined;
+      this.checkHeader(block, offset);
+      blocks.push(block);
+      const type = String.fromCharCode(block[FIELD.TYPE[0]] as number);
+      if (!'xgLK'.includes(type)) return this.member(block, type, blocks, pax, { longName, longLink });
+      const data = await this.extension(block, blocks, offset);
+      if (type === 'L') longName = text(data);
+      else if (type === 'K') longLink = text(data);
+      else if (type === 'x') pax = new Map([...pax, ...readPax(data, this.file, offset)]);
+      else {
+        this.global = new Map([...this.global, ...readPax(data, this.file, offset)]);
+        pax = new Map([...pax, ...this.global]);
+      }
+    }
+  }
+
+  /** Passes over what fills the last block of data. */
+  async skipPadding(storedBytes: number): Promise<void> {
+    const padding = (BLOCK - (storedBytes % BLOCK)) % BLOCK;
+    if ((await this.reader.exactly(padding)).length < padding)
+      throw this.fail('TRUNCATED', 'the end of a block', this.reader.offset);
+  }
+
+  private async extension(block: Uint8Array, blocks: Uint8Array[], offset: number): Promise<Uint8Array> {
+    const size = number(block, FIELD.SIZE);
+    if (!(size <= MAX_EXTENSION_BYTES))
+      throw this.fail('LIMIT', `an extension of at most ${MAX_EXTENSION_BYTES} bytes`, offset);
+    const padded = Math.ceil(size / BLOCK) * BLOCK;
+    const data = (await this.reader.exactly(padded)).slice();
+    if (data.length < padded) throw this.fail('TRUNCATED', 'an extension', offset);
+    blocks.push(data);
+    return data.subarray(0, size);
+  }
+
+  private async member(
+    block: Uint8Array,
+    type: string,
+    blocks: Uint8Array[],
+    pax: Map<string, Uint8Array>,
+    { longName, longLink }: { longName: string | undefined; longLink: string | undefined },
+  ): Promise<TarMember> {
+    const field = (key: string) => {
+      const value = pax.get(key);
+      return value && text(value);
+    };
+    const prefix = isUstar(block) ? string(block, FIELD.PREFIX) : '';
+    const plain = string(block, FIELD.NAME);
+    const name =
+      field('GNU.sparse.name') ?? field('path') ?? longName ?? (prefix === '' ? plain : `${prefix}/${plain}`);
+    const kind = kindOf(type, name);
+    const storedBytes = '12'.includes(type) ? 0 : Number(field('size') ?? number(block, FIELD.SIZE));
+    if (!Number.isSafeInteger(storedBytes) || storedBytes < 0) {
+      throw this.fail('MALFORMED', 'a header with a size', this.reader.offset - BLOCK);
+    }
+    const sparse = await sparseMap({ block, type, blocks, pax, storedBytes, reader: this.reader, file: this.file });
+    return {
+      name: name.replace(/^(\.\/+)+/, '').replace(/\/+$/, ''),
+      kind,
+      mode: number(block, FIELD.MODE) & 0o7777,
+      storedBytes,
+      size: sparse?.size ?? storedBytes,
+      target: kind === 'link' ? (field('linkpath') ?? longLink ?? string(block, FIELD.LINK)) : undefined,
+      sparse,
+      header: concatBytes(blocks),
+      offset: this.reader.offset,
+    };
+  }
+
+  private checkHeader(block: Uint8Array, offset: number): void {
+    if (number(block, FIELD.CHECKSUM) !== checksum(block))
+      throw this.fail('MALFORMED', 'a header with its checksum', offset);
+  }
+
+  private fail(code: 'TRUNCATED' | 'MALFORMED' | 'LIMIT', expected: string, offset: number): DumpError {
+    return new DumpError(code, `expected ${expected}, found something else`, { file: this.file, offset });
+  }
+}
+
+/** Whether the first block of a file is a header of tar. */
+export const isTarHeader = (block: Uint8Array): boolean =>
+  block.length >= BLOCK && block.some((byte) => byte !== 0) && number(block, FIELD.CHECKSUM) === checksum(block);
+
+function kindOf(type: string, name: string): TarKind {
+  if (type === '5' || ('0\0'.includes(type) && name.endsWith('/'))) return 'directory';
+  if (type === '2') return 'link';
+  return '0\x007S'.includes(type) ? 'regular' : 'other';
+}
+
+const isUstar = (block: Uint8Array): boolean => text(block.subarray(257, 263)) === 'ustar';
+
+/** Bytes up to the first zero. */
+const string = (block: Uint8Array, [at, length]: readonly [number, number]): string =>
+  text(block.subarray(at, at + length));
+
+function text(bytes: Uint8Array): string {
+  const end = bytes.indexOf(0);
+  return Buffer.from(end < 0 ? bytes : bytes.subarray(0, end)).toString('utf8');
+}
+
+/** An octal number, or GNU's base-256; NaN if it is neither. */
+export function number(block: Uint8Array, [at, length]: readonly [number, number]): number {
+  if (((block[at] as number) & 0x80) !== 0) {
+    let value = (block[at] as number) & 0x7f;
+    for (let i = 1; i < length; i++) value = value * 256 + (block[at + i] as number);
+    return value;
+  }
+  const digits = string(block, [at, length]).trim();
+  return digits === '' ? 0 : /^[0-7]+$/.test(digits) ? Number.parseInt(digits, 8) : Number.NaN;
+}
+
+/** The sum of all bytes, with the checksum itself taken for spaces. */
+function checksum(block: Uint8Array): number {
+  const [start, length] = FIELD.CHECKSUM;
+  let sum = 0;
+  for (let i = 0; i < BLOCK; i++) sum += i >= start && i < start + length ? 0x20 : (block[i] as number);
+  return sum;
+}
+
+/** Most that octal digits hold of a size. */
+const MAX_OCTAL_SIZE = 8 ** 11;
+
+/** A header of its own. Names of dumps are short. */
+export function newHeader(
+  name: string,
+  mode: number,
+  sizeBytes: number,
+  mtimeSeconds: number,
+  type = '0',
+  target = '',
+): Uint8Array {
+  if (Buffer.byteLength(name) > FIELD.NAME[1] || Buffer.byteLength(target) > FIELD.LINK[1]) {
+    throw new DumpError('LIMIT', `expected a name of at most ${FIELD.NAME[1]} bytes for an archive`, { file: name });
+  }
+  const block = new Uint8Array(BLOCK);
+  const put = ([at, length]: readonly [number, number], value: string) =>
+    block.set(Buffer.from(value).subarray(0, length), at);
+  const octal = (value: number, length: number) => value.toString(8).padStart(length - 1, '0');
+  put(FIELD.NAME, name);
+  put(FIELD.MODE, octal(mode, 8));
+  put([108, 8], octal(0, 8));
+  put([116, 8], octal(0, 8));
+  put([136, 12], octal(mtimeSeconds, 12));
+  put(FIELD.TYPE, type);
+  put(FIELD.LINK, target);
+  put([257, 8], 'ustar\x0000');
+  return setSize(block, sizeBytes);
+}
+
+/**
+ * A member's header with another size; all else stays: times, owner, attributes. PAX records that speak of the size are
+ * dropped, and what was sparse is so no longer. Base-256 takes sizes that octal digits do not.
+ */
+export function resized({ header, name }: Pick<TarMember, 'header' | 'name'>, sizeBytes: number): Uint8Array {
+  const parts: Uint8Array[] = [];
+  let at = 0;
+  while ('xgLK'.includes(typeOf(header, at))) {
+    const dataBytes = number(header.subarray(at), FIELD.SIZE);
+    const end = at + BLOCK + Math.ceil(dataBytes / BLOCK) * BLOCK;
+    const isPax = typeOf(header, at) === 'x';
+    parts.push(isPax ? withoutSize(header.subarray(at, end), dataBytes) : header.subarray(at, end));
+    at = end;
+  }
+  const block = header.slice(at, at + BLOCK);
+  if (typeOf(block, 0) === 'S') {
+    block[FIELD.TYPE[0]] = 0x30;
+    block.fill(0, 386, BLOCK);
+  }
+  // A sparse file's own name stands in a record that is gone.
+  if (!string(block, FIELD.NAME).endsWith(name) && parts.length > 0) {
+    block.fill(0, 0, 100);
+    block.set(Buffer.from(name).subarray(0, 100));
+  }
+  return concatBytes([...parts, setSize(block, sizeBytes)]);
+}
+
+const typeOf = (header: Uint8Array, at: number): string => String.fromCharCode(header[at + FIELD.TYPE[0]] as number);
+
+/** A PAX extension without what it says of sizes; nothing if it says nothing else. */
+function withoutSize(extension: Uint8Array, dataBytes: number): Uint8Array {
+  const records = readPax(extension.subarray(BLOCK, BLOCK + dataBytes), 'header', 0);
+  const kept = [...records].filter(([key]) => key !== 'size' && !key.startsWith('GNU.sparse.'));
+  if (kept.length === records.size) return extension;
+  if (kept.length === 0) return new Uint8Array(0);
+  const data = writePax(kept);
+  const padded = new Uint8Array(Math.ceil(data.length / BLOCK) * BLOCK);
+  padded.set(data);
+  return concatBytes([setSize(extension.slice(0, BLOCK), data.length), padded]);
+}
+
+/** Sets the size in a block, and the checksum of it. */
+function setSize(block: Uint8Array, sizeBytes: number): Uint8Array {
+  const [at, length] = FIELD.SIZE;
+  if (sizeBytes < MAX_OCTAL_SIZE) {
+    block.set(Buffer.from(`${sizeBytes.toString(8).padStart(length - 1, '0')}\0`), at);
+  } else {
+    block.fill(0, at, at + length);
+    for (let i = length - 1, rest = sizeBytes; i > 0; i--, rest = Math.floor(rest / 256)) block[at + i] = rest % 256;
+    block[at] = 0x80;
+  }
+  block.set(Buffer.from(`${checksum(block).toString(8).padStart(6, '0')}\0 `), FIELD.CHECKSUM[0]);
+  return block;
+}

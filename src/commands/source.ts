@@ -1,0 +1,113 @@
+/** What commands share that take a dump from wherever it is. */
+import { tmpdir } from 'node:os';
+import { type OpenOptions, type OpenSource, openSource, SOURCE_KINDS, sourceKind } from '../archive/open.js';
+import type { SpoolBudget } from '../archive/spool.js';
+import { DumpError, UsageError } from '../errors.js';
+import type { RecordSource } from '../pump.js';
+import { Dump } from '../source/directory.js';
+import { PAGE_SIZES } from '../stream/format.js';
+import { type Arguments, choice, type Flag, type Io, pageSizeFlag } from './command.js';
+import type { ReportedDump } from './report.js';
+
+/** Flags of every command with a source. */
+export const SOURCE_FLAGS: Record<string, Flag> = {
+  from: { type: 'string' },
+  shardFds: { type: 'string' },
+  buffer: { type: 'number' },
+  spillDir: { type: 'string' },
+  maxBytes: { type: 'number' },
+  pageSize: { type: 'number' },
+};
+
+/** Help for them. */
+export const SOURCE_HELP = `  --from directory|tar|stream|shards
+                     what the source must be (found out from what is there); - is stdin
+  --shard-fds 10,11  descriptors of the shards of criu-image-streamer; several files of shards may be named with commas
+  --buffer MIB       memory for pages that come before what says what they are (64)
+  --spill-dir DIR    folder for what does not fit there, in a file without a name (the system's temporary folder)
+  --max-bytes BYTES  most that a compressed archive may hold (2^53)
+  --page-size BYTES  page size of the dumped machine (found out from the dump)`;
+
+const MIB = 2 ** 20;
+const DEFAULT_BUFFER_MIB = 64;
+
+/** A dump that is open, and what is known of it when it has been read. */
+export interface Source {
+  kind: 'directory' | OpenSource['kind'];
+  compression: OpenSource['compression'];
+  records: RecordSource;
+  /** Of files and pages, where it is known beforehand. */
+  totalBytes(): number;
+  reported(): ReportedDump;
+  /** Of its directory, if it is one. */
+  directory: string | undefined;
+  budget: SpoolBudget;
+  close(): void;
+}
+
+/** Opens what the flags of {@link SOURCE_FLAGS} say. Throws {@link UsageError}, DumpError. */
+export async function openCommandSource(path: string, args: Arguments, areas: boolean, io: Io): Promise<Source> {
+  const from = args.flags['from'] === undefined ? undefined : choice(args, 'from', SOURCE_KINDS, 'directory');
+  const budget = budgetOf(args);
+  const page = pageSizeFlag(args, PAGE_SIZES);
+  const shards = shardsOf(path, args);
+  if (!shards && sourceKind(path, from) === 'directory') return directorySource(path, page, budget, io);
+  const options: OpenOptions = {
+    from,
+    ...page,
+    ...(shards ? { shards } : {}),
+    areas,
+    budget,
+    maxBytes: positive(args, 'maxBytes', Number.MAX_SAFE_INTEGER),
+    stdinFd: io.stdinFd,
+    signal: io.signal,
+  };
+  const source = await openSource(path, options);
+  return {
+    ...source,
+    totalBytes: () => 0,
+    directory: undefined,
+    budget,
+    reported: () => {
+      const { dump } = source;
+      if (!dump) throw new DumpError('UNSUPPORTED', 'expected a dump, found a page stream: read it with write');
+      return { path, tasks: dump.tasks, pageSize: dump.pageSize, bytes: dump.bytes };
+    },
+  };
+}
+
+function directorySource(path: string, page: { pageSize?: number }, budget: SpoolBudget, io: Io): Source {
+  const dump = new Dump(path, { ...page, warn: (message) => io.err(`pagepipe: warning: ${message}\n`) });
+  const bytes = () => dump.otherBytes + dump.payloadBytes;
+  return {
+    kind: 'directory',
+    compression: undefined,
+    records: dump.records(),
+    totalBytes: bytes,
+    directory: path,
+    budget,
+    reported: () => ({ path, tasks: dump.tasks, pageSize: dump.pageSize, bytes: bytes() }),
+    close: () => dump.close(),
+  };
+}
+
+export const budgetOf = (args: Arguments): SpoolBudget => ({
+  bytes: positive(args, 'buffer', DEFAULT_BUFFER_MIB) * MIB,
+  directory: (args.flags['spillDir'] as string | undefined) ?? tmpdir(),
+});
+
+function positive(args: Arguments, name: string, fallback: number): number {
+  const value = (args.flags[name] as number | undefined) ?? fallback;
+  if (!Number.isSafeInteger(value) || value < 0)
+    throw new UsageError(`--${name}: expected a whole number, found ${value}`);
+  return value;
+}
+
+/** Shards by descriptor or, with `--from shards`, by their names. */
+function shardsOf(path: string, args: Arguments): (number | string)[] | undefined {
+  const fds = args.flags['shardFds'] as string | undefined;
+  if (fds === undefined) return args.flags['from'] === 'shards' && path !== '-' ? path.split(',') : undefined;
+  if (!/^\d+(,\d+)*$/.test(fds))
+    throw new UsageError(`--shard-fds: expected numbers and commas, found ${JSON.stringify(fds)}`);
+  return fds.split(',').map(Number);
+}

@@ -1,0 +1,61 @@
+/**
+ * A pair of descriptors, stdin and stdout, as one stream that is like a socket.
+ *
+ * A write is done when the bytes are in the hands of the kernel, and not when they wait in a buffer of Node: who writes
+ * may use its own again then. Duplex.from() knows only the latter.
+ */
+import { Socket } from 'node:net';
+import { Duplex } from 'node:stream';
+
+export class StdioStream extends Duplex {
+  private readonly input: Socket;
+  private readonly output: Socket;
+  /** Those that were idle for the time that was set. */
+  private readonly quiet = new Set<Socket>();
+
+  /** Takes two descriptors of pipes or sockets. Throws ERR_INVALID_FD_TYPE for files. */
+  constructor(stdinFd: number, stdoutFd: number) {
+    super();
+    this.input = new Socket({ fd: stdinFd, readable: true, writable: false });
+    this.output = new Socket({ fd: stdoutFd, readable: false, writable: true });
+    this.input.on('data', (chunk) => {
+      this.quiet.delete(this.input);
+      if (!this.push(chunk)) this.input.pause();
+    });
+    this.input.on('end', () => this.push(null));
+    for (const end of [this.input, this.output]) end.on('error', (error) => this.destroy(error));
+  }
+
+  /** As that of a socket: when nothing has come or gone for so long. */
+  setTimeout(milliseconds: number, onIdle: () => void): void {
+    for (const end of [this.input, this.output]) {
+      end.setTimeout(milliseconds, () => {
+        this.quiet.add(end);
+        if (this.quiet.size === 2) onIdle();
+      });
+    }
+  }
+
+  override _read(): void {
+    this.input.resume();
+  }
+
+  override _write(chunk: Uint8Array, _encoding: string, done: (error?: Error | null) => void): void {
+    this.quiet.delete(this.output);
+    this.output.write(chunk, done);
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    this.output.end(() => {
+      done();
+      // Nobody is left who would answer.
+      this.destroy();
+    });
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.input.destroy();
+    this.output.destroy();
+    done(error);
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * What belongs to files and stands in images of its own: the content of pipes, the queues of sockets, terminals, maps of BPF,
+ * connections. Data of something that is not there is passed over by a restore, so that it is a warning; it still says that
+ * the dump has lost something.
+ */
+import type { DumpFiles } from './dump-files.js';
+import { eachFile, type FileIds } from './file-ids.js';
+import type { Survey } from './survey.js';
+
+const SOCK_STREAM = 1;
+const IPPROTO_TCP = 6;
+/** ESTABLISHED, FIN_WAIT2, CLOSE_WAIT: states whose connections were seen to have an image. */
+const CONNECTED = [1, 5, 8];
+
+export function checkDataReferences(dump: DumpFiles, { inventory }: Survey, ids: FileIds): void {
+  checkPipes(dump, 'pipes-data.img', 'pipe', ids.pipes);
+  checkPipes(dump, 'fifo-data.img', 'fifo', ids.fifos);
+  dump.each('sk-queues.img', 'sk_packet_entry', ({ id_for: id }, entry) => {
+    if (ids.typesOf(id)) return;
+    dump.warning('NO_SOCKET', 'sk-queues.img', `expected socket ${id} in files.img, found none`, { entry });
+  });
+  dump.each('bpfmap-data.img', 'bpfmap_data_entry', ({ map_id: id }, entry) => {
+    if (ids.maps.has(id)) return;
+    dump.warning('NO_MAP', 'bpfmap-data.img', `expected map_id ${id} in files.img, found none`, { entry });
+  });
+  const terminals = readTerminals(dump);
+  const mounts = readMounts(dump);
+  eachFile(dump, ({ usk, tty, isk, reg }, image, entry) => {
+    if (usk?.peer && !ids.unixSockets.has(usk.peer)) {
+      dump.error('NO_SOCKET', image, `expected a unix socket with inode ${usk.peer}, the peer, found none`, { entry });
+    }
+    if (tty && terminals && !terminals.has(tty.tty_info_id)) {
+      dump.error('NO_TTY', image, `expected terminal ${tty.tty_info_id} in tty-info.img, found none`, { entry });
+    }
+    const connected = isk?.type === SOCK_STREAM && isk.proto === IPPROTO_TCP && CONNECTED.includes(isk.state);
+    if (isk && connected && !inventory?.tcp_close) {
+      dump.require(`tcp-stream-${isk.ino.toString(16)}.img`, `entry ${entry} of ${image}`);
+    }
+    if (mounts && reg?.mnt_id !== undefined && reg.mnt_id > 0 && !mounts.has(reg.mnt_id)) {
+      dump.warning('NO_MOUNT', image, `expected mount ${reg.mnt_id} in the images of mountpoints, found none`, {
+        entry,
+      });
+    }
+  });
+}
+
+function checkPipes(dump: DumpFiles, name: string, what: string, known: ReadonlySet<number>): void {
+  dump.each(name, 'pipe_data_entry', ({ pipe_id: id }, entry) => {
+    if (!known.has(id))
+      dump.warning('NO_PIPE', name, `expected a ${what} with pipe_id ${id} in files.img, found none`, { entry });
+  });
+}
+
+/** Ids of terminals; undefined if they cannot be known. */
+function readTerminals(dump: DumpFiles): Set<number> | undefined {
+  const terminals = new Set<number>();
+  const has = dump.has('tty-info.img');
+  if (has && !dump.each('tty-info.img', 'tty_info_entry', ({ id }) => void terminals.add(id))) return undefined;
+  dump.each('tty-data.img', 'tty_data_entry', ({ tty_id: id }, entry) => {
+    if (terminals.has(id)) return;
+    dump.warning('NO_TTY', 'tty-data.img', `expected terminal ${id} in tty-info.img, found none`, { entry });
+  });
+  return terminals;
+}
+
+/** Ids of mounts; undefined if the dump has none, or if they cannot be known. */
+function readMounts(dump: DumpFiles): Set<number> | undefined {
+  const mounts = new Set<number>();
+  let sound = true;
+  for (const name of dump.sizes.keys()) {
+    if (!/^mountpoints-\d+\.img$/.test(name)) continue;
+    const read = dump.each(name, 'mnt_entry', ({ mnt_id: id }) => void mounts.add(id));
+    sound &&= read;
+  }
+  return sound && mounts.size > 0 ? mounts : undefined;
+}

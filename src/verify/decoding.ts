@@ -1,0 +1,100 @@
+/**
+ * Whether every image can be decoded to its end, extras and payloads included, and whether all in it is known. Pagemaps
+ * are left to memory.ts, which reads them in the way that their pages are found.
+ */
+import type { RawMessage } from '../explore/images.js';
+import { canonicalMessage } from '../image/canonical.js';
+import type { ImageHandler } from '../image/decoder.js';
+import { firstMessage } from '../image/grammar.js';
+import { headerBytes, type ImageType, typeOfName } from '../image/magic.js';
+import { type FieldPlan, KIND, type MessagePlan } from '../image/message.js';
+import { WireReader } from '../image/wire.js';
+import type { DumpFiles } from './dump-files.js';
+
+/** Images that hold at least one entry: one that ends behind its magic was cut there. */
+const NEVER_EMPTY: ReadonlySet<ImageType> = new Set(['INVENTORY', 'PSTREE', 'CORE', 'IDS', 'MM', 'FS', 'FILES']);
+
+/** Decodes all images of the dump whose names are those of images. */
+export function checkImages(dump: DumpFiles): void {
+  for (const name of dump.sizes.keys()) {
+    const type = typeOfName(name);
+    if (!type || type === 'PAGEMAP') continue;
+    const handler = new CheckingHandler(dump, name);
+    if (!dump.decode(name, handler)) continue;
+    if (handler.entries > 0 || !NEVER_EMPTY.has(type)) continue;
+    dump.error('TRUNCATED', name, `expected a ${firstMessage(type)}, found the end of the file`, {
+      offset: headerBytes(type),
+    });
+  }
+}
+
+/** Brings every message into its canonical form, which fails if it is damaged, and looks for what is not known. */
+class CheckingHandler implements ImageHandler {
+  entries = 0;
+  /** Fields that were told of: an unknown one stands in every entry. */
+  private readonly told = new Set<string>();
+
+  constructor(
+    private readonly dump: DumpFiles,
+    private readonly name: string,
+  ) {}
+
+  entry(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void {
+    this.entries++;
+    this.check({ plan, bytes, start, end });
+  }
+
+  message(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void {
+    this.check({ plan, bytes, start, end });
+  }
+
+  private check({ plan, bytes, start, end }: RawMessage): void {
+    const canonical = canonicalMessage(plan, bytes, start, end);
+    this.walk(plan, new WireReader(canonical.bytes).over(canonical.bytes, canonical.start, canonical.end));
+  }
+
+  /** Goes through a message in canonical form: its depth was checked on the way there. */
+  private walk(plan: MessagePlan, reader: WireReader): void {
+    while (reader.at < reader.end) {
+      reader.varint();
+      const number = reader.lo >>> 3;
+      const wireType = reader.lo & 7;
+      const field = plan.byNumber[number];
+      if (field?.wireType !== wireType) {
+        reader.skip(wireType);
+        this.tell('UNKNOWN_FIELD', plan, number, `known fields only, found field ${number} of ${plan.name}`);
+      } else if (field.kind === KIND.MESSAGE) {
+        const { end: outer } = reader;
+        reader.end = reader.length();
+        this.walk(field.message, reader);
+        reader.end = outer;
+      } else if (field.kind === KIND.ENUM) {
+        const end = field.packed ? reader.length() : 0;
+        do this.enumValue(plan, field, reader);
+        while (reader.at < end);
+      } else {
+        reader.skip(wireType);
+      }
+    }
+  }
+
+  private enumValue(plan: MessagePlan, field: FieldPlan, reader: WireReader): void {
+    reader.varint();
+    const value = reader.lo | 0;
+    if (field.names?.[value] !== undefined) return;
+    this.tell('UNKNOWN_VALUE', plan, field.number, `a known ${field.name} of ${plan.name}, found ${value}`);
+  }
+
+  private tell(code: 'UNKNOWN_FIELD' | 'UNKNOWN_VALUE', plan: MessagePlan, field: number, expected: string): void {
+    const key = `${plan.name} ${field}`;
+    if (this.told.has(key)) return;
+    this.told.add(key);
+    this.dump.warning(code, this.name, `expected ${expected}`, { entry: this.entries - 1 });
+  }
+
+  image(): void {}
+  payload(): void {}
+  bytes(): void {}
+  payloadEnd(): void {}
+  end(): void {}
+}

@@ -1,0 +1,120 @@
+/**
+ * The files of a dump by their ids, and what others refer to in them. Dumps of today have all in `files.img`; older ones have
+ * an image for each type of file.
+ */
+import type { Messages } from '../generated/entries.js';
+import type { MessageName } from '../image/message.js';
+import type { DumpFiles } from './dump-files.js';
+
+/** Images of older dumps, by the type of their files. */
+const OLDER = {
+  REG: ['reg-files.img', 'reg_file_entry'],
+  PIPE: ['pipes.img', 'pipe_entry'],
+  FIFO: ['fifo.img', 'fifo_entry'],
+  INETSK: ['inetsk.img', 'inet_sk_entry'],
+  UNIXSK: ['unixsk.img', 'unix_sk_entry'],
+  EVENTFD: ['eventfd.img', 'eventfd_file_entry'],
+  EVENTPOLL: ['eventpoll.img', 'eventpoll_file_entry'],
+  INOTIFY: ['inotify.img', 'inotify_file_entry'],
+  SIGNALFD: ['signalfd.img', 'signalfd_entry'],
+  PACKETSK: ['packetsk.img', 'packet_sock_entry'],
+  TTY: ['tty.img', 'tty_file_entry'],
+  FANOTIFY: ['fanotify.img', 'fanotify_file_entry'],
+  NETLINKSK: ['netlinksk.img', 'netlink_sk_entry'],
+  NS: ['ns-files.img', 'ns_file_entry'],
+  TUNF: ['tunfile.img', 'tunfile_entry'],
+  EXT: ['ext-files.img', 'ext_file_entry'],
+  TIMERFD: ['timerfd.img', 'timerfd_entry'],
+  BPFMAP: ['bpfmap-file.img', 'bpfmap_file_entry'],
+  PIDFD: ['pidfd.img', 'pidfd_entry'],
+} as const satisfies Record<string, readonly [string, MessageName]>;
+
+/** A file as an entry of `files.img`, whatever image it comes from. */
+export type FileEntry = Messages['file_entry'];
+
+/** Fields of `file_entry` by the type of the file. */
+const FIELDS = {
+  REG: 'reg',
+  PIPE: 'pipe',
+  FIFO: 'fifo',
+  INETSK: 'isk',
+  UNIXSK: 'usk',
+  EVENTFD: 'efd',
+  EVENTPOLL: 'epfd',
+  INOTIFY: 'ify',
+  SIGNALFD: 'sgfd',
+  PACKETSK: 'psk',
+  TTY: 'tty',
+  FANOTIFY: 'ffy',
+  NETLINKSK: 'nlsk',
+  NS: 'nsf',
+  TUNF: 'tunf',
+  EXT: 'ext',
+  TIMERFD: 'tfd',
+  BPFMAP: 'bpf',
+  PIDFD: 'pidfd',
+} as const satisfies Record<keyof typeof OLDER, keyof FileEntry>;
+
+/** A socket of another process is in the image, and nobody in the dump has it. Source: CRIU, USK_EXTERN. */
+const EXTERNAL_SOCKET = 1;
+
+/** Calls `take` for each file, with the image that it stands in. */
+export function eachFile(dump: DumpFiles, take: (file: FileEntry, image: string, entry: number) => void): boolean {
+  let sound = !dump.has('files.img') || dump.each('files.img', 'file_entry', (file, i) => take(file, 'files.img', i));
+  for (const [type, [image, message]] of Object.entries(OLDER) as [keyof typeof OLDER, [string, MessageName]][]) {
+    if (!dump.has(image)) continue;
+    const read = dump.each(image, message, (entry, i) => {
+      const { id } = entry as unknown as { id: number };
+      take({ type, id, [FIELDS[type]]: entry } as unknown as FileEntry, image, i);
+    });
+    sound &&= read;
+  }
+  return sound;
+}
+
+/** Whether the dump has any image of files. */
+export const hasFileImages = (dump: DumpFiles): boolean =>
+  dump.has('files.img') || Object.values(OLDER).some(([image]) => dump.has(image));
+
+export class FileIds {
+  /** Types by id; more than one where an id stands twice: a tun device has an entry for its path, and one for itself. */
+  private readonly types = new Map<number, string | Set<string>>();
+  private readonly used = new Set<number>();
+  /** Nobody in the dump has them open. */
+  private readonly external = new Set<number>();
+  readonly pipes = new Set<number>();
+  readonly fifos = new Set<number>();
+  readonly maps = new Set<number>();
+  /** Inodes of unix sockets. */
+  readonly unixSockets = new Set<number>();
+
+  add({ id, type, pipe, fifo, bpf, usk }: FileEntry): void {
+    const known = this.types.get(id);
+    if (known instanceof Set) known.add(String(type));
+    else this.types.set(id, known === undefined ? String(type) : new Set([known, String(type)]));
+    if (pipe) this.pipes.add(pipe.pipe_id);
+    if (fifo) this.fifos.add(fifo.pipe_id);
+    if (bpf) this.maps.add(bpf.map_id);
+    if (usk) this.unixSockets.add(usk.ino);
+    if (usk && (usk.uflags & EXTERNAL_SOCKET) !== 0) this.external.add(id);
+  }
+
+  /** Whether there is such a file; then it counts as used. */
+  use(id: number): boolean {
+    this.used.add(id);
+    return this.types.has(id);
+  }
+
+  /** Types of a file, as text; undefined if there is none. */
+  typesOf(id: number): string[] | undefined {
+    const types = this.types.get(id);
+    return types === undefined ? undefined : typeof types === 'string' ? [types] : [...types];
+  }
+
+  /** Files that nothing has asked for. */
+  *unused(): Generator<{ id: number; types: string[] }> {
+    for (const id of this.types.keys()) {
+      if (!this.used.has(id) && !this.external.has(id)) yield { id, types: this.typesOf(id) as string[] };
+    }
+  }
+}

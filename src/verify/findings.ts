@@ -1,0 +1,114 @@
+/**
+ * What is wrong with a dump, one finding each. A check pushes what it finds and goes on; where one file has very many
+ * findings, the first ones are told and the rest is counted.
+ */
+import type { DumpError, DumpErrorCode } from '../errors.js';
+
+/** Stable names for what can be found; those of errors, where reading an image failed with one. */
+export type FindingCode =
+  | DumpErrorCode
+  | 'UNKNOWN_FIELD'
+  | 'UNKNOWN_VALUE'
+  | 'UNKNOWN_VERSION'
+  | 'OUTSIDE_SEGMENT'
+  | 'PAGES_UNUSED'
+  | 'NOT_IN_PARENT'
+  | 'PARENT_LOOP'
+  | 'LAZY_ONLY'
+  | 'NO_FILE'
+  | 'FILE_TYPE'
+  | 'FILE_UNUSED'
+  | 'NO_SEGMENT'
+  | 'NO_PIPE'
+  | 'NO_SOCKET'
+  | 'NO_TTY'
+  | 'NO_MAP'
+  | 'NO_MOUNT'
+  | 'NO_PROCESS'
+  | 'NO_FILTER'
+  | 'NO_CGROUP_SET'
+  | 'PID_TWICE'
+  | 'MORE';
+
+/** `error`: a restore fails or gives something else than what was dumped. `warning`: worth a look. */
+export type Severity = 'error' | 'warning';
+
+/** Where in a file something was found. */
+export interface FindingPlace {
+  /** Bytes. */
+  offset?: number;
+  /** Index of the entry in the image, from 0; the head of a pagemap is not counted. */
+  entry?: number;
+}
+
+export interface Finding extends FindingPlace {
+  code: FindingCode;
+  severity: Severity;
+  /** Relative to the dump; `parent/` stands before the files of its parent. */
+  file: string;
+  /** What was expected, and what was found. */
+  message: string;
+}
+
+/** Findings that are told of one file. */
+export const MAX_FINDINGS_PER_FILE = 100;
+
+/** Of one file. */
+interface Count {
+  told: number;
+  untold: number;
+  /** Whether an error is among those that were not told. */
+  error: boolean;
+}
+
+/** Collects findings, and hands them on as they come. */
+export class Findings {
+  errors = 0;
+  warnings = 0;
+  private readonly counts = new Map<string, Count>();
+
+  constructor(private readonly take: (finding: Finding) => void) {}
+
+  add(finding: Finding): void {
+    const isError = finding.severity === 'error';
+    if (isError) this.errors++;
+    else this.warnings++;
+    let count = this.counts.get(finding.file);
+    if (!count) {
+      count = { told: 0, untold: 0, error: false };
+      this.counts.set(finding.file, count);
+    }
+    if (count.told < MAX_FINDINGS_PER_FILE) {
+      count.told++;
+      this.take(finding);
+    } else {
+      count.untold++;
+      count.error ||= isError;
+    }
+  }
+
+  /** Says of which files there was more than was told. */
+  end(): void {
+    for (const [file, { untold, error }] of this.counts) {
+      if (untold === 0) continue;
+      this.take({ code: 'MORE', severity: error ? 'error' : 'warning', file, message: `and ${untold} more` });
+    }
+  }
+}
+
+/** A finding as a line, without its end. */
+export const formatFinding = (finding: Finding): string =>
+  `${placeText(finding)}${finding.severity === 'warning' ? 'warning: ' : ''}${finding.message}`;
+
+/** `FILE@0xOFFSET entry N: ` */
+const placeText = ({ file, offset, entry }: FindingPlace & { file: string }): string =>
+  `${file}${offset === undefined ? '' : `@0x${offset.toString(16)}`}${entry === undefined ? '' : ` entry ${entry}`}: `;
+
+/** The finding that an error stands for. Its message has no place before it: the finding has it. */
+export function findingOf(error: DumpError, prefix: string, file: string): Finding {
+  const { code, offset, entry } = error;
+  const place = { ...(offset === undefined ? {} : { offset }), ...(entry === undefined ? {} : { entry }) };
+  const before = error.file === undefined ? '' : placeText({ file: error.file, ...place });
+  const message = error.message.startsWith(before) ? error.message.slice(before.length) : error.message;
+  return { code, severity: 'error', file: prefix + (error.file ?? file), ...place, message };
+}

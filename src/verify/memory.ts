@@ -1,0 +1,96 @@
+/** The memory of the dump: all pagemaps with their pages files, where their pages lie, and where those of parents are. */
+import { decodeAreas } from '../image/mm.js';
+import type { AreaTable } from '../memory/vma.js';
+import { isPagemapName, spaceIdentity } from '../records.js';
+import { watchAreas, watchSegment } from './bounds.js';
+import type { DumpFiles } from './dump-files.js';
+import { ParentChain } from './parents.js';
+import type { Segments } from './segments.js';
+import { checkSpace, type WatchRuns } from './space.js';
+
+/** The largest mm known is a few MiB. */
+const MAX_MM_BYTES = 256 * 1024 * 1024;
+
+const PAGES_NAME = /^pages-(\d+)\.img$/;
+
+/** The cheap part: whether pagemaps can be read, and have pages files of the right size. */
+export function checkPages(dump: DumpFiles, pageSize: number): void {
+  const spaces = new SpaceChecks(dump, pageSize);
+  for (const pagemap of pagemapsOf(dump)) spaces.check(pagemap, []);
+  spaces.end();
+}
+
+/** All of it. The areas of one process are held at a time. */
+export function checkMemory(dump: DumpFiles, pageSize: number, segments: Segments): void {
+  const chain = new ParentChain(dump, pageSize);
+  const spaces = new SpaceChecks(dump, pageSize);
+  try {
+    for (const pagemap of pagemapsOf(dump)) {
+      const parent = chain.watch(pagemap);
+      try {
+        spaces.check(pagemap, [boundsOf(dump, pagemap, pageSize, segments), parent.watch]);
+      } finally {
+        parent.close();
+      }
+    }
+    spaces.end();
+  } finally {
+    chain.close();
+  }
+}
+
+const pagemapsOf = (dump: DumpFiles): string[] => [...dump.sizes.keys()].filter(isPagemapName);
+
+function boundsOf(dump: DumpFiles, pagemap: string, pageSize: number, segments: Segments): WatchRuns {
+  const { pid } = spaceIdentity(pagemap);
+  if (pid === undefined) {
+    const segment = segments.sizes.get(pagemap);
+    return segment ? watchSegment(dump, pagemap, segment, pageSize) : () => {};
+  }
+  const mm = `mm-${pid}.img`;
+  let areas: AreaTable | undefined;
+  // Long ago areas had an image of their own.
+  if (dump.isSound(mm) && !dump.has(`vmas-${pid}.img`)) {
+    dump.attempt(mm, () => {
+      areas = decodeAreas(dump.files.readAll(mm, MAX_MM_BYTES), pageSize, mm);
+    });
+  }
+  return areas ? watchAreas(dump, pagemap, mm, areas, pageSize) : () => {};
+}
+
+/** What is known only when all pagemaps have been seen. */
+class SpaceChecks {
+  private readonly owners = new Map<number, string>();
+  private unreadable = 0;
+  private lazyPages = 0;
+  private lazySpaces: string[] = [];
+
+  constructor(
+    private readonly dump: DumpFiles,
+    private readonly pageSize: number,
+  ) {}
+
+  check(pagemap: string, watchers: readonly WatchRuns[]): void {
+    const { pagesId, lazyPages } = checkSpace(this.dump, pagemap, this.pageSize, this.owners, watchers);
+    if (pagesId === undefined) this.unreadable++;
+    if (lazyPages === 0) return;
+    this.lazyPages += lazyPages;
+    this.lazySpaces.push(pagemap);
+  }
+
+  end(): void {
+    const [first] = this.lazySpaces;
+    if (first !== undefined) {
+      const count = `${this.lazyPages} pages in ${this.lazySpaces.length} pagemaps`;
+      const message = `expected all pages, found ${count} that are elsewhere: it can only be restored lazily, by criu restore --lazy-pages with the full dump or a page server behind it`;
+      this.dump.warning('LAZY_ONLY', first, message);
+    }
+    // Any of them may belong to a pagemap that could not be read.
+    if (this.unreadable > 0) return;
+    for (const name of this.dump.sizes.keys()) {
+      const id = PAGES_NAME.exec(name)?.[1];
+      if (id === undefined || this.owners.has(Number(id))) continue;
+      this.dump.warning('PAGES_UNUSED', name, `expected a pagemap with pages_id ${id}, found none`);
+    }
+  }
+}

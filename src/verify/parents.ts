@@ -1,0 +1,125 @@
+/**
+ * The dumps that a dump builds on. An entry that is PARENT has its pages there, or in the parent of the parent, and so on;
+ * each of these dumps is checked as far as such entries lead into it.
+ */
+import { lstatSync, readlinkSync, realpathSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { isErrno, onFile } from '../errors.js';
+import { addressHex } from '../image/pagemap.js';
+import { PE_PARENT } from '../memory/runs.js';
+import type { AddressSpace } from '../memory/space.js';
+import { MAX_CHAIN, openAddressSpace, parentOf } from '../source/pagemap.js';
+import { DumpFiles } from './dump-files.js';
+import { checkSpace, type WatchRuns } from './space.js';
+
+export class ParentChain {
+  /** The dump itself, its parent, the parent of that, as far as they were asked for. */
+  private readonly dumps: DumpFiles[];
+  private readonly paths: string[];
+  /** Why the chain cannot be followed to its end: then no page is looked for. */
+  private broken = false;
+
+  /** Follows the links `parent`; what is wrong with them is found here. */
+  constructor(
+    private readonly dump: DumpFiles,
+    private readonly pageSize: number,
+  ) {
+    this.dumps = [dump];
+    this.paths = [dump.path];
+    const seen = new Set([realpathSync(dump.path)]);
+    for (let path = this.parentPath(dump.path); path !== undefined; path = this.parentPath(path)) {
+      const prefix = 'parent/'.repeat(this.paths.length - 1);
+      if (seen.has(path)) {
+        this.fail('PARENT_LOOP', `${prefix}parent`, `expected another dump, found ${path} again`);
+      } else if (this.paths.length > MAX_CHAIN) {
+        this.fail('LIMIT', 'parent', `expected at most ${MAX_CHAIN} dumps in a chain of parents`);
+      }
+      if (this.broken) return;
+      seen.add(path);
+      this.paths.push(path);
+    }
+  }
+
+  close(): void {
+    for (const dump of this.dumps) if (dump !== this.dump) dump.close();
+  }
+
+  /** Looks for the pages of PARENT entries; close what comes back. */
+  watch(pagemap: string): { watch: WatchRuns; close(): void } {
+    let space: AddressSpace | undefined;
+    let asked = false;
+    return {
+      watch: (runs, firstEntry) => {
+        for (let i = 0; i < runs.bits.length; i++) {
+          if (!((runs.bits[i] as number) & PE_PARENT)) continue;
+          if (!asked) space = this.open(pagemap, firstEntry + i);
+          asked = true;
+          if (!space) return;
+          const pageNumber = runs.pageNumbers[i] as number;
+          const pages = runs.pages[i] as number;
+          for (const segment of space.locate(pageNumber, pages)) {
+            if (segment.state !== 'absent') continue;
+            const where = `0x${addressHex(segment.pageNumber, this.pageSize)}`;
+            const message = `expected ${segment.pages} pages at ${where} in the parent dump, found none`;
+            this.dump.error('NOT_IN_PARENT', pagemap, message, { entry: firstEntry + i });
+          }
+        }
+      },
+      close: () => space?.close(),
+    };
+  }
+
+  /**
+   * The memory of a space in the parent dump, if it is sound in all dumps that its pages may be in.
+   * @param entry the first one with pages in the parent
+   */
+  private open(pagemap: string, entry: number): AddressSpace | undefined {
+    if (this.broken) return undefined;
+    let parentEntry: number | undefined = entry;
+    for (let level = 1; parentEntry !== undefined; level++) {
+      const child = this.dumps[level - 1] as DumpFiles;
+      const path = this.paths[level];
+      if (path === undefined) {
+        const message = 'expected a parent dump, which has the pages of this entry, found no parent link';
+        child.error('NO_PARENT', pagemap, message, { entry: parentEntry });
+        return undefined;
+      }
+      this.dumps[level] ??= new DumpFiles(path, this.dump.findings, 'parent/'.repeat(level));
+      const dump = this.dumps[level] as DumpFiles;
+      dump.require(pagemap, `entry ${parentEntry} of ${child.prefix}${pagemap}`);
+      if (!dump.isSound(pagemap)) return undefined;
+      const { sound, firstParentEntry } = checkSpace(dump, pagemap, this.pageSize, new Map());
+      if (!sound) return undefined;
+      parentEntry = firstParentEntry;
+    }
+    return openAddressSpace(this.paths[1] as string, pagemap, this.pageSize);
+  }
+
+  /** Where `parent` in a directory leads to. */
+  private parentPath(directory: string): string | undefined {
+    const link = join(directory, 'parent');
+    const prefix = 'parent/'.repeat(this.paths.length - 1);
+    const name = `${prefix}parent`;
+    let found = 'something else';
+    try {
+      if (lstatSync(link).isSymbolicLink()) found = `a link to ${readlinkSync(link)}, which is none`;
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return undefined;
+    }
+    let path: string | undefined;
+    const isDirectory = (to: string) => onFile(name, () => statSync(to)).isDirectory();
+    const looked = this.dump.attempt(name, () => {
+      const to = parentOf(directory);
+      if (to !== undefined && isDirectory(to)) path = to;
+    });
+    this.broken ||= !looked;
+    if (path !== undefined || !looked) return path;
+    this.fail('NO_PARENT', name, `expected a link to the directory of the parent dump, found ${found}`);
+    return undefined;
+  }
+
+  private fail(code: 'NO_PARENT' | 'PARENT_LOOP' | 'LIMIT', file: string, message: string): void {
+    this.broken = true;
+    this.dump.error(code, file, message);
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * Whether the images are there that a dump must have. Which these are was read off real dumps by CRIU 4.1 and 4.2: an image
+ * without entries is not written at all, so that only those can be asked for that are never empty.
+ */
+import { typeOfName } from '../image/magic.js';
+import { isPagemapName } from '../records.js';
+import type { DumpFiles } from './dump-files.js';
+import type { Survey, SurveyedTask } from './survey.js';
+
+/** Fields of a namespace id, and the images that are never empty. A pid namespace has none. */
+const NAMESPACE_IMAGES = [
+  ['net_ns_id', 'netns'],
+  ['net_ns_id', 'netdev'],
+  ['ipc_ns_id', 'ipcns-var'],
+  ['uts_ns_id', 'utsns'],
+  ['mnt_ns_id', 'mountpoints'],
+  ['user_ns_id', 'userns'],
+  ['time_ns_id', 'timens'],
+] as const;
+
+/** What is missing. Images that others refer to by an id are another check's. */
+export function checkPresence(dump: DumpFiles, survey: Survey): void {
+  dump.require('inventory.img');
+  if (!dump.has('pstree.img')) {
+    const names = [...dump.sizes.keys()];
+    const memoryAlone = names.some(isPagemapName) && !names.some((name) => typeOfName(name) === 'CORE');
+    const why = memoryAlone
+      ? ': a pre-dump holds memory alone, and only the last dump of its chain can be restored'
+      : '';
+    dump.error('MISSING_IMAGE', 'pstree.img', `expected this image, found none${why}`);
+  }
+  for (const task of survey.tasks) {
+    const { pid, threads, state } = task;
+    dump.require(`core-${pid}.img`, 'pstree.img');
+    if (state !== 'alive') continue;
+    for (const tid of threads) if (tid !== pid) dump.require(`core-${tid}.img`, 'pstree.img');
+    for (const kind of ['ids', 'mm', 'pagemap', 'fs']) dump.require(`${kind}-${pid}.img`, 'pstree.img');
+    checkOlderImages(dump, task);
+    checkNamespaces(dump, survey, task);
+  }
+}
+
+/** Nothing newer than the core says which of them a dump must have. */
+function checkOlderImages(dump: DumpFiles, { pid, olderImages }: SurveyedTask): void {
+  for (const name of olderImages) {
+    if (dump.has(name)) continue;
+    dump.warning('MISSING_IMAGE', name, `expected this image, or what it holds in core-${pid}.img, found neither`);
+  }
+}
+
+/** A process in a namespace of its own, not in one that CRIU itself was in, needs what makes that anew. */
+function checkNamespaces(dump: DumpFiles, { inventory }: Survey, { pid, ids }: SurveyedTask): void {
+  const root = inventory?.root_ids;
+  if (!ids || !root || !inventory.ns_per_id) return;
+  for (const [field, image] of NAMESPACE_IMAGES) {
+    const id = ids[field];
+    if (id && id !== root[field]) dump.require(`${image}-${id}.img`, `ids-${pid}.img`, 'warning');
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * Shared memory: which segments there are, where that is said, and whether their pages have a pagemap.
+ *
+ *     mapping of a memfd     vma.shmid is a file id; file: inode_id; memfd.img: inode_id to shmid and size
+ *     anonymous and shared   the same in dumps of today; before, vma.shmid is the id of the segment
+ *     System V               vma.shmid is the id in ipcns-shm of the IPC namespace
+ *
+ * The pages are in `pagemap-shmem-<id of the segment>`, even where a segment has none; but a memfd of 0 bytes has no pagemap.
+ */
+import { VMA } from '../memory/vma.js';
+import type { DumpFiles } from './dump-files.js';
+import type { SurveyedTask } from './survey.js';
+
+/** A segment whose size is known. */
+export interface Segment {
+  sizeBytes: number;
+  /** The image that says so. */
+  by: string;
+}
+
+export interface Segments {
+  /** By the name of the pagemap. */
+  sizes: Map<string, Segment>;
+  /** Inodes of memfds; undefined if their image cannot be read. */
+  memfds: Set<number> | undefined;
+  /** Ids of System V segments by the IPC namespace; one whose image cannot be read is missing here. */
+  systemV: Map<number, Set<number>>;
+}
+
+const pagemapOf = (id: number): string => `pagemap-shmem-${id}.img`;
+
+/** Reads which segments there are; `require`: their pagemaps must be there. */
+export function readSegments(dump: DumpFiles): Segments {
+  const segments: Segments = { sizes: new Map(), memfds: undefined, systemV: new Map() };
+  // Two segments may have one pagemap: ids of memfds and of System V come from different places.
+  const add = (id: number, size: bigint, by: string) => {
+    const known = segments.sizes.get(pagemapOf(id));
+    if (!known || known.sizeBytes < Number(size)) segments.sizes.set(pagemapOf(id), { sizeBytes: Number(size), by });
+    dump.require(pagemapOf(id), by);
+  };
+  const memfds = new Set<number>();
+  const read = dump.each('memfd.img', 'memfd_inode_entry', ({ inode_id: inode, shmid, size }) => {
+    memfds.add(Number(inode));
+    if (size > 0n) add(shmid, size, 'memfd.img');
+  });
+  if (read || !dump.has('memfd.img')) segments.memfds = memfds;
+  for (const name of dump.sizes.keys()) {
+    const namespace = /^ipcns-shm-(\d+)\.img$/.exec(name)?.[1];
+    if (namespace === undefined) continue;
+    const ids = new Set<number>();
+    const read = dump.each(name, 'ipc_shm_entry', ({ desc, size, in_pagemaps: inPagemaps }) => {
+      ids.add(desc.id);
+      if (inPagemaps) add(desc.id, size, name);
+    });
+    if (read) segments.systemV.set(Number(namespace), ids);
+  }
+  return segments;
+}
+
+/** A mapping, as far as it is asked for. */
+export interface SharedMapping {
+  status: number;
+  shmid: number;
+  /** For findings. */
+  address: string;
+}
+
+/** Whether the segment of an anonymous shared mapping or a System V one is there. */
+export function checkMapping(
+  dump: DumpFiles,
+  { sizes, systemV }: Segments,
+  { pid, ids }: SurveyedTask,
+  { status, shmid, address }: SharedMapping,
+): void {
+  const by = `the area at 0x${address} of mm-${pid}.img`;
+  if (status & VMA.SYSVIPC) {
+    const image = `ipcns-shm-${ids?.ipc_ns_id}.img`;
+    if (ids?.ipc_ns_id === undefined || (dump.has(image) && !dump.isSound(image))) return;
+    if (systemV.get(ids.ipc_ns_id)?.has(shmid)) return;
+    dump.error(
+      'NO_SEGMENT',
+      `mm-${pid}.img`,
+      `expected segment ${shmid}, mapped at 0x${address}, in ${image}, found none`,
+      {
+        entry: 0,
+      },
+    );
+  } else if (status & VMA.ANON_SHARED && !sizes.has(pagemapOf(shmid))) {
+    dump.require(pagemapOf(shmid), by);
+  }
+}

@@ -1,0 +1,124 @@
+/**
+ * One pagemap and its pages file: whether the pagemap can be understood to its end, and whether the pages file has exactly
+ * the size that it says. The pages are not read, and the pagemap streams by; others may watch its runs.
+ */
+import { PagemapDecoder } from '../image/pagemap.js';
+import { PE_LAZY, PE_PARENT, PE_PRESENT, type RunBatch, runPayloadBytes } from '../memory/runs.js';
+import { pagesName } from '../records.js';
+import type { DumpFiles } from './dump-files.js';
+
+/** Is given the runs of a pagemap, and the index of the first of them among its entries. */
+export type WatchRuns = (runs: RunBatch, firstEntry: number) => void;
+
+/** What a pagemap was found to be. */
+export interface SpaceSummary {
+  /** Undefined if not even its head could be read. */
+  pagesId: number | undefined;
+  /** Whether the pagemap and the size of its pages file are as they must be. */
+  sound: boolean;
+  /** First entry whose pages are in the parent dump. */
+  firstParentEntry: number | undefined;
+  /** Pages that are neither here nor in a parent, but are to be fetched. */
+  lazyPages: number;
+}
+
+/**
+ * @param owners pagemaps by the pages_id that they have; this one is added
+ */
+export function checkSpace(
+  dump: DumpFiles,
+  pagemap: string,
+  pageSize: number,
+  owners: Map<number, string>,
+  watchers: readonly WatchRuns[] = [],
+): SpaceSummary {
+  const decoder = new PagemapDecoder(pageSize, pagemap);
+  const summary: SpaceSummary = { pagesId: undefined, sound: false, firstParentEntry: undefined, lazyPages: 0 };
+  const pages = new PagesSize(pageSize);
+  const whole = dump.attempt(pagemap, () => {
+    dump.stream(pagemap, (chunk) => {
+      const first = decoder.entries;
+      const runs = decoder.push(chunk);
+      if (decoder.head && pages.size === undefined) pages.size = dump.sizes.get(pagesName(decoder)) ?? Number.NaN;
+      if (!runs) return;
+      pages.add(runs, first);
+      note(dump, pagemap, runs, first, summary);
+      for (const watch of watchers) watch(runs, first);
+    });
+    decoder.end();
+  });
+  if (!decoder.head) return summary;
+  summary.pagesId = decoder.pagesId;
+  const owned = checkPagesId(dump, pagemap, decoder.pagesId, owners);
+  summary.sound = owned && checkPagesFile(dump, pagemap, pagesName(decoder), pages, whole) && whole;
+  return summary;
+}
+
+/** Notes what the flags of a batch say. */
+function note(dump: DumpFiles, pagemap: string, runs: RunBatch, first: number, summary: SpaceSummary): void {
+  for (let i = 0; i < runs.bits.length; i++) {
+    const state = (runs.bits[i] as number) & (PE_PARENT | PE_LAZY | PE_PRESENT);
+    if (state & PE_PARENT) summary.firstParentEntry ??= first + i;
+    else if (state === PE_LAZY) summary.lazyPages += runs.pages[i] as number;
+    else if (state === 0) {
+      dump.error('MALFORMED', pagemap, 'expected the flag PARENT, LAZY or PRESENT, found none', { entry: first + i });
+    }
+  }
+}
+
+/** Adds up what a pages file must hold. */
+class PagesSize {
+  /** Bytes of the file; NaN if there is none. */
+  size: number | undefined;
+  /** Bytes that the runs so far take. */
+  needed = 0;
+  /** First entry whose pages are not all there. */
+  shortEntry: number | undefined;
+
+  constructor(private readonly pageSize: number) {}
+
+  add(runs: RunBatch, first: number): void {
+    const size = this.size as number;
+    if (this.shortEntry === undefined && this.needed + runs.payloadBytes > size) {
+      let end = this.needed;
+      let i = 0;
+      do end += runPayloadBytes(runs, i++, this.pageSize);
+      while (end <= size);
+      this.shortEntry = first + i - 1;
+    }
+    this.needed += runs.payloadBytes;
+  }
+}
+
+function checkPagesId(dump: DumpFiles, pagemap: string, pagesId: number, owners: Map<number, string>): boolean {
+  const other = owners.get(pagesId);
+  if (other === undefined) {
+    owners.set(pagesId, pagemap);
+    return true;
+  }
+  dump.error('PAGES_ID_TWICE', pagemap, `expected a pages_id of its own, found ${pagesId}, that of ${other}`);
+  return false;
+}
+
+/** @param whole whether the pagemap was understood to its end; if not, the file may be larger */
+function checkPagesFile(dump: DumpFiles, pagemap: string, file: string, pages: PagesSize, whole: boolean): boolean {
+  const { size, needed, shortEntry } = pages;
+  if (!dump.has(file)) {
+    dump.require(file, pagemap);
+    return false;
+  }
+  if (shortEntry !== undefined) {
+    const what = `expected ${whole ? '' : 'at least '}${needed} bytes of pages by ${pagemap}, found ${size}`;
+    dump.error('PAGES_SIZE', file, `${what}: pages are missing from entry ${shortEntry} on`, {
+      offset: size as number,
+    });
+    return false;
+  }
+  if (size !== needed && whole) {
+    dump.error('PAGES_SIZE', file, `expected ${needed} bytes of pages by ${pagemap}, found ${size}`, {
+      offset: needed,
+    });
+    return false;
+  }
+  return true;
+}

@@ -1,0 +1,66 @@
+/** What all checks go by: the inventory and the processes of the dump, as far as they can be read. */
+import { isZombie } from '../explore/images.js';
+import type { Messages } from '../generated/entries.js';
+import { MARCH } from '../memory/vma.js';
+import type { DumpFiles } from './dump-files.js';
+
+type Core = Messages['core_entry'];
+
+/** A process of the dump. */
+export interface SurveyedTask {
+  pid: number;
+  ppid: number;
+  /** Ids of its threads, its own among them. A zombie has garbage there. */
+  threads: number[];
+  /** `unknown`: neither its core says so, nor is there any other image of it. */
+  state: 'alive' | 'zombie' | 'unknown';
+  ids: Messages['task_kobj_ids_entry'] | undefined;
+  /** Images that older dumps have for what its core lacks. */
+  olderImages: string[];
+}
+
+export interface Survey {
+  inventory: Messages['inventory_entry'] | undefined;
+  /** In the order of pstree.img. */
+  tasks: SurveyedTask[];
+  /** `core_entry.march` */
+  march: number | undefined;
+}
+
+/** Reads the inventory, pstree, and the core and ids of each process. */
+export function survey(dump: DumpFiles): Survey {
+  const result: Survey = { inventory: dump.first('inventory.img', 'inventory_entry'), tasks: [], march: undefined };
+  dump.each('pstree.img', 'pstree_entry', ({ pid, ppid, threads = [] }) => {
+    result.tasks.push({ pid, ppid, threads, state: 'unknown', ids: undefined, olderImages: [] });
+  });
+  for (const task of result.tasks) {
+    const { pid } = task;
+    const core = dump.first(`core-${pid}.img`, 'core_entry');
+    const others = [`ids-${pid}.img`, `mm-${pid}.img`, `pagemap-${pid}.img`, `fs-${pid}.img`];
+    if (core) {
+      task.state = isZombie(core) ? 'zombie' : 'alive';
+      task.olderImages = olderImages(pid, core);
+      result.march ??= (MARCH as Record<string, number>)[String(core.mtype)];
+    } else if (others.some((name) => dump.has(name))) {
+      task.state = 'alive';
+    }
+    task.ids = dump.first(`ids-${pid}.img`, 'task_kobj_ids_entry');
+  }
+  return result;
+}
+
+/** What stands in the core today had images of its own before. */
+function olderImages(pid: number, { tc, thread_core }: Core): string[] {
+  return [
+    ...(thread_core?.creds ? [] : [`creds-${pid}.img`]),
+    ...(tc?.sigactions?.length ? [] : [`sigacts-${pid}.img`]),
+    ...(tc?.timers ? [] : [`itimers-${pid}.img`]),
+    ...(tc?.rlimits ? [] : [`rlimit-${pid}.img`]),
+  ];
+}
+
+/** The image of the descriptors of a process; several may share one. */
+export function fdinfoName(task: SurveyedTask, { inventory }: Survey): string | undefined {
+  if (inventory && !inventory.fdinfo_per_id) return `fdinfo-${task.pid}.img`;
+  return task.ids && `fdinfo-${task.ids.files_id}.img`;
+}
