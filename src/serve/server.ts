@@ -100,7 +100,7 @@ export async function listen(
     });
     server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
       // The reason is there if it is the client's certificate; the error then says only that the connection has ended.
-      const reason = socket.authorizationError ?? error.message;
+      const reason = socket.authorizationError ?? (error as { reason?: string }).reason ?? error.message;
       attempt(() => onEnd({ client: clientName(socket), closed: false, error: `TLS: ${reason}` }));
     });
     server.on('drop', (dropped?: DropArgument) => {

@@ -595,7 +595,7 @@ const PLACES: Row[] = [
   {
     what: 'a file for a DUMP',
     breaks: (dump) => ({ dump: join(dump, 'pstree.img') }),
-    error: 'DUMP: expected a directory with images, found something else',
+    error: 'DUMP: expected a dump directory, tar, shards or a page stream, found none of them',
   },
   {
     what: 'OUT in a directory that is not there',

@@ -51,7 +51,7 @@ const hasUnknown = ({ fields, unknown }: MessageValue): boolean =>
   );
 
 /** How often each property is tried: some hundred messages of each type in all. */
-const RUNS = 300;
+const RUNS = 20000;
 const check = (property: (g: GeneratorValue) => void, numRuns = RUNS) =>
   fc.assert(fc.property(fc.gen(), property), { numRuns });
 

@@ -296,6 +296,31 @@ describe('a server with certificates', () => {
     expect((await server.ended(1))[0]?.closed).toBe(true);
   });
 
+  it('gives each header a record of its own: CRIU waits for the socket between the two', async () => {
+    const { memory, oracle } = dump();
+    const server = await startServer(memory, { tls: tls() });
+    const socket = secure(server.port, identity('client'));
+    const asked: [bigint, number][] = [
+      [0x400000n, 1],
+      [0x500000n, 300],
+      [0x40f000n, 1],
+    ];
+    for (const [vaddr, pages] of asked) socket.write(message(24, { command: GET, pages, vaddr, dstId: 15 }));
+    socket.write(message(24, { command: CLOSE }));
+    // A chunk is a record.
+    const chunks: Buffer[] = [];
+    for await (const chunk of socket) chunks.push(chunk);
+    for (const [vaddr, most] of asked) {
+      const header = chunks.shift() as Buffer;
+      expect(header.length).toBe(24);
+      const expected = pagesAt(oracle.get(15), vaddr, most);
+      let length = 0;
+      while (length < expected.length) length += (chunks.shift() as Buffer).length;
+      expect(length).toBe(expected.length);
+    }
+    expect(chunks).toEqual([Buffer.alloc(4)]);
+  });
+
   const refused: [string, ConnectionOptions, boolean, RegExp][] = [
     ['no certificate', {}, false, /^TLS: .*(certificate|CERT)/],
     [
