@@ -40,6 +40,14 @@ const COMMANDS: Record<string, { summary: string; load(): Promise<Command> }> = 
     summary: 'local port for a page server behind a command such as ssh',
     load: async () => (await import('./commands/connect.js')).command,
   },
+  split: {
+    summary: 'a dump in two: what starts at once, and the lazy pages',
+    load: async () => (await import('./commands/split.js')).command,
+  },
+  merge: {
+    summary: 'the two halves of a split dump as the dump that they were',
+    load: async () => (await import('./commands/merge.js')).command,
+  },
   run: { summary: 'several stages in one process', load: async () => (await import('./commands/run.js')).command },
 };
 

@@ -30,7 +30,11 @@ export async function* decompress(
   const stream = compression === 'gzip' ? zlib.createGunzip() : (zstdOf('createZstdDecompress')?.() ?? program('-d'));
   // The source reuses its chunks.
   const source = Readable.from(copies(chunks));
-  source.on('error', (error) => stream.destroy(error));
+  let sourceError: Error | undefined;
+  source.on('error', (error) => {
+    sourceError = error;
+    stream.destroy(error);
+  });
   source.pipe(stream);
   let bytes = 0;
   try {
@@ -45,7 +49,7 @@ export async function* decompress(
       yield chunk as Buffer;
     }
   } catch (error) {
-    if (error instanceof DumpError) throw error;
+    if (error instanceof DumpError || error === sourceError) throw error;
     throw new DumpError('MALFORMED', `expected ${compression}, found something else: ${(error as Error).message}`, {
       file,
       cause: error,

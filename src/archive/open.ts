@@ -64,6 +64,7 @@ export async function openSource(path: string, options: OpenOptions): Promise<Op
     const plain = compression ? await peek(decompress(outer.chunks, compression, name, options.maxBytes)) : outer;
     const kind = options.from === undefined || options.from === 'directory' ? guess(plain.start) : options.from;
     if (!kind) {
+      await plain.close();
       throw new DumpError('NOT_A_DUMP', 'expected a dump directory, tar, shards or a page stream, found none of them', {
         file: name,
       });
@@ -76,7 +77,16 @@ export async function openSource(path: string, options: OpenOptions): Promise<Op
 }
 
 function openShards(shards: readonly (number | string)[], options: OpenOptions): OpenSource {
-  const fds = shards.map((shard) => (typeof shard === 'number' ? shard : onFile(shard, () => openSync(shard, 'r'))));
+  const fds: number[] = [];
+  const close = () => {
+    for (const [i, fd] of fds.entries()) if (typeof shards[i] === 'string') closeSync(fd);
+  };
+  try {
+    for (const shard of shards) fds.push(typeof shard === 'number' ? shard : onFile(shard, () => openSync(shard, 'r')));
+  } catch (error) {
+    close();
+    throw error;
+  }
   const inputs = fds.map((fd, i) => {
     const name = typeof shards[i] === 'number' ? `shard ${fd}` : String(shards[i]);
     return { name, chunks: new FdReader(fd, options.signal, name).chunks() };
@@ -87,9 +97,7 @@ function openShards(shards: readonly (number | string)[], options: OpenOptions):
     compression: undefined,
     records: dump.records(readShards(inputs)),
     dump,
-    close: () => {
-      for (const [i, fd] of fds.entries()) if (typeof shards[i] === 'string') closeSync(fd);
-    },
+    close,
   };
 }
 
@@ -108,7 +116,7 @@ function recordsOf(
 /** The first bytes, and all of them. */
 async function peek(
   chunks: AsyncIterable<Uint8Array>,
-): Promise<{ start: Uint8Array; chunks: AsyncIterable<Uint8Array> }> {
+): Promise<{ start: Uint8Array; chunks: AsyncIterable<Uint8Array>; close(): Promise<void> }> {
   const iterator = chunks[Symbol.asyncIterator]();
   const held: Uint8Array[] = [];
   let bytes = 0;
@@ -131,7 +139,13 @@ async function peek(
       await iterator.return?.();
     }
   }
-  return { start: Buffer.concat(held), chunks: all() };
+  return {
+    start: Buffer.concat(held),
+    chunks: all(),
+    close: async () => {
+      await iterator.return?.();
+    },
+  };
 }
 
 /** A page stream has a magic, tar a checksum; a shard begins with a small size and a marker. */

@@ -9,8 +9,16 @@
 import { DumpError } from '../errors.js';
 import { decodeAreas } from '../image/mm.js';
 import { PagemapDecoder } from '../image/pagemap.js';
-import type { RunBatch } from '../memory/runs.js';
-import { type DumpRecord, type FileRecord, isPagemapName, pagesName, type Space, spaceIdentity } from '../records.js';
+import { PE_PARENT, type RunBatch } from '../memory/runs.js';
+import {
+  type DumpRecord,
+  type FileRecord,
+  isPagemapName,
+  linkStaysInside,
+  pagesName,
+  type Space,
+  spaceIdentity,
+} from '../records.js';
 import { MIN_PAGE_BYTES, marchOf, readTasks, requireImage, type Task, VARIABLE_PAGE_SIZE } from '../source/tasks.js';
 import type { MemberEvent, MemberSource } from './members.js';
 import { Spool, type SpoolBudget } from './spool.js';
@@ -54,6 +62,8 @@ class IncomingSpace {
   space: Space | undefined;
   pages: Incoming | undefined;
   ended = false;
+  /** Whether it has pages that are in a parent dump. */
+  hasParentPages = false;
 
   constructor(
     readonly name: string,
@@ -87,6 +97,8 @@ export class SequentialDump {
   private current: IncomingSpace | undefined;
   private payloadLeft = 0;
   private spaceCount = 0;
+  /** A pagemap with pages that are in a parent dump. */
+  private parentPages: string | undefined;
 
   constructor(private readonly options: SequentialOptions) {
     this.pageSize = options.pageSize ?? MIN_PAGE_BYTES;
@@ -121,7 +133,13 @@ export class SequentialDump {
   private *begin(event: Member): Generator<DumpRecord> {
     const { name, kind, mode, size, target, tar, outside } = event;
     if (this.seen.has(name)) throw new DumpError('BAD_NAME', 'expected each file once, found it twice', { file: name });
-    this.seen.add(name);
+    // Names that are no UTF-8 may look alike; only what is beside the dump has such.
+    if (!name.includes('\uFFFD')) this.seen.add(name);
+    if (kind === 'link' && !outside && name !== 'parent' && !linkStaysInside(name, target ?? '')) {
+      throw new DumpError('BAD_NAME', 'expected a link that stays inside the dump, found one that leads outside', {
+        file: name,
+      });
+    }
     const record: FileRecord = {
       type: 'file',
       kind,
@@ -183,7 +201,10 @@ export class SequentialDump {
 
   private addRuns(incoming: IncomingSpace, bytes: Uint8Array): void {
     const runs = incoming.decoder.push(bytes);
-    if (runs) incoming.runs.push(runs);
+    if (runs) {
+      incoming.runs.push(runs);
+      incoming.hasParentPages ||= runs.bits.some((bits) => (bits & PE_PARENT) !== 0);
+    }
     if (incoming.space || !incoming.decoder.head) return;
     const { pagesId, head } = incoming.decoder;
     const twice = [...this.spaces.values()].find(({ space }) => space?.pagesId === pagesId);
@@ -326,6 +347,7 @@ export class SequentialDump {
       const difference = this.payloadLeft > 0 ? `${this.payloadLeft} more bytes` : `${pages.spool.size} fewer bytes`;
       throw new DumpError('PAGES_SIZE', `expected ${difference} of pages by ${current.name}`, { file: pages.name });
     }
+    if (current.hasParentPages) this.parentPages ??= current.name;
     pages.spool.close();
     this.spaces.delete(current.name);
     this.pages.delete(pages.name);
@@ -349,6 +371,11 @@ export class SequentialDump {
     const [stray] = this.pages.keys();
     if (stray !== undefined) {
       throw new DumpError('MISSING_IMAGE', 'expected a pagemap for these pages, found none', { file: stray });
+    }
+    if (this.parentPages !== undefined && !this.seen.has('parent')) {
+      throw new DumpError('NO_PARENT', 'expected a parent dump, which has pages of this one, found no parent link', {
+        file: this.parentPages,
+      });
     }
     yield { type: 'end' };
   }

@@ -1,7 +1,6 @@
 /** PAX records, and the maps of sparse files in the four forms that GNU tar has written. */
 import { DumpError } from '../errors.js';
-import type { BytesReader } from './bytes-reader.js';
-import { BLOCK, number } from './tar.js';
+import { BLOCK, type ByteSource, number } from './tar.js';
 
 /** What is stored of a sparse file; all else of it is zeros. */
 export interface SparseMap {
@@ -57,7 +56,7 @@ interface SparseInput {
   blocks: Uint8Array[];
   pax: ReadonlyMap<string, Uint8Array>;
   storedBytes: number;
-  reader: BytesReader;
+  reader: ByteSource;
   file: string;
 }
 
@@ -72,7 +71,10 @@ export async function sparseMap(input: SparseInput): Promise<SparseMap | undefin
     return check(await dataMap(input, Number(field('GNU.sparse.realsize'))), input);
   const list = field('GNU.sparse.map') ?? pairs(field('GNU.sparse.offset'), field('GNU.sparse.numbytes'));
   if (list === undefined) return undefined;
-  return check({ extents: list.split(',').map(Number), size: Number(field('GNU.sparse.size')), mapBytes: 0 }, input);
+  return check(
+    { extents: list === '' ? [] : list.split(',').map(Number), size: Number(field('GNU.sparse.size')), mapBytes: 0 },
+    input,
+  );
 }
 
 function pairs(offsets: string | undefined, lengths: string | undefined): string | undefined {

@@ -7,6 +7,7 @@
 import { posix } from 'node:path';
 import { DumpError } from '../errors.js';
 import { typeOfName } from '../image/magic.js';
+import { ExtentReader, FILE_PIECE_BYTES } from '../stream/extents.js';
 import { BytesReader } from './bytes-reader.js';
 import { checkMemberName, type MemberEvent } from './members.js';
 import { Spool, type SpoolBudget } from './spool.js';
@@ -37,21 +38,19 @@ export async function* readTar(
   try {
     for (let member = await tar.next(); member; member = await tar.next()) {
       if (member.name !== '' && member.name !== '.') checkMemberName(member.name, file, member.offset);
-      if (root === undefined && isImage(member.name)) {
+      if (root === undefined && isImage(member)) {
         root = folderOf(member.name);
         for (const { member: early, spool } of waiting) {
-          yield* events(early, root, payloadOf(spool));
+          yield* events(early, root, new BytesReader(payloadOf(spool)), file);
           spool.close();
         }
       }
-      const inside = root !== undefined && isInside(member, root);
-      const data = inside ? content(member, reader, file) : stored(reader, dataBytes(member), file);
       if (root !== undefined) {
-        yield* events(member, root, data);
+        yield* events(member, root, reader, file);
       } else {
         const spool = new Spool(budget);
         waiting.push({ member, spool });
-        for await (const bytes of data) spool.push(bytes);
+        for await (const bytes of stored(reader, dataBytes(member), file)) spool.push(bytes);
       }
       await tar.skipPadding(member.storedBytes);
     }
@@ -63,20 +62,27 @@ export async function* readTar(
   }
 }
 
-const isImage = (name: string): boolean => typeOfName(posix.basename(name)) !== undefined;
+const isImage = ({ name, kind }: TarMember): boolean =>
+  kind === 'regular' && typeOfName(posix.basename(name)) !== undefined;
 
 /** With a slash behind it; nothing for the top. */
 const folderOf = (name: string): string => (posix.dirname(name) === '.' ? '' : `${posix.dirname(name)}/`);
 
 /** What a member is to the dump under `root`; the folder itself and the top of the archive are beside it. */
-async function* events(member: TarMember, root: string, data: AsyncIterable<Uint8Array>): AsyncGenerator<MemberEvent> {
+async function* events(
+  member: TarMember,
+  root: string,
+  reader: BytesReader,
+  file: string,
+): AsyncGenerator<MemberEvent> {
   const inside = isInside(member, root);
+  if (inside) checkInside(member, file);
   const name = inside ? member.name.slice(root.length) : member.name === '' ? '.' : member.name;
   yield {
     type: 'member',
     name: inside ? name : `${OUTSIDE}${name}`,
-    // Hard links and devices have no data; only an archive takes them.
-    kind: member.kind === 'other' ? 'regular' : member.kind,
+    // Only an archive takes hard links and devices, as they are.
+    kind: member.kind === 'link' || member.kind === 'directory' ? member.kind : 'regular',
     mode: member.mode,
     // Beside the dump a file stays as it is stored.
     size: inside ? member.size : dataBytes(member),
@@ -84,12 +90,27 @@ async function* events(member: TarMember, root: string, data: AsyncIterable<Uint
     ...(member.target === undefined ? {} : { target: member.target }),
     ...(inside ? {} : { outside: true }),
   };
+  const data = inside ? content(member, reader, file) : stored(reader, dataBytes(member), file);
   for await (const bytes of data) yield { type: 'data', name: inside ? name : `${OUTSIDE}${name}`, bytes };
   yield { type: 'memberEnd', name: inside ? name : `${OUTSIDE}${name}` };
 }
 
 const isInside = ({ name, kind }: TarMember, root: string): boolean =>
   name.startsWith(root) && name !== '' && kind !== 'other';
+
+/** Throws {@link DumpError} BAD_NAME, UNSUPPORTED for what a dump cannot hold. */
+function checkInside({ name, kind, offset }: TarMember, file: string): void {
+  // What was no UTF-8.
+  if (name.includes('\uFFFD')) {
+    throw new DumpError('BAD_NAME', `expected file names in UTF-8, found ${JSON.stringify(name)}`, { file, offset });
+  }
+  if (kind !== 'special') return;
+  throw new DumpError('UNSUPPORTED', `expected files in the dump, found a hard link, device or fifo: ${name}`, {
+    file,
+    offset,
+    hint: 'tar --hard-dereference makes files of hard links',
+  });
+}
 
 /** Bytes behind the header, whose last blocks may be the map of a sparse file. */
 const dataBytes = ({ storedBytes, sparse }: TarMember): number => storedBytes - (sparse?.mapBytes ?? 0);
@@ -98,7 +119,13 @@ const dataBytes = ({ storedBytes, sparse }: TarMember): number => storedBytes - 
 const OUTSIDE = '../';
 
 async function* payloadOf(spool: Spool): AsyncGenerator<Uint8Array> {
-  yield spool.contents();
+  const extents = new ExtentReader(FILE_PIECE_BYTES);
+  while (spool.size > 0) {
+    for (const record of spool.take(FILE_PIECE_BYTES)) {
+      if (record.type === 'bytes') yield record.bytes;
+      else yield* extents.read(record);
+    }
+  }
 }
 
 /** The bytes of a file, the holes of a sparse one as zeros. */

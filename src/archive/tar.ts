@@ -27,7 +27,8 @@ const FIELD = {
   PREFIX: [345, 155],
 } as const;
 
-export type TarKind = 'regular' | 'link' | 'directory' | 'other';
+/** `special`: hard links, devices and fifos. `other`: what has a name and is no file, such as the label of a volume. */
+export type TarKind = 'regular' | 'link' | 'directory' | 'special' | 'other';
 
 export interface TarMember {
   /** Without `./` in front and `/` behind. */
@@ -48,20 +49,23 @@ export interface TarMember {
   offset: number;
 }
 
+/** What headers are read from. */
+export type ByteSource = Pick<BytesReader, 'offset' | 'exactly' | 'some'>;
+
 /** Reads headers; the data behind each is the caller's, who takes all of it, and then {@link TarReader.skipPadding}. */
 export class TarReader {
   private global = new Map<string, Uint8Array>();
 
   /** @param file for errors */
   constructor(
-    private readonly reader: BytesReader,
+    private readonly reader: ByteSource,
     private readonly file: string,
   ) {}
 
   /** The next member, or undefined at the end. Throws {@link DumpError} TRUNCATED, MALFORMED, LIMIT. */
   async next(): Promise<TarMember | undefined> {
     const blocks: Uint8Array[] = [];
-    let pax = new Map(this.global);
+    let pax = new Map<string, Uint8Array>();
     let longName: string | undefined;
     let longLink: string | undefined;
     for (;;) {
@@ -69,19 +73,20 @@ export class TarReader {
       const block = (await this.reader.exactly(BLOCK)).slice();
       if (block.length === 0 && blocks.length === 0) throw this.fail('TRUNCATED', 'the end of the archive', offset);
       if (block.length < BLOCK) throw this.fail('TRUNCATED', 'a header', offset);
-      if (blocks.length === 0 && block.every((byte) => byte === 0)) return undefined;
+      if (blocks.length === 0 && isZero(block)) {
+        await this.readEnd();
+        return undefined;
+      }
       this.checkHeader(block, offset);
       blocks.push(block);
       const type = String.fromCharCode(block[FIELD.TYPE[0]] as number);
-      if (!'xgLK'.includes(type)) return this.member(block, type, blocks, pax, { longName, longLink });
+      if (!'xgLK'.includes(type))
+        return this.member(block, type, blocks, new Map([...this.global, ...pax]), { longName, longLink });
       const data = await this.extension(block, blocks, offset);
       if (type === 'L') longName = text(data);
       else if (type === 'K') longLink = text(data);
       else if (type === 'x') pax = new Map([...pax, ...readPax(data, this.file, offset)]);
-      else {
-        this.global = new Map([...this.global, ...readPax(data, this.file, offset)]);
-        pax = new Map([...pax, ...this.global]);
-      }
+      else this.global = new Map([...this.global, ...readPax(data, this.file, offset)]);
     }
   }
 
@@ -90,6 +95,13 @@ export class TarReader {
     const padding = (BLOCK - (storedBytes % BLOCK)) % BLOCK;
     if ((await this.reader.exactly(padding)).length < padding)
       throw this.fail('TRUNCATED', 'the end of a block', this.reader.offset);
+  }
+
+  /** A second block of zeros, if any; what is behind it does not count, but is read: a pipe or a checksum may want it. */
+  private async readEnd(): Promise<void> {
+    const { offset } = this.reader;
+    if (!isZero(await this.reader.exactly(BLOCK))) throw this.fail('MALFORMED', 'a second block of zeros', offset);
+    while ((await this.reader.some(BLOCK * BLOCK)).length > 0);
   }
 
   private async extension(block: Uint8Array, blocks: Uint8Array[], offset: number): Promise<Uint8Array> {
@@ -112,7 +124,7 @@ export class TarReader {
   ): Promise<TarMember> {
     const field = (key: string) => {
       const value = pax.get(key);
-      return value && text(value);
+      return value && Buffer.from(value).toString('utf8');
     };
     const prefix = isUstar(block) ? string(block, FIELD.PREFIX) : '';
     const plain = string(block, FIELD.NAME);
@@ -149,12 +161,13 @@ export class TarReader {
 
 /** Whether the first block of a file is a header of tar. */
 export const isTarHeader = (block: Uint8Array): boolean =>
-  block.length >= BLOCK && block.some((byte) => byte !== 0) && number(block, FIELD.CHECKSUM) === checksum(block);
+  block.length >= BLOCK && !isZero(block) && number(block, FIELD.CHECKSUM) === checksum(block);
 
 function kindOf(type: string, name: string): TarKind {
   if (type === '5' || ('0\0'.includes(type) && name.endsWith('/'))) return 'directory';
   if (type === '2') return 'link';
-  return '0\x007S'.includes(type) ? 'regular' : 'other';
+  if ('0\x007S'.includes(type)) return 'regular';
+  return '1346'.includes(type) ? 'special' : 'other';
 }
 
 const isUstar = (block: Uint8Array): boolean => text(block.subarray(257, 263)) === 'ustar';
@@ -178,6 +191,8 @@ export function number(block: Uint8Array, [at, length]: readonly [number, number
   const digits = string(block, [at, length]).trim();
   return digits === '' ? 0 : /^[0-7]+$/.test(digits) ? Number.parseInt(digits, 8) : Number.NaN;
 }
+
+const isZero = (block: Uint8Array): boolean => block.every((byte) => byte === 0);
 
 /** The sum of all bytes, with the checksum itself taken for spaces. */
 function checksum(block: Uint8Array): number {
@@ -221,7 +236,7 @@ export function newHeader(
  * A member's header with another size; all else stays: times, owner, attributes. PAX records that speak of the size are
  * dropped, and what was sparse is so no longer. Base-256 takes sizes that octal digits do not.
  */
-export function resized({ header, name }: Pick<TarMember, 'header' | 'name'>, sizeBytes: number): Uint8Array {
+export function resized({ header }: Pick<TarMember, 'header'>, sizeBytes: number): Uint8Array {
   const parts: Uint8Array[] = [];
   let at = 0;
   while ('xgLK'.includes(typeOf(header, at))) {
@@ -236,11 +251,6 @@ export function resized({ header, name }: Pick<TarMember, 'header' | 'name'>, si
     block[FIELD.TYPE[0]] = 0x30;
     block.fill(0, 386, BLOCK);
   }
-  // A sparse file's own name stands in a record that is gone.
-  if (!string(block, FIELD.NAME).endsWith(name) && parts.length > 0) {
-    block.fill(0, 0, 100);
-    block.set(Buffer.from(name).subarray(0, 100));
-  }
   return concatBytes([...parts, setSize(block, sizeBytes)]);
 }
 
@@ -251,6 +261,9 @@ function withoutSize(extension: Uint8Array, dataBytes: number): Uint8Array {
   const records = readPax(extension.subarray(BLOCK, BLOCK + dataBytes), 'header', 0);
   const kept = [...records].filter(([key]) => key !== 'size' && !key.startsWith('GNU.sparse.'));
   if (kept.length === records.size) return extension;
+  // A sparse file's own name stands beside that of the member.
+  const name = records.get('GNU.sparse.name');
+  if (name) kept.push(['path', name]);
   if (kept.length === 0) return new Uint8Array(0);
   const data = writePax(kept);
   const padded = new Uint8Array(Math.ceil(data.length / BLOCK) * BLOCK);

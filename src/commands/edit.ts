@@ -9,8 +9,8 @@ export const command: Command = {
   help: `Usage
   pagepipe edit IMAGE --set PATH=VALUE ... [-o FILE]
 
-Changes fields of an image. The new image takes the place of the old one when it is complete; all that is not named stays as
-it is, byte for byte.
+Changes fields of an image. The new image takes the place of the old one when it is complete; all that is not named
+stays as it is, byte for byte.
 
 PATH is that of decode: entries[0].tc.comm, entries[*].vmas[2].flags; * stands for all.
 VALUE is what encode takes: a number in any base, flags or constants in words, base64, text, or JSON.

@@ -15,7 +15,8 @@ Options
   -o, --out FILE  the image; it appears complete or not at all, and one that is replaced keeps its mode
 
 Example
-  pagepipe decode -i files.img | jq '(.entries[] | select(.id == 3)).reg.name = "/tmp/log"' | pagepipe encode -o files.img
+  pagepipe decode -i files.img | jq '(.entries[] | select(.id == 3)).reg.name = "/tmp/log"' |
+    pagepipe encode -o files.img
 `,
   flags: IN_OUT_FLAGS,
   cleansUp: true,

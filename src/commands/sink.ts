@@ -1,7 +1,9 @@
 /** Where commands put a dump. */
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, realpathSync, type Stats, statSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import type { Compression } from '../archive/compression.js';
 import type { SpoolBudget } from '../archive/spool.js';
+import { DumpError, onFile } from '../errors.js';
 import { openOutput } from '../sink/byte-output.js';
 import { DirectorySink, type DirectorySinkOptions } from '../sink/directory.js';
 import { TarSink } from '../sink/tar.js';
@@ -15,6 +17,8 @@ export interface SinkSource {
   kind: string;
   compression: Compression | undefined;
   directory: string | undefined;
+  /** Of the file that it is, if it is one. */
+  path: string | undefined;
   budget: SpoolBudget;
 }
 
@@ -43,9 +47,35 @@ export function openSink(
     });
   }
   if (out === '-') refuseTerminals(io, { stdout: true });
+  else checkOutputFile(out, source, force);
   return new TarSink(openOutput(out, io.stdoutFd, source.compression), {
     budget: source.budget,
     mtimeSeconds: Math.floor(Date.now() / 1000),
+    signal: io.signal,
     ...options,
   });
 }
+
+/** Throws {@link DumpError} OUTPUT_EXISTS, OUTPUT_INSIDE_DUMP for a place where no file may appear. */
+export function checkOutputFile(out: string, { directory, path }: Partial<SinkSource>, force: boolean): void {
+  const found = onFile(out, () => statSync(out, { throwIfNoEntry: false }));
+  const input = path === undefined ? undefined : statSync(path, { throwIfNoEntry: false });
+  if (found && input && isSame(found, input)) {
+    throw new DumpError('OUTPUT_INSIDE_DUMP', 'expected an output other than the dump', { file: out });
+  }
+  if (directory !== undefined) {
+    const folder = onFile(out, () => realpathSync(dirname(resolve(out))));
+    if (join(folder, basename(out)).startsWith(`${realpathSync(directory)}/`)) {
+      throw new DumpError('OUTPUT_INSIDE_DUMP', 'expected an output outside the dump', { file: out });
+    }
+  }
+  // Pipes and devices are written as they are.
+  if (!found || found.isFIFO() || found.isCharacterDevice() || (found.isFile() && force)) return;
+  const what = found.isFile() ? 'a file' : 'something else';
+  throw new DumpError('OUTPUT_EXISTS', `expected a new file, found ${what}`, {
+    file: out,
+    ...(found.isFile() ? { hint: 'use --force to replace it' } : {}),
+  });
+}
+
+const isSame = (a: Stats, b: Stats): boolean => a.dev === b.dev && a.ino === b.ino;

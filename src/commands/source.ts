@@ -41,6 +41,8 @@ export interface Source {
   reported(): ReportedDump;
   /** Of its directory, if it is one. */
   directory: string | undefined;
+  /** Of its file, if it is one. */
+  path: string | undefined;
   budget: SpoolBudget;
   close(): void;
 }
@@ -67,6 +69,7 @@ export async function openCommandSource(path: string, args: Arguments, areas: bo
     ...source,
     totalBytes: () => 0,
     directory: undefined,
+    path: path === '-' || shards ? undefined : path,
     budget,
     reported: () => {
       const { dump } = source;
@@ -85,6 +88,7 @@ function directorySource(path: string, page: { pageSize?: number }, budget: Spoo
     records: dump.records(),
     totalBytes: bytes,
     directory: path,
+    path: undefined,
     budget,
     reported: () => ({ path, tasks: dump.tasks, pageSize: dump.pageSize, bytes: bytes() }),
     close: () => dump.close(),

@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { type Compression, compressor } from '../archive/compression.js';
 import type { Emit } from '../bytes.js';
-import { systemError } from '../errors.js';
 import { FdWriter } from '../stream/fd.js';
 import { AtomicFile } from './atomic-file.js';
 import type { ByteOutput } from './tar.js';
@@ -17,7 +16,7 @@ interface Plain {
 /** @param path `-` for stdout */
 export function openOutput(path: string, stdoutFd: number, compression: Compression | undefined): ByteOutput {
   const plain = path === '-' ? stdoutOutput(stdoutFd) : new AtomicFile(path);
-  return compression ? new CompressedOutput(plain, compression, path) : { ...wrap(plain), drain: async () => {} };
+  return compression ? new CompressedOutput(plain, compression) : { ...wrap(plain), drain: async () => {} };
 }
 
 const wrap = (plain: Plain) => ({
@@ -39,20 +38,16 @@ class CompressedOutput implements ByteOutput {
   constructor(
     private readonly plain: Plain,
     compression: Compression,
-    private readonly path: string,
   ) {
     this.stream = compressor(compression);
+    this.stream.on('error', () => {});
     this.done = this.collect();
     // Met by whoever commits.
     this.done.catch(() => {});
   }
 
   private async collect(): Promise<void> {
-    try {
-      for await (const chunk of this.stream) this.plain.write(chunk as Buffer);
-    } catch (error) {
-      throw systemError(error, this.path);
-    }
+    for await (const chunk of this.stream) this.plain.write(chunk as Buffer);
   }
 
   readonly write = (bytes: Uint8Array): void => {

@@ -4,6 +4,7 @@
  */
 import { Spool, type SpoolBudget } from '../archive/spool.js';
 import { BLOCK, newHeader, resized, type TarMember } from '../archive/tar.js';
+import { Breather } from '../breathe.js';
 import type { Emit } from '../bytes.js';
 import { crc32 } from '../crc.js';
 import { DumpError, invariant } from '../errors.js';
@@ -20,12 +21,17 @@ import { rebuild } from '../stages/rebuild.js';
 import { ExtentReader, FILE_PIECE_BYTES } from '../stream/extents.js';
 import { PagemapWriter } from './pagemap-writer.js';
 
+/** Held pages are written in portions of so many bytes: in between, the output may catch up. */
+const PORTION_BYTES = 1024 * 1024;
+
 export interface TarSinkOptions {
   budget: SpoolBudget;
   /** Folder of the images in the archive, with a slash behind it, where they do not come from one. */
   prefix?: string;
   /** Seconds since 1970, for files that have no header yet. */
   mtimeSeconds?: number;
+  /** Ends the writing of what was held. */
+  signal?: AbortSignal;
   /** Told of the bytes of each piece of payload. */
   progress?: (bytes: number) => void;
 }
@@ -67,11 +73,11 @@ export class TarSink implements RecordSink {
   async write(record: DumpRecord): Promise<void> {
     if (record.type === 'bytes') this.payload(record.bytes);
     else if (record.type === 'extents') for (const bytes of this.extents.read(record)) this.payload(bytes);
-    else this.writeOther(record);
+    else await this.writeOther(record);
     await this.out.drain();
   }
 
-  private writeOther(record: Exclude<DumpRecord, PayloadRecord>): void {
+  private async writeOther(record: Exclude<DumpRecord, PayloadRecord>): Promise<void> {
     switch (record.type) {
       case 'header':
         this.header = record;
@@ -89,7 +95,7 @@ export class TarSink implements RecordSink {
         break;
       case 'runs': {
         this.finishFile();
-        this.turnTo(record.space);
+        await this.turnTo(record.space);
         const { runs } = this.joinRebuilt(record) as typeof record;
         this.current?.entries.add(runs);
         this.crc = record.checked && runs.payloadBytes > 0 ? 0 : undefined;
@@ -102,7 +108,7 @@ export class TarSink implements RecordSink {
         break;
       default:
         this.finishFile();
-        this.turnTo(undefined);
+        await this.turnTo(undefined);
         // Two blocks of zeros end an archive.
         this.out.write(new Uint8Array(2 * BLOCK));
     }
@@ -127,7 +133,8 @@ export class TarSink implements RecordSink {
     this.file = record;
     this.fileBytes = 0;
     this.crc = record.checked && size > 0 ? 0 : undefined;
-    if (tar && (record.outside || (kind === 'regular' ? !tar.sparse : true))) this.out.write(tar.header);
+    const isSame = kind !== 'regular' || (!tar?.sparse && size === tar?.storedBytes);
+    if (tar && (record.outside || isSame)) this.out.write(tar.header);
     else if (tar) this.out.write(resized(tar, size));
     else this.out.write(this.ownHeader(name, mode, size, kind, target));
   }
@@ -170,14 +177,14 @@ export class TarSink implements RecordSink {
   }
 
   /** Finishes the spaces before this one: those without runs get their empty images. */
-  private turnTo(space: Space | undefined): void {
+  private async turnTo(space: Space | undefined): Promise<void> {
     if (space && this.current?.space.index === space.index) return;
-    this.finishSpace();
+    await this.finishSpace();
     while (this.waiting.length > 0) {
       const next = this.waiting.shift() as Space;
       this.startSpace(next);
       if (next.index === space?.index) return;
-      this.finishSpace();
+      await this.finishSpace();
     }
     invariant(!space, 'runs follow their space');
   }
@@ -193,22 +200,28 @@ export class TarSink implements RecordSink {
     };
   }
 
-  private finishSpace(): void {
+  private async finishSpace(): Promise<void> {
     const { current } = this;
     if (!current) return;
-    this.current = undefined;
     const { space, pages, pagemap, entries } = current;
     entries.end();
-    this.putImage(space.pagemap, space.pagemapMode, pagemap, space.tar?.pagemap);
-    this.putImage(pagesName(space), space.pagesMode, pages, space.tar?.pages);
+    await this.putImage(space.pagemap, space.pagemapMode, pagemap, space.tar?.pagemap);
+    await this.putImage(pagesName(space), space.pagesMode, pages, space.tar?.pages);
+    this.current = undefined;
   }
 
-  private putImage(name: string, mode: number, spool: Spool, tar: TarMember | undefined): void {
+  private async putImage(name: string, mode: number, spool: Spool, tar: TarMember | undefined): Promise<void> {
     const { size } = spool;
     this.out.write(tar ? resized(tar, size) : this.ownHeader(name, mode, size));
-    for (const record of spool.take(size)) {
-      if (record.type === 'bytes') this.out.write(record.bytes);
-      else for (const bytes of this.extents.read(record)) this.out.write(bytes);
+    const breather = new Breather();
+    while (spool.size > 0) {
+      for (const record of spool.take(PORTION_BYTES)) {
+        if (record.type === 'bytes') this.out.write(record.bytes);
+        else for (const bytes of this.extents.read(record)) this.out.write(bytes);
+      }
+      await this.out.drain();
+      await breather.due();
+      this.options.signal?.throwIfAborted();
     }
     spool.close();
     this.pad(size);

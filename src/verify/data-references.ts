@@ -4,7 +4,7 @@
  * the dump has lost something.
  */
 import type { DumpFiles } from './dump-files.js';
-import { eachFile, type FileIds } from './file-ids.js';
+import { eachFile, type FileIds, isWriteOnly, placeOfFiles } from './file-ids.js';
 import type { Survey } from './survey.js';
 
 const SOCK_STREAM = 1;
@@ -13,19 +13,21 @@ const IPPROTO_TCP = 6;
 const CONNECTED = [1, 5, 8];
 
 export function checkDataReferences(dump: DumpFiles, { inventory }: Survey, ids: FileIds): void {
-  checkPipes(dump, 'pipes-data.img', 'pipe', ids.pipes);
-  checkPipes(dump, 'fifo-data.img', 'fifo', ids.fifos);
+  const pipes = checkPipes(dump, 'pipes-data.img', 'pipe', ids.pipes);
+  const fifos = checkPipes(dump, 'fifo-data.img', 'fifo', ids.fifos);
   dump.each('sk-queues.img', 'sk_packet_entry', ({ id_for: id }, entry) => {
     if (ids.typesOf(id)) return;
-    dump.warning('NO_SOCKET', 'sk-queues.img', `expected socket ${id} in files.img, found none`, { entry });
+    dump.warning('NO_SOCKET', 'sk-queues.img', `expected socket ${id} in ${placeOfFiles(dump)}, found none`, { entry });
   });
   dump.each('bpfmap-data.img', 'bpfmap_data_entry', ({ map_id: id }, entry) => {
     if (ids.maps.has(id)) return;
-    dump.warning('NO_MAP', 'bpfmap-data.img', `expected map_id ${id} in files.img, found none`, { entry });
+    dump.warning('NO_MAP', 'bpfmap-data.img', `expected map_id ${id} in ${placeOfFiles(dump)}, found none`, { entry });
   });
   const terminals = readTerminals(dump);
   const mounts = readMounts(dump);
-  eachFile(dump, ({ usk, tty, isk, reg }, image, entry) => {
+  eachFile(dump, ({ usk, tty, isk, reg, pipe, fifo }, image, entry) => {
+    if (pipe && !isWriteOnly(pipe.flags)) pipes.need(pipe.pipe_id, image, entry);
+    if (fifo?.regf_id && !ids.writeOnly.has(fifo.regf_id)) fifos.need(fifo.pipe_id, image, entry);
     if (usk?.peer && !ids.unixSockets.has(usk.peer)) {
       dump.error('NO_SOCKET', image, `expected a unix socket with inode ${usk.peer}, the peer, found none`, { entry });
     }
@@ -44,11 +46,24 @@ export function checkDataReferences(dump: DumpFiles, { inventory }: Survey, ids:
   });
 }
 
-function checkPipes(dump: DumpFiles, name: string, what: string, known: ReadonlySet<number>): void {
-  dump.each(name, 'pipe_data_entry', ({ pipe_id: id }, entry) => {
-    if (!known.has(id))
-      dump.warning('NO_PIPE', name, `expected a ${what} with pipe_id ${id} in files.img, found none`, { entry });
+/** Of each pipe that somebody in the dump reads, there is what it held, even if that was nothing. */
+function checkPipes(dump: DumpFiles, name: string, what: string, known: ReadonlySet<number>) {
+  const held = new Set<number>();
+  const read = dump.each(name, 'pipe_data_entry', ({ pipe_id: id }, entry) => {
+    held.add(id);
+    if (known.has(id)) return;
+    const message = `expected a ${what} with pipe_id ${id} in ${placeOfFiles(dump)}, found none`;
+    dump.warning('NO_PIPE', name, message, { entry });
   });
+  const isKnown = read || !dump.has(name);
+  return {
+    need(id: number, image: string, entry: number): void {
+      if (!isKnown || held.has(id)) return;
+      held.add(id);
+      const message = `expected what ${what} ${id} held in ${name}, found nothing`;
+      dump.warning('NO_PIPE_DATA', image, message, { entry });
+    },
+  };
 }
 
 /** Ids of terminals; undefined if they cannot be known. */

@@ -11,8 +11,23 @@ import { type FieldPlan, KIND, type MessagePlan } from '../image/message.js';
 import { WireReader } from '../image/wire.js';
 import type { DumpFiles } from './dump-files.js';
 
-/** Images that hold at least one entry: one that ends behind its magic was cut there. */
-const NEVER_EMPTY: ReadonlySet<ImageType> = new Set(['INVENTORY', 'PSTREE', 'CORE', 'IDS', 'MM', 'FS', 'FILES']);
+/** Images that hold at least one entry, also in older dumps: one that ends behind its magic was cut there. */
+const NEVER_EMPTY: ReadonlySet<ImageType> = new Set([
+  ...([
+    'INVENTORY',
+    'PSTREE',
+    'CORE',
+    'IDS',
+    'MM',
+    'FS',
+    'FILES',
+    'SECCOMP',
+    'TCP_STREAM',
+    'AUTOFS',
+    'GHOST_FILE',
+  ] as const),
+  ...(['UTSNS', 'IPC_VAR', 'NETNS', 'NETDEV', 'MNTS', 'USERNS', 'PIDNS', 'TIMENS'] as const),
+]);
 
 /** Decodes all images of the dump whose names are those of images. */
 export function checkImages(dump: DumpFiles): void {

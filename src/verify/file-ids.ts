@@ -76,22 +76,32 @@ export function eachFile(dump: DumpFiles, take: (file: FileEntry, image: string,
 export const hasFileImages = (dump: DumpFiles): boolean =>
   dump.has('files.img') || Object.values(OLDER).some(([image]) => dump.has(image));
 
+/** Where a file is looked for, in words. */
+export const placeOfFiles = (dump: DumpFiles): string =>
+  dump.has('files.img') ? 'files.img' : 'the images of its files';
+
+/** Whether open(2) flags are those of a descriptor that nothing can be read from. */
+export const isWriteOnly = (flags: number): boolean => (flags & 3) === 1;
+
 export class FileIds {
   /** Types by id; more than one where an id stands twice: a tun device has an entry for its path, and one for itself. */
   private readonly types = new Map<number, string | Set<string>>();
   private readonly used = new Set<number>();
   /** Nobody in the dump has them open. */
   private readonly external = new Set<number>();
+  /** Regular files, and paths of fifos, that are open for writing alone. */
+  readonly writeOnly = new Set<number>();
   readonly pipes = new Set<number>();
   readonly fifos = new Set<number>();
   readonly maps = new Set<number>();
   /** Inodes of unix sockets. */
   readonly unixSockets = new Set<number>();
 
-  add({ id, type, pipe, fifo, bpf, usk }: FileEntry): void {
+  add({ id, type, reg, pipe, fifo, bpf, usk }: FileEntry): void {
     const known = this.types.get(id);
     if (known instanceof Set) known.add(String(type));
     else this.types.set(id, known === undefined ? String(type) : new Set([known, String(type)]));
+    if (reg && isWriteOnly(reg.flags)) this.writeOnly.add(id);
     if (pipe) this.pipes.add(pipe.pipe_id);
     if (fifo) this.fifos.add(fifo.pipe_id);
     if (bpf) this.maps.add(bpf.map_id);

@@ -6,7 +6,7 @@ import { eachArea, exeFileId, hasFile } from '../explore/mm.js';
 import { approximate, hex } from '../explore/numbers.js';
 import { VMA } from '../memory/vma.js';
 import type { DumpFiles } from './dump-files.js';
-import { eachFile, FileIds, hasFileImages } from './file-ids.js';
+import { eachFile, FileIds, hasFileImages, placeOfFiles } from './file-ids.js';
 import { checkMapping, type Segments } from './segments.js';
 import { fdinfoName, type Survey, type SurveyedTask } from './survey.js';
 
@@ -55,7 +55,8 @@ class FileReferences {
       if (!this.dump.has(name)) missing.push(name);
       else this.descriptors(name);
     }
-    const unused = this.ids && this.complete ? [...this.ids.unused()] : [];
+    // In older dumps nobody has looked whether every file is somebody's.
+    const unused = this.ids && this.complete && this.dump.has('files.img') ? [...this.ids.unused()] : [];
     for (const name of missing) this.missingDescriptors(name, fdinfos.get(name) as SurveyedTask, unused.length);
     if (missing.length === 0) {
       for (const { id, types } of unused) {
@@ -105,7 +106,7 @@ class FileReferences {
     const by = this.survey.inventory?.fdinfo_per_id === false ? 'pstree.img' : `ids-${pid}.img`;
     const expected = `expected this image, named by ${by}, found none`;
     if (unused > 0) {
-      this.dump.error('MISSING_IMAGE', name, `${expected}, and ${unused} files that nobody has`);
+      this.dump.error('MISSING_IMAGE', name, `${expected}, and nobody who has ${unused} of the files`);
     } else {
       this.dump.warning('MISSING_IMAGE', name, `${expected}: right only if process ${pid} had no open files`);
     }
@@ -120,8 +121,7 @@ class FileReferences {
       'remap_file_path_entry',
       ({ orig_id: file, remap_id: id, remap_type: type }, entry) => {
         this.exists(name, entry, `file ${file}`, file);
-        if (type === 'GHOST') this.dump.require(`ghost-file-${id.toString(16)}.img`, `entry ${entry} of ${name}`);
-        else if (type === 'LINKED') this.file(name, entry, `file ${id}`, id);
+        if (type === 'LINKED') this.file(name, entry, `file ${id}`, id);
       },
     );
     this.complete &&= read;
@@ -169,7 +169,7 @@ class FileReferences {
   private exists(name: string, entry: number, what: string, id: number): boolean {
     if (!this.ids) return false;
     if (this.ids.typesOf(id)) return true;
-    this.dump.error('NO_FILE', name, `expected ${what} in files.img, found none`, { entry });
+    this.dump.error('NO_FILE', name, `expected ${what} in ${placeOfFiles(this.dump)}, found none`, { entry });
     return false;
   }
 }

@@ -7,6 +7,7 @@ import type { DumpError, DumpErrorCode } from '../errors.js';
 /** Stable names for what can be found; those of errors, where reading an image failed with one. */
 export type FindingCode =
   | DumpErrorCode
+  | 'CORE_UNUSED'
   | 'UNKNOWN_FIELD'
   | 'UNKNOWN_VALUE'
   | 'UNKNOWN_VERSION'
@@ -18,8 +19,11 @@ export type FindingCode =
   | 'NO_FILE'
   | 'FILE_TYPE'
   | 'FILE_UNUSED'
+  | 'GHOST_SIZE'
+  | 'GHOST_UNUSED'
   | 'NO_SEGMENT'
   | 'NO_PIPE'
+  | 'NO_PIPE_DATA'
   | 'NO_SOCKET'
   | 'NO_TTY'
   | 'NO_MAP'

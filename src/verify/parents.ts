@@ -59,8 +59,9 @@ export class ParentChain {
           const pages = runs.pages[i] as number;
           for (const segment of space.locate(pageNumber, pages)) {
             if (segment.state !== 'absent') continue;
-            const where = `0x${addressHex(segment.pageNumber, this.pageSize)}`;
-            const message = `expected ${segment.pages} pages at ${where} in the parent dump, found none`;
+            const from = addressHex(segment.pageNumber, this.pageSize);
+            const to = addressHex(segment.pageNumber + segment.pages, this.pageSize);
+            const message = `expected the pages 0x${from}-0x${to} in the parent dump, found none`;
             this.dump.error('NOT_IN_PARENT', pagemap, message, { entry: firstEntry + i });
           }
         }

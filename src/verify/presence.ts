@@ -29,14 +29,21 @@ export function checkPresence(dump: DumpFiles, survey: Survey): void {
       : '';
     dump.error('MISSING_IMAGE', 'pstree.img', `expected this image, found none${why}`);
   }
+  const named = new Set<string>();
   for (const task of survey.tasks) {
     const { pid, threads, state } = task;
+    for (const id of [pid, ...threads]) named.add(`core-${id}.img`);
     dump.require(`core-${pid}.img`, 'pstree.img');
     if (state !== 'alive') continue;
     for (const tid of threads) if (tid !== pid) dump.require(`core-${tid}.img`, 'pstree.img');
     for (const kind of ['ids', 'mm', 'pagemap', 'fs']) dump.require(`${kind}-${pid}.img`, 'pstree.img');
     checkOlderImages(dump, task);
     checkNamespaces(dump, survey, task);
+  }
+  if (!dump.isSound('pstree.img')) return;
+  for (const name of dump.sizes.keys()) {
+    if (typeOfName(name) !== 'CORE' || named.has(name)) continue;
+    dump.warning('CORE_UNUSED', name, 'expected a process or thread of this id in pstree.img, found none');
   }
 }
 

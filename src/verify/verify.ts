@@ -9,6 +9,7 @@ import { checkImages } from './decoding.js';
 import { DumpFiles } from './dump-files.js';
 import { checkFileReferences } from './file-references.js';
 import { type Finding, Findings } from './findings.js';
+import { checkGhosts } from './ghosts.js';
 import { checkMemory, checkPages } from './memory.js';
 import { findPageSize } from './page-size.js';
 import { checkPresence } from './presence.js';
@@ -43,6 +44,7 @@ export function verify(path: string, take: (finding: Finding) => void, options: 
     checkProcesses(dump, known);
     const segments = readSegments(dump);
     const files = checkFileReferences(dump, known, segments);
+    checkGhosts(dump);
     if (files) checkDataReferences(dump, known, files);
     checkMemory(dump, options.pageSize ?? findPageSize(dump, known.march), segments);
   });

@@ -107,6 +107,19 @@ describe('input and output', () => {
     expect(await stdoutOf(['show', '--nopl', image])).toBe(`${short}\n`);
   });
 
+  it('may be a pipe with a name', async () => {
+    const { root, image, out } = box();
+    const pipe = join(root, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const writer = spawn('sh', ['-c', 'cat "$1" > "$2"', 'sh', image, pipe], { stdio: 'ignore' });
+    const closed = once(writer, 'close');
+    expect(await cli(['decode', '-i', pipe, '-o', out])).toEqual(SUCCESS);
+    expect(await closed).toEqual([0, null]);
+    expect(readFileSync(out, 'utf8')).toBe(JSON_TEXT);
+    expect(mode(out)).toBe('600');
+    expect(openFiles(root)).toEqual([]);
+  });
+
   it('encode says what it could not keep', async () => {
     const { json, out } = box();
     const { image } = sampleOf('fields out of order');
@@ -116,6 +129,26 @@ describe('input and output', () => {
       stderr: `pagepipe: warning: ${json}: entries[0]: differs from its @raw, so its fields are written in canonical form\n`,
     });
     expect(JSON.parse(toJson(readFileSync(out))).entries[0]).toEqual({ nodename: 'other', domainname: 'domain' });
+  });
+});
+
+describe('help', () => {
+  const MODULES: Record<string, () => Promise<{ command: { flags: object } }>> = {
+    decode: () => import('../../src/commands/decode.js'),
+    encode: () => import('../../src/commands/encode.js'),
+    info: () => import('../../src/commands/info.js'),
+    show: () => import('../../src/commands/show.js'),
+    edit: () => import('../../src/commands/edit.js'),
+  };
+
+  it.each(Object.keys(MODULES))('of %s speaks of every option that there is', async (name) => {
+    const { code, stdout, stderr } = await cli([name, '--help']);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(new RegExp(`^Usage\\n  pagepipe ${name}\\b`));
+    expect(stdout.split('\n').filter((line) => line.length > 120)).toEqual([]);
+    const { command } = await (MODULES[name] as (typeof MODULES)[string])();
+    for (const flag of Object.keys(command.flags)) expect(stdout).toContain(`--${flag}`);
+    expect((await cli(['--help'])).stdout).toMatch(new RegExp(`^  ${name} +\\S`, 'm'));
   });
 });
 

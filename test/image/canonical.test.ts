@@ -51,7 +51,7 @@ const hasUnknown = ({ fields, unknown }: MessageValue): boolean =>
   );
 
 /** How often each property is tried: some hundred messages of each type in all. */
-const RUNS = 20000;
+const RUNS = 200;
 const check = (property: (g: GeneratorValue) => void, numRuns = RUNS) =>
   fc.assert(fc.property(fc.gen(), property), { numRuns });
 
@@ -74,7 +74,7 @@ describe('a message in canonical form', () => {
       for (const pretty of [false, true]) {
         const json = toJson(image, { pretty });
         JSON.parse(json);
-        expect(json).not.toMatch(/"@\w+"/);
+        expect(json).not.toMatch(/"@\w+": /);
         expect(json).toMatch(/^[\n -~]*$/);
         expect(hex(imageOfJson(json))).toBe(hex(image));
       }
@@ -86,8 +86,8 @@ describe('a message in canonical form', () => {
       const { image, messages } = anyImage(g, { unknown: true }, canonicalBytes);
       for (const pretty of [false, true]) {
         const json = toJson(image, { pretty });
-        expect(json.includes('"@unknown"')).toBe(messages.some(hasUnknown));
-        expect(json).not.toContain('"@raw"');
+        expect(json.includes('"@unknown": ')).toBe(messages.some(hasUnknown));
+        expect(json).not.toContain('"@raw": ');
         expect(hex(imageOfJson(json))).toBe(hex(image));
       }
     });

@@ -1,0 +1,240 @@
+import { existsSync, realpathSync, statSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import type { Duplex } from 'node:stream';
+import { DumpError, isErrno, onFile, UsageError } from '../errors.js';
+import { pump, type RecordSink } from '../pump.js';
+import type { DumpRecord } from '../records.js';
+import { type Address, addressText, isLoopback } from '../serve/address.js';
+import { DumpReceiver, type ParentDump, type ReceivedStats } from '../serve/receive.js';
+import { type ClientEnd, listen } from '../serve/server.js';
+import { DirectorySink } from '../sink/directory.js';
+import { openAddressSpace } from '../source/pagemap.js';
+import { PAGE_SIZES } from '../stream/format.js';
+import { StreamSink } from '../stream/stream.js';
+import { type Arguments, type Command, type Io, inputs, pageSizeFlag, refuseTerminals } from './command.js';
+import { Progress } from './progress.js';
+import { NEVER_WITHOUT, warnOfParent } from './report.js';
+import { LISTEN_FLAGS, type ListenOptions, listenOptions, serveStdio } from './serve.js';
+
+/** Of most machines; it is not on the wire. */
+const USUAL_PAGE_BYTES = 4096;
+
+export const command: Command = {
+  name: 'receive',
+  help: `Usage
+  pagepipe receive OUT [--listen HOST:PORT] [options]
+  pagepipe receive - [--listen HOST:PORT] [options] > STREAM
+
+Takes the pages of one dump, as criu page-server does, and ends. OUT appears complete or not at all; with - the pages go
+into a page stream as they arrive. All other images are written where criu dump runs; a restore wants them beside the pages.
+
+  dest$    pagepipe receive dump --listen 10.0.0.2:27000
+  source$  criu dump -t PID -D rest --page-server --address 10.0.0.2 --port 27000 && rsync -a rest/ dest:dump/
+
+Only criu dump knows whether the dump is good: what it has sent of one that fails, it calls complete as well.
+
+Options
+  --listen HOST:PORT      where (127.0.0.1:27000); whoever reaches it without --tls can send a dump
+  --stdio                 take it from stdin and answer on stdout: for ssh, socat and pagepipe connect
+  --idle-timeout SECONDS  give up when nothing comes (600; 0 for never)
+  --tls                   TLS, both sides with certificates, as criu --tls; the files as criu has them:
+  --tls-cacert --tls-cacrl --tls-cert --tls-key FILE
+  --prev-images-dir DIR   the dump that this one builds on; from OUT, as criu has it
+  --page-size BYTES       page size of the dumped machine (${USUAL_PAGE_BYTES})
+  --force                 replace OUT if it is not empty
+  --json                  the report in lines of JSON, on stdout; with - or --stdio on stderr
+
+Example
+  pagepipe receive - | pagepipe run 'filter --drop lazy | rebuild' | pagepipe write small
+`,
+  flags: {
+    ...LISTEN_FLAGS,
+    prevImagesDir: { type: 'string' },
+    pageSize: { type: 'number' },
+    force: { type: 'boolean' },
+  },
+  cleansUp: true,
+  async run(args, io) {
+    const [out] = inputs(args, 'OUT') as [string];
+    const options = listenOptions(args);
+    if (out === '-') checkStreamOptions(args, options, io);
+    const pageSize = pageSizeFlag(args, PAGE_SIZES).pageSize ?? USUAL_PAGE_BYTES;
+    const { prevImagesDir } = args.flags as { prevImagesDir?: string };
+    const parent = prevImagesDir === undefined ? undefined : openParent(out, prevImagesDir, pageSize);
+    const report = new Report(io, args.flags['json'] === true, out === '-' || options.stdio);
+    const progress = new Progress(io, () => 0);
+    const sink =
+      out === '-'
+        ? new PipeSink(io.stdoutFd, progress.add)
+        : new DirectorySink(out, { force: args.flags['force'] === true, progress: progress.add });
+    try {
+      const receive = async (stream: Duplex, client: string): Promise<ReceivedStats> => {
+        const receiver = new DumpReceiver(stream, client, { pageSize, ...(parent ? { parent } : {}) });
+        await pump(receiver.records(), [], sink, io.signal);
+        try {
+          await receiver.confirm();
+        } catch (cause) {
+          throw new DumpError('PROTOCOL', `expected to answer CLOSE, found the client gone; ${out} is complete`, {
+            file: client,
+            cause,
+          });
+        }
+        return receiver.stats;
+      };
+      const { client, stats, seconds } = await oneClient(receive, options, report, io);
+      progress.done();
+      report.received(client, stats, seconds);
+    } finally {
+      progress.done();
+      // Unless it is complete.
+      await sink.discard();
+    }
+    if (!(sink instanceof DirectorySink)) return;
+    if (sink.written.holePages > 0) io.err(`pagepipe: warning: ${out}: ${NEVER_WITHOUT}\n`);
+    warnOfParent(sink.written, out, io);
+  },
+};
+
+/** What a page stream on stdout excludes. */
+function checkStreamOptions(args: Arguments, { stdio }: ListenOptions, io: Io): void {
+  if (stdio) throw new UsageError('--stdio: expected OUT to be a directory, for stdout is taken');
+  for (const name of ['force', 'prevImagesDir']) {
+    if (args.flags[name] === undefined || args.flags[name] === false) continue;
+    throw new UsageError(`--${name === 'force' ? name : 'prev-images-dir'}: expected OUT to be a directory`);
+  }
+  refuseTerminals(io, { stdout: true });
+}
+
+/** The dump before the one in OUT. Throws {@link DumpError} if there is none. */
+function openParent(out: string, link: string, pageSize: number): ParentDump {
+  const place = resolve(out);
+  const path = onFile(out, () => {
+    const real = existsSync(place) ? realpathSync(place) : join(realpathSync(dirname(place)), basename(place));
+    return resolve(real, link);
+  });
+  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new DumpError('NO_PARENT', 'expected the directory of the dump before, found none', { file: path });
+  }
+  return {
+    link,
+    has: (pagemap) => existsSync(join(path, pagemap)),
+    open: (pagemap) => openAddressSpace(path, pagemap, pageSize),
+  };
+}
+
+/** Does something with the first client that comes, as {@link listen} and {@link serveStdio} have them. */
+async function oneClient(
+  receive: (stream: Duplex, client: string) => Promise<ReceivedStats>,
+  options: ListenOptions,
+  report: Report,
+  io: Io,
+): Promise<{ client: string; stats: ReceivedStats; seconds: number }> {
+  let client: string | undefined;
+  let stats: ReceivedStats | undefined;
+  let failure: unknown;
+  let end: ClientEnd | undefined;
+  let seconds = 0;
+  const serve = async (stream: Duplex, name: string) => {
+    client = name;
+    const begun = performance.now();
+    try {
+      stats = await receive(stream, name);
+      seconds = (performance.now() - begun) / 1000;
+      return true;
+    } catch (error) {
+      failure = error;
+      throw error;
+    }
+  };
+  if (options.stdio) {
+    end = await serveStdio(io, serve, options.idleSeconds);
+  } else {
+    warnOfSenders(options, io);
+    await listen({ ...options, maxClients: 1, isLast: () => true, signal: io.signal }, serve, {
+      onListening: (address) => report.listening(address),
+      onEnd: (ended) => {
+        if (ended.client === client) end = ended;
+        else report.turnedAway(ended);
+      },
+    });
+  }
+  if (client !== undefined && stats) return { client, stats, seconds };
+  io.signal.throwIfAborted();
+  throw reasonOf(failure, end);
+}
+
+/** Why there is no dump: what was thrown here, or what became of the connection. */
+function reasonOf(failure: unknown, end: ClientEnd | undefined): unknown {
+  const isOfConnection = typeof (failure as NodeJS.ErrnoException).code === 'string' && !(failure instanceof DumpError);
+  if (!end || !(isOfConnection || (failure instanceof DumpError && end.error !== failure.message))) return failure;
+  const found = end.error === 'left' ? 'the connection broken' : end.error;
+  return new DumpError('PROTOCOL', `expected the rest of the dump, found ${found}`, {
+    file: end.client === 'stdio' ? 'stdin' : end.client,
+    cause: failure,
+  });
+}
+
+function warnOfSenders({ address, tls }: ListenOptions, io: Io): void {
+  if (tls || isLoopback(address)) return;
+  io.err(`pagepipe: warning: whoever reaches ${addressText(address)} can send a dump; --tls asks for certificates\n`);
+}
+
+/** A stream on stdout. A reader that leaves before its end has not seen enough: nobody has the dump then. */
+class PipeSink extends StreamSink implements RecordSink {
+  override write(record: DumpRecord): void {
+    this.attempt(() => super.write(record));
+  }
+
+  override finish(): void {
+    this.attempt(() => super.finish());
+  }
+
+  private attempt(action: () => void): void {
+    try {
+      action();
+    } catch (cause) {
+      if (!isErrno(cause, 'EPIPE')) throw cause;
+      throw new DumpError('SYSTEM', 'expected a reader up to the end of the dump, found it gone (EPIPE)', {
+        file: 'stdout',
+        cause,
+      });
+    }
+  }
+}
+
+/** For people or for programs. */
+class Report {
+  /** @param taken whether stdout carries something else */
+  constructor(
+    private readonly io: Io,
+    private readonly json: boolean,
+    private readonly taken: boolean,
+  ) {}
+
+  listening(address: Address): void {
+    if (this.json) this.line({ event: 'listening', ...address });
+    else this.io.err(`pagepipe: listening at ${addressText(address)}\n`);
+  }
+
+  turnedAway({ client, error = 'left' }: ClientEnd): void {
+    if (this.json) this.line({ event: 'client', client, error });
+    else this.io.err(`pagepipe: ${client}: ${error}\n`);
+  }
+
+  received(client: string, stats: ReceivedStats, seconds: number): void {
+    if (this.json) {
+      this.line({ event: 'received', client, ...stats, seconds });
+      return;
+    }
+    const { spaces, pages, bytes } = stats;
+    this.io.err(
+      `pagepipe: ${client}: received ${pages} pages, ${bytes} bytes of ${spaces} address spaces in ${seconds.toFixed(2)} s\n`,
+    );
+  }
+
+  private line(value: object): void {
+    const text = `${JSON.stringify(value)}\n`;
+    if (this.taken) this.io.err(text);
+    else this.io.out(text);
+  }
+}

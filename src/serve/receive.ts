@@ -1,0 +1,333 @@
+/**
+ * A dump as CRIU sends it to a page server: messages, most of them with pages behind them, to records.
+ *
+ *     OPEN2    what follows is of this pagemap; answered with a byte: whether the parent dump has it
+ *     ADD_F    an entry of the pagemap, with its flags; its pages follow if they say PRESENT
+ *     PARENT   answered with a u32: whether the parent dump has this pagemap
+ *     CLOSE    the end, and FORCE_CLOSE alike; answered with a u32, which is 0 when everything is where it belongs
+ *     OPEN, ADD, HOLE   older forms: OPEN2 without an answer, ADD_F with PRESENT, ADD_F with PARENT
+ *
+ * What CRIU's own server writes down unseen, and no CRIU sends, is refused where it would make a pagemap that cannot be
+ * read: entries that do not ascend, pages of a pagemap that is not open, one that is opened twice.
+ *
+ * Source: what the page servers of CRIU 4.1.1 and 4.2.1 were seen to do; docs/page-server.md has it.
+ */
+import type { Duplex } from 'node:stream';
+import { plainBytes } from '../bytes.js';
+import { DumpError } from '../errors.js';
+import { addressHex } from '../image/pagemap.js';
+import {
+  CLASS_EAGER,
+  CLASS_LAZY,
+  COUNT_IN_FIELD_2,
+  HAS_FIELD_5,
+  HAS_FLAGS,
+  KIND_SHIFT,
+  PE_LAZY,
+  PE_MASK,
+  PE_PARENT,
+  PE_PRESENT,
+  pageNumberLimit,
+  RunBuilder,
+} from '../memory/runs.js';
+import type { AddressSpace } from '../memory/space.js';
+import { kindIndex } from '../memory/vma.js';
+import { COMMAND, commandName, type Message, type MessageForm, MessageReader } from '../protocol/page-server.js';
+import type { DumpRecord, Space } from '../records.js';
+import { messageType } from '../schema.js';
+
+/** Types in the low byte of `dst_id`: that of today, then those of older CRIUs, which 4.2.1 still takes. */
+const TASK_TYPES = [1, 10, 11, 16, 17];
+const SHMEM_TYPES = [2, 27, 28, 29, 32, 33, 34];
+
+/** No pid of Linux reaches this. */
+const PID_LIMIT = 2n ** 22n;
+
+/** Ids of pages files begin here, apart from those that the dumping side gives to its own. */
+const FIRST_PAGES_ID = 0x10001;
+
+/** Dumps hold secrets. */
+const PRIVATE_FILE = 0o600;
+const PRIVATE_DIRECTORY = 0o700;
+
+/** The pagemap entries that the CRIU which speaks a form of the protocol writes: 4.1 and before, 4.2 on. */
+const SHAPE: Record<MessageForm, number> = {
+  24: COUNT_IN_FIELD_2 | HAS_FLAGS,
+  32: HAS_FLAGS | HAS_FIELD_5,
+};
+
+/** The dump that the one to come builds on. */
+export interface ParentDump {
+  /** Target of the link to it. */
+  readonly link: string;
+  has(pagemap: string): boolean;
+  open(pagemap: string): AddressSpace;
+}
+
+export interface ReceiveOptions {
+  /** Bytes. */
+  pageSize: number;
+  parent?: ParentDump;
+}
+
+/** What has come. */
+export interface ReceivedStats {
+  spaces: number;
+  runs: number;
+  /** Pages of which the bytes came, and these bytes. */
+  pages: number;
+  bytes: number;
+}
+
+export class DumpReceiver {
+  readonly stats: ReceivedStats = { spaces: 0, runs: 0, pages: 0, bytes: 0 };
+  private readonly reader = new MessageReader((message) => this.isPlausible(message));
+  private readonly names = new Set<string>();
+  /** The one that is open, and where its runs have come to. */
+  private space: Space | undefined;
+  private nextPage = 0;
+  /** The same pagemap in the parent dump, once pages of it are asked for. */
+  private parentSpace: AddressSpace | undefined;
+  private payloadLeft = 0;
+  private answer: Uint8Array | undefined;
+  private isComplete = false;
+
+  /** @param client for errors */
+  constructor(
+    private readonly stream: Duplex,
+    private readonly client: string,
+    private readonly options: ReceiveOptions,
+  ) {}
+
+  /**
+   * The records of the dump, for `pump`: a batch for each chunk that arrives. Runs are marked lazy or eager by their
+   * flags. Payload is views of the chunks; nothing is read ahead of what is taken.
+   * @throws {DumpError} PROTOCOL, also where the client leaves; MALFORMED, UNSUPPORTED, ORDER, NO_PARENT for what it sends
+   */
+  async *records(): AsyncGenerator<Iterable<DumpRecord>> {
+    yield this.start();
+    try {
+      for await (const chunk of this.stream.iterator({ destroyOnReturn: false })) {
+        this.reader.push(plainBytes(chunk as Buffer));
+        for (let isUsedUp = false; !isUsedUp; ) {
+          yield this.take();
+          isUsedUp = !(await this.giveAnswer());
+        }
+        if (this.isComplete) return;
+      }
+    } finally {
+      this.closeParent();
+    }
+    throw this.complaint(this.missing(), 'the end of the connection');
+  }
+
+  /** Answers the CLOSE: to be called when the dump is where it belongs, for then the dumping side ends its processes. */
+  async confirm(): Promise<void> {
+    await this.write(new Uint8Array(4));
+  }
+
+  /** Answers what must be answered before the next message; false if nothing must. */
+  private async giveAnswer(): Promise<boolean> {
+    const { answer } = this;
+    this.answer = undefined;
+    if (answer) await this.write(answer);
+    return answer !== undefined;
+  }
+
+  private *start(): Generator<DumpRecord> {
+    const { pageSize, parent } = this.options;
+    yield { type: 'header', pageSize, directoryMode: PRIVATE_DIRECTORY };
+    if (!parent) return;
+    const target = Buffer.from(parent.link);
+    yield { type: 'file', kind: 'link', name: 'parent', mode: 0o777, size: 0, target, checked: false };
+  }
+
+  /** The records that end in the chunk, up to a message that must be answered before the next one. */
+  private *take(): Generator<DumpRecord> {
+    while (!this.isComplete && !this.answer) {
+      if (this.payloadLeft > 0) {
+        const bytes = this.reader.payload(this.payloadLeft);
+        if (bytes.length === 0) return;
+        this.payloadLeft -= bytes.length;
+        this.stats.bytes += bytes.length;
+        yield { type: 'bytes', bytes };
+      } else {
+        const message = this.reader.next();
+        if (!message) return;
+        const record = this.record(message, this.reader.form as MessageForm);
+        if (record) yield record;
+      }
+    }
+  }
+
+  private record(message: Message, form: MessageForm): DumpRecord | undefined {
+    switch (message.command) {
+      case COMMAND.OPEN2:
+      case COMMAND.OPEN:
+        return this.open(message);
+      case COMMAND.PARENT:
+        this.answer = new Uint8Array(4);
+        this.answer[0] = this.parentHas(this.target(message).pagemap);
+        return undefined;
+      case COMMAND.ADD_F:
+        return this.add(message, message.flags, form);
+      case COMMAND.ADD:
+        return this.add(message, PE_PRESENT, form);
+      case COMMAND.HOLE:
+        return this.add(message, PE_PARENT, form);
+      case COMMAND.CLOSE:
+      case COMMAND.FORCE_CLOSE:
+        this.isComplete = true;
+        return { type: 'end' };
+      default:
+        throw this.complaint('a command of a dump', commandName(message.command));
+    }
+  }
+
+  private open(message: Message): DumpRecord {
+    const target = this.target(message);
+    if (this.names.has(target.pagemap)) {
+      throw this.complaint('each pagemap once', `${target.pagemap} again`);
+    }
+    this.names.add(target.pagemap);
+    this.closeParent();
+    const index = this.stats.spaces++;
+    const pagesId = FIRST_PAGES_ID + index;
+    const head = MESSAGES.pagemapHead.encode({ pages_id: pagesId }).finish();
+    this.space = { index, ...target, pagesId, head, pagemapMode: PRIVATE_FILE, pagesMode: PRIVATE_FILE };
+    this.nextPage = 0;
+    if (message.command === COMMAND.OPEN2) this.answer = Uint8Array.of(this.parentHas(target.pagemap));
+    return { type: 'space', space: this.space };
+  }
+
+  private add(message: Message, flags: number, form: MessageForm): DumpRecord {
+    const { pages, vaddr, command } = message;
+    const { pageSize } = this.options;
+    const { space } = this;
+    const { pagemap } = this.target(message);
+    if (space?.pagemap !== pagemap) {
+      throw this.complaint(
+        `pages of ${space ? space.pagemap : 'a pagemap that was opened'}`,
+        `${commandName(command)} of ${pagemap}`,
+      );
+    }
+    const pageNumber = Number(vaddr / BigInt(pageSize));
+    if (vaddr % BigInt(pageSize) !== 0n) {
+      throw this.wrong('MALFORMED', `an address aligned to ${pageSize} bytes`, `0x${vaddr.toString(16)}`);
+    }
+    if (pages < 1) throw this.wrong('MALFORMED', 'at least one page', '0');
+    if (pageNumber + pages > pageNumberLimit(pageSize) || pages * pageSize > Number.MAX_SAFE_INTEGER) {
+      throw this.wrong('MALFORMED', 'pages inside the address space', `${pages} at 0x${vaddr.toString(16)}`);
+    }
+    if (flags > PE_MASK) {
+      throw this.wrong('UNSUPPORTED', 'known flags only (PARENT 1, LAZY 2, PRESENT 4)', `0x${flags.toString(16)}`);
+    }
+    if (flags & PE_PARENT && flags & PE_PRESENT) {
+      throw this.wrong('MALFORMED', 'pages either here or in the parent dump', `flags ${flags}`);
+    }
+    if (pageNumber < this.nextPage) {
+      throw this.wrong(
+        'ORDER',
+        `an address of at least 0x${addressHex(this.nextPage, pageSize)}, the end of the pages before`,
+        `0x${vaddr.toString(16)}`,
+      );
+    }
+    if (flags & PE_PARENT) this.checkParent(space, pageNumber, pages);
+    this.nextPage = pageNumber + pages;
+    const runs = new RunBuilder(pageSize, 1);
+    runs.push(pageNumber, pages, flags | SHAPE[form] | marksOf(space, flags));
+    this.stats.runs++;
+    if (flags & PE_PRESENT) {
+      this.stats.pages += pages;
+      this.payloadLeft = pages * pageSize;
+      // Counted here, as it will come.
+      if (this.stats.bytes + this.payloadLeft > Number.MAX_SAFE_INTEGER) {
+        throw this.wrong('MALFORMED', 'less than 2^53 bytes of pages', 'more');
+      }
+    }
+    return { type: 'runs', space, runs: runs.finish(), checked: false };
+  }
+
+  /** The pagemap that a message is about. */
+  private target(message: Message): Pick<Space, 'pagemap' | 'kind' | 'pid'> {
+    const found = targetOf(message);
+    if (found) return found;
+    throw this.complaint('the id of a task or a shared memory segment', `0x${message.dstId.toString(16)}`);
+  }
+
+  /** Whether a first message makes sense. */
+  private isPlausible(message: Message): boolean {
+    const { command, vaddr, dstId } = message;
+    if (command === COMMAND.CLOSE || command === COMMAND.FORCE_CLOSE) return vaddr === 0n && dstId === 0n;
+    const opens = command === COMMAND.OPEN2 || command === COMMAND.OPEN || command === COMMAND.PARENT;
+    return opens && targetOf(message) !== undefined;
+  }
+
+  private parentHas(pagemap: string): 0 | 1 {
+    return this.options.parent?.has(pagemap) ? 1 : 0;
+  }
+
+  /** Pages that are left to the parent dump must be there. */
+  private checkParent(space: Space, pageNumber: number, pages: number): void {
+    const { parent, pageSize } = this.options;
+    if (!parent?.has(space.pagemap)) {
+      throw this.wrong('NO_PARENT', 'pages, or a parent dump that has them', 'neither');
+    }
+    this.parentSpace ??= parent.open(space.pagemap);
+    for (const segment of this.parentSpace.locate(pageNumber, pages)) {
+      if (segment.state !== 'absent') continue;
+      throw this.wrong(
+        'NO_PARENT',
+        `0x${addressHex(segment.pageNumber, pageSize)} in the parent dump, which is to have it`,
+        'no such page there',
+      );
+    }
+  }
+
+  private closeParent(): void {
+    this.parentSpace?.close();
+    this.parentSpace = undefined;
+  }
+
+  /** What the dump lacks. */
+  private missing(): string {
+    if (this.payloadLeft > 0) return `${this.payloadLeft} more bytes of pages`;
+    return this.reader.pending > 0 ? 'the rest of a message' : 'CLOSE';
+  }
+
+  /** Resolves when the bytes are in the hands of the kernel. */
+  private write(bytes: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.stream.write(bytes, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+
+  /** Of the conversation. */
+  private complaint(expected: string, found: string): DumpError {
+    return new DumpError('PROTOCOL', `expected ${expected}, found ${found}`, { file: this.client });
+  }
+
+  /** Of an entry. */
+  private wrong(code: 'MALFORMED' | 'UNSUPPORTED' | 'ORDER' | 'NO_PARENT', expected: string, found: string): DumpError {
+    return new DumpError(code, `${this.space?.pagemap}: expected ${expected}, found ${found}`, { file: this.client });
+  }
+}
+
+const MESSAGES = { pagemapHead: messageType('criu.pagemap_head') };
+
+/** The pagemap that a `dst_id` names; undefined if it names none. */
+function targetOf({ dstId }: Message): Pick<Space, 'pagemap' | 'kind' | 'pid'> | undefined {
+  const id = dstId >> 8n;
+  const type = Number(dstId & 0xffn);
+  if (SHMEM_TYPES.includes(type)) return { pagemap: `pagemap-shmem-${id}.img`, kind: 'shmem' };
+  if (!TASK_TYPES.includes(type) || id < 1n || id >= PID_LIMIT) return undefined;
+  return { pagemap: `pagemap-${id}.img`, kind: 'task', pid: Number(id) };
+}
+
+const SHMEM_MARKS = CLASS_EAGER | (kindIndex('shmem') << KIND_SHIFT);
+
+/** Class and kind, as far as they are known without areas: as the policy `flags` of classify has them. */
+function marksOf(space: Space, flags: number): number {
+  if (space.kind === 'shmem') return SHMEM_MARKS;
+  return flags & PE_LAZY ? CLASS_LAZY : CLASS_EAGER;
+}
