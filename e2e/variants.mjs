@@ -3,7 +3,16 @@
 //
 //   node variants.mjs chain DUMP OUT       OUT/3, whose pages are partly in its parent OUT/2, and partly in that one's, OUT/1
 //   node variants.mjs compress DUMP OUT    the pages in LZ4 blocks, of one page in some entries and of a region in others
-import { cpSync, createReadStream, createWriteStream, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  createReadStream,
+  createWriteStream,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { argv } from 'node:process';
 import { Readable } from 'node:stream';

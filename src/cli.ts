@@ -36,10 +36,15 @@ const COMMANDS: Record<string, { summary: string; load(): Promise<Command> }> = 
   edit: { summary: 'change fields of an image', load: async () => (await import('./commands/edit.js')).command },
   x: { summary: 'explore a dump: ps, fds, mems, rss', load: async () => (await import('./commands/x.js')).command },
   serve: { summary: 'page server for lazy restores', load: async () => (await import('./commands/serve.js')).command },
+  receive: {
+    summary: 'take in what criu dump --page-server sends',
+    load: async () => (await import('./commands/receive.js')).command,
+  },
   connect: {
     summary: 'local port for a page server behind a command such as ssh',
     load: async () => (await import('./commands/connect.js')).command,
   },
+  verify: { summary: 'check a dump', load: async () => (await import('./commands/verify.js')).command },
   split: {
     summary: 'a dump in two: what starts at once, and the lazy pages',
     load: async () => (await import('./commands/split.js')).command,

@@ -30,6 +30,7 @@ export type DumpErrorCode =
   | 'NOT_AN_IMAGE'
   | 'BAD_JSON'
   | 'BAD_VALUE'
+  | 'DAMAGED'
   | 'PROTOCOL'
   | 'SYSTEM';
 

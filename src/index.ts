@@ -31,3 +31,5 @@ export { type Amount, type KindTally, type SpaceTally, tally } from './stages/ta
 export { PageStreamDecoder } from './stream/decoder.js';
 export { PageStreamEncoder } from './stream/encoder.js';
 export { decodePageStream, encodePageStream, readPageStream, StreamSink, sinkStream } from './stream/stream.js';
+export type { Finding, FindingCode } from './verify/findings.js';
+export { quickFindings, type Verdict, verify } from './verify/verify.js';

@@ -7,7 +7,9 @@ import { FdReader } from '../stream/fd.js';
 import { STREAM_MAGIC } from '../stream/format.js';
 import { decodeChunks } from '../stream/stream.js';
 import { type Compression, compressionOf, decompress } from './compression.js';
+import { ImageIndex } from './image-index.js';
 import { MAX_MARKER_BYTES } from './marker.js';
+import type { MemberSource } from './members.js';
 import { SequentialDump } from './sequential.js';
 import { readShards } from './shards.js';
 import type { SpoolBudget } from './spool.js';
@@ -51,15 +53,53 @@ export function sourceKind(path: string, from?: SourceKind): SourceKind | 'file'
 
 /** Opens what is no directory. Throws {@link DumpError} NOT_A_DUMP for what is none of the kinds. */
 export async function openSource(path: string, options: OpenOptions): Promise<OpenSource> {
-  if (options.shards) return openShards(options.shards, options);
+  if (options.shards) {
+    const { members, name, close } = openShards(options.shards, options);
+    const dump = new SequentialDump({ name, ...options });
+    return { kind: 'shards', compression: undefined, records: dump.records(members), dump, close };
+  }
+  const { kind, compression, chunks, name, close } = await openChunks(path, options);
+  if (kind === 'stream') return { kind, compression, records: decodeChunks(chunks, name), dump: undefined, close };
+  const dump = new SequentialDump({ name, ...options });
+  return { kind, compression, records: dump.records(membersOf(kind, chunks, name, options)), dump, close };
+}
+
+/** All images but the pages of what is no directory; a plain archive is read in place. */
+export async function openImages(path: string, options: OpenOptions): Promise<ImageIndex> {
+  if (options.shards) {
+    const { members, close } = openShards(options.shards, options);
+    return ImageIndex.ofMembers(path, members).finally(close);
+  }
+  const index = path === '-' ? undefined : await ImageIndex.ofTar(path);
+  if (index) return index;
+  const { kind, chunks, name, close } = await openChunks(path, options);
+  try {
+    if (kind === 'stream') {
+      throw new DumpError('UNSUPPORTED', 'expected a dump, found a page stream: write makes one of it', { file: name });
+    }
+    return await ImageIndex.ofMembers(path, membersOf(kind, chunks, name, options));
+  } finally {
+    close();
+  }
+}
+
+/** Bytes, and what they are. */
+interface OpenChunks {
+  kind: Exclude<SourceKind, 'directory'>;
+  compression: Compression | undefined;
+  chunks: AsyncIterable<Uint8Array>;
+  name: string;
+  close(): void;
+}
+
+async function openChunks(path: string, options: OpenOptions): Promise<OpenChunks> {
   const name = path === '-' ? 'stdin' : path;
   const fd = path === '-' ? options.stdinFd : onFile(path, () => openSync(path, 'r'));
   const close = () => {
     if (fd !== options.stdinFd) closeSync(fd);
   };
   try {
-    const raw = new FdReader(fd, options.signal, name).chunks();
-    const outer = await peek(raw);
+    const outer = await peek(new FdReader(fd, options.signal, name).chunks());
     const compression = options.from === 'stream' ? undefined : compressionOf(outer.start);
     const plain = compression ? await peek(decompress(outer.chunks, compression, name, options.maxBytes)) : outer;
     const kind = options.from === undefined || options.from === 'directory' ? guess(plain.start) : options.from;
@@ -69,14 +109,14 @@ export async function openSource(path: string, options: OpenOptions): Promise<Op
         file: name,
       });
     }
-    return { kind, compression, ...recordsOf(kind, plain.chunks, name, options), close };
+    return { kind, compression, chunks: plain.chunks, name, close };
   } catch (error) {
     close();
     throw error;
   }
 }
 
-function openShards(shards: readonly (number | string)[], options: OpenOptions): OpenSource {
+function openShards(shards: readonly (number | string)[], options: OpenOptions) {
   const fds: number[] = [];
   const close = () => {
     for (const [i, fd] of fds.entries()) if (typeof shards[i] === 'string') closeSync(fd);
@@ -91,27 +131,15 @@ function openShards(shards: readonly (number | string)[], options: OpenOptions):
     const name = typeof shards[i] === 'number' ? `shard ${fd}` : String(shards[i]);
     return { name, chunks: new FdReader(fd, options.signal, name).chunks() };
   });
-  const dump = new SequentialDump({ name: inputs[0]?.name ?? 'shards', ...options });
-  return {
-    kind: 'shards',
-    compression: undefined,
-    records: dump.records(readShards(inputs)),
-    dump,
-    close,
-  };
+  return { members: readShards(inputs), name: inputs[0]?.name ?? 'shards', close };
 }
 
-function recordsOf(
-  kind: Exclude<SourceKind, 'directory'>,
+const membersOf = (
+  kind: 'tar' | 'shards',
   chunks: AsyncIterable<Uint8Array>,
   name: string,
-  options: OpenOptions,
-): Pick<OpenSource, 'records' | 'dump'> {
-  if (kind === 'stream') return { records: decodeChunks(chunks, name), dump: undefined };
-  const dump = new SequentialDump({ name, ...options });
-  const members = kind === 'tar' ? readTar(chunks, { name, budget: options.budget }) : readShards([{ name, chunks }]);
-  return { records: dump.records(members), dump };
-}
+  { budget }: OpenOptions,
+): MemberSource => (kind === 'tar' ? readTar(chunks, { name, budget }) : readShards([{ name, chunks }]));
 
 /** The first bytes, and all of them. */
 async function peek(

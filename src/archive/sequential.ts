@@ -6,7 +6,10 @@
  * meanwhile waits in a {@link Spool}. In an archive names ascend, so nothing waits there: core, mm and pagemap come before
  * pages. A capture of criu-image-streamer has the pages first.
  */
+import { concatBytes } from '../bytes.js';
 import { DumpError } from '../errors.js';
+import { checkMagic } from '../image/framing.js';
+import { headerBytes, type ImageType, typeOfName } from '../image/magic.js';
 import { decodeAreas } from '../image/mm.js';
 import { PagemapDecoder } from '../image/pagemap.js';
 import { PE_PARENT, type RunBatch } from '../memory/runs.js';
@@ -90,6 +93,8 @@ export class SequentialDump {
   private readonly ready: (Incoming | FileRecord)[] = [];
   private readonly spaces = new Map<string, IncomingSpace>();
   private readonly pages = new Map<string, Incoming>();
+  /** Images of which no more has come than a part of their magic. */
+  private readonly starts = new Map<string, { type: ImageType; bytes: Uint8Array }>();
   private headerSent = false;
   /** A file whose bytes go on as they come. */
   private direct: string | undefined;
@@ -127,6 +132,7 @@ export class SequentialDump {
 
   private *count(name: string, bytes: Uint8Array): Generator<DumpRecord> {
     if (!name.startsWith('../')) this.bytes += bytes.length;
+    this.checkStart(name, bytes);
     yield* this.data(name, bytes);
   }
 
@@ -151,6 +157,8 @@ export class SequentialDump {
       ...(outside ? { outside } : {}),
       ...(target === undefined ? {} : { target: Buffer.from(target) }),
     };
+    const type = outside || kind !== 'regular' ? undefined : typeOfName(name);
+    if (type) this.starts.set(name, { type, bytes: new Uint8Array(0) });
     if (kind !== 'regular') {
       this.ready.push(record);
     } else if (isPagemapName(name)) {
@@ -224,7 +232,19 @@ export class SequentialDump {
     };
   }
 
+  /** An image whose name promises a type must begin with its magic. */
+  private checkStart(name: string, more: Uint8Array): void {
+    const start = this.starts.get(name);
+    if (!start) return;
+    start.bytes = concatBytes([start.bytes, more.subarray(0, headerBytes(start.type) - start.bytes.length)]);
+    if (start.bytes.length < headerBytes(start.type)) return;
+    checkMagic(start.bytes, start.type, name);
+    this.starts.delete(name);
+  }
+
   private end(name: string): void {
+    const start = this.starts.get(name);
+    if (start) checkMagic(start.bytes, start.type, name);
     if (name === this.direct) this.direct = undefined;
     const space = this.spaces.get(name);
     const file = this.files.get(name);

@@ -17,6 +17,8 @@ export interface SpoolBudget {
   bytes: number;
   /** Folder of the files. */
   directory: string;
+  /** Blocks that were in use before: new ones would pile up until they are collected. */
+  spare?: Uint8Array[];
 }
 
 export class Spool {
@@ -56,7 +58,7 @@ export class Spool {
     if (this.blocks.length > 0 && this.lastBytes < BLOCK_BYTES) return this.blocks.at(-1);
     if (this.budget.bytes < BLOCK_BYTES) return undefined;
     this.budget.bytes -= BLOCK_BYTES;
-    const block = new Uint8Array(BLOCK_BYTES);
+    const block = this.budget.spare?.pop() ?? new Uint8Array(BLOCK_BYTES);
     this.blocks.push(block);
     this.lastBytes = 0;
     return block;
@@ -81,9 +83,15 @@ export class Spool {
   }
 
   private dropBlock(): void {
-    this.blocks.shift();
-    this.budget.bytes += BLOCK_BYTES;
+    const block = this.blocks.shift();
+    if (block) this.giveBack(block);
     this.firstRead = 0;
+  }
+
+  private giveBack(block: Uint8Array): void {
+    this.budget.bytes += BLOCK_BYTES;
+    this.budget.spare ??= [];
+    this.budget.spare.push(block);
   }
 
   /** All of it, as one piece: for what is small. */
@@ -103,7 +111,7 @@ export class Spool {
   }
 
   close(): void {
-    this.budget.bytes += this.blocks.length * BLOCK_BYTES;
+    for (const block of this.blocks) this.giveBack(block);
     this.blocks.length = 0;
     this.memoryBytes = 0;
     this.file = this.file?.close();

@@ -37,7 +37,7 @@ export async function* readTar(
   const waiting: { member: TarMember; spool: Spool }[] = [];
   try {
     for (let member = await tar.next(); member; member = await tar.next()) {
-      if (member.name !== '' && member.name !== '.') checkMemberName(member.name, file, member.offset);
+      checkTarMember(member, file);
       if (root === undefined && isImage(member)) {
         root = folderOf(member.name);
         for (const { member: early, spool } of waiting) {
@@ -62,6 +62,17 @@ export async function* readTar(
   }
 }
 
+/** Throws {@link DumpError} BAD_NAME for a name that leads outside. */
+export function checkTarMember({ name, offset }: TarMember, file: string): void {
+  if (name !== '' && name !== '.') checkMemberName(name, file, offset);
+}
+
+/** The folder of the images, with a slash behind it; undefined if there is no image. */
+export function rootOf(members: readonly TarMember[]): string | undefined {
+  const first = members.find(isImage);
+  return first && folderOf(first.name);
+}
+
 const isImage = ({ name, kind }: TarMember): boolean =>
   kind === 'regular' && typeOfName(posix.basename(name)) !== undefined;
 
@@ -75,8 +86,7 @@ async function* events(
   reader: BytesReader,
   file: string,
 ): AsyncGenerator<MemberEvent> {
-  const inside = isInside(member, root);
-  if (inside) checkInside(member, file);
+  const inside = isInside(member, root, file);
   const name = inside ? member.name.slice(root.length) : member.name === '' ? '.' : member.name;
   yield {
     type: 'member',
@@ -95,8 +105,13 @@ async function* events(
   yield { type: 'memberEnd', name: inside ? name : `${OUTSIDE}${name}` };
 }
 
-const isInside = ({ name, kind }: TarMember, root: string): boolean =>
-  name.startsWith(root) && name !== '' && kind !== 'other';
+/** Whether a member is of the dump. Throws {@link DumpError} BAD_NAME, UNSUPPORTED for what a dump cannot hold. */
+export function isInside(member: TarMember, root: string, file: string): boolean {
+  const { name, kind } = member;
+  if (!name.startsWith(root) || name === '' || name === '.' || kind === 'other') return false;
+  checkInside(member, file);
+  return true;
+}
 
 /** Throws {@link DumpError} BAD_NAME, UNSUPPORTED for what a dump cannot hold. */
 function checkInside({ name, kind, offset }: TarMember, file: string): void {

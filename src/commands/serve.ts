@@ -1,8 +1,10 @@
+import { statSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
-import { DumpError, UsageError } from '../errors.js';
+import { ImageIndex } from '../archive/image-index.js';
+import { DumpError, onFile, UsageError } from '../errors.js';
 import type { Message } from '../protocol/page-server.js';
 import { type Address, addressText, isLoopback, parseAddress } from '../serve/address.js';
-import { DumpMemory } from '../serve/memory.js';
+import { DumpMemory, type DumpMemoryOptions } from '../serve/memory.js';
 import type { Metrics } from '../serve/metrics.js';
 import { Recorder } from '../serve/recorder.js';
 import { type ClientEnd, CUT_OFF, listen, runClient, type Serve } from '../serve/server.js';
@@ -36,6 +38,7 @@ export const command: Command = {
   pagepipe serve DUMP [--listen HOST:PORT] [options]
 
 Serves the pages of a dump to lazy restores: any number of them, at once and one after the other, by an unchanged CRIU.
+DUMP is a directory or a plain tar archive, which is read where it is.
 
   source$  pagepipe make-lazy dump small && rsync -a small/ dest:small/
   source$  pagepipe serve dump --listen 10.0.0.1:27000
@@ -72,7 +75,7 @@ Stops at SIGINT or SIGTERM. A client that asks for what the dump does not have i
     const metricsAddress = addressFlag(args, 'metrics');
     const once = args.flags['once'] === true;
     const maxClients = countFlag(args, 'maxClients', { fallback: 64, min: 1 });
-    const memory = new DumpMemory(path, pageSizeFlag(args, PAGE_SIZES));
+    const memory = await openMemory(path, pageSizeFlag(args, PAGE_SIZES));
     const { record: list } = args.flags as { record?: string };
     const recorder = list === undefined ? undefined : new Recorder(list, memory);
     let metrics: Metrics | undefined;
@@ -120,6 +123,24 @@ Stops at SIGINT or SIGTERM. A client that asks for what the dump does not have i
     }
   },
 };
+
+/** The memory of a directory or a plain archive. Throws {@link DumpError} UNSUPPORTED for what can only be read in sequence. */
+async function openMemory(path: string, options: DumpMemoryOptions): Promise<DumpMemory> {
+  if (!onFile(path, () => statSync(path)).isFile()) return new DumpMemory(path, options);
+  const index = await ImageIndex.ofTar(path);
+  if (!index) {
+    throw new DumpError('UNSUPPORTED', 'expected a directory or a plain tar archive, found another file', {
+      file: path,
+      hint: 'what is compressed or in shards cannot be read here and there: pagepipe read DUMP | pagepipe write OUT',
+    });
+  }
+  try {
+    return new DumpMemory(path, { ...options, index });
+  } catch (error) {
+    index.close();
+    throw error;
+  }
+}
 
 export interface ListenOptions {
   address: Address;

@@ -3,13 +3,14 @@ import { existsSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Compression } from '../archive/compression.js';
 import type { SpoolBudget } from '../archive/spool.js';
-import { DumpError, onFile } from '../errors.js';
-import { openOutput } from '../sink/byte-output.js';
+import { DumpError, onFile, UsageError } from '../errors.js';
+import { openOutput, openShard } from '../sink/byte-output.js';
 import { DirectorySink, type DirectorySinkOptions } from '../sink/directory.js';
+import { type ShardOutput, ShardSink, type ShardSinkOptions } from '../sink/shards.js';
 import { TarSink } from '../sink/tar.js';
 import { type Io, refuseTerminals } from './command.js';
 
-export const SINK_KINDS = ['directory', 'tar'] as const;
+export const SINK_KINDS = ['directory', 'tar', 'shards'] as const;
 export type SinkKind = (typeof SINK_KINDS)[number];
 
 /** What a sink must know of where the dump comes from. */
@@ -35,9 +36,9 @@ export function openSink(
   kind: SinkKind,
   out: string,
   source: SinkSource,
-  { force = false, progress }: Pick<DirectorySinkOptions, 'force' | 'progress'>,
+  { force = false, progress, prefix = '' }: Pick<DirectorySinkOptions, 'force' | 'progress'> & { prefix?: string },
   io: Io,
-): DirectorySink | TarSink {
+): DirectorySink | TarSink | ShardSink {
   const options = progress ? { progress } : {};
   if (kind === 'directory') {
     return new DirectorySink(out, {
@@ -46,14 +47,38 @@ export function openSink(
       ...(source.directory === undefined ? {} : { source: source.directory }),
     });
   }
+  if (kind === 'shards') return openShards(out.split(','), source, { force, ...options }, io);
   if (out === '-') refuseTerminals(io, { stdout: true });
   else checkOutputFile(out, source, force);
   return new TarSink(openOutput(out, io.stdoutFd, source.compression), {
     budget: source.budget,
+    prefix,
     mtimeSeconds: Math.floor(Date.now() / 1000),
     signal: io.signal,
     ...options,
   });
+}
+
+/** A sink of shards by name or by descriptor. */
+export function openShards(
+  places: readonly (string | number)[],
+  source: Partial<SinkSource>,
+  { force = false, ...options }: ShardSinkOptions & { force?: boolean },
+  io: Io,
+): ShardSink {
+  if (new Set(places).size < places.length) throw new UsageError('expected each shard once, found one twice');
+  for (const place of places) {
+    if (place === '-') refuseTerminals(io, { stdout: true });
+    else if (typeof place === 'string') checkOutputFile(place, source, force);
+  }
+  const outputs: ShardOutput[] = [];
+  try {
+    for (const place of places) outputs.push(openShard(place, io.stdoutFd));
+    return new ShardSink(outputs, options);
+  } catch (error) {
+    for (const output of outputs) output.discard();
+    throw error;
+  }
 }
 
 /** Throws {@link DumpError} OUTPUT_EXISTS, OUTPUT_INSIDE_DUMP for a place where no file may appear. */

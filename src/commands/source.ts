@@ -1,6 +1,15 @@
 /** What commands share that take a dump from wherever it is. */
 import { tmpdir } from 'node:os';
-import { type OpenOptions, type OpenSource, openSource, SOURCE_KINDS, sourceKind } from '../archive/open.js';
+import type { ImageIndex } from '../archive/image-index.js';
+import {
+  type OpenOptions,
+  type OpenSource,
+  openImages,
+  openSource,
+  SOURCE_KINDS,
+  type SourceKind,
+  sourceKind,
+} from '../archive/open.js';
 import type { SpoolBudget } from '../archive/spool.js';
 import { DumpError, UsageError } from '../errors.js';
 import type { RecordSource } from '../pump.js';
@@ -49,22 +58,12 @@ export interface Source {
 
 /** Opens what the flags of {@link SOURCE_FLAGS} say. Throws {@link UsageError}, DumpError. */
 export async function openCommandSource(path: string, args: Arguments, areas: boolean, io: Io): Promise<Source> {
-  const from = args.flags['from'] === undefined ? undefined : choice(args, 'from', SOURCE_KINDS, 'directory');
+  const from = fromFlag(args);
   const budget = budgetOf(args);
   const page = pageSizeFlag(args, PAGE_SIZES);
   const shards = shardsOf(path, args);
   if (!shards && sourceKind(path, from) === 'directory') return directorySource(path, page, budget, io);
-  const options: OpenOptions = {
-    from,
-    ...page,
-    ...(shards ? { shards } : {}),
-    areas,
-    budget,
-    maxBytes: positive(args, 'maxBytes', Number.MAX_SAFE_INTEGER),
-    stdinFd: io.stdinFd,
-    signal: io.signal,
-  };
-  const source = await openSource(path, options);
+  const source = await openSource(path, { ...openOptions(path, args, io), ...page, areas, budget });
   return {
     ...source,
     totalBytes: () => 0,
@@ -76,6 +75,29 @@ export async function openCommandSource(path: string, args: Arguments, areas: bo
       if (!dump) throw new DumpError('UNSUPPORTED', 'expected a dump, found a page stream: read it with write');
       return { path, tasks: dump.tasks, pageSize: dump.pageSize, bytes: dump.bytes };
     },
+  };
+}
+
+/** The images of what is no directory, for commands that look into them; undefined for a directory. */
+export async function openCommandImages(path: string, args: Arguments, io: Io): Promise<ImageIndex | undefined> {
+  const options = openOptions(path, args, io);
+  if (!options.shards && sourceKind(path, options.from) === 'directory') return undefined;
+  return openImages(path, options);
+}
+
+const fromFlag = (args: Arguments): SourceKind | undefined =>
+  args.flags['from'] === undefined ? undefined : choice(args, 'from', SOURCE_KINDS, 'directory');
+
+function openOptions(path: string, args: Arguments, io: Io): OpenOptions {
+  const shards = shardsOf(path, args);
+  return {
+    from: fromFlag(args),
+    ...(shards ? { shards } : {}),
+    areas: false,
+    budget: budgetOf(args),
+    maxBytes: positive(args, 'maxBytes', Number.MAX_SAFE_INTEGER),
+    stdinFd: io.stdinFd,
+    signal: io.signal,
   };
 }
 
@@ -109,8 +131,15 @@ function positive(args: Arguments, name: string, fallback: number): number {
 
 /** Shards by descriptor or, with `--from shards`, by their names. */
 function shardsOf(path: string, args: Arguments): (number | string)[] | undefined {
+  const fds = shardFds(args);
+  if (fds) return fds;
+  return args.flags['from'] === 'shards' && path !== '-' ? path.split(',') : undefined;
+}
+
+/** What `--shard-fds` says. Throws {@link UsageError}. */
+export function shardFds(args: Arguments): number[] | undefined {
   const fds = args.flags['shardFds'] as string | undefined;
-  if (fds === undefined) return args.flags['from'] === 'shards' && path !== '-' ? path.split(',') : undefined;
+  if (fds === undefined) return undefined;
   if (!/^\d+(,\d+)*$/.test(fds))
     throw new UsageError(`--shard-fds: expected numbers and commas, found ${JSON.stringify(fds)}`);
   return fds.split(',').map(Number);

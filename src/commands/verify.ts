@@ -33,7 +33,7 @@ Example
     const format = args.flags['json'] === true ? JSON.stringify : formatFinding;
     const verdict = verify(path, (finding) => output.print(`${format(finding)}\n`), options);
     output.flush();
-    if (verdict.errors > 0) throw new DumpError('MALFORMED', summary(verdict), { file: path });
+    if (verdict.errors > 0) throw new DumpError('DAMAGED', summary(verdict), { file: path });
     io.err(`pagepipe: ${path}: ${summary(verdict)}\n`);
   },
 };

@@ -1,25 +1,50 @@
+import { UsageError } from '../errors.js';
 import { pump } from '../pump.js';
 import type { DumpRecord } from '../records.js';
-import { DirectorySink } from '../sink/directory.js';
 import { readPageStream } from '../stream/stream.js';
-import { type Command, inputs, refuseTerminals } from './command.js';
+import { type Arguments, type Command, choice, inputs, refuseTerminals } from './command.js';
 import { Progress } from './progress.js';
 import { NEVER_WITHOUT, warnOfParent } from './report.js';
+import type { SinkSource } from './sink.js';
+import { openShards, openSink, SINK_KINDS } from './sink.js';
+import { budgetOf, shardFds } from './source.js';
 
 export const command: Command = {
   name: 'write',
   help: `Usage
-  pagepipe write OUT [--force] < STREAM
+  pagepipe write OUT [options] < STREAM
 
-Turns a page stream into a dump directory. OUT appears complete or not at all.
+Turns a page stream into a dump directory, an archive or shards. OUT appears complete or not at all.
 
 Options
-  --force  replace OUT if it is not empty
+  --to directory|tar|shards
+                     what OUT becomes (a directory; tar if it is -, which is stdout); several shards with commas
+  --shard-fds 10,11  instead of OUT: shards to these descriptors
+  --compress gzip|zstd
+                     compress the archive
+  --prefix FOLDER    folder of the images in the archive, such as checkpoint (at the top)
+  --buffer MIB       memory for the pages of a process, whose size stands before them in an archive (64)
+  --spill-dir DIR    folder for what does not fit there, in a file without a name (the system's temporary folder)
+  --force            replace OUT if it is not empty
+
+Example
+  pagepipe read dump | pagepipe write - --compress zstd | ssh host 'tar --zstd -x'
 `,
-  flags: { force: { type: 'boolean' } },
+  flags: {
+    to: { type: 'string' },
+    shardFds: { type: 'string' },
+    compress: { type: 'string' },
+    prefix: { type: 'string' },
+    buffer: { type: 'number' },
+    spillDir: { type: 'string' },
+    force: { type: 'boolean' },
+  },
   cleansUp: true,
   async run(args, io) {
-    const [out] = inputs(args, 'OUT') as [string];
+    const fds = shardFds(args);
+    const [out] = inputs(args, ...(fds ? [] : ['OUT'])) as [string];
+    const kind = fds ? 'shards' : choice(args, 'to', SINK_KINDS, out === '-' ? 'tar' : 'directory');
+    const archive = archiveFlags(args, kind);
     refuseTerminals(io, { stdin: true });
     let totalBytes = 0;
     const noteTotal = (record: DumpRecord): DumpRecord => {
@@ -27,13 +52,38 @@ Options
       return record;
     };
     const progress = new Progress(io, () => totalBytes);
-    const sink = new DirectorySink(out, { force: args.flags['force'] === true, progress: progress.add });
+    const options = { force: args.flags['force'] === true, progress: progress.add };
+    const source: SinkSource = {
+      kind: 'stream',
+      compression: archive.compress,
+      directory: undefined,
+      path: undefined,
+      budget: budgetOf(args),
+    };
+    const sink = fds
+      ? openShards(fds, source, options, io)
+      : openSink(kind, out, source, { ...options, prefix: archive.prefix }, io);
     try {
       await pump(readPageStream(io.stdinFd, io.signal), [noteTotal], sink, io.signal);
     } finally {
       progress.done();
     }
-    if (sink.written.holePages > 0) io.err(`pagepipe: warning: ${out}: ${NEVER_WITHOUT}\n`);
-    warnOfParent(sink.written, out, io);
+    const holePages = 'written' in sink ? sink.written.holePages : sink.holePages;
+    if (holePages > 0) io.err(`pagepipe: warning: ${out ?? 'shards'}: ${NEVER_WITHOUT}\n`);
+    if ('written' in sink) warnOfParent(sink.written, out, io);
   },
 };
+
+/** Flags that are for archives alone. Throws {@link UsageError} if there is none. */
+function archiveFlags(args: Arguments, kind: string) {
+  const { compress, prefix } = args.flags as { compress?: string; prefix?: string };
+  if (kind !== 'tar' && (compress ?? prefix) !== undefined) {
+    throw new UsageError('expected --to tar with --compress and --prefix: they are for archives');
+  }
+  const bad = prefix !== undefined && !/^[^/]+(\/[^/]+)*\/?$/.test(prefix);
+  if (bad) throw new UsageError(`--prefix: expected a folder in the archive, found ${JSON.stringify(prefix)}`);
+  return {
+    compress: compress === undefined ? undefined : choice(args, 'compress', ['gzip', 'zstd'] as const, 'gzip'),
+    prefix: prefix === undefined ? '' : `${prefix.replace(/\/$/, '')}/`,
+  };
+}

@@ -1,5 +1,4 @@
-import { statSync } from 'node:fs';
-import { DumpError, onFile, UsageError } from '../errors.js';
+import { UsageError } from '../errors.js';
 import { printDescriptors, printDescriptorsJson } from '../explore/fds.js';
 import { Images } from '../explore/images.js';
 import { printAreas, printAreasJson } from '../explore/mems.js';
@@ -10,6 +9,7 @@ import { FilePool } from '../source/files.js';
 import { FdWriter } from '../stream/fd.js';
 import { PAGE_SIZES } from '../stream/format.js';
 import { type Command, inputs, pageSizeFlag } from './command.js';
+import { openCommandImages, SOURCE_FLAGS } from './source.js';
 
 type Explorer = (images: Images, print: Print, options: RssOptions) => void;
 
@@ -29,6 +29,7 @@ export const command: Command = {
   pagepipe x DUMP rss     their dumped pages, and the areas that these are in
 
 Explores a dump, in the words of crit x. Pages files are not needed, and other images only as far as they are asked for.
+DUMP is a directory, a tar archive (a plain one is read where it is), or shards as for pagepipe read; - is stdin.
 
 Options
   --json             one JSON list instead, with an element for each process; addresses are strings in hexadecimal:
@@ -38,11 +39,13 @@ Options
                              file and pgoff, or segment}]}
                        rss   {pid, areas: [{start, end, kind, file, runs: [{start, pages, flags}], pages}], pages}
   --page-size BYTES  page size of the dumped machine, for rss (4096, as for crit)
+  --from KIND, --shard-fds 10,11, --max-bytes BYTES
+                     as for pagepipe read
 
 Example
   pagepipe x dump rss --json | jq '.[] | {pid, heap: [.areas[] | select(.kind == "heap").pages] | add}'
 `,
-  flags: { json: { type: 'boolean' }, pageSize: { type: 'number' } },
+  flags: { json: { type: 'boolean' }, ...SOURCE_FLAGS },
   async run(args, io) {
     const [path, topic] = inputs(args, 'DUMP', Object.keys(TOPICS).join(', ')) as [string, string];
     const explore = Object.hasOwn(TOPICS, topic) ? TOPICS[topic] : undefined;
@@ -52,10 +55,8 @@ Example
     const json = args.flags['json'] === true;
     if (args.flags['pageSize'] !== undefined && topic !== 'rss') throw new UsageError('--page-size: is for rss alone');
     const options = { pageSize: 4096, ...pageSizeFlag(args, PAGE_SIZES) };
-    if (!onFile(path, () => statSync(path)).isDirectory()) {
-      throw new DumpError('NOT_A_DUMP', 'expected a directory with images, found something else', { file: path });
-    }
-    const files = new FilePool(path);
+    const index = await openCommandImages(path, args, io);
+    const files = new FilePool(path, index ? { index } : {});
     const writer = new FdWriter(io.stdoutFd);
     const output = new TextOutput(writer.write);
     try {
@@ -65,6 +66,7 @@ Example
       writer.flush();
     } finally {
       files.close();
+      index?.close();
     }
   },
 };

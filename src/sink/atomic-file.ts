@@ -48,6 +48,11 @@ export class AtomicFile {
   /** The bytes may change after the call. */
   readonly write = (bytes: Uint8Array): void => this.writer.write(bytes);
 
+  /** Writes what was gathered: for pipes, where somebody waits for it. */
+  flush(): void {
+    this.writer.flush();
+  }
+
   /** Puts the file in its place. */
   commit(): void {
     this.writer.flush();

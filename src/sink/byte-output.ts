@@ -5,7 +5,16 @@ import { type Compression, compressor } from '../archive/compression.js';
 import type { Emit } from '../bytes.js';
 import { FdWriter } from '../stream/fd.js';
 import { AtomicFile } from './atomic-file.js';
+import type { ShardOutput } from './shards.js';
 import type { ByteOutput } from './tar.js';
+
+/** A shard, in a file or in a descriptor. */
+export function openShard(place: string | number, stdoutFd: number): ShardOutput {
+  if (typeof place === 'string' && place !== '-') return new AtomicFile(place);
+  const writer = new FdWriter(place === '-' ? stdoutFd : (place as number), `shard ${place}`);
+  const flush = () => writer.flush();
+  return { write: writer.write, flush, commit: flush, discard: () => {} };
+}
 
 interface Plain {
   write: Emit;

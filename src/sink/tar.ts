@@ -19,6 +19,7 @@ import {
 } from '../records.js';
 import { rebuild } from '../stages/rebuild.js';
 import { ExtentReader, FILE_PIECE_BYTES } from '../stream/extents.js';
+import { countHolePages } from './holes.js';
 import { PagemapWriter } from './pagemap-writer.js';
 
 /** Held pages are written in portions of so many bytes: in between, the output may catch up. */
@@ -56,6 +57,8 @@ interface SpaceOutput {
 export class TarSink implements RecordSink {
   /** Bytes of all files of the dump. */
   bytes = 0;
+  /** Pages that stand in a pagemap as lazy, and nowhere else in the archive. */
+  holePages = 0;
   private readonly extents = new ExtentReader(FILE_PIECE_BYTES);
   private readonly joinRebuilt = rebuild();
   private header: HeaderRecord | undefined;
@@ -85,6 +88,8 @@ export class TarSink implements RecordSink {
         break;
       case 'file':
         this.finishFile();
+        // In an archive the pages of a space stand together, so it is complete: the order stays.
+        if (record.tar && this.current?.space.tar) await this.turnTo(undefined);
         this.startFile(record);
         break;
       case 'space':
@@ -97,6 +102,7 @@ export class TarSink implements RecordSink {
         this.finishFile();
         await this.turnTo(record.space);
         const { runs } = this.joinRebuilt(record) as typeof record;
+        this.holePages += countHolePages(runs);
         this.current?.entries.add(runs);
         this.crc = record.checked && runs.payloadBytes > 0 ? 0 : undefined;
         break;

@@ -1,6 +1,7 @@
 /** Files of a dump that payload is read from: opened when they are needed, and only so many at a time. */
 import { closeSync, fstatSync, openSync, readSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ImageIndex } from '../archive/image-index.js';
 import { DumpError, onFile } from '../errors.js';
 import type { PayloadFile } from '../records.js';
 
@@ -25,14 +26,21 @@ export function lookAt(directory: string, names: readonly string[], states: File
 export class FilePool {
   private readonly open = new Map<string, number>();
 
-  /** @param options states: files that must stay as they are while they are in use */
+  /**
+   * @param options states: files that must stay as they are while they are in use; index: where they are if not in
+   * the directory, closed by its owner
+   */
   constructor(
     readonly directory: string,
-    readonly options: { states?: FileStates } = {},
+    readonly options: { states?: FileStates; index?: ImageIndex } = {},
   ) {}
 
-  /** A descriptor of a file in the directory; the pool keeps and closes it. */
+  /** A descriptor of a file in the directory; the pool keeps and closes it. Of an index there is none: -1. */
   descriptor(name: string): number {
+    if (this.options.index) {
+      this.options.index.sizeOf(name);
+      return -1;
+    }
     const known = this.open.get(name);
     if (known !== undefined) return known;
     if (this.open.size >= MAX_OPEN) {
@@ -47,6 +55,7 @@ export class FilePool {
 
   /** Bytes of a file. */
   sizeOf(name: string): number {
+    if (this.options.index) return this.options.index.sizeOf(name);
     return onFile(name, () => fstatSync(this.descriptor(name)).size);
   }
 
@@ -63,6 +72,7 @@ export class FilePool {
 
   /** Reads up to `buffer.length` bytes; 0 at the end of the file. */
   readSome(name: string, buffer: Uint8Array, position: number): number {
+    if (this.options.index) return this.options.index.readSome(name, buffer, position);
     const fd = this.descriptor(name);
     if (this.options.states) this.checkUnchanged(name, fd, this.options.states);
     return onFile(name, () => readSync(fd, buffer, 0, buffer.length, position), position);

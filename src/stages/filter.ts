@@ -70,6 +70,12 @@ export function filter({ action, selection }: FilterOptions) {
       });
     }
     if (wanted !== 'all' && (bits & CLASS_MASK) !== (wanted === 'lazy' ? CLASS_LAZY : CLASS_EAGER)) return false;
+    if (kindBits && (bits & KIND_MASK) === 0) {
+      throw new DumpError('NOT_CLASSIFIED', 'expected runs with a kind of memory, found a class alone', {
+        file: space.pagemap,
+        hint: 'kinds come from memory areas, and this stream has none',
+      });
+    }
     return !kindBits || kindBits.includes(bits & KIND_MASK);
   }
 

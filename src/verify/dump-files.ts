@@ -25,7 +25,6 @@ export class DumpFiles {
   private readonly damaged = new Set<string>();
   /** Missing images that were told of: several may name the same one. */
   private readonly missing = new Set<string>();
-  private readonly chunk = new Uint8Array(CHUNK_BYTES);
 
   /**
    * @param path of the directory
@@ -41,6 +40,7 @@ export class DumpFiles {
     this.files = new FilePool(path);
   }
 
+  /** Closes all files; what is asked for afterwards is opened again. */
   close(): void {
     this.files.close();
   }
@@ -101,10 +101,11 @@ export class DumpFiles {
 
   /** A file in pieces. Bytes are overwritten after the call. */
   stream(name: string, take: (bytes: Uint8Array) => void): void {
+    const chunk = new Uint8Array(Math.min(CHUNK_BYTES, (this.sizes.get(name) ?? 0) + 1));
     for (let position = 0, count = 0; ; position += count) {
-      count = this.files.readSome(name, this.chunk, position);
+      count = this.files.readSome(name, chunk, position);
       if (count === 0) return;
-      take(this.chunk.subarray(0, count));
+      take(chunk.subarray(0, count));
     }
   }
 

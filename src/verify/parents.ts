@@ -16,8 +16,10 @@ export class ParentChain {
   /** The dump itself, its parent, the parent of that, as far as they were asked for. */
   private readonly dumps: DumpFiles[];
   private readonly paths: string[];
-  /** Why the chain cannot be followed to its end: then no page is looked for. */
+  /** Whether no page is looked for, since the chain is none. */
   private broken = false;
+  /** What was found of a link of a parent that leads nowhere: CRIU takes that for the end, so pages must ask for it. */
+  private deadEnd: { name: string; message: string } | undefined;
 
   /** Follows the links `parent`; what is wrong with them is found here. */
   constructor(
@@ -81,6 +83,10 @@ export class ParentChain {
       const child = this.dumps[level - 1] as DumpFiles;
       const path = this.paths[level];
       if (path === undefined) {
+        if (this.deadEnd) {
+          this.fail('NO_PARENT', this.deadEnd.name, this.deadEnd.message);
+          return undefined;
+        }
         const message = 'expected a parent dump, which has the pages of this entry, found no parent link';
         child.error('NO_PARENT', pagemap, message, { entry: parentEntry });
         return undefined;
@@ -90,6 +96,8 @@ export class ParentChain {
       dump.require(pagemap, `entry ${parentEntry} of ${child.prefix}${pagemap}`);
       if (!dump.isSound(pagemap)) return undefined;
       const { sound, firstParentEntry } = checkSpace(dump, pagemap, this.pageSize, new Map());
+      // A chain may be long.
+      dump.close();
       if (!sound) return undefined;
       parentEntry = firstParentEntry;
     }
@@ -115,7 +123,9 @@ export class ParentChain {
     });
     this.broken ||= !looked;
     if (path !== undefined || !looked) return path;
-    this.fail('NO_PARENT', name, `expected a link to the directory of the parent dump, found ${found}`);
+    const message = `expected a link to the directory of the parent dump, found ${found}`;
+    if (this.paths.length === 1) this.fail('NO_PARENT', name, message);
+    else this.deadEnd = { name, message };
     return undefined;
   }
 

@@ -50,7 +50,13 @@ describe('captures of criu-image-streamer', () => {
     const dir = tempDir();
     await readAndWrite(dir, 'first', [0, 1, 2].map(shard).join(','), '--from', 'shards');
     const first = describeTree(join(dir, 'first'));
-    for (const order of [[0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]) {
+    for (const order of [
+      [0, 2, 1],
+      [1, 0, 2],
+      [1, 2, 0],
+      [2, 0, 1],
+      [2, 1, 0],
+    ]) {
       await readAndWrite(dir, order.join(''), order.map(shard).join(','), '--from', 'shards');
       expect(describeTree(join(dir, order.join('')))).toEqual(first);
     }
@@ -101,7 +107,7 @@ describe('any capture', () => {
           expect(sha256Of(filesOf(join(dir, out)))).toEqual(sha256Of(files));
         },
       ),
-      { numRuns: 20 },
+      { numRuns: 15 },
     );
   });
 
@@ -122,7 +128,7 @@ describe('any capture', () => {
         expect(sha256Of(filesOf(out))).toEqual(sha256Of(filesOf(expected)));
         expect(diffMemory(readMemory(out), readMemory(expected))).toEqual([]);
       }),
-      { numRuns: 8 },
+      { numRuns: 6 },
     );
   });
 });
@@ -146,7 +152,10 @@ describe('refused', () => {
     const at = ends();
     const cuts = [at[1], at[2], at[10], at[Math.floor(at.length / 2)], at.at(-1)] as number[];
     for (const cut of [...cuts.flatMap((end) => [end - 1, end, end + 1, end + 5]), bytes.length - 1]) {
-      await expectRefused([bytes.subarray(0, cut)], /shard0.*expected .*(found the end of the shard|one is cut off|marker)/);
+      await expectRefused(
+        [bytes.subarray(0, cut)],
+        /shard0.*expected .*(found the end of the shard|one is cut off|marker)/,
+      );
     }
     await expectRefused([new Uint8Array(0)], /expected marker number 0/);
   });
@@ -178,7 +187,8 @@ describe('refused', () => {
     [/^pages-/, /pages-\d+\.img: expected this image/],
   ])('a whole capture without %s: CRIU has died', async (image, error) => {
     const files = filesOf(fixture('family-criu-4.2.1'));
-    for (const name of files.keys()) if (typeof image === 'string' ? name === image : image.test(name)) files.delete(name);
+    for (const name of files.keys())
+      if (typeof image === 'string' ? name === image : image.test(name)) files.delete(name);
     for (const policy of ['auto', 'flags']) await expectRefused(writeShards(files), error, '--policy', policy);
   });
 

@@ -144,11 +144,7 @@ export function header(
 
 /** A member by hand, padded. */
 export const member = (name: string, data: Uint8Array, more: { type?: string; target?: string } = {}): Buffer =>
-  Buffer.concat([
-    header(name, data.length, more),
-    data,
-    Buffer.alloc((BLOCK - (data.length % BLOCK)) % BLOCK),
-  ]);
+  Buffer.concat([header(name, data.length, more), data, Buffer.alloc((BLOCK - (data.length % BLOCK)) % BLOCK)]);
 
 /** The end of an archive. */
 export const END = Buffer.alloc(2 * BLOCK);

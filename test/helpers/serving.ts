@@ -3,7 +3,7 @@ import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { compressSync } from 'lz4-napi';
-import { onTestFinished } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import { DumpMemory } from '../../src/serve/memory.js';
 import { type ClientEnd, listen, runClient, type ServerOptions } from '../../src/serve/server.js';
 import { Session } from '../../src/serve/session.js';
@@ -18,8 +18,10 @@ import {
   pageContent,
   readMemory,
   readPagemap,
+  writeDump,
 } from './dump-writer.js';
-import { Wire } from './page-client.js';
+import { type PageClient, Wire } from './page-client.js';
+import { tempDir } from './temp.js';
 
 /** Two processes, entries of every state, holes between them. */
 export function served(generation: DumpSpec['generation'], regionPages?: number): DumpSpec {
@@ -50,8 +52,11 @@ export function served(generation: DumpSpec['generation'], regionPages?: number)
   };
 }
 
+/** Pages by pid and address. */
+export type Oracle = Map<number, Map<bigint, Uint8Array>>;
+
 /** The memory of tasks by pid and address, worked out by hand through the dumps of a chain, newest first. */
-export function memoryOf(...dumps: string[]): Map<number, Map<bigint, Uint8Array>> {
+export function memoryOf(...dumps: string[]): Oracle {
   const pageSize = 4096;
   const levels = dumps.map((dump) => readMemory(dump, pageSize));
   const tasks = new Map<number, Map<bigint, Uint8Array>>();
@@ -211,4 +216,48 @@ export async function startServer(
         check();
       }),
   };
+}
+
+/** A dump of some processes, the memory to serve it from, and what must come out. */
+export function servedDump(): { path: string; memory: DumpMemory; oracle: Oracle } {
+  const path = join(tempDir(), 'dump');
+  writeDump(path, served('4.2'));
+  return { path, memory: openMemory(path), oracle: memoryOf(path) };
+}
+
+/** Fetches all of a process, with requests of so many pages in flight. */
+export async function drain(client: PageClient, pid: number, oracle: Oracle, step: number): Promise<number> {
+  const pages = oracle.get(pid) as Map<bigint, Uint8Array>;
+  const starts: bigint[] = [];
+  let next = 0n;
+  for (const vaddr of pages.keys()) {
+    if (vaddr < next) continue;
+    next = vaddr + BigInt(pagesAt(pages, vaddr, step).length);
+    starts.push(vaddr);
+    client.get(pid, vaddr, step);
+  }
+  let total = 0;
+  for (const vaddr of starts) {
+    const answer = await client.answer();
+    expect(answer?.vaddr).toBe(vaddr);
+    expect(answer?.bytes.equals(pagesAt(pages, vaddr, step))).toBe(true);
+    total += answer?.pages ?? 0;
+  }
+  expect(total).toBe(pages.size);
+  return total;
+}
+
+/** Some requests of each kind, and the end. */
+export async function visit(client: PageClient, oracle: Oracle): Promise<void> {
+  const asked: [bigint, number][] = [
+    [0x402000n, 1],
+    [0x400000n, 1024],
+    [0x500000n, 300],
+    [0x40f000n, 1],
+  ];
+  for (const [vaddr, pages] of asked) client.get(15, vaddr, pages);
+  for (const [vaddr, pages] of asked) {
+    expect((await client.answer())?.bytes.equals(pagesAt(oracle.get(15), vaddr, pages))).toBe(true);
+  }
+  expect(await client.close()).toBe(0);
 }

@@ -1,56 +1,18 @@
 /** Many clients of one server: those that behave and those that do not, with certificates and without. */
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { DumpError } from '../../src/errors.js';
-import type { DumpMemory } from '../../src/serve/memory.js';
 import { CUT_OFF, listen } from '../../src/serve/server.js';
-import { readTlsFiles } from '../../src/serve/tls.js';
 import { ANON, writeDump } from '../helpers/dump-writer.js';
 import { CLOSE, connection, FORMS, GET, message, PageClient, takeAnswers } from '../helpers/page-client.js';
-import { memoryOf, openMemory, pagesAt, served, startServer } from '../helpers/serving.js';
+import { drain, openMemory, pagesAt, servedDump, startServer } from '../helpers/serving.js';
 import { tempDir } from '../helpers/temp.js';
-
-function dump(): { path: string; memory: DumpMemory; oracle: ReturnType<typeof memoryOf> } {
-  const path = join(tempDir(), 'dump');
-  writeDump(path, served('4.2'));
-  return { path, memory: openMemory(path), oracle: memoryOf(path) };
-}
-
-/** Fetches all of a process, with requests of so many pages in flight. */
-async function drain(
-  client: PageClient,
-  pid: number,
-  oracle: ReturnType<typeof memoryOf>,
-  step: number,
-): Promise<number> {
-  const pages = oracle.get(pid) as Map<bigint, Uint8Array>;
-  const starts: bigint[] = [];
-  let next = 0n;
-  for (const vaddr of pages.keys()) {
-    if (vaddr < next) continue;
-    next = vaddr + BigInt(pagesAt(pages, vaddr, step).length);
-    starts.push(vaddr);
-    client.get(pid, vaddr, step);
-  }
-  let total = 0;
-  for (const vaddr of starts) {
-    const answer = await client.answer();
-    expect(answer?.vaddr).toBe(vaddr);
-    expect(answer?.bytes.equals(pagesAt(pages, vaddr, step))).toBe(true);
-    total += answer?.pages ?? 0;
-  }
-  expect(total).toBe(pages.size);
-  return total;
-}
 
 describe('a server', () => {
   it('serves many at once and one after the other, of both forms', async () => {
-    const { memory, oracle } = dump();
+    const { memory, oracle } = servedDump();
     const server = await startServer(memory);
     const one = async (i: number) => {
       const client = new PageClient(connection(server.port), FORMS[i % 2]);
@@ -65,7 +27,7 @@ describe('a server', () => {
   });
 
   it('goes on for others while some misbehave', async () => {
-    const { memory, oracle } = dump();
+    const { memory, oracle } = servedDump();
     const server = await startServer(memory);
     const good = new PageClient(connection(server.port), 32);
     // One in the middle of its requests at each misdeed of another.
@@ -109,7 +71,7 @@ describe('a server', () => {
   });
 
   it('gives all answers to a client that has said all', async () => {
-    const { memory } = dump();
+    const { memory } = servedDump();
     const server = await startServer(memory);
     const socket = connection(server.port);
     const gets = Array(60).fill(message(24, { command: GET, pages: 300, vaddr: 0x500000n, dstId: 15 }));
@@ -121,7 +83,7 @@ describe('a server', () => {
   });
 
   it('turns away whoever is one too many, and takes the next when one has gone', async () => {
-    const { memory, oracle } = dump();
+    const { memory, oracle } = servedDump();
     const server = await startServer(memory, { maxClients: 2 });
     const sockets = [connection(server.port), connection(server.port)];
     const clients = sockets.map((socket) => new PageClient(socket, 24));
@@ -142,7 +104,7 @@ describe('a server', () => {
   });
 
   it('ends after the last client, and lets it have its status', async () => {
-    const { memory, oracle } = dump();
+    const { memory, oracle } = servedDump();
     const server = await startServer(memory, { isLast: ({ closed }) => closed });
     const left = connection(server.port);
     left.on('connect', () => left.end());
@@ -162,7 +124,7 @@ describe('a server', () => {
   });
 
   it('stops when it is told to, whatever its clients are doing', async () => {
-    const { memory } = dump();
+    const { memory } = servedDump();
     const server = await startServer(memory);
     // One has said nothing, one half a message, one does not take what it asked for.
     const silent = connection(server.port);
@@ -178,7 +140,7 @@ describe('a server', () => {
   });
 
   it('does not begin if it was told to stop before', async () => {
-    const { memory } = dump();
+    const { memory } = servedDump();
     const controller = new AbortController();
     controller.abort();
     let began = false;
@@ -202,7 +164,7 @@ describe('a server', () => {
   });
 
   it('sends idle clients away: those that say nothing, and those that take nothing', async () => {
-    const { memory } = dump();
+    const { memory } = servedDump();
     const server = await startServer(memory, { idleSeconds: 0.1 });
     const silent = new PageClient(connection(server.port));
     const greedy = connection(server.port);
@@ -215,7 +177,7 @@ describe('a server', () => {
   });
 
   it('says which port is taken', async () => {
-    const { memory } = dump();
+    const { memory } = servedDump();
     const other = createServer().listen(0, '127.0.0.1');
     await once(other, 'listening');
     onTestFinished(() => {
@@ -228,7 +190,7 @@ describe('a server', () => {
   });
 
   it('fails, and is gone, if nobody can be told of its clients', async () => {
-    const { memory } = dump();
+    const { memory } = servedDump();
     const complaint = new Error('the log is full');
     let port = 0;
     const finished = listen(
@@ -258,138 +220,6 @@ describe('a server', () => {
     const [error] = await once(refused, 'error');
     expect(error.code).toBe('ECONNREFUSED');
     expect(memory.pids).toEqual([15, 16]);
-  });
-});
-
-describe('a server with certificates', () => {
-  const folder = fileURLToPath(new URL('certificates/', import.meta.url));
-  const pem = (name: string) => readFileSync(join(folder, `${name}.pem`));
-  const tls = (crl = false) =>
-    readTlsFiles({
-      ca: join(folder, 'ca.pem'),
-      cert: join(folder, 'server.pem'),
-      key: join(folder, 'server-key.pem'),
-      ...(crl ? { crl: join(folder, 'crl.pem') } : {}),
-    });
-
-  function secure(port: number, options: ConnectionOptions): TLSSocket {
-    const socket = connectTls({ host: '127.0.0.1', port, ca: pem('ca'), ...options });
-    socket.on('error', () => {});
-    onTestFinished(() => {
-      socket.destroy();
-    });
-    return socket;
-  }
-  const identity = (name: string) => ({ cert: pem(name), key: pem(`${name}-key`) });
-
-  it.each(['TLSv1.2', 'TLSv1.3'] as const)('serves clients with one of the same authority (%s)', async (version) => {
-    const { memory, oracle } = dump();
-    const server = await startServer(memory, { tls: tls(true) });
-    const socket = secure(server.port, { ...identity('client'), maxVersion: version });
-    await once(socket, 'secureConnect');
-    expect(socket.authorized).toBe(true);
-    expect(socket.getProtocol()).toBe(version);
-    const client = new PageClient(socket, 32);
-    await drain(client, 15, oracle, 64);
-    await drain(client, 16, oracle, 1);
-    expect(await client.close()).toBe(0);
-    expect((await server.ended(1))[0]?.closed).toBe(true);
-  });
-
-  it('gives each header a record of its own: CRIU waits for the socket between the two', async () => {
-    const { memory, oracle } = dump();
-    const server = await startServer(memory, { tls: tls() });
-    const socket = secure(server.port, identity('client'));
-    const asked: [bigint, number][] = [
-      [0x400000n, 1],
-      [0x500000n, 300],
-      [0x40f000n, 1],
-    ];
-    for (const [vaddr, pages] of asked) socket.write(message(24, { command: GET, pages, vaddr, dstId: 15 }));
-    socket.write(message(24, { command: CLOSE }));
-    // A chunk is a record.
-    const chunks: Buffer[] = [];
-    for await (const chunk of socket) chunks.push(chunk);
-    for (const [vaddr, most] of asked) {
-      const header = chunks.shift() as Buffer;
-      expect(header.length).toBe(24);
-      const expected = pagesAt(oracle.get(15), vaddr, most);
-      let length = 0;
-      while (length < expected.length) length += (chunks.shift() as Buffer).length;
-      expect(length).toBe(expected.length);
-    }
-    expect(chunks).toEqual([Buffer.alloc(4)]);
-  });
-
-  const refused: [string, ConnectionOptions, boolean, RegExp][] = [
-    ['no certificate', {}, false, /^TLS: .*(certificate|CERT)/],
-    [
-      'one of another authority',
-      identity('stranger'),
-      false,
-      /^TLS: UNABLE_TO_VERIFY_LEAF_SIGNATURE|UNABLE_TO_GET_ISSUER/,
-    ],
-    ['one that was revoked', identity('revoked'), true, /^TLS: CERT_REVOKED/],
-  ];
-  it.each(refused)('refuses clients with %s', async (_, options, crl, error) => {
-    const { memory, oracle } = dump();
-    const server = await startServer(memory, { tls: tls(crl) });
-    for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
-      const socket = secure(server.port, { ...options, maxVersion: version });
-      const client = new PageClient(socket, 24);
-      client.get(15, 0x400000n, 1);
-      expect((await client.rest()).length).toBe(0);
-    }
-    for (const end of await server.ended(2)) {
-      expect(end.closed).toBe(false);
-      expect(end.error).toMatch(error);
-      expect(end.client).toMatch(/:\d+$/);
-    }
-    // Others are served.
-    const client = new PageClient(secure(server.port, identity('client')), 24);
-    await drain(client, 15, oracle, 64);
-    expect(await client.close()).toBe(0);
-  });
-
-  it('takes a revoked one where there is no list of them', async () => {
-    const { memory, oracle } = dump();
-    const server = await startServer(memory, { tls: tls(false) });
-    const client = new PageClient(secure(server.port, identity('revoked')), 24);
-    await drain(client, 15, oracle, 64);
-    expect(await client.close()).toBe(0);
-  });
-
-  it('is refused by clients that do not know its authority', async () => {
-    const { memory } = dump();
-    const server = await startServer(memory, { tls: tls() });
-    const socket = secure(server.port, { ...identity('client'), ca: pem('other-ca') });
-    const [error] = await once(socket, 'error');
-    expect(error.code).toMatch(/UNABLE_TO|SELF_SIGNED/);
-    expect((await server.ended(1))[0]?.error).toMatch(/^TLS: /);
-  });
-
-  it('refuses who speaks no TLS, and stops with one that says nothing', async () => {
-    const { memory } = dump();
-    const server = await startServer(memory, { tls: tls() });
-    const plain = new PageClient(connection(server.port), 32);
-    plain.get(15, 0x400000n, 1);
-    await plain.rest();
-    expect((await server.ended(1))[0]?.error).toMatch(/^TLS: /);
-    const silent = connection(server.port);
-    await once(silent, 'connect');
-    server.stop();
-    await server.finished;
-  });
-
-  it('needs certificates that are some', async () => {
-    const { memory } = dump();
-    const files = { ...tls(), cert: Buffer.from('nothing') };
-    await expect(startServer(memory, { tls: files })).rejects.toThrow(/^expected certificates and a key for TLS: /);
-    const mixed = { ...tls(), key: pem('client-key') };
-    await expect(startServer(memory, { tls: mixed })).rejects.toThrow(/^expected certificates and a key for TLS: /);
-    expect(() => readTlsFiles({ ca: '/nowhere/ca.pem' })).toThrow(
-      '/nowhere/ca.pem: no such file or directory (ENOENT)',
-    );
   });
 });
 

@@ -313,6 +313,25 @@ describe('chains of dumps', () => {
     ]);
   });
 
+  test('a link of a parent that leads nowhere, where nobody needs it, and where somebody does', () => {
+    const { last, middle, first } = copyOfChain('mprotect00');
+    symlinkSync('../gone', join(first.path, 'parent'));
+    expect(linesOf(last.path)).toEqual([]);
+    middle.remove('parent');
+    symlinkSync('../gone', join(middle.path, 'parent'));
+    expect(linesOf(last.path)).toEqual([
+      'NO_PARENT parent/parent: expected a link to the directory of the parent dump, found a link to ../gone, which is none',
+    ]);
+  });
+
+  test('a parent whose parent is missing altogether', () => {
+    const { last, middle } = copyOfChain('mprotect00');
+    middle.remove('parent');
+    expect(linesOf(last.path).map(entryOf)).toEqual([
+      'NO_PARENT parent/pagemap-62.img entry N: expected a parent dump, which has the pages of this entry, found no parent link',
+    ]);
+  });
+
   test('a loop', () => {
     const { last, first } = copyOfChain('mprotect00');
     symlinkSync('../3', join(first.path, 'parent'));

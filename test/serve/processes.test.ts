@@ -1,0 +1,188 @@
+/** `serve --stdio`, `connect`, and signals: processes that talk to each other. */
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { BIN, cli } from '../helpers/cli.js';
+import { CLOSE, connection, GET, message, PageClient } from '../helpers/page-client.js';
+import { exitOf, Running, start } from '../helpers/running.js';
+import { servedDump, visit } from '../helpers/serving.js';
+import { tempDir } from '../helpers/temp.js';
+
+describe('serve --stdio', () => {
+  const stdio = (path: string, ...words: string[]) => start(['serve', path, '--stdio', ...words]);
+
+  it('serves one client, to its end', async () => {
+    const { path, oracle } = servedDump();
+    const { child, stderr } = stdio(path);
+    await visit(new PageClient(child, 32), oracle);
+    expect(await exitOf(child)).toBe(0);
+    expect(stderr.text).toMatch(/^pagepipe: stdio: done; 316 pages, .*\n$/);
+  });
+
+  it('keeps its JSON lines apart from the pages', async () => {
+    const { path, oracle } = servedDump();
+    const { child, stderr } = stdio(path, '--json');
+    const client = new PageClient(child, 24);
+    await visit(client, oracle);
+    expect((await client.rest()).length).toBe(0);
+    expect(await exitOf(child)).toBe(0);
+    expect(JSON.parse(stderr.text)).toMatchObject({ event: 'client', client: 'stdio', closed: true, pages: 316 });
+  });
+
+  it('gives the right pages to a slow reader', async () => {
+    const { path, oracle } = servedDump();
+    const { child } = stdio(path);
+    const addresses = [...(oracle.get(15)?.keys() ?? [])];
+    const gets = Array.from({ length: 600 }, (_, i) => addresses[(i * 7) % addresses.length] as bigint);
+    const messages = gets.map((vaddr) => message(24, { command: GET, pages: 1, vaddr, dstId: 15 }));
+    child.stdin.end(Buffer.concat([...messages, message(24, { command: CLOSE })]));
+    const client = new PageClient(child, 24);
+    for (const vaddr of gets) {
+      const answer = await client.answer();
+      expect(answer?.vaddr).toBe(vaddr);
+      expect(answer?.bytes.equals(oracle.get(15)?.get(vaddr) as Uint8Array)).toBe(true);
+    }
+    expect(await client.read(5)).toEqual(Buffer.alloc(4));
+    expect(await exitOf(child)).toBe(0);
+  });
+
+  it('fails with a client that asks for what there is not, or stops in the middle, and keeps the list', async () => {
+    const { path } = servedDump();
+    const list = join(tempDir(), 'list');
+    const wrong = stdio(path, '--record', list);
+    const client = new PageClient(wrong.child, 24);
+    client.get(15, 0x500000n, 1);
+    client.get(15, 0x700000n, 1);
+    expect((await client.answer())?.pages).toBe(1);
+    expect((await client.answer())?.pages).toBe(0);
+    expect(await client.answer()).toBe(undefined);
+    expect(await exitOf(wrong.child)).toBe(1);
+    expect(wrong.stderr.text).toMatch(
+      /error: stdin: GET of 1 pages at 0x700000 of pid 15: no such page in the dump\n$/,
+    );
+    expect(readFileSync(list, 'utf8')).toMatch(/\n15 0x500000\n$/);
+
+    const half = stdio(path);
+    half.child.stdin.end(Buffer.alloc(10));
+    expect(await exitOf(half.child)).toBe(1);
+    expect(half.stderr.text).toMatch(/error: stdin: 10 bytes of a message, then the end\n$/);
+  });
+
+  it('gives up a client that says nothing', async () => {
+    const { path } = servedDump();
+    const { child, stderr } = stdio(path, '--idle-timeout', '1');
+    expect(await exitOf(child)).toBe(1);
+    expect(stderr.text).toMatch(/error: stdin: nothing sent and nothing taken for 1 s\n$/);
+  });
+
+  it('stops when it is told to', async () => {
+    const { path } = servedDump();
+    const { child } = stdio(path);
+    const client = new PageClient(child, 24);
+    client.get(15, 0x500000n, 1);
+    await client.answer();
+    child.kill('SIGTERM');
+    expect(await exitOf(child)).toBe(1);
+  });
+});
+
+describe('serve, told to stop by a signal', () => {
+  it.each(['SIGINT', 'SIGTERM'] as const)('ends well at %s, with clients that are still there', async (signal) => {
+    const { path } = servedDump();
+    const list = join(tempDir(), 'list');
+    const { child, prints, stderr } = start(['serve', path, '--listen', '127.0.0.1:0', '--record', list]);
+    const [, port] = await prints(/serving at 127.0.0.1:(\d+)\n/);
+    const client = new PageClient(connection(Number(port)), 24);
+    client.get(15, 0x500000n, 1);
+    await client.answer();
+    child.kill(signal);
+    expect(await exitOf(child)).toBe(0);
+    expect((await client.rest()).length).toBe(0);
+    expect(stderr.text).toMatch(/127\.0\.0\.1:\d+: cut off: the server stops; 1 pages, /);
+    expect(readFileSync(list, 'utf8')).toMatch(/\n15 0x500000\n$/);
+  });
+});
+
+describe('connect', () => {
+  const node = process.execPath;
+
+  it('lets each client talk to a server of its own, through a command', async () => {
+    const { path, oracle } = servedDump();
+    const running = new Running(['connect', '--', node, BIN, 'serve', path, '--stdio']);
+    const port = await running.port();
+    await Promise.all([1, 2, 3].map(() => visit(new PageClient(connection(port), 32), oracle)));
+    await visit(new PageClient(connection(port), 24), oracle);
+    const wrong = new PageClient(connection(port), 24);
+    wrong.get(15, 0x700000n, 1);
+    // The last word of the server arrives, though it fails.
+    expect((await wrong.answer())?.pages).toBe(0);
+    expect(await wrong.answer()).toBe(undefined);
+    await running.prints(/127\.0\.0\.1:\d+: \S+ ended with exit code 1\n/);
+    running.stop();
+    expect(await running.code()).toBe(0);
+  });
+
+  it('passes the words of the command on as they are', async () => {
+    const words = ['--json', '-x', '007', '0x1F', '1e3', '', 'a b', '--', '-'];
+    const script = 'process.stdout.write(JSON.stringify(process.argv.slice(1)))';
+    const running = new Running(['connect', '--once', '--', node, '-e', script, '--', ...words]);
+    const client = new PageClient(connection(await running.port()));
+    expect(JSON.parse(String(await client.rest()))).toEqual(words);
+    expect(await running.code()).toBe(0);
+  });
+
+  it('carries what a command says last, whatever the client does', async () => {
+    // Ends while its client still talks.
+    const script = 'process.stdin.once("data", () => process.stdout.write("x".repeat(300000), () => process.exit(0)))';
+    const running = new Running(['connect', '--once', '--', node, '-e', script]);
+    const socket = connection(await running.port());
+    socket.write(Buffer.alloc(100_000));
+    expect((await new PageClient(socket).rest()).length).toBe(300_000);
+    socket.write('more');
+    expect(await running.code()).toBe(0);
+  });
+
+  it('fails with a command that fails or cannot be run', async () => {
+    const failures: [string[], RegExp][] = [
+      [[node, '-e', 'process.exit(3)'], /ended with exit code 3/],
+      [[node, '-e', 'process.kill(process.pid, "SIGKILL")'], /ended with SIGKILL/],
+      [['/no/such/program'], /\/no\/such\/program cannot be run: .*ENOENT/],
+    ];
+    for (const [words, complaint] of failures) {
+      const running = new Running(['connect', '--once', '--', ...words]);
+      expect((await new PageClient(connection(await running.port())).rest()).length).toBe(0);
+      expect(await running.code()).toBe(1);
+      expect(running.err).toMatch(complaint);
+    }
+  });
+
+  it('ends the command of a client that has left', async () => {
+    const pidFile = join(tempDir(), 'pid');
+    const script = `require("fs").writeFileSync(${JSON.stringify(pidFile)}, String(process.pid)); setInterval(() => process.stdout.write("x"), 1)`;
+    const running = new Running(['connect', '--once', '--', node, '-e', script]);
+    const socket = connection(await running.port());
+    await once(socket, 'readable');
+    const pid = Number(readFileSync(pidFile, 'utf8'));
+    socket.resetAndDestroy();
+    expect(await running.code()).toBe(1);
+    for (let alive = true; alive; ) {
+      try {
+        process.kill(pid, 0);
+        await new Promise((resolve) => setImmediate(resolve));
+      } catch {
+        alive = false;
+      }
+    }
+  });
+
+  it('wants a command', async () => {
+    for (const words of [['connect'], ['connect', '--listen', '1'], ['connect', '--']]) {
+      const { code, stderr } = await cli(words);
+      expect({ code, stderr }).toMatchObject({
+        code: 2,
+        stderr: expect.stringMatching(/expected a command behind --/),
+      });
+    }
+  });
+});
