@@ -5,5 +5,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // One for each core of a small machine: with fewer the tests take twice as long.
+    maxWorkers: 2,
   },
 });

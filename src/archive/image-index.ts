@@ -4,8 +4,9 @@
  */
 import { closeSync, fstatSync, openSync, readSync, type Stats } from 'node:fs';
 import { DumpError, onFile, systemError } from '../errors.js';
+import { FileBytes } from './file-bytes.js';
 import type { MemberSource } from './members.js';
-import { BLOCK, type ByteSource, isTarHeader, type TarMember, TarReader } from './tar.js';
+import { BLOCK, isTarHeader, type TarMember, TarReader } from './tar.js';
 import { checkTarMember, isInside, rootOf } from './tar-source.js';
 
 /** Most that is held of one image, and of all. */
@@ -111,19 +112,14 @@ const twice = (file: string): DumpError =>
   new DumpError('BAD_NAME', 'expected each file once, found it twice', { file });
 
 async function tarPlaces(fd: number, path: string): Promise<Map<string, Place>> {
-  const source = new FileBytes(fd);
+  const source = new FileBytes(fd, path);
   const tar = new TarReader(source, path);
   const members: TarMember[] = [];
   for (let member = await tar.next(); member; member = await tar.next()) {
     checkTarMember(member, path);
     members.push(member);
-    source.offset = member.offset + Math.ceil(dataBytes(member) / BLOCK) * BLOCK;
-    if (source.offset > fstatSync(fd).size) {
-      throw new DumpError('TRUNCATED', `expected ${dataBytes(member)} bytes of a file, found the end of the archive`, {
-        file: path,
-        offset: member.offset,
-      });
-    }
+    source.skip(dataBytes(member));
+    await tar.skipPadding(member.storedBytes);
   }
   const root = rootOf(members);
   if (root === undefined)
@@ -145,24 +141,3 @@ async function tarPlaces(fd: number, path: string): Promise<Map<string, Place>> 
 
 /** Bytes behind the header. */
 const dataBytes = ({ storedBytes, sparse }: TarMember): number => storedBytes - (sparse?.mapBytes ?? 0);
-
-/** A file from which headers are read here and there. */
-class FileBytes implements ByteSource {
-  offset = 0;
-
-  constructor(private readonly fd: number) {}
-
-  async exactly(count: number): Promise<Uint8Array> {
-    const bytes = new Uint8Array(count);
-    let done = 0;
-    for (let read = 1; done < count && read > 0; done += read) {
-      read = readSync(this.fd, bytes, done, count - done, this.offset + done);
-    }
-    this.offset += done;
-    return bytes.subarray(0, done);
-  }
-
-  some(most: number): Promise<Uint8Array> {
-    return this.exactly(most);
-  }
-}

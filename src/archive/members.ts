@@ -3,6 +3,7 @@
  */
 import { posix } from 'node:path';
 import { DumpError } from '../errors.js';
+import type { PayloadFile } from '../records.js';
 import type { TarMember } from './tar.js';
 
 export type MemberEvent =
@@ -21,6 +22,8 @@ export type MemberEvent =
     }
   /** Bytes of a file; overwritten when the next event is asked for. */
   | { type: 'data'; name: string; bytes: Uint8Array }
+  /** The same by reference, all of a file at once. */
+  | { type: 'extent'; name: string; file: PayloadFile; position: number; bytes: number }
   | { type: 'memberEnd'; name: string };
 
 export type MemberSource = AsyncIterable<MemberEvent>;

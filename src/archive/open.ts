@@ -1,5 +1,5 @@
 /** Where a dump is: a directory, an archive, shards or a page stream; found out from what is there, not from its name. */
-import { closeSync, openSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
 import { DumpError, onFile } from '../errors.js';
 import { word } from '../image/wire.js';
 import type { RecordSource } from '../pump.js';
@@ -7,6 +7,7 @@ import { FdReader } from '../stream/fd.js';
 import { STREAM_MAGIC } from '../stream/format.js';
 import { decodeChunks } from '../stream/stream.js';
 import { type Compression, compressionOf, decompress } from './compression.js';
+import { FileBytes } from './file-bytes.js';
 import { ImageIndex } from './image-index.js';
 import { MAX_MARKER_BYTES } from './marker.js';
 import type { MemberSource } from './members.js';
@@ -58,10 +59,13 @@ export async function openSource(path: string, options: OpenOptions): Promise<Op
     const dump = new SequentialDump({ name, ...options });
     return { kind: 'shards', compression: undefined, records: dump.records(members), dump, close };
   }
-  const { kind, compression, chunks, name, close } = await openChunks(path, options);
-  if (kind === 'stream') return { kind, compression, records: decodeChunks(chunks, name), dump: undefined, close };
+  const opened = await openChunks(path, options);
+  const { kind, compression, chunks, name, close } = opened;
+  if (kind === 'stream' && !(chunks instanceof FileBytes)) {
+    return { kind, compression, records: decodeChunks(chunks, name), dump: undefined, close };
+  }
   const dump = new SequentialDump({ name, ...options });
-  return { kind, compression, records: dump.records(membersOf(kind, chunks, name, options)), dump, close };
+  return { kind, compression, records: dump.records(membersOf(opened, options)), dump, close };
 }
 
 /** All images but the pages of what is no directory; a plain archive is read in place. */
@@ -72,12 +76,13 @@ export async function openImages(path: string, options: OpenOptions): Promise<Im
   }
   const index = path === '-' ? undefined : await ImageIndex.ofTar(path);
   if (index) return index;
-  const { kind, chunks, name, close } = await openChunks(path, options);
+  const opened = await openChunks(path, options);
+  const { kind, name, close } = opened;
   try {
     if (kind === 'stream') {
       throw new DumpError('UNSUPPORTED', 'expected a dump, found a page stream: write makes one of it', { file: name });
     }
-    return await ImageIndex.ofMembers(path, membersOf(kind, chunks, name, options));
+    return await ImageIndex.ofMembers(path, membersOf(opened, options));
   } finally {
     close();
   }
@@ -87,7 +92,7 @@ export async function openImages(path: string, options: OpenOptions): Promise<Im
 interface OpenChunks {
   kind: Exclude<SourceKind, 'directory'>;
   compression: Compression | undefined;
-  chunks: AsyncIterable<Uint8Array>;
+  chunks: AsyncIterable<Uint8Array> | FileBytes;
   name: string;
   close(): void;
 }
@@ -108,6 +113,10 @@ async function openChunks(path: string, options: OpenOptions): Promise<OpenChunk
       throw new DumpError('NOT_A_DUMP', 'expected a dump directory, tar, shards or a page stream, found none of them', {
         file: name,
       });
+    }
+    if (kind === 'tar' && !compression && path !== '-' && fstatSync(fd).isFile()) {
+      await plain.close();
+      return { kind, compression, chunks: new FileBytes(fd, name), name, close };
     }
     return { kind, compression, chunks: plain.chunks, name, close };
   } catch (error) {
@@ -134,12 +143,10 @@ function openShards(shards: readonly (number | string)[], options: OpenOptions) 
   return { members: readShards(inputs), name: inputs[0]?.name ?? 'shards', close };
 }
 
-const membersOf = (
-  kind: 'tar' | 'shards',
-  chunks: AsyncIterable<Uint8Array>,
-  name: string,
-  { budget }: OpenOptions,
-): MemberSource => (kind === 'tar' ? readTar(chunks, { name, budget }) : readShards([{ name, chunks }]));
+function membersOf({ kind, chunks, name }: OpenChunks, { budget }: OpenOptions): MemberSource {
+  if (kind === 'tar' || chunks instanceof FileBytes) return readTar(chunks, { name, budget });
+  return readShards([{ name, chunks }]);
+}
 
 /** The first bytes, and all of them. */
 async function peek(

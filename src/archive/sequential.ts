@@ -15,14 +15,17 @@ import { PagemapDecoder } from '../image/pagemap.js';
 import { PE_PARENT, type RunBatch } from '../memory/runs.js';
 import {
   type DumpRecord,
+  type ExtentsRecord,
   type FileRecord,
   isPagemapName,
   linkStaysInside,
+  type PayloadFile,
   pagesName,
   type Space,
   spaceIdentity,
 } from '../records.js';
 import { MIN_PAGE_BYTES, marchOf, readTasks, requireImage, type Task, VARIABLE_PAGE_SIZE } from '../source/tasks.js';
+import { ExtentReader, FILE_PIECE_BYTES } from '../stream/extents.js';
 import type { MemberEvent, MemberSource } from './members.js';
 import { Spool, type SpoolBudget } from './spool.js';
 import type { TarMember } from './tar.js';
@@ -44,6 +47,14 @@ export interface SequentialOptions {
   /** Permission bits of the directory that becomes of it. */
   directoryMode?: number;
 }
+
+const MAX_MAGIC_BYTES = 8;
+
+const extentsOf = (file: PayloadFile, position: number, bytes: number): ExtentsRecord => ({
+  type: 'extents',
+  file,
+  extents: Float64Array.of(position, bytes),
+});
 
 type Member = MemberEvent & { type: 'member' };
 
@@ -126,6 +137,7 @@ export class SequentialDump {
   private *take(event: MemberEvent): Generator<DumpRecord> {
     if (event.type === 'member') yield* this.begin(event);
     else if (event.type === 'data') yield* this.count(event.name, event.bytes);
+    else if (event.type === 'extent') yield* this.extent(event);
     else this.end(event.name);
     yield* this.flow();
   }
@@ -134,6 +146,22 @@ export class SequentialDump {
     if (!name.startsWith('../')) this.bytes += bytes.length;
     this.checkStart(name, bytes);
     yield* this.data(name, bytes);
+  }
+
+  /** Bytes by reference: pages and files go on as they are, what is looked into is read. */
+  private *extent({ name, file, position, bytes }: MemberEvent & { type: 'extent' }): Generator<DumpRecord> {
+    const target = this.files.get(name) ?? this.pages.get(name);
+    if (name !== this.direct && !target) {
+      const records = new ExtentReader(FILE_PIECE_BYTES).read(extentsOf(file, position, bytes));
+      for (const piece of records) yield* this.count(name, piece);
+      return;
+    }
+    const start = new Uint8Array(Math.min(bytes, MAX_MAGIC_BYTES));
+    file.read(start, position);
+    this.checkStart(name, start);
+    if (!name.startsWith('../')) this.bytes += bytes;
+    if (name === this.direct) yield extentsOf(file, position, bytes);
+    else target?.spool.refer(file, position, bytes);
   }
 
   private *begin(event: Member): Generator<DumpRecord> {

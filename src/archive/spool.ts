@@ -28,12 +28,19 @@ export class Spool {
   private firstRead = 0;
   private memoryBytes = 0;
   private file: SpillFile | undefined;
+  /** What need not be held, since it can be read where it is. */
+  private reference: { file: PayloadFile; position: number; bytes: number } | undefined;
 
   constructor(private readonly budget: SpoolBudget) {}
 
   /** Bytes held. */
   get size(): number {
-    return this.memoryBytes + (this.file?.size ?? 0);
+    return this.memoryBytes + (this.file?.size ?? 0) + (this.reference?.bytes ?? 0);
+  }
+
+  /** Takes bytes by reference; nothing may be pushed then. */
+  refer(file: PayloadFile, position: number, bytes: number): void {
+    this.reference = { file, position, bytes };
   }
 
   /** Takes a copy of bytes. Throws {@link DumpError} SYSTEM if the disk is full. */
@@ -67,6 +74,14 @@ export class Spool {
   /** Takes bytes out, at most `most`: payload in order, good until the next call of any method. */
   *take(most: number): Generator<PayloadRecord> {
     let left = Math.min(most, this.size);
+    const { reference } = this;
+    if (reference && left > 0) {
+      const extents = Float64Array.of(reference.position, left);
+      reference.position += left;
+      reference.bytes -= left;
+      yield { type: 'extents', file: reference.file, extents };
+      return;
+    }
     while (left > 0 && this.memoryBytes > 0) {
       const block = this.blocks[0] as Uint8Array;
       const end = this.blocks.length === 1 ? this.lastBytes : BLOCK_BYTES;
@@ -107,6 +122,7 @@ export class Spool {
       at += part.length;
     }
     this.file?.payload.read(bytes.subarray(at), this.file.position);
+    this.reference?.file.read(bytes.subarray(at), this.reference.position);
     return bytes;
   }
 
@@ -114,6 +130,7 @@ export class Spool {
     for (const block of this.blocks) this.giveBack(block);
     this.blocks.length = 0;
     this.memoryBytes = 0;
+    this.reference = undefined;
     this.file = this.file?.close();
   }
 }

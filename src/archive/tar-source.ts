@@ -9,9 +9,12 @@ import { DumpError } from '../errors.js';
 import { typeOfName } from '../image/magic.js';
 import { ExtentReader, FILE_PIECE_BYTES } from '../stream/extents.js';
 import { BytesReader } from './bytes-reader.js';
+import { FileBytes } from './file-bytes.js';
 import { checkMemberName, type MemberEvent } from './members.js';
 import { Spool, type SpoolBudget } from './spool.js';
 import { type TarMember, TarReader } from './tar.js';
+
+type Reader = BytesReader | FileBytes;
 
 /** Holes of a sparse file become zeros in pieces of this size. */
 const ZEROS = new Uint8Array(64 * 1024);
@@ -28,36 +31,39 @@ export interface TarSourceOptions {
  * @throws {DumpError} BAD_NAME, NOT_A_DUMP, TRUNCATED, MALFORMED, LIMIT
  */
 export async function* readTar(
-  chunks: AsyncIterable<Uint8Array>,
+  chunks: AsyncIterable<Uint8Array> | FileBytes,
   { name: file, budget }: TarSourceOptions,
 ): AsyncGenerator<MemberEvent> {
-  const reader = new BytesReader(chunks);
+  const reader = chunks instanceof FileBytes ? chunks : new BytesReader(chunks);
   const tar = new TarReader(reader, file);
   let root: string | undefined;
-  const waiting: { member: TarMember; spool: Spool }[] = [];
+  const waiting: { member: TarMember; spool: Spool | undefined }[] = [];
   try {
     for (let member = await tar.next(); member; member = await tar.next()) {
       checkTarMember(member, file);
       if (root === undefined && isImage(member)) {
         root = folderOf(member.name);
         for (const { member: early, spool } of waiting) {
-          yield* events(early, root, new BytesReader(payloadOf(spool)), file);
-          spool.close();
+          yield* spool
+            ? events(early, root, new BytesReader(payloadOf(spool)), file)
+            : again(early, root, reader as FileBytes, file);
+          spool?.close();
         }
       }
       if (root !== undefined) {
         yield* events(member, root, reader, file);
       } else {
-        const spool = new Spool(budget);
+        const spool = reader instanceof FileBytes ? undefined : new Spool(budget);
         waiting.push({ member, spool });
-        for await (const bytes of stored(reader, dataBytes(member), file)) spool.push(bytes);
+        if (reader instanceof FileBytes) reader.skip(dataBytes(member));
+        else for await (const bytes of stored(reader, dataBytes(member), file)) spool?.push(bytes);
       }
       await tar.skipPadding(member.storedBytes);
     }
     if (root === undefined)
       throw new DumpError('NOT_A_DUMP', 'expected a dump, found no image in the archive', { file });
   } finally {
-    for (const { spool } of waiting) spool.close();
+    for (const { spool } of waiting) spool?.close();
     await reader.close();
   }
 }
@@ -80,12 +86,7 @@ const isImage = ({ name, kind }: TarMember): boolean =>
 const folderOf = (name: string): string => (posix.dirname(name) === '.' ? '' : `${posix.dirname(name)}/`);
 
 /** What a member is to the dump under `root`; the folder itself and the top of the archive are beside it. */
-async function* events(
-  member: TarMember,
-  root: string,
-  reader: BytesReader,
-  file: string,
-): AsyncGenerator<MemberEvent> {
+async function* events(member: TarMember, root: string, reader: Reader, file: string): AsyncGenerator<MemberEvent> {
   const inside = isInside(member, root, file);
   const name = inside ? member.name.slice(root.length) : member.name === '' ? '.' : member.name;
   yield {
@@ -100,9 +101,25 @@ async function* events(
     ...(member.target === undefined ? {} : { target: member.target }),
     ...(inside ? {} : { outside: true }),
   };
-  const data = inside ? content(member, reader, file) : stored(reader, dataBytes(member), file);
-  for await (const bytes of data) yield { type: 'data', name: inside ? name : `${OUTSIDE}${name}`, bytes };
-  yield { type: 'memberEnd', name: inside ? name : `${OUTSIDE}${name}` };
+  const fullName = inside ? name : `${OUTSIDE}${name}`;
+  const bytes = dataBytes(member);
+  if (reader instanceof FileBytes && bytes > PIECE_BYTES && !(inside && member.sparse)) {
+    const position = reader.offset;
+    reader.skip(bytes);
+    yield { type: 'extent', name: fullName, file: reader.payload, position, bytes };
+  } else {
+    const data = inside ? content(member, reader, file) : stored(reader, bytes, file);
+    for await (const piece of data) yield { type: 'data', name: fullName, bytes: piece };
+  }
+  yield { type: 'memberEnd', name: fullName };
+}
+
+/** What of an archive that is a file was passed over. */
+async function* again(member: TarMember, root: string, reader: FileBytes, file: string): AsyncGenerator<MemberEvent> {
+  const { offset } = reader;
+  reader.offset = member.offset;
+  yield* events(member, root, reader, file);
+  reader.offset = offset;
 }
 
 /** Whether a member is of the dump. Throws {@link DumpError} BAD_NAME, UNSUPPORTED for what a dump cannot hold. */
@@ -144,7 +161,7 @@ async function* payloadOf(spool: Spool): AsyncGenerator<Uint8Array> {
 }
 
 /** The bytes of a file, the holes of a sparse one as zeros. */
-async function* content(member: TarMember, reader: BytesReader, file: string): AsyncGenerator<Uint8Array> {
+async function* content(member: TarMember, reader: Reader, file: string): AsyncGenerator<Uint8Array> {
   const { sparse, storedBytes } = member;
   if (!sparse) {
     yield* stored(reader, storedBytes, file);
@@ -160,7 +177,7 @@ async function* content(member: TarMember, reader: BytesReader, file: string): A
   yield* zeros(sparse.size - at);
 }
 
-async function* stored(reader: BytesReader, bytes: number, file: string): AsyncGenerator<Uint8Array> {
+async function* stored(reader: Reader, bytes: number, file: string): AsyncGenerator<Uint8Array> {
   for (let left = bytes; left > 0; ) {
     const piece = await reader.some(Math.min(left, PIECE_BYTES));
     if (piece.length === 0) {

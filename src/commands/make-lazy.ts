@@ -42,7 +42,8 @@ Options
   --eager-list FILE  keep the lazy pages that the file names, as pagepipe serve --record writes it: lines PID 0xADDRESS.
                      Such a dump needs a page server, not criu lazy-pages on DUMP
   --to directory|tar|shards
-                     what OUT becomes (an archive of an archive, else a directory); - is stdout; several shards with commas
+                     what OUT becomes (an archive of an archive, else a directory); - is stdout;
+                     several shards with commas
 ${SOURCE_HELP}
   --dry-run          write nothing, only report
   --force            replace OUT if it is not empty; let --policy seed do what it would refuse

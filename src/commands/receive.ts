@@ -69,13 +69,13 @@ Example
         : new DirectorySink(out, { force: args.flags['force'] === true, progress: progress.add });
     try {
       const receive = async (stream: Duplex, client: string): Promise<ReceivedStats> => {
-        const receiver = new DumpReceiver(stream, client, { pageSize, ...(parent ? { parent } : {}) });
+        const receiver = new DumpReceiver(stream, placeOf(client), { pageSize, ...(parent ? { parent } : {}) });
         await pump(receiver.records(), [], sink, io.signal);
         try {
           await receiver.confirm();
         } catch (cause) {
           throw new DumpError('PROTOCOL', `expected to answer CLOSE, found the client gone; ${out} is complete`, {
-            file: client,
+            file: placeOf(client),
             cause,
           });
         }
@@ -169,10 +169,13 @@ function reasonOf(failure: unknown, end: ClientEnd | undefined): unknown {
   if (!end || !(isOfConnection || (failure instanceof DumpError && end.error !== failure.message))) return failure;
   const found = end.error === 'left' ? 'the connection broken' : end.error;
   return new DumpError('PROTOCOL', `expected the rest of the dump, found ${found}`, {
-    file: end.client === 'stdio' ? 'stdin' : end.client,
+    file: placeOf(end.client),
     cause: failure,
   });
 }
+
+/** A client, as the place of an error. */
+const placeOf = (client: string): string => (client === 'stdio' ? 'stdin' : client);
 
 function warnOfSenders({ address, tls }: ListenOptions, io: Io): void {
   if (tls || isLoopback(address)) return;

@@ -170,11 +170,15 @@ export class JsonImageWriter implements ImageHandler {
       text.asciiString(`... <${readableSize(this.payloadBytes)}>`);
       this.payloadBytes = undefined;
     }
+    if (this.paddings.length > 0) this.closePaddings();
+    text.close('}');
+    this.inEntry = false;
+  }
+
+  private closePaddings(): void {
     const padding = concatBytes(this.paddings);
     if (padding.some((byte) => byte !== 0)) this.base64(PADDING_KEY, padding);
     this.paddings = [];
-    text.close('}');
-    this.inEntry = false;
   }
 
   end(): void {

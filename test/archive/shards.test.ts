@@ -107,7 +107,7 @@ describe('any capture', () => {
           expect(sha256Of(filesOf(join(dir, out)))).toEqual(sha256Of(files));
         },
       ),
-      { numRuns: 15 },
+      { numRuns: 10 },
     );
   });
 

@@ -104,7 +104,7 @@ describe('shards', () => {
         await run(['write', at('out')], { stdin: at('again') });
         expect(sha256Of(filesOf(at('out')))).toEqual(sha256Of(filesOf(at('dump'))));
       }),
-      { numRuns: 15 },
+      { numRuns: 10 },
     );
   });
 

@@ -186,7 +186,7 @@ describe('an archive by GNU tar', () => {
           expect(filesOf(untar(archive, join(dir, `untarred${count}`)))).toEqual(filesOf(expected));
         },
       ),
-      { numRuns: 6 },
+      { numRuns: 4 },
     );
     expect(openFiles(dir)).toEqual([]);
   });
