@@ -1,4 +1,5 @@
 /** A dump from a dumping CRIU: what becomes of it, however it arrives, and everything that can be wrong with it. */
+import { createHash } from 'node:crypto';
 import {
   closeSync,
   existsSync,
@@ -107,7 +108,9 @@ const filesIn = (directory: string): Map<string, Buffer> =>
       .map(({ name }) => [name, readFileSync(join(directory, name))]),
   );
 
-const sorted = (files: Map<string, Buffer>) => [...files].sort(([a], [b]) => (a < b ? -1 : 1));
+/** In order, each by its length and checksum: quicker to compare than the bytes. */
+const sorted = (files: Map<string, Buffer>) =>
+  [...files].map(([name, bytes]) => `${name} ${bytes.length} ${createHash('sha1').update(bytes).digest('hex')}`).sort();
 
 /** A connection that gives these chunks one by one, and ends; it notes in what order things happen. */
 class Script {
