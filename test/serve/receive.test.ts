@@ -978,7 +978,7 @@ describe('receive as a process', () => {
     const { child, stderr } = start(['receive', join(dir, 'out'), '--stdio']);
     child.stdin.end(conversation(24, SPACES).subarray(0, 10_000));
     expect(await exitOf(child)).toBe(1);
-    expect(stderr.text).toMatch(/^pagepipe: error: stdin: expected \d+ more bytes of pages, found the end of the conn/);
+    expect(stderr.text).toMatch(/^pagepipe: error: stdio: expected \d+ more bytes of pages, found the end of the conn/);
     expect(readdirSync(dir)).toEqual([]);
   });
 
