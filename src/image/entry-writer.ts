@@ -9,13 +9,14 @@ import { type Extra, extraOf, firstMessage, mayHaveExtra, nextMessage, type Payl
 import { JsonFields } from './json-fields.js';
 import { IMG_COMMON_MAGIC, IMG_SERVICE_MAGIC, type ImageType, MAGIC } from './magic.js';
 import { type FieldPlan, type MessagePlan, messagePlan } from './message.js';
-import { readObject } from './object.js';
+import { type MessageObject, readObject } from './object.js';
 import { PADDING_KEY, RAW_KEY } from './to-json.js';
 import { ByteWriter, word } from './wire.js';
 
 /** Entries are gathered up to this size before they are handed on. */
 const BATCH_BYTES = 64 * 1024;
 
+const NO_FIELDS: MessageObject = {};
 const NO_EXTRA: Extra = { payloads: [], messages: 0 };
 const ANY_BYTES: Payload = { form: 'bytes', size: Number.POSITIVE_INFINITY, align: 1 };
 
@@ -103,7 +104,9 @@ export class EntryWriter {
   }
 
   private closeEntry(): void {
-    this.extra.finish(this.isWritten ? NO_EXTRA : this.writeEntry());
+    const extra = this.isWritten ? NO_EXTRA : this.writeEntry();
+    // Most types have none: it is asked for each of millions of entries.
+    if (extra !== NO_EXTRA || !this.extra.isUntouched) this.extra.finish(extra);
     this.drain(BATCH_BYTES);
   }
 
@@ -128,11 +131,12 @@ export class EntryWriter {
     if (plan.name === 'pagemap_entry') countInField2(plan, builder);
     builder.close();
     const start = this.entryStart + 4;
-    const fields = mayHaveExtra(plan.name) ? readObject(plan, out.bytes, start, out.at) : {};
+    const fields = mayHaveExtra(plan.name) ? readObject(plan, out.bytes, start, out.at) : NO_FIELDS;
     if (this.raw) this.putRaw(plan, this.raw, out, start);
     out.setU32(this.entryStart, out.at - start);
     this.isWritten = true;
     // crit takes the entries behind such a segment for its bytes: they go back where they were.
+    if (fields === NO_FIELDS) return NO_EXTRA;
     if (fields['in_pagemaps'] === true) return { payloads: [ANY_BYTES], messages: 0 };
     const extra = extraOf(plan.name, fields);
     this.isOver = extra.payloads.some(({ size }) => size === Number.POSITIVE_INFINITY);

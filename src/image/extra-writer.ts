@@ -38,6 +38,11 @@ export class ExtraWriter {
     return !this.passing && this.heldBytes > MAX_HELD_BYTES;
   }
 
+  /** Whether nothing was given for this entry. */
+  get isUntouched(): boolean {
+    return this.parts.length === 0 && !this.passing && this.padding.length === 0;
+  }
+
   begin(key?: Payload['key']): void {
     if (!this.passing) {
       this.parts.push({ key, payload: new ByteWriter() });

@@ -12,6 +12,7 @@
  *
  * Source: what the page servers of CRIU 4.1.1 and 4.2.1 were seen to do; docs/page-server.md has it.
  */
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { plainBytes } from '../bytes.js';
 import { DumpError } from '../errors.js';
@@ -113,7 +114,11 @@ export class DumpReceiver {
           yield this.take();
           isUsedUp = !(await this.giveAnswer());
         }
-        if (this.isComplete) return;
+        if (this.isComplete) {
+          // The client waits for us now, for as long as the disk takes.
+          (this.stream as Partial<Socket>).setTimeout?.(0);
+          return;
+        }
       }
     } finally {
       this.closeParent();

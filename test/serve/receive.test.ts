@@ -126,6 +126,10 @@ class Script {
     }
   }
 
+  setTimeout(milliseconds: number): void {
+    this.events.push(`patience ${milliseconds}`);
+  }
+
   write(bytes: Uint8Array, done: () => void): void {
     this.events.push(`answer ${bytes.length}`);
     this.sent.push(Buffer.from(bytes));
@@ -367,7 +371,7 @@ describe('the conversation', () => {
     const receiver = new DumpReceiver(script as unknown as Duplex, 'client', { pageSize: PAGE });
     await pump(receiver.records(), [], new DirectorySink(out));
     expect(existsSync(out)).toBe(true);
-    expect(script.events).toEqual(['chunk', 'answer 1', 'chunk', 'answer 4', 'answer 1', 'chunk']);
+    expect(script.events).toEqual(['chunk', 'answer 1', 'chunk', 'answer 4', 'answer 1', 'chunk', 'patience 0']);
     await receiver.confirm();
     expect(script.events.at(-1)).toBe('answer 4');
   });
@@ -978,7 +982,7 @@ describe('receive as a process', () => {
     const { child, stderr } = start(['receive', join(dir, 'out'), '--stdio']);
     child.stdin.end(conversation(24, SPACES).subarray(0, 10_000));
     expect(await exitOf(child)).toBe(1);
-    expect(stderr.text).toMatch(/^pagepipe: error: stdio: expected \d+ more bytes of pages, found the end of the conn/);
+    expect(stderr.text).toMatch(/^pagepipe: error: stdin: expected \d+ more bytes of pages, found the end of the conn/);
     expect(readdirSync(dir)).toEqual([]);
   });
 
