@@ -76,7 +76,7 @@ for line in sys.stdin:
       console.warn(`skipped: ${context.task.name}: there is no python3`);
       context.skip('there is no python3');
     }
-    const lines = stdout.trimEnd().split('\n');
+    const lines = stdout.replace(/\n$/, '').split('\n');
     expect(lines.length).toBe(names.length);
     let lost = 0;
     for (const [i, line] of lines.entries()) {
