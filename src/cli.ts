@@ -44,6 +44,11 @@ const COMMANDS: Record<string, { summary: string; load(): Promise<Command> }> = 
     summary: 'local port for a page server behind a command such as ssh',
     load: async () => (await import('./commands/connect.js')).command,
   },
+  send: {
+    summary: 'a dump to another machine, through ssh',
+    load: async () => (await import('./commands/send.js')).command,
+  },
+  accept: { summary: 'the far side of send', load: async () => (await import('./commands/accept.js')).command },
   verify: { summary: 'check a dump', load: async () => (await import('./commands/verify.js')).command },
   split: {
     summary: 'a dump in two: what starts at once, and the lazy pages',

@@ -84,5 +84,8 @@ function program(...words: string[]): Duplex {
     if (child.exitCode === null) await Promise.race([once(child, 'exit'), failed]);
     if (child.exitCode !== 0) await failed;
   }
-  return Duplex.from({ writable: child.stdin, readable: Readable.from(output()) });
+  const stream = Duplex.from({ writable: child.stdin, readable: Readable.from(output()) });
+  // Also when nobody has begun to read.
+  stream.on('close', () => child.kill());
+  return stream;
 }

@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import type { Duplex, Writable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import type { Duplex } from 'node:stream';
 import { DumpError, UsageError } from '../errors.js';
 import { addressText } from '../serve/address.js';
+import { bridge } from '../serve/bridge.js';
 import { listen } from '../serve/server.js';
 import type { Command } from './command.js';
 import { addressFlag } from './serve.js';
@@ -55,29 +55,12 @@ async function pipeTo(stream: Duplex, program: string, words: readonly string[])
     ended.catch(() => {});
     throw new Error(`${program} cannot be run: ${(error as Error).message}`);
   }
-  void feed(stream, child.stdin).catch(() => {});
   try {
-    // Also the last words of a command that fails are for the client.
-    await pipeline(child.stdout, stream);
+    await bridge(stream, child.stdin, child.stdout);
   } catch (error) {
     child.kill();
     throw error;
   }
   const [code, signal] = await ended;
   if (code !== 0) throw new Error(`${program} ended with ${signal ?? `exit code ${code}`}`);
-}
-
-/**
- * Passes on what a client says, for as long as the command listens to it. A command may end before its client: that does
- * not end the stream, for the last answer may be on its way.
- */
-async function feed(stream: Duplex, input: Writable): Promise<void> {
-  input.on('error', () => {});
-  for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
-    await new Promise<void>((resolve) => {
-      input.write(chunk, () => resolve());
-    });
-    if (input.destroyed) return;
-  }
-  input.end();
 }

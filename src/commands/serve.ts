@@ -9,10 +9,10 @@ import type { Metrics } from '../serve/metrics.js';
 import { Recorder } from '../serve/recorder.js';
 import { type ClientEnd, CUT_OFF, listen, runClient, type Serve } from '../serve/server.js';
 import { Session } from '../serve/session.js';
-import type { ClientStats } from '../serve/stats.js';
-import { StdioStream } from '../serve/stdio.js';
+import { SocketPair } from '../serve/socket-pair.js';
 import { readTlsFiles, type TlsFiles } from '../serve/tls.js';
 import { PAGE_SIZES } from '../stream/format.js';
+import { ClientReport } from './client-report.js';
 import { type Arguments, type Command, type Flag, type Io, inputs, pageSizeFlag } from './command.js';
 
 const DEFAULT_PORT = 27000;
@@ -81,7 +81,7 @@ Stops at SIGINT or SIGTERM. A client that asks for what the dump does not have i
     let metrics: Metrics | undefined;
     try {
       if (metricsAddress) metrics = await startMetrics(metricsAddress, io);
-      const reporter = new Reporter(io, args.flags['json'] === true, options.stdio);
+      const reporter = new ClientReport(io, args.flags['json'] === true, options.stdio);
       const serve = async (stream: Duplex, client: string) => {
         const record = recorder?.client();
         const session = new Session(memory, stream, {
@@ -125,7 +125,7 @@ Stops at SIGINT or SIGTERM. A client that asks for what the dump does not have i
 };
 
 /** The memory of a directory or a plain archive. Throws {@link DumpError} UNSUPPORTED for what can only be read in sequence. */
-async function openMemory(path: string, options: DumpMemoryOptions): Promise<DumpMemory> {
+export async function openMemory(path: string, options: DumpMemoryOptions): Promise<DumpMemory> {
   if (!onFile(path, () => statSync(path)).isFile()) return new DumpMemory(path, options);
   const index = await ImageIndex.ofTar(path);
   if (!index) {
@@ -206,7 +206,7 @@ export function stdioStream(io: Io): Duplex {
     throw new UsageError('--stdio: expected pipes, found a terminal; pagepipe connect is the other end');
   }
   try {
-    return new StdioStream(io.stdinFd, io.stdoutFd);
+    return SocketPair.ofDescriptors(io.stdinFd, io.stdoutFd);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_INVALID_FD_TYPE') throw error;
     throw new UsageError('--stdio: expected pipes or sockets on stdin and stdout, found a file');
@@ -230,51 +230,4 @@ async function startMetrics(address: Address, io: Io): Promise<Metrics> {
   const bound = await metrics.listen(address);
   io.err(`pagepipe: metrics at http://${addressText(bound)}/metrics\n`);
   return metrics;
-}
-
-/** A line for each client, for people or for programs. */
-class Reporter {
-  private readonly stats = new Map<string, ClientStats>();
-
-  constructor(
-    private readonly io: Io,
-    private readonly json: boolean,
-    private readonly stdio: boolean,
-  ) {}
-
-  listening(address: Address): void {
-    if (this.json) this.line({ event: 'listening', ...address });
-    else this.io.err(`pagepipe: serving at ${addressText(address)}\n`);
-  }
-
-  began(client: string, stats: ClientStats): void {
-    this.stats.set(client, stats);
-  }
-
-  ended({ client, closed, error }: ClientEnd): void {
-    const stats = this.stats.get(client)?.summary();
-    this.stats.delete(client);
-    if (this.json) {
-      this.line({ event: 'client', client, closed, ...(error === undefined ? {} : { error }), ...stats });
-      return;
-    }
-    const how = closed ? 'done' : (error ?? 'left without closing its session');
-    this.io.err(`pagepipe: ${client}: ${how}${stats && stats.requests > 0 ? `; ${summaryText(stats)}` : ''}\n`);
-  }
-
-  /** On stdout, unless that carries pages. */
-  private line(value: object): void {
-    const text = `${JSON.stringify(value)}\n`;
-    if (this.stdio) this.io.err(text);
-    else this.io.out(text);
-  }
-}
-
-function summaryText(stats: ReturnType<ClientStats['summary']>): string {
-  const micros = (seconds: number | null) => `${((seconds ?? 0) * 1e6).toFixed(0)} µs`;
-  return (
-    `${stats.pages} pages, ${stats.bytes} bytes in ${stats.requests} requests (${stats.faults} faults, ` +
-    `${stats.background} background), ${stats.seconds.toFixed(2)} s, answers p50 ${micros(stats.answerP50)}, ` +
-    `p99 ${micros(stats.answerP99)}`
-  );
 }

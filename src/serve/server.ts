@@ -32,6 +32,8 @@ export interface ServerOptions {
 /** What is done with a client: resolves to whether it closed its session. */
 export type Serve = (stream: Duplex, client: string) => Promise<boolean>;
 
+/** The error of a client that broke its connection off. */
+export const LEFT = 'left';
 /** The error of a client that was still there when the server was told to stop. */
 export const CUT_OFF = 'cut off: the server stops';
 
@@ -153,7 +155,7 @@ export async function runClient(stream: Duplex, client: string, serve: Serve, id
     stream.end();
     if (idle) return { client, closed: false, error: `nothing sent and nothing taken for ${idleSeconds} s` };
     return hasLeft(error)
-      ? { client, closed: false, error: 'left' }
+      ? { client, closed: false, error: LEFT }
       : { client, closed: false, error: (error as Error).message };
   } finally {
     // What it still sends is of no interest, but its end is. One that does not take ours is not waited for.
@@ -162,9 +164,9 @@ export async function runClient(stream: Duplex, client: string, serve: Serve, id
   }
 }
 
-const LEFT = new Set(['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE', 'ERR_STREAM_DESTROYED']);
+const LEAVING = new Set(['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE', 'ERR_STREAM_DESTROYED']);
 
-const hasLeft = (error: unknown): boolean => LEFT.has((error as NodeJS.ErrnoException).code ?? '');
+const hasLeft = (error: unknown): boolean => LEAVING.has((error as NodeJS.ErrnoException).code ?? '');
 
 /** As it is logged; who has left already may have no address any more. */
 const clientName = ({ remoteAddress, remotePort }: Partial<Socket> | DropArgument = {}): string =>

@@ -1,5 +1,5 @@
 /**
- * A pair of descriptors, stdin and stdout, as one stream that is like a socket.
+ * Two sockets, one for each direction, as one stream that is like a socket: stdin and stdout, or those of a program.
  *
  * A write is done when the bytes are in the hands of the kernel, and not when they wait in a buffer of Node: who writes
  * may use its own again then. Duplex.from() knows only the latter.
@@ -7,23 +7,29 @@
 import { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 
-export class StdioStream extends Duplex {
-  private readonly input: Socket;
-  private readonly output: Socket;
+export class SocketPair extends Duplex {
   /** Those that were idle for the time that was set. */
   private readonly quiet = new Set<Socket>();
 
-  /** Takes two descriptors of pipes or sockets. Throws ERR_INVALID_FD_TYPE for files. */
-  constructor(stdinFd: number, stdoutFd: number) {
+  constructor(
+    private readonly input: Socket,
+    private readonly output: Socket,
+  ) {
     super();
-    this.input = new Socket({ fd: stdinFd, readable: true, writable: false });
-    this.output = new Socket({ fd: stdoutFd, readable: false, writable: true });
     this.input.on('data', (chunk) => {
       this.quiet.delete(this.input);
       if (!this.push(chunk)) this.input.pause();
     });
     this.input.on('end', () => this.push(null));
     for (const end of [this.input, this.output]) end.on('error', (error) => this.destroy(error));
+  }
+
+  /** Of two descriptors of pipes or sockets. Throws ERR_INVALID_FD_TYPE for files. */
+  static ofDescriptors(inputFd: number, outputFd: number): SocketPair {
+    return new SocketPair(
+      new Socket({ fd: inputFd, readable: true, writable: false }),
+      new Socket({ fd: outputFd, readable: false, writable: true }),
+    );
   }
 
   /** As that of a socket: when nothing has come or gone for so long. */

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { StdioStream } from '../../src/serve/stdio.js';
+import { SocketPair } from '../../src/serve/socket-pair.js';
 import { tempDir } from '../helpers/temp.js';
 
 /** Bytes that a pipe of Linux holds. */
@@ -20,7 +20,7 @@ function pipe(): { readFd: number; writeFd: number } {
 function stdio() {
   const input = pipe();
   const output = pipe();
-  const stream = new StdioStream(input.readFd, output.writeFd);
+  const stream = SocketPair.ofDescriptors(input.readFd, output.writeFd);
   onTestFinished(() => {
     stream.destroy();
     closeSync(output.readFd);
@@ -87,7 +87,7 @@ describe('stdin and stdout as one stream', () => {
 
   it('cannot be a file', () => {
     const fd = openSync('/dev/null', 'r');
-    expect(() => new StdioStream(fd, fd)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_FD_TYPE' }));
+    expect(() => SocketPair.ofDescriptors(fd, fd)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_FD_TYPE' }));
     closeSync(fd);
   });
 });

@@ -1,0 +1,45 @@
+import { accept } from '../send/far.js';
+import { CUT_OFF, LEFT } from '../serve/server.js';
+import { type Command, inputs } from './command.js';
+import { NEVER_WITHOUT, warnOfParent } from './report.js';
+import { addressFlag, stdioStream } from './serve.js';
+
+export const command: Command = {
+  name: 'accept',
+  help: `Usage
+  pagepipe accept OUT [--listen HOST:PORT] [--force]
+
+The far side of pagepipe send, which starts it through ssh: takes a dump from stdin into the directory OUT, which appears
+complete or not at all. With --listen it is a page server then, and passes on over stdout what restores ask for.
+
+Options
+  --listen HOST:PORT  serve the pages that are not in OUT, here (port 0: a free one)
+  --force             replace OUT if it is not empty
+`,
+  flags: { listen: { type: 'string' }, force: { type: 'boolean' } },
+  cleansUp: true,
+  async run(args, io) {
+    const [out] = inputs(args, 'OUT') as [string];
+    const address = addressFlag(args, 'listen');
+    const options = {
+      out,
+      force: args.flags['force'] === true,
+      ...(address ? { address } : {}),
+    };
+    await accept(
+      stdioStream(io),
+      {
+        ...options,
+        onWritten: (written) => {
+          warnOfParent(written, out, io);
+          if (written.holePages > 0 && !address) io.err(`pagepipe: warning: ${out}: ${NEVER_WITHOUT}\n`);
+        },
+        onEnd: ({ client, error }) => {
+          // Of those that came through, the near side tells.
+          if (error !== undefined && error !== LEFT && error !== CUT_OFF) io.err(`pagepipe: ${client}: ${error}\n`);
+        },
+      },
+      io.signal,
+    );
+  },
+};

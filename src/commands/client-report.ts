@@ -1,0 +1,51 @@
+import { type Address, addressText } from '../serve/address.js';
+import type { ClientEnd } from '../serve/server.js';
+import type { ClientStats } from '../serve/stats.js';
+import type { Io } from './command.js';
+
+/** A line for each client, for people or for programs. */
+export class ClientReport {
+  private readonly stats = new Map<string, ClientStats>();
+
+  /** @param taken whether stdout carries something else: lines of JSON go to stderr then */
+  constructor(
+    private readonly io: Io,
+    private readonly json: boolean,
+    private readonly taken = false,
+  ) {}
+
+  listening(address: Address): void {
+    if (this.json) this.line({ event: 'listening', ...address });
+    else this.io.err(`pagepipe: serving at ${addressText(address)}\n`);
+  }
+
+  began(client: string, stats: ClientStats): void {
+    this.stats.set(client, stats);
+  }
+
+  ended({ client, closed, error }: ClientEnd): void {
+    const stats = this.stats.get(client)?.summary();
+    this.stats.delete(client);
+    if (this.json) {
+      this.line({ event: 'client', client, closed, ...(error === undefined ? {} : { error }), ...stats });
+      return;
+    }
+    const how = closed ? 'done' : (error ?? 'left without closing its session');
+    this.io.err(`pagepipe: ${client}: ${how}${stats && stats.requests > 0 ? `; ${summaryText(stats)}` : ''}\n`);
+  }
+
+  private line(value: object): void {
+    const text = `${JSON.stringify(value)}\n`;
+    if (this.taken) this.io.err(text);
+    else this.io.out(text);
+  }
+}
+
+function summaryText(stats: ReturnType<ClientStats['summary']>): string {
+  const micros = (seconds: number | null) => `${((seconds ?? 0) * 1e6).toFixed(0)} µs`;
+  return (
+    `${stats.pages} pages, ${stats.bytes} bytes in ${stats.requests} requests (${stats.faults} faults, ` +
+    `${stats.background} background), ${stats.seconds.toFixed(2)} s, answers p50 ${micros(stats.answerP50)}, ` +
+    `p99 ${micros(stats.answerP99)}`
+  );
+}

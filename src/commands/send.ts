@@ -1,0 +1,215 @@
+import prettyBytes from 'pretty-bytes';
+import { UsageError } from '../errors.js';
+import { pump, type Stage } from '../pump.js';
+import { ConnectionError, type Shipment, send } from '../send/near.js';
+import { type Landed, undelivered } from '../send/protocol.js';
+import { type Destination, parseDestination, quoteWord, RemoteProgram } from '../send/remote-shell.js';
+import { type Address, addressText, LOOPBACK } from '../serve/address.js';
+import type { DumpMemory } from '../serve/memory.js';
+import type { Serve } from '../serve/server.js';
+import { Session } from '../serve/session.js';
+import { classify } from '../stages/classify.js';
+import { DROP_LAZY, filter } from '../stages/filter.js';
+import { withoutOutside } from '../stages/outside.js';
+import { rebuild } from '../stages/rebuild.js';
+import { PAGE_SIZES } from '../stream/format.js';
+import { ClientReport } from './client-report.js';
+import { type Arguments, type Command, choice, type Io, inputs, pageSizeFlag } from './command.js';
+import { eagerListStages } from './eager-list.js';
+import { Progress } from './progress.js';
+import { addressFlag, openMemory, warnOfAddress } from './serve.js';
+import { openCommandSource, SOURCE_FLAGS, SOURCE_HELP, type Source } from './source.js';
+
+/** Flags that say nothing without `--lazy`, and their options. */
+const LAZY_ALONE = { policy: '--policy', eagerList: '--eager-list', listen: '--listen', keep: '--keep' };
+
+export const command: Command = {
+  name: 'send',
+  help: `Usage
+  pagepipe send DUMP HOST:OUT [--lazy] [--compress] [options]
+
+Sends a dump through ssh, as it is configured, to the directory OUT on HOST, where pagepipe is as well. OUT appears complete or
+not at all. With --lazy what make-lazy leaves goes first, and says when HOST can restore it; then the other pages follow
+through the same connection as they are asked for. It ends when a restore has them all.
+
+Options
+  --lazy               as above; DUMP is a directory or a plain tar archive then
+  --compress           compress the dump on its way with zstd; pages that follow are not
+  --force              replace OUT if it is not empty
+  --rsh COMMAND        in place of ssh (-e), such as 'ssh -p 2222'; is given HOST and a command
+  --pagepipe-path PATH where pagepipe is on HOST (pagepipe)
+  --policy auto|flags|vma, --eager-list FILE
+                       with --lazy: which pages go first, as for make-lazy
+  --listen HOST:PORT   with --lazy: where HOST offers the pages to criu lazy-pages (127.0.0.1, a free port)
+  --keep               with --lazy: go on for more restores, until it is stopped
+  --json               lines of JSON on stdout: {event: "landed", out, bytes, pageServer, restore},
+                       {event: "client", …} as for serve, {event: "delivered"}
+${SOURCE_HELP}
+
+Run it again if it was interrupted: HOST has nothing of it, or what --lazy had made there and is replaced.
+
+The same as pipes
+  pagepipe read dump | zstd | ssh host 'zstd -d | pagepipe write out'
+and with --lazy, the pages through a second connection
+  pagepipe read dump | pagepipe run 'classify | filter --drop lazy | rebuild' | ssh host pagepipe write out
+  host$  pagepipe connect --listen 127.0.0.1:27000 -- ssh source pagepipe serve dump --stdio
+`,
+  flags: {
+    lazy: { type: 'boolean' },
+    compress: { type: 'boolean' },
+    force: { type: 'boolean' },
+    rsh: { type: 'string', shortFlag: 'e' },
+    pagepipePath: { type: 'string' },
+    policy: { type: 'string' },
+    eagerList: { type: 'string' },
+    listen: { type: 'string' },
+    keep: { type: 'boolean' },
+    json: { type: 'boolean' },
+    ...SOURCE_FLAGS,
+  },
+  cleansUp: true,
+  async run(args, io) {
+    const [path, place] = inputs(args, 'DUMP', 'HOST:OUT') as [string, string];
+    const to = parseDestination(place);
+    const plan = args.flags['lazy'] === true ? lazyPlan(args, io) : wholePlan(args);
+    const memory = plan.listen ? await openMemory(path, pageSizeFlag(args, PAGE_SIZES)) : undefined;
+    try {
+      const source = await openCommandSource(path, args, plan.areas, io);
+      try {
+        await carry(source, plan, memory, to, args, io);
+      } finally {
+        source.close();
+      }
+    } finally {
+      memory?.close();
+    }
+  },
+};
+
+/** What goes first, and where the rest is asked for. */
+interface Plan {
+  stages: Stage[];
+  /** Whether the stages want areas. */
+  areas: boolean;
+  listen?: Address;
+}
+
+function wholePlan(args: Arguments): Plan {
+  for (const [name, option] of Object.entries(LAZY_ALONE)) {
+    if (args.flags[name] === undefined || args.flags[name] === false) continue;
+    throw new UsageError(`${option}: expected it with --lazy, found it alone`);
+  }
+  return { stages: [withoutOutside()], areas: false };
+}
+
+function lazyPlan(args: Arguments, io: Io): Plan {
+  const policy = choice(args, 'policy', ['auto', 'flags', 'vma'] as const, 'auto');
+  const listen = addressFlag(args, 'listen') ?? { host: LOOPBACK, port: 0 };
+  warnOfAddress(listen, undefined, io);
+  const warn = (message: string) => io.err(`pagepipe: warning: ${message}\n`);
+  const keep = eagerListStages(args, io);
+  const stages = [withoutOutside(), classify({ policy, warn }), ...keep, filter(DROP_LAZY), rebuild(), undelivered()];
+  return { stages, areas: policy !== 'flags', listen };
+}
+
+/** Starts the far side, and is its other end. */
+async function carry(
+  source: Source,
+  { stages, listen }: Plan,
+  memory: DumpMemory | undefined,
+  { host, out }: Destination,
+  args: Arguments,
+  io: Io,
+): Promise<void> {
+  const { rsh = 'ssh', pagepipePath = 'pagepipe' } = args.flags as { rsh?: string; pagepipePath?: string };
+  const words = [pagepipePath, 'accept', out];
+  if (listen) words.push('--listen', addressText(listen));
+  if (args.flags['force'] === true) words.push('--force');
+  const report = new Report(io, args.flags['json'] === true, host);
+  const progress = new Progress(io, source.totalBytes);
+  const shipment: Shipment = {
+    ship: (sink) => pump(source.records, stages, sink, io.signal),
+    compress: args.flags['compress'] === true,
+    keep: args.flags['keep'] === true,
+    progress: progress.add,
+    onLanded: (landed) => {
+      progress.done();
+      report.landed(landed);
+    },
+    onEnd: (end) => report.clients.ended(end),
+    ...(memory ? { serve: serving(memory, report.clients) } : {}),
+  };
+  const far = await RemoteProgram.start(rsh, host, words);
+  try {
+    await send(far.connection, host, shipment, io.signal);
+    await far.end();
+    report.done();
+  } catch (error) {
+    // It knows better why the connection has ended.
+    if (error instanceof ConnectionError) await far.end();
+    throw error;
+  } finally {
+    progress.done();
+    far.kill();
+  }
+}
+
+/** A page server from the memory of a dump. */
+const serving =
+  (memory: DumpMemory, clients: ClientReport): Serve =>
+  (stream, client) => {
+    const session = new Session(memory, stream);
+    clients.began(client, session.stats);
+    return session.run();
+  };
+
+/** What has been done, for people or for programs. */
+class Report {
+  readonly clients: ClientReport;
+  private lazily = false;
+
+  constructor(
+    private readonly io: Io,
+    private readonly json: boolean,
+    private readonly host: string,
+  ) {
+    this.clients = new ClientReport(io, json);
+  }
+
+  landed(landed: Landed): void {
+    const { out, bytes, pageServer } = landed;
+    this.lazily = pageServer !== undefined;
+    const restore = restoreCommands(landed);
+    if (this.json) {
+      this.io.out(`${JSON.stringify({ event: 'landed', ...landed, restore })}\n`);
+      return;
+    }
+    const size = prettyBytes(bytes, { binary: true });
+    const commands = [restore.lazyPages, restore.restore]
+      .filter((line) => line !== undefined)
+      .map((line) => `  ${line}\n`);
+    const how = pageServer ? 'these two commands' : 'this command';
+    this.io.err(
+      `pagepipe: ${this.host}: ${out} is there, ${size}\n` +
+        `restore it there with ${how}, and the options that the dump was made with (--shell-job, --tcp-established, …):\n` +
+        commands.join(''),
+    );
+  }
+
+  done(): void {
+    if (!this.lazily) return;
+    if (this.json) this.io.out(`${JSON.stringify({ event: 'delivered' })}\n`);
+    else this.io.err(`pagepipe: ${this.host}: all pages have been fetched\n`);
+  }
+}
+
+/** As root, at the far side. */
+function restoreCommands({ out, pageServer }: Landed): { lazyPages?: string; restore: string } {
+  const small = quoteWord(out);
+  if (!pageServer) return { restore: `criu restore -D ${small} -d` };
+  const { host, port } = pageServer;
+  return {
+    lazyPages: `criu lazy-pages --page-server --address ${host} --port ${port} -D ${small} -W ${small} &`,
+    restore: `criu restore --lazy-pages -D ${small} -W ${small} -d`,
+  };
+}

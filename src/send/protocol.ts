@@ -1,0 +1,69 @@
+/**
+ * What the two ends of `pagepipe send` say to each other: HTTP/2 over the stdin and stdout of ssh. The far end is the client,
+ * for it asks: for the dump, once it knows that it can have it, and later for pages, a stream for each restore.
+ *
+ *     GET  /1/dump        a page stream; content-encoding as the far end accepts it. 404 from another version.
+ *     POST /1/landed      {@link Landed}, when the dump is in its place
+ *     GET  /1/delivered   answered when the first client has got all its pages
+ *     POST /1/pages       both directions: the page-server protocol, with the client's address in a header
+ */
+import type { DumpRecord } from '../records.js';
+
+export const PATH = {
+  DUMP: '/1/dump',
+  LANDED: '/1/landed',
+  DELIVERED: '/1/delivered',
+  PAGES: '/1/pages',
+} as const;
+
+/** Header of a PAGES stream: who asks, as `host:port`. */
+export const CLIENT_HEADER = 'pagepipe-client';
+
+/** What an end takes of a stream before the other one must wait, in bytes; ssh takes as much. */
+export const STREAM_WINDOW_BYTES = 2 * 1024 * 1024;
+/** The same of all streams together: one that waits holds up no other. */
+export const SESSION_WINDOW_BYTES = 64 * STREAM_WINDOW_BYTES;
+
+/** Most bytes of a {@link Landed}. */
+export const MAX_LANDED_BYTES = 64 * 1024;
+
+/** Where a dump is now. */
+export interface Landed {
+  /** Absolute path. */
+  out: string;
+  /** Bytes of all its files. */
+  bytes: number;
+  /** Where its other pages are served at the far end. */
+  pageServer?: { host: string; port: number };
+}
+
+/**
+ * A file in a dump whose other pages have yet to be fetched. While it is there, the dump is of use only to the `send` that
+ * made it, and the next one replaces it without being asked to.
+ */
+export const UNDELIVERED = '.pagepipe-undelivered';
+
+const UNDELIVERED_TEXT = Buffer.from(
+  'Pages of this dump are still where pagepipe send took it from. This file goes when all of them have been fetched.\n',
+);
+
+/** A stage that puts {@link UNDELIVERED} into a dump, and takes out one that is there. */
+export function undelivered() {
+  let isDropped = false;
+  return function* markRecord(record: DumpRecord): Generator<DumpRecord> {
+    const isPayload = record.type === 'bytes' || record.type === 'extents' || record.type === 'check';
+    if (!isPayload) isDropped = record.type === 'file' && record.name === UNDELIVERED;
+    if (isDropped) return;
+    yield record;
+    if (record.type !== 'header') return;
+    yield {
+      type: 'file',
+      kind: 'regular',
+      name: UNDELIVERED,
+      mode: 0o600,
+      size: UNDELIVERED_TEXT.length,
+      checked: false,
+    };
+    yield { type: 'bytes', bytes: UNDELIVERED_TEXT };
+  };
+}

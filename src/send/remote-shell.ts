@@ -1,0 +1,90 @@
+/** A program on another machine, through ssh or something like it. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { DumpError, UsageError } from '../errors.js';
+import { SocketPair } from '../serve/socket-pair.js';
+
+/** What ssh ends with if it has not come through. */
+const SSH_FAILED = 255;
+/** What shells end with if there is no such program. */
+const NOT_FOUND = 127;
+
+/** Where a dump goes. */
+export interface Destination {
+  /** As ssh takes it: a name of its configuration, or `user@host`. */
+  host: string;
+  /** Path there, from the home directory if it is relative. */
+  out: string;
+}
+
+/** Parses `[USER@]HOST:OUT`; an IPv6 address stands in brackets. Throws {@link UsageError}. */
+export function parseDestination(text: string): Destination {
+  const [, user = '', bracketed, plain, path] = /^([^/:@]+@)?(?:\[([^\]/]+)\]|([^/:@[\]]+)):(.+)$/s.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  if (host === undefined || path === undefined || host.startsWith('-') || user.startsWith('-')) {
+    throw new UsageError(`expected HOST:OUT, found ${JSON.stringify(text)}`);
+  }
+  // Where ssh begins; quoted as the rest is, no shell would expand it.
+  return { host: user + host, out: path.replace(/^~\/+(?=.)/, '') };
+}
+
+/** A word of a shell command. */
+export const quoteWord = (word: string): string =>
+  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+
+/** A program that runs, and its stdin and stdout. */
+export class RemoteProgram {
+  readonly connection: Duplex;
+  private readonly ended: Promise<[code: number | null, signal: NodeJS.Signals | null]>;
+
+  private constructor(
+    private readonly child: ChildProcess,
+    private readonly shell: string,
+    private readonly host: string,
+    private readonly program: string,
+  ) {
+    this.ended = once(child, 'close') as typeof this.ended;
+    this.ended.catch(() => {});
+    this.connection = new SocketPair(child.stdout as Socket, child.stdin as Socket);
+    this.connection.on('error', () => {});
+  }
+
+  /**
+   * @param shell such as `ssh -p 2222`, in words between spaces
+   * @param words of the command there, the program first
+   * @throws {DumpError} SYSTEM if the shell cannot be run
+   */
+  static async start(shell: string, host: string, words: readonly string[]): Promise<RemoteProgram> {
+    const [program = 'ssh', ...options] = shell.split(' ').filter((word) => word !== '');
+    const child = spawn(program, [...options, host, words.map(quoteWord).join(' ')], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    try {
+      await once(child, 'spawn');
+    } catch (cause) {
+      throw new DumpError('SYSTEM', `${program} cannot be run: ${(cause as Error).message}`, { file: host, cause });
+    }
+    return new RemoteProgram(child, program, host, words[0] as string);
+  }
+
+  /** Resolves when it has ended well. Throws {@link DumpError} PROTOCOL for one that has not. */
+  async end(): Promise<void> {
+    const [code, signal] = await this.ended;
+    if (code === 0) return;
+    const place = { file: this.host };
+    if (code === NOT_FOUND) {
+      throw new DumpError('PROTOCOL', `expected ${this.program} there, found no such program`, {
+        ...place,
+        hint: 'say where it is with --pagepipe-path',
+      });
+    }
+    if (code === SSH_FAILED) throw new DumpError('PROTOCOL', `${this.shell} did not come through`, place);
+    throw new DumpError('PROTOCOL', `the far side ended with ${signal ?? `exit code ${code}`}`, place);
+  }
+
+  kill(): void {
+    this.child.kill();
+  }
+}

@@ -1,0 +1,34 @@
+import { execFileSync } from 'node:child_process';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { parseDestination, quoteWord } from '../../src/send/remote-shell.js';
+
+describe('HOST:OUT', () => {
+  it.each([
+    ['far:out', 'far', 'out'],
+    ['user@far.example:/var/dumps/1', 'user@far.example', '/var/dumps/1'],
+    ['[fe80::1%eth0]:out', 'fe80::1%eth0', 'out'],
+    ['user@[::1]:a:b', 'user@::1', 'a:b'],
+    ['far:~/dumps/1', 'far', 'dumps/1'],
+    ['far:~', 'far', '~'],
+  ])('%s', (text, host, out) => {
+    expect(parseDestination(text)).toEqual({ host, out });
+  });
+
+  it.each(['out', ':out', 'far:', '/tmp/a:b', '-oProxyCommand=x:out', '[::1]out', 'a@b@c:out', '[-x]:out', 'u@-x:out'])(
+    'is not %s',
+    (text) => {
+      expect(() => parseDestination(text)).toThrow(/^expected HOST:OUT, found /);
+    },
+  );
+});
+
+it('quotes any word for any shell', () => {
+  const word = fc.string({ unit: 'binary', maxLength: 20 }).filter((text) => !text.includes('\0'));
+  fc.assert(
+    fc.property(word, (text) => {
+      expect(execFileSync('sh', ['-c', `printf %s ${quoteWord(text)}`]).toString()).toBe(text);
+    }),
+    { numRuns: 30 },
+  );
+});
