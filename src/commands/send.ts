@@ -36,7 +36,7 @@ Options
   --lazy               as above; DUMP is a directory or a plain tar archive then
   --compress           compress the dump on its way with zstd; pages that follow are not
   --force              replace OUT if it is not empty
-  --rsh COMMAND        in place of ssh (-e), such as 'ssh -p 2222'; is given HOST and a command
+  --rsh COMMAND        in place of ssh (-e), such as 'ssh -p 2222'; is given HOST and the words of a command
   --pagepipe-path PATH where pagepipe is on HOST (pagepipe)
   --policy auto|flags|vma, --eager-list FILE
                        with --lazy: which pages go first, as for make-lazy

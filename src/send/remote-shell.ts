@@ -58,9 +58,8 @@ export class RemoteProgram {
    */
   static async start(shell: string, host: string, words: readonly string[]): Promise<RemoteProgram> {
     const [program = 'ssh', ...options] = shell.split(' ').filter((word) => word !== '');
-    const child = spawn(program, [...options, host, words.map(quoteWord).join(' ')], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
+    // As words, which ssh joins again: others run them as they are.
+    const child = spawn(program, [...options, host, ...words.map(quoteWord)], { stdio: ['pipe', 'pipe', 'inherit'] });
     try {
       await once(child, 'spawn');
     } catch (cause) {

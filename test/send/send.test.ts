@@ -11,13 +11,13 @@ import { drain, servedDump, visit } from '../helpers/serving.js';
 import { describeTree, FIXTURES, fixture, tempDir } from '../helpers/temp.js';
 
 /** A home directory at the far side, and what stands in place of ssh: a script that is given the host and the command. */
-function farSide(run = 'exec sh -c "$2"') {
+function farSide(run = 'exec sh -c "$*"') {
   const home = tempDir();
   const folder = tempDir();
   const rsh = join(folder, 'rsh');
   const program = join(folder, 'pagepipe');
   writeFileSync(program, `#!/bin/sh\nexec ${process.execPath} ${BIN} "$@"\n`);
-  writeFileSync(rsh, `#!/bin/sh\ncd ${home} && PATH=${folder}:$PATH\n${run}\n`);
+  writeFileSync(rsh, `#!/bin/sh\ncd ${home} && PATH=${folder}:$PATH && shift\n${run}\n`);
   for (const script of [program, rsh]) chmodSync(script, 0o755);
   return { home, rsh };
 }
@@ -188,7 +188,7 @@ describe('send --lazy', () => {
 
   it('says that pages are missing when the connection ends before they are fetched', async () => {
     const { path } = servedDump();
-    const { home, rsh } = farSide('(sleep 1; kill $$) & exec sh -c "exec $2"');
+    const { home, rsh } = farSide('(sleep 1; kill $$) & exec sh -c "exec $*"');
     const near = lazily(path, rsh);
     await portOf(near);
     expect(await exitOf(near.child)).toBe(1);
@@ -207,7 +207,7 @@ describe('a far side that fails', () => {
   it('has nothing half-made when the stream breaks off, wherever that is', async () => {
     for (const bytes of [0, 10, 500, 20_000]) {
       for (const words of [[], ['--lazy'], ['--compress']]) {
-        const { code, stderr, left } = await sent(`head -c ${bytes} | sh -c "$2"`, ...words);
+        const { code, stderr, left } = await sent(`head -c ${bytes} | sh -c "$*"`, ...words);
         expect(stderr).toMatch(/error: (stdin(@0x\w+)?|far): expected .*, found/);
         expect([code, left]).toEqual([1, []]);
       }
@@ -218,7 +218,7 @@ describe('a far side that fails', () => {
     ['exit 255', /error: far: .*rsh did not come through\n$/],
     ['exit 127', /error: far: expected pagepipe there, found no such program\n.*--pagepipe-path\n$/],
     ['kill -9 $$', /error: far: the far side ended with SIGKILL\n$/],
-    ['echo Welcome; exec sh -c "$2"', /error: far: expected pagepipe at the far side, found something else/],
+    ['echo Welcome; exec sh -c "$*"', /error: far: expected pagepipe at the far side, found something else/],
     ['cat', /error: far: expected pagepipe at the far side, found something else/],
   ])('is told from others: %s', async (run, message) => {
     const { code, stderr, left } = await sent(run);
