@@ -14,8 +14,23 @@ export function compressionOf(start: Uint8Array): Compression | undefined {
 }
 
 /** Node has zstd since 22.15; before that the program of that name does it. */
-const zstdOf = (name: 'createZstdDecompress' | 'createZstdCompress'): (() => Duplex) | undefined =>
-  (zlib as unknown as Record<string, (() => Duplex) | undefined>)[name];
+const ZSTD = zlib as unknown as Partial<{
+  createZstdCompress(): Duplex;
+  createZstdDecompress(): Duplex;
+  zstdCompressSync(bytes: Uint8Array): Buffer;
+  zstdDecompressSync(bytes: Uint8Array): Buffer;
+}>;
+
+/** Up to some 24 Node takes what was cut off for complete (nodejs/node issue 64592): then the program does this, too. */
+function zstdDecompressor(): Duplex | undefined {
+  const frame = ZSTD.zstdCompressSync?.(Buffer.from('zstd'));
+  try {
+    if (frame) ZSTD.zstdDecompressSync?.(frame.subarray(0, -1));
+    return undefined;
+  } catch {
+    return ZSTD.createZstdDecompress?.();
+  }
+}
 
 /**
  * The plain bytes. A small archive may hold a large one: `maxBytes` stops that.
@@ -27,7 +42,7 @@ export async function* decompress(
   file: string,
   maxBytes: number,
 ): AsyncGenerator<Uint8Array> {
-  const stream = compression === 'gzip' ? zlib.createGunzip() : (zstdOf('createZstdDecompress')?.() ?? program('-d'));
+  const stream = compression === 'gzip' ? zlib.createGunzip() : (zstdDecompressor() ?? program('-d'));
   // The source reuses its chunks.
   const source = Readable.from(copies(chunks));
   let sourceError: Error | undefined;
@@ -66,13 +81,13 @@ async function* copies(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
 
 /** A stream that compresses what is written to it. */
 export const compressor = (compression: Compression): Duplex =>
-  compression === 'gzip' ? zlib.createGzip() : (zstdOf('createZstdCompress')?.() ?? program());
+  compression === 'gzip' ? zlib.createGzip() : (ZSTD.createZstdCompress?.() ?? program());
 
 /** The zstd program as a stream. */
 function program(...words: string[]): Duplex {
   const child = spawn('zstd', ['-q', '-c', ...words], { stdio: ['pipe', 'pipe', 'ignore'] });
   const failed = new Promise<never>((_, reject) => {
-    child.on('error', () => reject(new Error('this Node has no zstd, and there is no zstd program')));
+    child.on('error', () => reject(new Error('there is no zstd program, and this Node cannot do without')));
     child.on('exit', (code) => {
       if (code !== 0) reject(new Error(`zstd ended with ${code}`));
     });

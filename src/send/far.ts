@@ -2,7 +2,8 @@
 import { existsSync, rmSync } from 'node:fs';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2';
 import { join, resolve } from 'node:path';
-import type { Duplex } from 'node:stream';
+import { type Duplex, PassThrough } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { type Compression, decompress } from '../archive/compression.js';
 import { DumpError, onFile } from '../errors.js';
 import { pump } from '../pump.js';
@@ -69,8 +70,9 @@ async function takeDump(session: ClientHttp2Session, options: AcceptOptions, sig
   const sink = new DirectorySink(out, { force: options.force || existsSync(mark) });
   const stream = session.request({ ':path': PATH.DUMP, 'accept-encoding': 'zstd, gzip' });
   try {
-    const encoding = await answered(stream);
+    // From the start: a short answer that nobody reads yet is dropped by Node 24 and later when its stream is closed.
     const chunks = chunksOf(stream);
+    const encoding = await answered(stream);
     const plain = encoding ? decompress(chunks, encoding, PLACE, Number.MAX_SAFE_INTEGER) : chunks;
     await pump(decodeChunks(plain, PLACE), [], sink, signal);
   } finally {
@@ -152,10 +154,17 @@ async function answered(stream: ClientHttp2Stream): Promise<Compression | undefi
   return encoding === 'zstd' || encoding === 'gzip' ? encoding : undefined;
 }
 
-/** What an answer has; each chunk is good until the next is asked for. */
-async function* chunksOf(stream: ClientHttp2Stream): AsyncGenerator<Uint8Array> {
+/** What an answer has, read from the call on. */
+function chunksOf(stream: ClientHttp2Stream): AsyncGenerator<Uint8Array> {
+  const body = new PassThrough();
+  // Met by whoever reads.
+  pipeline(stream, body).catch(() => {});
+  return piecesOf(body);
+}
+
+async function* piecesOf(body: PassThrough): AsyncGenerator<Uint8Array> {
   try {
-    yield* stream as AsyncIterable<Buffer>;
+    yield* body as AsyncIterable<Buffer>;
   } catch (error) {
     throw brokenOff(error);
   }

@@ -89,11 +89,16 @@ class NearEnd {
         this.answer(stream, headers).catch((error) => this.fail(error));
       });
     });
-    if (this.failure !== undefined) throw this.failure;
+    // How the connection ends does not matter when all is done.
+    if (this.failure !== undefined && !(this.isDone && this.failure instanceof ConnectionError)) throw this.failure;
     if (!this.landed) throw this.brokenOff('the far side to take all of the dump');
-    if (this.shipment.serve && !this.delivered) {
+    if (!this.isDone) {
       throw this.brokenOff('a restore at the far side to fetch all pages', 'the same command sends it again');
     }
+  }
+
+  private get isDone(): boolean {
+    return this.landed !== undefined && (this.delivered || !this.shipment.serve);
   }
 
   private brokenOff(expected: string, hint?: string): DumpError {
@@ -146,6 +151,8 @@ class NearEnd {
   }
 
   private async serve(stream: ServerHttp2Stream, client: string, serve: Serve): Promise<void> {
+    // It may have left before it was heard of.
+    if (stream.closed || stream.destroyed) return;
     stream.respond({ ':status': 200 });
     this.clients++;
     const end = await runClient(stream, client, serve, 0);
