@@ -79,8 +79,11 @@ export function rootOf(members: readonly TarMember[]): string | undefined {
   return first && folderOf(first.name);
 }
 
-const isImage = ({ name, kind }: TarMember): boolean =>
-  kind === 'regular' && typeOfName(posix.basename(name)) !== undefined;
+/** Statistics are no sign of a dump: CRIU writes them into its work directory, and engines put them beside `checkpoint/`. */
+function isImage({ name, kind }: TarMember): boolean {
+  const type = kind === 'regular' ? typeOfName(posix.basename(name)) : undefined;
+  return type !== undefined && type !== 'STATS';
+}
 
 /** With a slash behind it; nothing for the top. */
 const folderOf = (name: string): string => (posix.dirname(name) === '.' ? '' : `${posix.dirname(name)}/`);

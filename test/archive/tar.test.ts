@@ -18,7 +18,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BytesReader } from '../../src/archive/bytes-reader.js';
 import { newHeader, resized, TarReader } from '../../src/archive/tar.js';
-import { END, filesOf, header, member, type RawMember, rawMembers, tar } from '../helpers/archives.js';
+import { END, filesOf, header, member, others, plain, tar } from '../helpers/archives.js';
 import { cli } from '../helpers/cli.js';
 import { copyFixture, describeTree, fixture, openFiles, tempDir } from '../helpers/temp.js';
 
@@ -70,14 +70,6 @@ function container(folder: string, { long = true, fifo = true } = {}): string[] 
   return names;
 }
 
-const isMemory = ({ name }: RawMember) => /(^|\/)(pages-\d+|pagemap-.*)\.img$/.test(name);
-
-/** All but pagemaps and pages: header blocks and data, in order. */
-const others = (archive: Buffer) =>
-  rawMembers(archive)
-    .filter((one) => !isMemory(one))
-    .map(({ name, header: blocks, data }) => ({ name, header: blocks.toString('hex'), data: data.toString('hex') }));
-
 /** The members of a dump that GNU tar has unpacked. */
 function untar(archive: string, into: string): string {
   mkdirSync(into);
@@ -102,13 +94,6 @@ const FORMATS: Record<string, { words: string[]; long?: boolean; fifo?: boolean 
   'with a comment and an attribute of bytes': {
     words: ['--format=pax', '--pax-option=comment=global,SCHILY.xattr.user.bytes:=\u00ff\u0001\u00e9'],
   },
-};
-
-const plain = (archive: string): Buffer => {
-  const bytes = readFileSync(archive);
-  if (bytes[0] === 0x1f) return execFileSync('gzip', ['-dc', archive], { maxBuffer: 2 ** 28 });
-  if (bytes[0] === 0x28) return execFileSync('zstd', ['-dqc', archive], { maxBuffer: 2 ** 28 });
-  return bytes;
 };
 
 describe('an archive by GNU tar', () => {

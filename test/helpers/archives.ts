@@ -119,6 +119,22 @@ export function rawMembers(archive: Buffer): RawMember[] {
   return members;
 }
 
+const isMemory = ({ name }: RawMember) => /(^|\/)(pages-\d+|pagemap-.*)\.img$/.test(name);
+
+/** All but pagemaps and pages: header blocks and data, in order. */
+export const others = (archive: Buffer) =>
+  rawMembers(archive)
+    .filter((one) => !isMemory(one))
+    .map(({ name, header: blocks, data }) => ({ name, header: blocks.toString('hex'), data: data.toString('hex') }));
+
+/** The bytes of an archive, decompressed if need be. */
+export const plain = (archive: string): Buffer => {
+  const bytes = readFileSync(archive);
+  if (bytes[0] === 0x1f) return execFileSync('gzip', ['-dc', archive], { maxBuffer: 2 ** 28 });
+  if (bytes[0] === 0x28) return execFileSync('zstd', ['-dqc', archive], { maxBuffer: 2 ** 28 });
+  return bytes;
+};
+
 /** A ustar header by hand. `size` may be the twelve bytes themselves. */
 export function header(
   name: string,
