@@ -126,7 +126,7 @@ async function carry(
   if (listen) words.push('--listen', addressText(listen));
   if (args.flags['force'] === true) words.push('--force');
   const report = new Report(io, args.flags['json'] === true, host);
-  const progress = new Progress(io, source.totalBytes);
+  const progress = new Progress(io, listen ? () => 0 : source.totalBytes);
   const shipment: Shipment = {
     ship: (sink) => pump(source.records, stages, sink, io.signal),
     compress: args.flags['compress'] === true,

@@ -98,7 +98,8 @@ class NearEnd {
   }
 
   private get isDone(): boolean {
-    return this.landed !== undefined && (this.delivered || !this.shipment.serve);
+    const { serve, keep } = this.shipment;
+    return this.landed !== undefined && (!serve || (this.delivered && (keep || this.clients === 0)));
   }
 
   private brokenOff(expected: string, hint?: string): DumpError {
