@@ -10,10 +10,10 @@ import { DumpError, invariant, onFile, systemError } from '../errors.js';
 import { PE_LAZY, PE_PARENT, PE_PRESENT, type RunBatch } from '../memory/runs.js';
 import type { RecordSink } from '../pump.js';
 import {
+  checkLink,
   type DumpRecord,
   type FileRecord,
   type HeaderRecord,
-  linkStaysInside,
   type PayloadRecord,
   pagesName,
   type Space,
@@ -257,13 +257,8 @@ export class DirectorySink implements RecordSink {
     }
   }
 
-  /** Links stay inside the dump; only `parent` leads to another one. */
   private addLink(name: string, target: Uint8Array): void {
-    if (name !== 'parent' && !linkStaysInside(name, Buffer.from(target).toString())) {
-      throw new DumpError('BAD_NAME', 'expected a link that stays inside the dump, found one that leads outside', {
-        file: name,
-      });
-    }
+    checkLink(name, Buffer.from(target).toString());
     onFile(name, () => symlinkSync(Buffer.from(target), join(this.directory.temporary, name)));
     if (name === 'parent') this.written.parentMissing = true;
   }
