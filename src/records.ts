@@ -157,6 +157,9 @@ export function linkStaysInside(name: string, target: string): boolean {
  * @throws {DumpError} BAD_NAME
  */
 export function checkLink(name: string, target: string): void {
+  if (target.includes('\0')) {
+    throw new DumpError('BAD_NAME', 'expected a link to a name, found one with a NUL byte', { file: name });
+  }
   if (name === 'parent' || linkStaysInside(name, target)) return;
   throw new DumpError('BAD_NAME', 'expected a link that stays inside the dump, found one that leads outside', {
     file: name,
