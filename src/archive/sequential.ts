@@ -57,8 +57,13 @@ export class SequentialDump {
     return this.checks.pageSize;
   }
 
+  /** `core_entry.march`, known once a core image has come. */
+  get march(): number | undefined {
+    return this.checks.march;
+  }
+
   /** Known at the end. */
-  get tasks(): readonly Task[] {
+  get tasks(): Task[] {
     return this.checks.tasks;
   }
 
