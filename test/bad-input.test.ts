@@ -31,7 +31,7 @@ import {
   STATUS,
   writeDump,
 } from './helpers/dump-writer.js';
-import { RUN_HOLE, RUN_PRESENT, StreamWriter } from './helpers/stream-writer.js';
+import { RUN_DETAIL, RUN_HOLE, RUN_PRESENT, StreamWriter } from './helpers/stream-writer.js';
 import { copyFixture, describeTree, fixture, openFiles, tempDir } from './helpers/temp.js';
 
 /** One line that says what is wrong, and maybe one that says what to do. */
@@ -427,6 +427,13 @@ const PAGE = new Uint8Array(4096).fill(7);
 /** A stream up to its spaces. */
 const begun = () => new StreamWriter().header().file('pstree.img', 'abc');
 /** A stream with a space that has one page. */
+/** Shapes of entries, as in docs/page-stream.md. */
+const COUNT_IN_FIELD_2 = 1 << 8;
+const HAS_IN_PARENT = 1 << 9;
+const IN_PARENT_TRUE = 1 << 10;
+const HAS_FLAGS = 1 << 11;
+const HAS_FIELD_5 = 1 << 12;
+
 const withPage = () =>
   begun()
     .space(0, 'pagemap-7.img', 1)
@@ -572,9 +579,59 @@ describe('write refuses a stream of our own making', () => {
       () =>
         begun()
           .space(0, 'pagemap-7.img', 1)
-          .runs(0, [[1, 1, 1 << 5]])
+          .runs(0, [[1, 1, RUN_HOLE | RUN_DETAIL]])
           .end(),
       /expected a detail where a run announces one$/,
+    ],
+    [
+      'a shape that counts no pages',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .runs(0, [[1, 1, RUN_HOLE & ~HAS_FIELD_5]])
+          .end(),
+      /expected a shape that holds the number of pages, found 0x802$/,
+    ],
+    [
+      'more pages than its shape can count',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .runs(0, [[1, 2 ** 32, RUN_HOLE | COUNT_IN_FIELD_2]])
+          .end(),
+      /expected a shape that holds the number of pages, found 0x1902$/,
+    ],
+    ...[
+      RUN_HOLE & ~HAS_FLAGS,
+      RUN_PRESENT | IN_PARENT_TRUE,
+      RUN_PRESENT | HAS_IN_PARENT | IN_PARENT_TRUE,
+      (RUN_PRESENT & ~HAS_FLAGS) | HAS_IN_PARENT | IN_PARENT_TRUE,
+    ].map((bits): (typeof rows)[number] => [
+      `a shape of other pages than the run has, 0x${bits.toString(16)}`,
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .runs(0, [[1, 1, bits]])
+          .end(),
+      /expected a shape that says what its pages are, found 0x/,
+    ]),
+    [
+      'compressed blocks of a hole',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .runs(0, [[1, 1, RUN_HOLE | RUN_DETAIL]], [{ run: 0, blocks: [5] }])
+          .end(),
+      /expected compressed blocks of pages that are present$/,
+    ],
+    [
+      'more blocks than an entry can have',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .runs(0, [[1, 300_000, RUN_PRESENT | RUN_DETAIL]], [{ run: 0, blocks: Array(300_000).fill(0) }])
+          .end(),
+      /expected compressed blocks that fit their run$/,
     ],
     [
       'columns of different length',
@@ -722,10 +779,14 @@ describe('write refuses names', () => {
     );
   });
 
-  it.each(['', 'x'.repeat(4097)])('links to something of no or too much length', async (target) => {
-    const stream = begun().link('innocent', target).end();
-    expectError(await writeRefuses(stream), /^stdin@0x[0-9a-f]+: expected a link target of 1 to 4096 bytes$/);
-  });
+  it.each(['', 'x'.repeat(4097), 'a\0b'])(
+    'links to something of no or too much length, or with a NUL',
+    async (target) => {
+      const stream = begun().link('innocent', target).end();
+      const error = /^stdin@0x[0-9a-f]+: expected a link target of 1 to 4096 bytes, none of them 0$/;
+      expectError(await writeRefuses(stream), error);
+    },
+  );
 
   it('a parent that leads to itself: no OUT, or no failure', async () => {
     const root = tempDir();

@@ -26,6 +26,12 @@ export type MemberEvent =
   | { type: 'extent'; name: string; file: PayloadFile; position: number; bytes: number }
   | { type: 'memberEnd'; name: string };
 
+/** The first event of a file. */
+export type Member = MemberEvent & { type: 'member' };
+
+/** Keeps names beside the dump apart from those in it. */
+export const OUTSIDE = '../';
+
 export type MemberSource = AsyncIterable<MemberEvent>;
 
 /**

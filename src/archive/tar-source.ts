@@ -10,7 +10,7 @@ import { typeOfName } from '../image/magic.js';
 import { ExtentReader, FILE_PIECE_BYTES } from '../stream/extents.js';
 import { BytesReader } from './bytes-reader.js';
 import { FileBytes } from './file-bytes.js';
-import { checkMemberName, type MemberEvent } from './members.js';
+import { checkMemberName, type MemberEvent, OUTSIDE } from './members.js';
 import { Spool, type SpoolBudget } from './spool.js';
 import { type TarMember, TarReader } from './tar.js';
 
@@ -149,9 +149,6 @@ function checkInside({ name, kind, offset }: TarMember, file: string): void {
 
 /** Bytes behind the header, whose last blocks may be the map of a sparse file. */
 const dataBytes = ({ storedBytes, sparse }: TarMember): number => storedBytes - (sparse?.mapBytes ?? 0);
-
-/** Keeps names beside the dump apart from those in it. */
-const OUTSIDE = '../';
 
 async function* payloadOf(spool: Spool): AsyncGenerator<Uint8Array> {
   const extents = new ExtentReader(FILE_PIECE_BYTES);

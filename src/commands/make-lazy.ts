@@ -1,4 +1,4 @@
-import { invariant, UsageError } from '../errors.js';
+import { UsageError } from '../errors.js';
 import { pump } from '../pump.js';
 import { SizeSink } from '../sink/size.js';
 import { classify, POLICIES } from '../stages/classify.js';
@@ -9,16 +9,9 @@ import { tally } from '../stages/tally.js';
 import { type Command, choice, inputs } from './command.js';
 import { eagerListStages } from './eager-list.js';
 import { Progress } from './progress.js';
-import { formatReport, makeReport, type Report, warnOfParent } from './report.js';
+import { formatReport, makeReport, warnOfParent } from './report.js';
 import { openSink, SINK_KINDS, sinkKindOf } from './sink.js';
 import { openCommandSource, SOURCE_FLAGS, SOURCE_HELP } from './source.js';
-
-/**
- * Measured with CRIU 4.1.1 and 4.2.1: a daemon on DUMP tries to deliver the kept pages as well, is told by the kernel that
- * they are there already (EEXIST), and tries again for ever. With a page server it takes the list of pages from OUT.
- */
-const PAGE_SERVER =
-  'start a page server at ADDRESS and PORT first, such as pagepipe serve DUMP; criu lazy-pages -D DUMP would try for ever to deliver the kept pages';
 
 export const command: Command = {
   name: 'make-lazy',
@@ -91,12 +84,11 @@ ${SOURCE_HELP}
       ];
       await pump(source.records, stages, sink, io.signal);
       progress.done();
-      const bytesAfter = 'written' in sink ? sink.written.bytes : sink.bytes;
-      const report = makeReport(source.reported(), out, count.spaces, { policy, holes, dryRun, bytesAfter });
-      if (keep.length > 0) report.restore = fromPageServer(report.restore);
+      const bytes = 'written' in sink ? sink.written.bytes : sink.bytes;
+      const made = { path: out, kind, policy, holes, keepsLazyPages: keep.length > 0, dryRun, bytes };
+      const report = makeReport(source.reported(), made, count.spaces);
       if (args.flags['json'] === true) io.out(`${JSON.stringify(report, undefined, 2)}\n`);
       else io.err(formatReport(report));
-      if (keep.length > 0) io.err(`pagepipe: note: ${PAGE_SERVER}\n`);
       if ('written' in sink) warnOfParent(sink.written, out, io);
     } finally {
       progress.done();
@@ -104,10 +96,3 @@ ${SOURCE_HELP}
     }
   },
 };
-
-/** The commands that restore a dump with kept pages: both use OUT alone. */
-function fromPageServer({ restore }: Report['restore']): Report['restore'] {
-  const [, directories] = /^criu restore --lazy-pages (.*) -d$/s.exec(restore) ?? [];
-  invariant(directories, 'the command names its directories');
-  return { lazyPages: `criu lazy-pages --page-server --address ADDRESS --port PORT ${directories} &`, restore };
-}

@@ -1,10 +1,17 @@
 /** What `make-lazy` says at its end, for people and for programs. */
-import { resolve } from 'node:path';
 import prettyBytes from 'pretty-bytes';
-import type { Written } from '../sink/directory.js';
+import type { Written } from '../sink/dump-directory.js';
 import type { Task } from '../source/tasks.js';
+import type { Holes } from '../stages/rebuild.js';
 import { type Amount, type KindTally, newKindTally, type SpaceTally } from '../stages/tally.js';
 import type { Io } from './command.js';
+import {
+  type DumpPlace,
+  type LazyPlace,
+  type RestoreCommands,
+  restoreCommands,
+  restoreNotes,
+} from './restore-commands.js';
 
 /** Why a lazy directory is no dump of its own. */
 export const NEVER_WITHOUT =
@@ -42,13 +49,16 @@ export interface Report {
   /** Bytes of all files. */
   bytesBefore: number;
   bytesAfter: number;
-  restore: { lazyPages: string; restore: string };
+  restore: RestoreCommands;
+  /** What is to be known of these commands. */
+  notes: string[];
   warning: string;
 }
 
 /** What a report says of the dump itself. */
 export interface ReportedDump {
   path: string;
+  place: DumpPlace;
   tasks: readonly Task[];
   /** Bytes. */
   pageSize: number;
@@ -56,31 +66,39 @@ export interface ReportedDump {
   bytes: number;
 }
 
-export function makeReport(
-  dump: ReportedDump,
-  out: string,
-  spaces: SpaceTally[],
-  of: Pick<Report, 'policy' | 'holes' | 'dryRun' | 'bytesAfter'>,
-): Report {
+/** What was made of it, and how. */
+export interface ReportedOut extends LazyPlace {
+  policy: string;
+  holes: Holes;
+  /** Whether pages that are lazy in the dump were kept. */
+  keepsLazyPages: boolean;
+  dryRun: boolean;
+  /** Bytes of all files. */
+  bytes: number;
+}
+
+export function makeReport(dump: ReportedDump, out: ReportedOut, spaces: SpaceTally[]): Report {
   const tasks = new Map(dump.tasks.map((task) => [task.pid, task]));
   const total = newKindTally();
   for (const { kept, taken } of spaces) {
     add(total.kept, kept);
     add(total.taken, taken);
   }
+  const restore = restoreCommands(dump.place, out, out);
   return {
     dump: dump.path,
-    out,
-    policy: of.policy,
-    holes: of.holes,
-    dryRun: of.dryRun,
+    out: out.path,
+    policy: out.policy,
+    holes: out.holes,
+    dryRun: out.dryRun,
     pageSize: dump.pageSize,
     spaces: spaces.map((tally) => spaceReport(tally, tasks)),
     zombies: dump.tasks.filter(({ dead }) => dead).map(({ pid }) => pid),
     total,
     bytesBefore: dump.bytes,
-    bytesAfter: of.bytesAfter,
-    restore: restoreCommands(dump.path, out),
+    bytesAfter: out.bytes,
+    restore,
+    notes: restoreNotes(restore, out, out.keepsLazyPages),
     warning: NEVER_WITHOUT,
   };
 }
@@ -94,18 +112,6 @@ function add(to: Amount, more: Amount): void {
   to.pages += more.pages;
   to.bytes += more.bytes;
 }
-
-/** Both meet on a socket in the work directory; OUT is one that both have. */
-function restoreCommands(dump: string, out: string): Report['restore'] {
-  const [full, small] = [dump, out].map((path) => quote(resolve(path))) as [string, string];
-  return {
-    lazyPages: `criu lazy-pages -D ${full} -W ${small} &`,
-    restore: `criu restore --lazy-pages -D ${small} -W ${small} -d`,
-  };
-}
-
-/** A word of a shell command. */
-const quote = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
 
 /** The report as text: a table, sizes, commands and the warning. */
 export function formatReport(report: Report): string {
@@ -122,14 +128,13 @@ export function formatReport(report: Report): string {
   for (const pid of report.zombies) rows.push([`pid ${pid}`, 'zombie, no memory', '', '', '', '']);
   rows.push(['total', '', ...amounts(report.total)]);
   const size = `${bytes(report.bytesBefore)} before, ${bytes(report.bytesAfter)} after${report.dryRun ? ' (dry run: nothing was written)' : ''}`;
-  const { lazyPages, restore } = report.restore;
+  const { unpack = [], serve, lazyPages, restore } = report.restore;
+  const commands = [...unpack, ...(serve === undefined ? [] : [serve]), lazyPages, restore];
   return `${table(rows)}
 size              ${size}
 
-restore it with these two commands, and the options that the dump was made with (--shell-job, --tcp-established, …):
-  ${lazyPages}
-  ${restore}
-warning: ${NEVER_WITHOUT}
+restore it with these commands, and the options that the dump was made with (--shell-job, --tcp-established, …):
+${commands.map((command) => `  ${command}\n`).join('')}${report.notes.map((note) => `note: ${note}\n`).join('')}warning: ${NEVER_WITHOUT}
 `;
 }
 

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import { ImageIndex } from '../archive/image-index.js';
 import { DumpError, onFile, UsageError } from '../errors.js';
 import type { Message } from '../protocol/page-server.js';
-import { type Address, addressText, isLoopback, parseAddress } from '../serve/address.js';
+import { type Address, addressText, DEFAULT_PORT, isLoopback, parseAddress } from '../serve/address.js';
 import { DumpMemory, type DumpMemoryOptions } from '../serve/memory.js';
 import type { Metrics } from '../serve/metrics.js';
 import { Recorder } from '../serve/recorder.js';
@@ -15,7 +15,6 @@ import { PAGE_SIZES } from '../stream/format.js';
 import { ClientReport } from './client-report.js';
 import { type Arguments, type Command, type Flag, type Io, inputs, pageSizeFlag } from './command.js';
 
-const DEFAULT_PORT = 27000;
 /** A month: timers of Node go no further. */
 const MAX_IDLE_SECONDS = 2_000_000;
 

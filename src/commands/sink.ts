@@ -6,7 +6,8 @@ import type { SpoolBudget } from '../archive/spool.js';
 import { DumpError, onFile, UsageError } from '../errors.js';
 import { openOutput, openShard } from '../sink/byte-output.js';
 import { DirectorySink, type DirectorySinkOptions } from '../sink/directory.js';
-import { type ShardOutput, ShardSink, type ShardSinkOptions } from '../sink/shards.js';
+import type { FilesSinkOptions } from '../sink/files-sink.js';
+import { type ShardOutput, ShardSink } from '../sink/shards.js';
 import { TarSink } from '../sink/tar.js';
 import { type Io, refuseTerminals } from './command.js';
 
@@ -63,7 +64,7 @@ export function openSink(
 export function openShards(
   places: readonly (string | number)[],
   source: Partial<SinkSource>,
-  { force = false, ...options }: ShardSinkOptions & { force?: boolean },
+  { force = false, ...options }: FilesSinkOptions & { force?: boolean },
   io: Io,
 ): ShardSink {
   if (new Set(places).size < places.length) throw new UsageError('expected each shard once, found one twice');

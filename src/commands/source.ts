@@ -1,4 +1,5 @@
 /** What commands share that take a dump from wherever it is. */
+import { statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import type { ImageIndex } from '../archive/image-index.js';
 import {
@@ -14,9 +15,11 @@ import type { SpoolBudget } from '../archive/spool.js';
 import { DumpError, UsageError } from '../errors.js';
 import type { RecordSource } from '../pump.js';
 import { Dump } from '../source/directory.js';
+import { VARIABLE_PAGE_SIZE } from '../source/tasks.js';
 import { PAGE_SIZES } from '../stream/format.js';
 import { type Arguments, choice, type Flag, type Io, pageSizeFlag } from './command.js';
 import type { ReportedDump } from './report.js';
+import type { DumpPlace } from './restore-commands.js';
 
 /** Flags of every command with a source. */
 export const SOURCE_FLAGS: Record<string, Flag> = {
@@ -64,16 +67,20 @@ export async function openCommandSource(path: string, args: Arguments, areas: bo
   const shards = shardsOf(path, args);
   if (!shards && sourceKind(path, from) === 'directory') return directorySource(path, page, budget, io);
   const source = await openSource(path, { ...openOptions(path, args, io), ...page, areas, budget });
+  const file = path === '-' || shards ? undefined : path;
+  const paths = file === undefined ? (shards ?? []).filter((shard) => typeof shard === 'string') : [file];
+  const isServable = file !== undefined && source.kind === 'tar' && !source.compression && statSync(file).isFile();
   return {
     ...source,
     totalBytes: () => 0,
     directory: undefined,
-    path: path === '-' || shards ? undefined : path,
+    path: file,
     budget,
     reported: () => {
       const { dump } = source;
       if (!dump) throw new DumpError('UNSUPPORTED', 'expected a dump, found a page stream: read it with write');
-      return { path, tasks: dump.tasks, pageSize: dump.pageSize, bytes: dump.bytes };
+      const place = { kind: source.kind, isServable, paths };
+      return reportedOf(path, place, dump, dump.bytes);
     },
   };
 }
@@ -112,9 +119,19 @@ function directorySource(path: string, page: { pageSize?: number }, budget: Spoo
     directory: path,
     path: undefined,
     budget,
-    reported: () => ({ path, tasks: dump.tasks, pageSize: dump.pageSize, bytes: bytes() }),
+    reported: () => reportedOf(path, { kind: 'directory', isServable: true, paths: [path] }, dump, bytes()),
     close: () => dump.close(),
   };
+}
+
+function reportedOf(
+  path: string,
+  place: DumpPlace,
+  { tasks, pageSize, march }: Pick<Dump, 'tasks' | 'pageSize' | 'march'>,
+  bytes: number,
+): ReportedDump {
+  const hidden = VARIABLE_PAGE_SIZE.includes(march ?? 0) ? { pageSize } : {};
+  return { path, place: { ...place, ...hidden }, tasks, pageSize, bytes };
 }
 
 export const budgetOf = (args: Arguments): SpoolBudget => ({

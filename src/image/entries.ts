@@ -1,4 +1,4 @@
-/** The entries of an image that is in memory as a whole, as objects of the generated types. */
+/** Messages of images that are in memory as a whole, as objects of the generated types. */
 import { DumpError } from '../errors.js';
 import type { Messages } from '../generated/entries.js';
 import { canonicalMessage } from './canonical.js';
@@ -18,14 +18,27 @@ export function* readEntries<M extends MessageName>(
   message: M,
   file: string,
 ): Generator<Messages[M]> {
-  const plan = messagePlan(message);
   for (const { body, offset, entry } of rawEntries(bytes, type, file)) {
-    try {
-      const canonical = canonicalMessage(plan, body, 0, body.length);
-      yield readObject(plan, canonical.bytes, canonical.start, canonical.end) as unknown as Messages[M];
-    } catch (error) {
-      if (!(error instanceof WireError)) throw error;
-      throw new DumpError('MALFORMED', error.message, { file, offset: offset + error.at, entry });
-    }
+    yield readMessage(message, body, { file, offset, entry });
+  }
+}
+
+/**
+ * One message.
+ * @param place of the message, for errors; the offset is in bytes
+ * @throws {DumpError} MALFORMED
+ */
+export function readMessage<M extends MessageName>(
+  message: M,
+  body: Uint8Array,
+  place: { file: string; offset: number; entry?: number },
+): Messages[M] {
+  const plan = messagePlan(message);
+  try {
+    const { bytes, start, end } = canonicalMessage(plan, body, 0, body.length);
+    return readObject(plan, bytes, start, end) as unknown as Messages[M];
+  } catch (error) {
+    if (!(error instanceof WireError)) throw error;
+    throw new DumpError('MALFORMED', error.message, { ...place, offset: place.offset + error.at });
   }
 }

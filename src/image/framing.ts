@@ -7,9 +7,7 @@
  * Only for images that hold metadata of one process or of the whole dump, without extra payloads; pagemaps
  * may be huge and have a decoder of their own.
  */
-import type protobuf from 'protobufjs/light.js';
 import { DumpError } from '../errors.js';
-import { messageType } from '../schema.js';
 import { firstMagic, headerBytes, type ImageType, MAGIC, typeOfMagic } from './magic.js';
 
 /** A corrupt size must not allocate: the largest entries are areas of a process with a million of them. */
@@ -76,14 +74,6 @@ export function* rawEntries(bytes: Uint8Array, type: ImageType, file: string): G
   }
 }
 
-/** The same, decoded as `messageName`. */
-export function* decodeEntries<T>(bytes: Uint8Array, type: ImageType, messageName: string, file: string): Generator<T> {
-  const message = messageType(messageName);
-  for (const { body, offset, entry } of rawEntries(bytes, type, file)) {
-    yield decodeMessage<T>(message, body, file, offset, entry);
-  }
-}
-
 /** The error for an entry that the end of the file cuts off. */
 export function truncated(
   file: string,
@@ -97,21 +87,6 @@ export function truncated(
     offset,
     ...(entry === undefined ? {} : { entry }),
   });
-}
-
-/** Decodes one message; protobufjs' errors get the place in the file. */
-export function decodeMessage<T>(
-  message: protobuf.Type,
-  bytes: Uint8Array,
-  file: string,
-  offset: number,
-  entry?: number,
-): T {
-  try {
-    return message.decode(bytes) as unknown as T;
-  } catch (cause) {
-    throw malformed(message.name, cause, file, offset, entry);
-  }
 }
 
 /** The error for a message that protobufjs cannot read. */

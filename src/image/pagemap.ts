@@ -29,8 +29,8 @@ import {
   type RunDetail,
   SHAPE_MASK,
 } from '../memory/runs.js';
-import { messageType } from '../schema.js';
-import { checkEntrySize, checkMagic, decodeMessage, truncated } from './framing.js';
+import { readMessage } from './entries.js';
+import { checkEntrySize, checkMagic, truncated } from './framing.js';
 import { headerBytes, IMG_COMMON_MAGIC, MAGIC } from './magic.js';
 import { EntryParser } from './pagemap-entry.js';
 
@@ -130,7 +130,7 @@ export class PagemapDecoder {
   }
 
   private decodeHead(message: Uint8Array, offset: number): void {
-    const head = decodeMessage<{ pages_id: number }>(messageType('criu.pagemap_head'), message, this.file, offset);
+    const head = readMessage('pagemap_head', message, { file: this.file, offset });
     this.head = message;
     this.pagesId = head.pages_id;
   }

@@ -4,8 +4,6 @@
  * A dump may hold a million runs of one page, so a run is no object: a batch is three typed arrays, and what few
  * runs have beside that (compressed blocks, unusual encodings) stands in a sparse map.
  */
-import { invariant } from '../errors.js';
-
 /** Pagemap flags of CRIU (pagemap.h): the low bits of {@link RunBatch.bits}. */
 export const PE_PARENT = 1;
 export const PE_LAZY = 2;
@@ -44,6 +42,12 @@ export const pageNumberLimit = (pageSize: number): number => 2 ** 64 / pageSize;
 
 /** Largest block of a compressed entry, in bytes of memory. Source: CRIU's compression regions, development of 2026. */
 export const MAX_BLOCK_BYTES = 4 * 1024 * 1024;
+
+/** Most blocks of a compressed entry: in a pagemap each takes at least one byte, and an entry has at most so many. */
+export const MAX_ENTRY_BLOCKS = 256 * 1024;
+
+/** Field 2 of an entry is a u32. */
+export const MAX_COUNT_IN_FIELD_2 = 2 ** 32 - 1;
 
 /** Compressed payload of an entry: one element a block. Source: CRIU's pagemap.proto, development of 2026. */
 export interface CompressedBlocks {
@@ -128,23 +132,32 @@ export class RunBuilder {
 
   /** Adds a run, to the last one if it continues that entry in the same state. */
   pushOrExtend(pageNumber: number, pages: number, bits: number, detail?: RunDetail): void {
-    const last = this.length - 1;
-    const joins =
-      bits & CONTINUES &&
-      last >= 0 &&
-      (((this.bits[last] as number) ^ bits) & ENTRY_BITS) === 0 &&
-      (this.pageNumbers[last] as number) + (this.pages[last] as number) === pageNumber;
-    if (!joins) {
+    if (!this.joins(pageNumber, pages, bits, detail)) {
       this.push(pageNumber, pages, bits, detail);
       return;
     }
+    const last = this.length - 1;
     (this.pages[last] as number) += pages;
-    if (detail) {
-      this.details?.set(last, joinDetails(this.details.get(last), detail));
+    const first = this.details?.get(last);
+    if (first?.compressed && detail?.compressed) {
+      this.details?.set(last, { ...first, compressed: joinBlocks(first.compressed, detail.compressed) });
     }
     if ((bits & (PE_PRESENT | TAKEN)) === PE_PRESENT) {
       this.payloadBytes += storedBytes(detail, pages, this.pageSize);
     }
+  }
+
+  /** Whether a run and the last one are pieces of one entry; what says so may be hostile. */
+  private joins(pageNumber: number, pages: number, bits: number, detail: RunDetail | undefined): boolean {
+    const last = this.length - 1;
+    if (!(bits & CONTINUES) || last < 0) return false;
+    const lastPages = this.pages[last] as number;
+    return (
+      (((this.bits[last] as number) ^ bits) & ENTRY_BITS) === 0 &&
+      (this.pageNumbers[last] as number) + lastPages === pageNumber &&
+      (!(bits & COUNT_IN_FIELD_2) || lastPages + pages <= MAX_COUNT_IN_FIELD_2) &&
+      detailsJoin(this.details?.get(last), lastPages, detail)
+    );
   }
 
   /** Adds all runs of a batch; pieces of one entry are joined. */
@@ -199,12 +212,28 @@ export function cutDetail(
   return [{ ...detail, ...part(blockBytes.subarray(0, block)) }, part(blockBytes.subarray(block))];
 }
 
-function joinDetails(first: RunDetail | undefined, second: RunDetail): RunDetail {
-  invariant(first?.compressed && second.compressed, 'compressed pieces are joined with compressed pieces');
-  const blockBytes = new Uint32Array(first.compressed.blockBytes.length + second.compressed.blockBytes.length);
-  blockBytes.set(first.compressed.blockBytes);
-  blockBytes.set(second.compressed.blockBytes, first.compressed.blockBytes.length);
-  return { ...first, compressed: { ...first.compressed, blockBytes } };
+/**
+ * Whether a run with the detail `next` may go on with the entry of one of `pages` pages with the detail `last`: both are in
+ * blocks of one size and the first ends with a whole one, or neither is in blocks. What is verbatim begins an entry.
+ */
+function detailsJoin(last: RunDetail | undefined, pages: number, next: RunDetail | undefined): boolean {
+  if (next?.verbatim) return false;
+  const a = last?.compressed;
+  const b = next?.compressed;
+  if (!a || !b) return a === b;
+  return (
+    a.regionPages === b.regionPages &&
+    a.hasRegionPages === b.hasRegionPages &&
+    pages % a.regionPages === 0 &&
+    a.blockBytes.length + b.blockBytes.length <= MAX_ENTRY_BLOCKS
+  );
+}
+
+function joinBlocks(first: CompressedBlocks, second: CompressedBlocks): CompressedBlocks {
+  const blockBytes = new Uint32Array(first.blockBytes.length + second.blockBytes.length);
+  blockBytes.set(first.blockBytes);
+  blockBytes.set(second.blockBytes, first.blockBytes.length);
+  return { ...first, blockBytes };
 }
 
 /** Bits that make one pagemap entry differ from another. */
@@ -212,7 +241,7 @@ const ENTRY_BITS = PE_MASK | SHAPE_MASK;
 
 /**
  * Joins the pieces of one entry: a run that continues the one before it, follows it without a gap and is in the same
- * state. Entries that were apart stay apart.
+ * state. Entries that were apart stay apart, and so do pieces whose blocks are not of one entry.
  */
 export function joinRuns(runs: RunBatch, pageSize: number): RunBatch {
   if (!runs.bits.some((bits) => (bits & CONTINUES) !== 0)) return runs;

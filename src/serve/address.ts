@@ -11,6 +11,9 @@ export function parseAddress(text: string): Address | undefined {
   return { host: ipv6 ?? (host || LOOPBACK), port: Number(port) };
 }
 
+/** Where `pagepipe serve` listens, and `receive`. */
+export const DEFAULT_PORT = 27000;
+
 export const LOOPBACK = '127.0.0.1';
 
 export const isLoopback = ({ host }: Address): boolean =>

@@ -25,7 +25,7 @@ interface Plain {
 /** @param path `-` for stdout */
 export function openOutput(path: string, stdoutFd: number, compression: Compression | undefined): ByteOutput {
   const plain = path === '-' ? stdoutOutput(stdoutFd) : new AtomicFile(path);
-  return compression ? new CompressedOutput(plain, compression) : { ...wrap(plain), drain: async () => {} };
+  return compression ? new CompressedOutput(plain, compression) : { ...wrap(plain), drain: () => {} };
 }
 
 const wrap = (plain: Plain) => ({
@@ -64,10 +64,14 @@ class CompressedOutput implements ByteOutput {
     this.isFull = !this.stream.write(bytes.slice());
   };
 
-  async drain(): Promise<void> {
+  drain(): void | Promise<void> {
     if (!this.isFull) return;
     this.isFull = false;
-    if (this.stream.writableNeedDrain) await Promise.race([once(this.stream, 'drain'), this.done]);
+    if (this.stream.writableNeedDrain) return this.taken();
+  }
+
+  private async taken(): Promise<void> {
+    await Promise.race([once(this.stream, 'drain'), this.done]);
   }
 
   async commit(): Promise<void> {

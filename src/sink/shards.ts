@@ -4,14 +4,9 @@
  */
 import { encodeMarker, type Marker } from '../archive/marker.js';
 import type { Emit } from '../bytes.js';
-import { crc32 } from '../crc.js';
-import { DumpError, invariant } from '../errors.js';
-import type { RecordSink } from '../pump.js';
-import { type DumpRecord, type FileRecord, type PayloadRecord, pagesName, type Space } from '../records.js';
-import { rebuild } from '../stages/rebuild.js';
-import { ExtentReader, FILE_PIECE_BYTES } from '../stream/extents.js';
-import { countHolePages } from './holes.js';
-import { PagemapWriter } from './pagemap-writer.js';
+import { DumpError } from '../errors.js';
+import { type FileRecord, pagesName, type Space } from '../records.js';
+import { FilesSink, type FilesSinkOptions } from './files-sink.js';
 
 /** Most data behind one marker: what a pipe holds, and what criu-image-streamer writes at a time. */
 const MAX_PIECE_BYTES = 64 * 1024;
@@ -23,11 +18,6 @@ export interface ShardOutput {
   flush(): void;
   commit(): void;
   discard(): void;
-}
-
-export interface ShardSinkOptions {
-  /** Told of the bytes of each piece of payload. */
-  progress?: (bytes: number) => void;
 }
 
 type Body = { kind: 'filename'; name: string } | { kind: 'data'; bytes: number } | { kind: 'fileEnd' | 'imageEnd' };
@@ -44,75 +34,18 @@ class Shard {
   }
 }
 
-export class ShardSink implements RecordSink {
+export class ShardSink extends FilesSink {
   /** Bytes of all files of the dump. */
   bytes = 0;
-  /** Pages that stand in a pagemap as lazy, and nowhere else. */
-  holePages = 0;
   private readonly shards: Shard[];
   private last: Shard | undefined;
   private seq = 0;
   /** The file that the last name made current. */
   private named: string | undefined;
-  private readonly extents = new ExtentReader(FILE_PIECE_BYTES);
-  private readonly joinRebuilt = rebuild();
-  private pageSize = 0;
-  /** Where payload goes. */
-  private target: string | undefined;
-  private file: FileRecord | undefined;
-  private readonly waiting: Space[] = [];
-  private current: { space: Space; entries: PagemapWriter } | undefined;
-  private crc: number | undefined;
 
-  constructor(
-    outputs: readonly ShardOutput[],
-    private readonly options: ShardSinkOptions = {},
-  ) {
+  constructor(outputs: readonly ShardOutput[], { progress }: FilesSinkOptions = {}) {
+    super(progress);
     this.shards = outputs.map((output) => new Shard(output));
-  }
-
-  write(record: DumpRecord): void {
-    if (record.type === 'bytes') this.payload(record.bytes);
-    else if (record.type === 'extents') for (const bytes of this.extents.read(record)) this.payload(bytes);
-    else this.writeOther(record);
-  }
-
-  private writeOther(record: Exclude<DumpRecord, PayloadRecord>): void {
-    switch (record.type) {
-      case 'header':
-        this.pageSize = record.pageSize;
-        this.joinRebuilt(record);
-        break;
-      case 'file':
-        this.finishFile();
-        this.startFile(record);
-        break;
-      case 'space':
-        this.finishFile();
-        this.waiting.push(record.space);
-        break;
-      case 'areas':
-        break;
-      case 'runs': {
-        this.finishFile();
-        this.turnTo(record.space);
-        const { runs } = this.joinRebuilt(record) as typeof record;
-        this.holePages += countHolePages(runs);
-        this.current?.entries.add(runs);
-        this.target = pagesName(record.space);
-        this.crc = record.checked && runs.payloadBytes > 0 ? 0 : undefined;
-        break;
-      }
-      case 'check':
-        if (this.crc !== undefined && this.crc !== record.crc32) {
-          throw new DumpError('STREAM_DAMAGED', 'the payload does not match its checksum', { file: this.target ?? '' });
-        }
-        break;
-      default:
-        this.finishFile();
-        this.turnTo(undefined);
-        this.put({ kind: 'imageEnd' });
-    }
   }
 
   /** Puts the shards in their places, the one with the end of all last: without it a set is refused. */
@@ -126,29 +59,40 @@ export class ShardSink implements RecordSink {
   }
 
   /** Shards hold files alone, and none in folders. */
-  private startFile(record: FileRecord): void {
-    const { kind, name, size, checked } = record;
+  protected startFile({ kind, name }: FileRecord): void {
     if (kind !== 'regular' || name.includes('/')) {
       const found = kind === 'regular' ? 'one in a folder' : `a ${kind === 'directory' ? 'folder' : kind}`;
       throw new DumpError('UNSUPPORTED', `expected a file, which is all that shards can hold, found ${found}`, {
         file: name,
       });
     }
-    this.file = record;
-    this.target = name;
-    this.crc = checked && size > 0 ? 0 : undefined;
   }
 
-  private finishFile(): void {
-    if (this.file) this.end(this.file.name);
-    this.file = undefined;
+  protected fileBytes(bytes: Uint8Array, { name }: FileRecord): void {
+    this.data(name, bytes);
   }
 
-  private payload(bytes: Uint8Array): void {
-    invariant(this.target !== undefined, 'payload follows a file or runs');
-    if (this.crc !== undefined) this.crc = crc32(bytes, this.crc);
-    this.data(this.target, bytes);
-    this.options.progress?.(bytes.length);
+  protected endFile({ name }: FileRecord): void {
+    this.endImage(name);
+  }
+
+  protected startSpace(): void {}
+
+  protected pagemapBytes(bytes: Uint8Array, { pagemap }: Space): void {
+    this.data(pagemap, bytes);
+  }
+
+  protected pagesBytes(bytes: Uint8Array, space: Space): void {
+    this.data(pagesName(space), bytes);
+  }
+
+  protected endSpace(space: Space): void {
+    this.endImage(space.pagemap);
+    this.endImage(pagesName(space));
+  }
+
+  protected end(): void {
+    this.put({ kind: 'imageEnd' });
   }
 
   private data(name: string, bytes: Uint8Array): void {
@@ -160,7 +104,7 @@ export class ShardSink implements RecordSink {
     }
   }
 
-  private end(name: string): void {
+  private endImage(name: string): void {
     this.makeCurrent(name);
     this.put({ kind: 'fileEnd' });
     this.named = undefined;
@@ -178,30 +122,5 @@ export class ShardSink implements RecordSink {
     this.last = shard;
     shard.write(encodeMarker({ ...body, seq: this.seq++ } as Marker));
     if (data) shard.write(data);
-  }
-
-  /** Finishes the spaces before this one: those without runs get their empty images. */
-  private turnTo(space: Space | undefined): void {
-    if (space && this.current?.space.index === space.index) return;
-    this.finishSpace();
-    while (this.waiting.length > 0) {
-      const next = this.waiting.shift() as Space;
-      this.current = {
-        space: next,
-        entries: new PagemapWriter(next, this.pageSize, (bytes) => this.data(next.pagemap, bytes)),
-      };
-      if (next.index === space?.index) return;
-      this.finishSpace();
-    }
-    invariant(!space, 'runs follow their space');
-  }
-
-  private finishSpace(): void {
-    if (!this.current) return;
-    const { space, entries } = this.current;
-    entries.end();
-    this.end(space.pagemap);
-    this.end(pagesName(space));
-    this.current = undefined;
   }
 }

@@ -16,6 +16,7 @@ import {
   type DumpRecord,
   type FileRecord,
   isPagemapName,
+  isPagesName,
   linkStaysInside,
   pagesName,
   type Space,
@@ -237,7 +238,7 @@ export class Dump {
       return undefined;
     }
     if (name === 'parent') return stats;
-    const image = /^pages-\d+\.img$/.test(name) || isPagemapName(name);
+    const image = isPagesName(name) || isPagemapName(name);
     if (!image && linkStaysInside(name, readlinkSync(path))) return stats;
     // A link that leads outside would not do so from the copy: its content is taken.
     const target = statSync(path, { throwIfNoEntry: false });

@@ -1,7 +1,9 @@
 /** The tasks of a dump, and the images that each must have. */
 import { DumpError } from '../errors.js';
-import { decodeEntries } from '../image/framing.js';
+import type { core_entry } from '../generated/entries.js';
+import { readEntries } from '../image/entries.js';
 import { headerBytes, type ImageType } from '../image/magic.js';
+import type { MessageName } from '../image/message.js';
 import { MARCH } from '../memory/vma.js';
 
 /** A process of the dump. */
@@ -21,11 +23,6 @@ export interface ImageFiles {
   read(name: string): Uint8Array;
 }
 
-interface Core {
-  mtype: number;
-  tc?: { task_state: number; comm: string } | null;
-}
-
 /** COMPEL_TASK_DEAD and COMPEL_TASK_ZOMBIE. Source: CRIU, compel task-state.h. */
 const DEAD_STATES = [2, 6];
 
@@ -38,21 +35,21 @@ export function readTasks(files: ImageFiles, path: string): { tasks: Task[]; mar
   for (const name of ['inventory.img', 'pstree.img']) {
     if (!files.has(name)) throw new DumpError('NOT_A_DUMP', `expected a dump, found no ${name}`, { file: path });
   }
-  const inventory = entries(files, 'inventory.img', 'INVENTORY', 'criu.inventory_entry', path);
+  const inventory = entries(files, 'inventory.img', 'INVENTORY', 'inventory_entry', path);
   if (inventory.length !== 1) {
     throw new DumpError('MALFORMED', `expected one inventory_entry, found ${inventory.length}`, {
       file: 'inventory.img',
     });
   }
-  const pstree = entries<{ pid: number; threads: number[] }>(files, 'pstree.img', 'PSTREE', 'criu.pstree_entry', path);
+  const pstree = entries(files, 'pstree.img', 'PSTREE', 'pstree_entry', path);
   if (pstree.length === 0) {
     throw new DumpError('MALFORMED', 'expected at least one pstree_entry, found none', { file: 'pstree.img' });
   }
   let march: number | undefined;
-  const tasks = pstree.map(({ pid, threads }) => {
+  const tasks = pstree.map(({ pid, threads = [] }) => {
     const core = readCore(files, pid);
     const dead = core.tc ? DEAD_STATES.includes(core.tc.task_state) : false;
-    march ??= core.mtype;
+    march ??= numberOf(core.mtype);
     const needed = [`mm-${pid}.img`, `pagemap-${pid}.img`, ...threads.map((tid) => `core-${tid}.img`)];
     if (!dead) for (const name of needed) requireImage(files, name, 'pstree.img');
     return { pid, comm: core.tc?.comm ?? '', dead };
@@ -60,9 +57,9 @@ export function readTasks(files: ImageFiles, path: string): { tasks: Task[]; mar
   return { tasks, march };
 }
 
-function readCore(files: ImageFiles, pid: number): Core {
+function readCore(files: ImageFiles, pid: number): core_entry {
   const name = `core-${pid}.img`;
-  const [core] = entries<Core>(files, name, 'CORE', 'criu.core_entry', 'pstree.img');
+  const [core] = entries(files, name, 'CORE', 'core_entry', 'pstree.img');
   if (core) return core;
   throw new DumpError('TRUNCATED', 'expected a core_entry, found the end of the file', {
     file: name,
@@ -77,14 +74,19 @@ export function requireImage(files: Pick<ImageFiles, 'has'>, name: string, by: s
 }
 
 /** All entries of a small image. */
-function entries<T>(files: ImageFiles, name: string, type: ImageType, message: string, by: string): T[] {
+function entries<M extends MessageName>(files: ImageFiles, name: string, type: ImageType, message: M, by: string) {
   requireImage(files, name, by);
-  return [...decodeEntries<T>(files.read(name), type, message, name)];
+  return [...readEntries(files.read(name), type, message, name)];
 }
 
 /** `core_entry.march` of a core image. */
-export const marchOf = (core: Uint8Array, name: string): number | undefined =>
-  [...decodeEntries<Core>(core, 'CORE', 'criu.core_entry', name)][0]?.mtype;
+export function marchOf(core: Uint8Array, name: string): number | undefined {
+  const [entry] = readEntries(core, 'CORE', 'core_entry', name);
+  return entry && numberOf(entry.mtype);
+}
+
+const numberOf = (march: core_entry['mtype']): number =>
+  typeof march === 'number' ? march : march === 'UNKNOWN' ? 0 : MARCH[march];
 
 /** Page size of most machines, and the smallest of all, in bytes. */
 export const MIN_PAGE_BYTES = 4096;

@@ -7,11 +7,20 @@
 import protobuf from 'protobufjs/light.js';
 import {
   CLASS_MASK,
+  COUNT_IN_FIELD_2,
   DETAIL,
+  HAS_FIELD_5,
+  HAS_FLAGS,
+  HAS_IN_PARENT,
+  IN_PARENT_TRUE,
   KIND_MASK,
   KIND_SHIFT,
   KNOWN_BITS,
   MAX_BLOCK_BYTES,
+  MAX_COUNT_IN_FIELD_2,
+  MAX_ENTRY_BLOCKS,
+  PE_MASK,
+  PE_PARENT,
   PE_PRESENT,
   pageNumberLimit,
   type RunBatch,
@@ -117,10 +126,11 @@ export function decodeRuns(
     const word = bits[i] as number;
     if (!(first >= end && count >= 1 && first + count <= limit)) throw new Damage('ascending runs');
     checkBits(word);
+    checkShape(word, count);
     const detail = details.get(i);
     details.delete(i);
     if ((detail !== undefined) !== ((word & DETAIL) !== 0)) throw new Damage('a detail where a run announces one');
-    if (detail?.compressed) checkBlocks(detail.compressed, count, pageSize);
+    if (detail?.compressed) checkBlocks(detail.compressed, word, count, pageSize);
     end = first + count;
     runs.push(first, count, word, detail);
   }
@@ -137,13 +147,33 @@ function checkBits(word: number): void {
   if (word & TAKEN && !(word & PE_PRESENT)) throw new Damage('only present pages taken out');
 }
 
+/** An entry of this shape must be able to say what the run says. */
+function checkShape(word: number, pages: number): void {
+  const counts = (word & (COUNT_IN_FIELD_2 | HAS_FIELD_5)) !== 0;
+  if (!counts || (word & COUNT_IN_FIELD_2 && pages > MAX_COUNT_IN_FIELD_2)) {
+    throw new Damage(`a shape that holds the number of pages, found 0x${word.toString(16)}`);
+  }
+  const inParent = (word & IN_PARENT_TRUE) !== 0;
+  const state = word & PE_MASK;
+  const isSaid = word & HAS_FLAGS ? !inParent || state & PE_PARENT : state === (inParent ? PE_PARENT : PE_PRESENT);
+  if (!isSaid || (inParent && !(word & HAS_IN_PARENT))) {
+    throw new Damage(`a shape that says what its pages are, found 0x${word.toString(16)}`);
+  }
+}
+
 function checkBlocks(
   { blockBytes, regionPages }: NonNullable<RunDetail['compressed']>,
+  word: number,
   pages: number,
   pageSize: number,
 ): void {
+  if (!(word & PE_PRESENT)) throw new Damage('compressed blocks of pages that are present');
   const plain = regionPages * pageSize;
-  const fit = regionPages >= 1 && plain <= MAX_BLOCK_BYTES && blockBytes.length === Math.ceil(pages / regionPages);
+  const fit =
+    regionPages >= 1 &&
+    plain <= MAX_BLOCK_BYTES &&
+    blockBytes.length === Math.ceil(pages / regionPages) &&
+    blockBytes.length <= MAX_ENTRY_BLOCKS;
   if (!fit || blockBytes.some((bytes) => bytes > plain)) throw new Damage('compressed blocks that fit their run');
 }
 

@@ -257,8 +257,8 @@ export class PageStreamDecoder {
     this.claimName(name);
     const size = kind === 'regular' ? this.count(file['size'] ?? 0, 'a size') : 0;
     const target = file['target'] as Uint8Array | undefined;
-    if (kind === 'link' && (!target || target.length === 0 || target.length > MAX_LINK_BYTES)) {
-      throw this.damaged(`a link target of 1 to ${MAX_LINK_BYTES} bytes`);
+    if (kind === 'link' && !(target && isLinkTarget(target))) {
+      throw this.damaged(`a link target of 1 to ${MAX_LINK_BYTES} bytes, none of them 0`);
     }
     this.files++;
     this.startPayload(size);
@@ -372,6 +372,9 @@ export class PageStreamDecoder {
     return new DumpError('STREAM_DAMAGED', `expected ${expected}`, { file: this.file, offset: this.offset, cause });
   }
 }
+
+const isLinkTarget = (target: Uint8Array): boolean =>
+  target.length > 0 && target.length <= MAX_LINK_BYTES && !target.includes(0);
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 

@@ -1,5 +1,5 @@
 /** Reads payload that is referred to, in pieces, into one buffer that stays in the processor's cache. */
-import type { ExtentsRecord } from '../records.js';
+import type { ExtentsRecord, PayloadFile } from '../records.js';
 
 /** From file to file, 64 KiB to 256 KiB run at the same rate; pieces of 1 MiB leave the processor's cache. */
 export const FILE_PIECE_BYTES = 128 * 1024;
@@ -8,6 +8,13 @@ export const PIPE_PIECE_BYTES = 16 * 1024;
 
 /** Extents are copied in portions of so many bytes: a signal is heard between two of them. */
 const PORTION_BYTES = 8 * 1024 * 1024;
+
+/** One range of a file, in bytes. */
+export const extentOf = (file: PayloadFile, position: number, bytes: number): ExtentsRecord => ({
+  type: 'extents',
+  file,
+  extents: Float64Array.of(position, bytes),
+});
 
 /** Cuts a record into records of at most {@link PORTION_BYTES}. */
 export function* portions({ file, extents }: ExtentsRecord): Generator<ExtentsRecord> {

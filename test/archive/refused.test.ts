@@ -184,6 +184,19 @@ describe('a hostile archive', () => {
     await expectRefused(archiveWith({ behind: [link] }), /expected a link that stays inside the dump/);
   });
 
+  it('with a link that has a NUL in its target', async () => {
+    const pax = member('x', Buffer.from('17 linkpath=a\0bc\n'), { type: 'x' });
+    const link = header('checkpoint/link', 0, { type: '2' });
+    await expectRefused(archiveWith({ behind: [pax, link] }), /expected a link to a name, found one with a NUL byte/);
+  });
+
+  it('with a folder that has bytes', async () => {
+    for (const name of ['folder', 'checkpoint/folder']) {
+      const folder = member(name, data, { type: '5' });
+      await expectRefused(archiveWith({ behind: [folder] }), /expected a folder without bytes, found 1/);
+    }
+  });
+
   it('with a link or a folder in the place of an image', async () => {
     const dump = smallDump(tempDir());
     for (const type of ['2', '5']) {

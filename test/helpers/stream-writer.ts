@@ -7,6 +7,11 @@ export const RUN_PRESENT = 4 | (1 << 11) | (1 << 12);
 /** A page to be fetched lazily, in the same form. */
 export const RUN_HOLE = 2 | (1 << 11) | (1 << 12);
 
+/** The run is a further piece of the entry before; it was taken out; it has a detail. */
+export const RUN_CONTINUES = 1 << 3;
+export const RUN_TAKEN = 1 << 4;
+export const RUN_DETAIL = 1 << 5;
+
 const u32 = (value: number): Buffer => {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32LE(value);
@@ -21,6 +26,29 @@ const u64s = (values: readonly number[]): Uint8Array =>
       return bytes;
     }),
   );
+
+/** What a run has beside its columns. */
+export interface RunDetailSpec {
+  /** Index in its frame. */
+  run: number;
+  verbatim?: Uint8Array;
+  blocks?: readonly number[];
+  regionPages?: number;
+}
+
+/** Bytes of payload that runs announce. */
+export function payloadOf(
+  runs: readonly (readonly [pageNumber: number, pages: number, bits: number])[],
+  details: readonly RunDetailSpec[] = [],
+): number {
+  let bytes = 0;
+  for (const [i, [, pages, bits]] of runs.entries()) {
+    if ((bits & (RUN_TAKEN | 4)) !== 4) continue;
+    const blocks = details.find(({ run }) => run === i)?.blocks;
+    bytes += blocks ? blocks.reduce((sum, block) => sum + block, 0) : pages * 4096;
+  }
+  return bytes;
+}
 
 /** Collects a stream; counts and sums up for its end. */
 export class StreamWriter {
@@ -78,18 +106,26 @@ export class StreamWriter {
   }
 
   /** Runs, without their payload. */
-  runs(space: number, runs: readonly (readonly [pageNumber: number, pages: number, bits: number])[]): this {
+  runs(
+    space: number,
+    runs: readonly (readonly [pageNumber: number, pages: number, bits: number])[],
+    details: readonly RunDetailSpec[] = [],
+  ): this {
     this.runCount += runs.length;
-    for (const [, pages, bits] of runs) if (bits & 4) this.payloadBytes += pages * 4096;
-    return this.frame(
-      5,
-      new Message()
-        .int(1, space)
-        .field(2, u64s(runs.map(([pageNumber]) => pageNumber)))
-        .field(3, u64s(runs.map(([, pages]) => pages)))
-        .field(4, Buffer.concat(runs.map(([, , bits]) => u32(bits))))
-        .finish(),
-    );
+    this.payloadBytes += payloadOf(runs, details);
+    const message = new Message()
+      .int(1, space)
+      .field(2, u64s(runs.map(([pageNumber]) => pageNumber)))
+      .field(3, u64s(runs.map(([, pages]) => pages)))
+      .field(4, Buffer.concat(runs.map(([, , bits]) => u32(bits))));
+    for (const { run, verbatim, blocks, regionPages } of details) {
+      const detail = new Message().int(1, run);
+      if (verbatim) detail.field(2, verbatim);
+      if (blocks) detail.field(3, Message.packed(blocks));
+      if (regionPages !== undefined) detail.int(4, regionPages);
+      message.field(5, detail);
+    }
+    return this.frame(5, message.finish());
   }
 
   /** A data frame and its check. */

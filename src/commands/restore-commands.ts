@@ -1,0 +1,110 @@
+/** The commands that restore what `make-lazy` made: for CRIU, and for what CRIU cannot read where it is. */
+import { resolve } from 'node:path';
+import { DEFAULT_PORT } from '../serve/address.js';
+import type { Holes } from '../stages/rebuild.js';
+import type { SinkKind } from './sink.js';
+
+/** Where the whole dump is. */
+export interface DumpPlace {
+  kind: 'directory' | 'tar' | 'shards' | 'stream';
+  /** Whether `pagepipe serve` can read it where it is. */
+  isServable: boolean;
+  /** As on the command line: several for shards, none for what came through a descriptor. */
+  paths: readonly string[];
+  /** Bytes; of machines with several page sizes, which only a directory tells. */
+  pageSize?: number;
+}
+
+/** Where the lazy dump is. */
+export interface LazyPlace {
+  kind: SinkKind;
+  /** As on the command line: `-` for stdout, with commas for shards. */
+  path: string;
+}
+
+/** Commands for a shell, in the order in which they are to be run. */
+export interface RestoreCommands {
+  /** Make directories of what is none. */
+  unpack?: string[];
+  /** Serves the lazy pages, where `criu lazy-pages` is not to take them from the dump itself. */
+  serve?: string;
+  lazyPages: string;
+  restore: string;
+}
+
+/** Names of directories that are yet to be made, and of what nobody has named. */
+const DUMP_DIR = 'DUMP_DIR';
+const OUT_DIR = 'OUT_DIR';
+const DUMP = 'DUMP';
+const OUT = 'OUT';
+
+/**
+ * Daemon and restore meet on a socket in the work directory; OUT is one that both have. `criu lazy-pages` reads a directory,
+ * or asks a page server: then it goes by the pagemaps of OUT, and needs the flagged holes.
+ *
+ * Where lazy pages were kept it must be a page server. Measured with CRIU 4.1.1 and 4.2.1: a daemon on DUMP tries to deliver
+ * the kept pages as well, is told by the kernel that they are there already (EEXIST), and tries again for ever.
+ */
+export function restoreCommands(
+  dump: DumpPlace,
+  out: LazyPlace,
+  { holes, keepsLazyPages }: { holes: Holes; keepsLazyPages: boolean },
+): RestoreCommands {
+  const isDirectory = dump.kind === 'directory';
+  const serves = keepsLazyPages || (!isDirectory && dump.isServable && holes === 'flag');
+  const staysWhereItIs = isDirectory || (serves && dump.isServable);
+  const full = staysWhereItIs ? wordsOf(dump) : DUMP_DIR;
+  const small = out.kind === 'directory' ? quote(resolve(out.path)) : OUT_DIR;
+  const unpack = [
+    ...(staysWhereItIs ? [] : [unpackCommand(dump, DUMP, DUMP_DIR)]),
+    ...(out.kind === 'directory'
+      ? []
+      : [unpackCommand({ ...dump, kind: out.kind, paths: pathsOf(out) }, OUT, OUT_DIR)]),
+  ];
+  return {
+    ...(unpack.length > 0 ? { unpack } : {}),
+    ...(serves ? { serve: `pagepipe serve ${full} &` } : {}),
+    lazyPages: serves
+      ? `criu lazy-pages --page-server --address 127.0.0.1 --port ${DEFAULT_PORT} -D ${small} -W ${small} &`
+      : `criu lazy-pages -D ${full} -W ${small} &`,
+    restore: `criu restore --lazy-pages -D ${small} -W ${small} -d`,
+  };
+}
+
+/** What is to be known of the commands, a line each. */
+export function restoreNotes(
+  { unpack = [], serve }: RestoreCommands,
+  out: LazyPlace,
+  keepsLazyPages: boolean,
+): string[] {
+  const others = { tar: 'tar -x and container engines', shards: 'criu-image-streamer extract' };
+  return [
+    ...(unpack.length > 0 ? ['CRIU reads directories: what is in capitals stands for names of your own'] : []),
+    ...(out.kind === 'directory'
+      ? []
+      : [`${others[out.kind]} can unpack ${out.path === '-' ? OUT : out.path} as well`]),
+    ...(serve && keepsLazyPages
+      ? ['the pages must come from a page server: criu lazy-pages -D DUMP would try for ever to deliver the kept ones']
+      : []),
+  ];
+}
+
+function pathsOf({ kind, path }: LazyPlace): string[] {
+  if (path === '-') return [];
+  return kind === 'shards' ? path.split(',') : [path];
+}
+
+const unpackCommand = (place: DumpPlace, name: string, directory: string): string =>
+  `pagepipe read ${wordsOf(place, name)} | pagepipe write ${directory}`;
+
+/** What names a dump on a command line of pagepipe; `name` if it has no name of its own. */
+function wordsOf({ kind, paths, pageSize }: DumpPlace, name = DUMP): string {
+  return [
+    paths.length === 0 ? name : quote(paths.map((path) => resolve(path)).join(',')),
+    ...(kind === 'shards' ? ['--from shards'] : []),
+    ...(kind === 'directory' || pageSize === undefined ? [] : [`--page-size ${pageSize}`]),
+  ].join(' ');
+}
+
+/** A word of a shell command. */
+const quote = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);

@@ -1,0 +1,182 @@
+/** What is refused of files that arrive, as soon as it can be known. */
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { ArrivalChecks } from '../../src/archive/arrival-checks.js';
+import type { Member, MemberEvent } from '../../src/archive/members.js';
+import { filesOf } from '../helpers/archives.js';
+import { ANON, PE, writeDump } from '../helpers/dump-writer.js';
+import { tempDir } from '../helpers/temp.js';
+
+/** A machine with several page sizes. */
+const AARCH64 = 3;
+
+type Files = Map<string, Uint8Array>;
+
+/** The files of a small dump, by name: one task, two pages. */
+function dumpFiles({ flags = PE.PRESENT, march }: { flags?: number; march?: number } = {}): Files {
+  const dump = join(tempDir(), 'dump');
+  const vma = { start: 0x10000n, end: 0x14000n, ...ANON };
+  const tasks = [{ pid: 7, vmas: [vma], entries: [{ vaddr: 0x10000n, pages: 2, flags }] }];
+  writeDump(dump, { tasks, ...(march === undefined ? {} : { march }) });
+  return new Map(filesOf(dump));
+}
+
+const begin = (name: string, more: Partial<Member> = {}): Member => ({
+  type: 'member',
+  name,
+  kind: 'regular',
+  mode: 0o600,
+  ...more,
+});
+
+/** The events of a file, its bytes in pieces or by reference. */
+function eventsOf(name: string, bytes: Uint8Array, piece = Number.POSITIVE_INFINITY): MemberEvent[] {
+  const events: MemberEvent[] = [begin(name)];
+  if (piece === 0) {
+    const read = (buffer: Uint8Array, position: number) => {
+      buffer.set(bytes.subarray(position, position + buffer.length));
+    };
+    const file = { name: 'archive', size: bytes.length, read };
+    events.push({ type: 'extent', name, file, position: 0, bytes: bytes.length });
+  }
+  for (let at = 0; piece > 0 && at < bytes.length; at += piece) {
+    events.push({ type: 'data', name, bytes: bytes.subarray(at, at + piece) });
+  }
+  return [...events, { type: 'memberEnd', name }];
+}
+
+/** All files arrive, in the order of the map. */
+function arrive(files: Files, { piece, extra = [] }: { piece?: number; extra?: MemberEvent[] } = {}): ArrivalChecks {
+  const checks = new ArrivalChecks({ name: 'archive' });
+  for (const [name, bytes] of files) for (const event of eventsOf(name, bytes, piece)) checks.take(event);
+  for (const event of extra) checks.take(event);
+  checks.finish();
+  return checks;
+}
+
+const without = (files: Files, name: string): Files => new Map([...files].filter(([other]) => other !== name));
+
+/** The files, one of them changed. */
+const changed = (files: Files, name: string, change: (bytes: Uint8Array) => Uint8Array): Files =>
+  new Map([...files].map(([other, bytes]) => [other, other === name ? change(bytes) : bytes]));
+
+const code = (value: string) => expect.objectContaining({ code: value });
+
+describe('a whole dump', () => {
+  it.each([0, 1, 3, 4096])('passes in pieces of %i bytes, and tells of itself', (piece) => {
+    const files = dumpFiles();
+    const checks = arrive(files, { piece });
+    expect(checks.tasks).toEqual([expect.objectContaining({ pid: 7, dead: false })]);
+    expect(checks.march).toBe(1);
+    expect(checks.bytes).toBe([...files.values()].reduce((sum, { length }) => sum + length, 0));
+    expect(checks.pagemaps.get('pagemap-7.img')?.payloadBytes).toBe(8192);
+  });
+
+  it('passes backwards, with things beside it that do not count', () => {
+    const files = dumpFiles();
+    const backwards = new Map([...files].reverse());
+    const beside = eventsOf('../core-8.img', Buffer.from('no image')).map((event) =>
+      event.type === 'member' ? { ...event, outside: true as const } : event,
+    );
+    expect(arrive(backwards, { extra: beside }).bytes).toBe(arrive(files).bytes);
+  });
+
+  it('tells of runs as they come', () => {
+    const pages: [string, number][] = [];
+    const checks = new ArrivalChecks({
+      name: 'archive',
+      onRuns: (pagemap, runs) => pages.push([pagemap, runs.payloadBytes]),
+    });
+    for (const [name, bytes] of dumpFiles()) for (const event of eventsOf(name, bytes, 5)) checks.take(event);
+    expect(pages).toEqual([['pagemap-7.img', 8192]]);
+  });
+});
+
+describe('refused at once is', () => {
+  const take = (...events: MemberEvent[]) => {
+    const checks = new ArrivalChecks({ name: 'archive' });
+    for (const event of events) checks.take(event);
+  };
+
+  it('a name that comes twice', () => {
+    expect(() => take(...eventsOf('a', Buffer.from('x')), begin('a'))).toThrow(code('BAD_NAME'));
+    expect(() => take(begin('../\uFFFD', { outside: true }), begin('../\uFFFD', { outside: true }))).not.toThrow();
+  });
+
+  it('a link that leads outside, but for the one to the parent', () => {
+    expect(() => take(begin('link', { kind: 'link', target: '../x' }))).toThrow(code('BAD_NAME'));
+    expect(() => take(begin('parent', { kind: 'link', target: '../x' }))).not.toThrow();
+    expect(() => take(begin('../link', { kind: 'link', target: '../../x', outside: true }))).not.toThrow();
+  });
+
+  it('a link or a folder with bytes, or in the place of an image', () => {
+    for (const kind of ['link', 'directory'] as const) {
+      expect(() => take(begin('../x', { kind, target: 'a', size: 512, outside: true }))).toThrow(code('MALFORMED'));
+      for (const name of ['pages-1.img', 'pagemap-7.img', 'mm-7.img', 'core-7.img', 'inventory.img', 'pstree.img']) {
+        expect(() => take(begin(name, { kind, target: 'a' }))).toThrow(code('UNSUPPORTED'));
+      }
+    }
+  });
+
+  it('an image with the magic of another, or with a part of its own', () => {
+    const core = dumpFiles().get('core-7.img') as Uint8Array;
+    for (const piece of [0, 1, 5]) {
+      expect(() => take(...eventsOf('files.img', core, piece))).toThrow(code('WRONG_MAGIC'));
+      expect(() => take(...eventsOf('core-7.img', core.subarray(0, 7), piece))).toThrow(code('TRUNCATED'));
+    }
+    expect(() => take(...eventsOf('core-7.img', new Uint8Array(0)))).toThrow(code('TRUNCATED'));
+  });
+
+  it('a pages file of another size than its pagemap says, whichever comes first', () => {
+    const files = dumpFiles();
+    const difference = { longer: '1 fewer bytes', shorter: '1 more bytes' };
+    for (const [what, expected] of Object.entries(difference)) {
+      const change = (bytes: Uint8Array) =>
+        what === 'longer' ? Buffer.concat([bytes, Buffer.alloc(1)]) : bytes.slice(1);
+      const damaged = changed(files, 'pages-1.img', change);
+      const named = ['pagemap-7.img', 'pages-1.img'].map((name) => eventsOf(name, damaged.get(name) as Uint8Array));
+      for (const events of [named, named.toReversed()]) {
+        expect(() => take(...events.flat())).toThrow(`expected ${expected} of pages by pagemap-7.img`);
+      }
+    }
+  });
+
+  it('a pages_id that another pagemap has', () => {
+    const pagemap = dumpFiles().get('pagemap-7.img') as Uint8Array;
+    const both = [...eventsOf('pagemap-7.img', pagemap), ...eventsOf('pagemap-8.img', pagemap)];
+    expect(() => take(...both)).toThrow('found 1, that of pagemap-7.img');
+  });
+
+  it('a machine with several page sizes, unless it is known which it was', () => {
+    const core = dumpFiles({ march: AARCH64 }).get('core-7.img') as Uint8Array;
+    expect(() => take(...eventsOf('core-7.img', core))).toThrow(code('UNSUPPORTED'));
+    const checks = new ArrivalChecks({ name: 'archive', pageSize: 65536 });
+    for (const event of eventsOf('core-7.img', core)) checks.take(event);
+    expect(checks.march).toBe(AARCH64);
+  });
+});
+
+describe('refused in the end is a dump', () => {
+  it.each([
+    ['inventory.img', 'NOT_A_DUMP'],
+    ['pstree.img', 'NOT_A_DUMP'],
+    ['core-7.img', 'MISSING_IMAGE'],
+    ['mm-7.img', 'MISSING_IMAGE'],
+    ['pagemap-7.img', 'MISSING_IMAGE'],
+    ['pages-1.img', 'MISSING_IMAGE'],
+  ])('without %s', (name, expected) => {
+    expect(() => arrive(without(dumpFiles(), name))).toThrow(code(expected));
+  });
+
+  it('with pages that no pagemap has', () => {
+    expect(() => arrive(dumpFiles(), { extra: eventsOf('pages-2.img', Buffer.alloc(4096)) })).toThrow(
+      'pages-2.img: expected a pagemap for these pages',
+    );
+  });
+
+  it('with pages in a parent that it has not', () => {
+    const files = dumpFiles({ flags: PE.PARENT });
+    expect(() => arrive(files)).toThrow(code('NO_PARENT'));
+    expect(() => arrive(files, { extra: [begin('parent', { kind: 'link', target: '../1' })] })).not.toThrow();
+  });
+});

@@ -1,0 +1,179 @@
+/** What make-lazy says of how its OUT is restored, for every place of DUMP and OUT. */
+import { execFileSync } from 'node:child_process';
+import { readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { type DumpPlace, type LazyPlace, restoreCommands, restoreNotes } from '../../src/commands/restore-commands.js';
+import { filesOf, putAll, tar, writeShards } from '../helpers/archives.js';
+import { BIN, cli } from '../helpers/cli.js';
+import { copyFixture, describeTree, tempDir } from '../helpers/temp.js';
+
+const DIRECTORY: DumpPlace = { kind: 'directory', isServable: true, paths: ['/d/dump'] };
+const TAR: DumpPlace = { kind: 'tar', isServable: true, paths: ['/d/dump.tar'] };
+const ZSTD: DumpPlace = { kind: 'tar', isServable: false, paths: ['/d/dump.tar.zst'] };
+const SHARDS: DumpPlace = { kind: 'shards', isServable: false, paths: ['/d/a', '/d/b'] };
+const STDIN: DumpPlace = { kind: 'tar', isServable: false, paths: [] };
+const OUT: LazyPlace = { kind: 'directory', path: '/o/out' };
+
+const SERVER = 'criu lazy-pages --page-server --address 127.0.0.1 --port 27000';
+
+describe('the commands for', () => {
+  const PLAIN = { holes: 'flag', keepsLazyPages: false } as const;
+  const small = (directory: string) => ({ restore: `criu restore --lazy-pages -D ${directory} -W ${directory} -d` });
+
+  it.each([
+    ['a directory', DIRECTORY, { lazyPages: 'criu lazy-pages -D /d/dump -W /o/out &' }],
+    [
+      'a plain archive, which can be served',
+      TAR,
+      { serve: 'pagepipe serve /d/dump.tar &', lazyPages: `${SERVER} -D /o/out -W /o/out &` },
+    ],
+    [
+      'a compressed archive',
+      ZSTD,
+      {
+        unpack: ['pagepipe read /d/dump.tar.zst | pagepipe write DUMP_DIR'],
+        lazyPages: 'criu lazy-pages -D DUMP_DIR -W /o/out &',
+      },
+    ],
+    [
+      'shards',
+      SHARDS,
+      {
+        unpack: ['pagepipe read /d/a,/d/b --from shards | pagepipe write DUMP_DIR'],
+        lazyPages: 'criu lazy-pages -D DUMP_DIR -W /o/out &',
+      },
+    ],
+    [
+      'stdin',
+      STDIN,
+      {
+        unpack: ['pagepipe read DUMP | pagepipe write DUMP_DIR'],
+        lazyPages: 'criu lazy-pages -D DUMP_DIR -W /o/out &',
+      },
+    ],
+    [
+      'an archive of a machine with several page sizes',
+      { ...TAR, pageSize: 65536 },
+      {
+        serve: 'pagepipe serve /d/dump.tar --page-size 65536 &',
+        lazyPages: `${SERVER} -D /o/out -W /o/out &`,
+      },
+    ],
+    ['a directory of one', { ...DIRECTORY, pageSize: 65536 }, { lazyPages: 'criu lazy-pages -D /d/dump -W /o/out &' }],
+  ] as const)('%s', (_, place, commands) => {
+    expect(restoreCommands(place, OUT, PLAIN)).toEqual({ ...commands, ...small('/o/out') });
+  });
+
+  it('an archive without holes, which no page server can serve', () => {
+    expect(restoreCommands(TAR, OUT, { holes: 'drop', keepsLazyPages: false })).toEqual({
+      unpack: ['pagepipe read /d/dump.tar | pagepipe write DUMP_DIR'],
+      lazyPages: 'criu lazy-pages -D DUMP_DIR -W /o/out &',
+      ...small('/o/out'),
+    });
+  });
+
+  it.each([
+    [DIRECTORY, undefined, 'pagepipe serve /d/dump &'],
+    [TAR, undefined, 'pagepipe serve /d/dump.tar &'],
+    [ZSTD, ['pagepipe read /d/dump.tar.zst | pagepipe write DUMP_DIR'], 'pagepipe serve DUMP_DIR &'],
+  ])('kept lazy pages, which take a page server: %o', (place, unpack, serve) => {
+    const commands = restoreCommands(place, OUT, { holes: 'flag', keepsLazyPages: true });
+    expect(commands).toEqual({
+      ...(unpack ? { unpack } : {}),
+      serve,
+      lazyPages: `${SERVER} -D /o/out -W /o/out &`,
+      ...small('/o/out'),
+    });
+    expect(restoreNotes(commands, OUT, true).at(-1)).toMatch(/^the pages must come from a page server: /);
+  });
+
+  it.each([
+    [{ kind: 'tar', path: '/o/out.tar' }, '/o/out.tar', 'tar -x and container engines can unpack /o/out.tar as well'],
+    [{ kind: 'tar', path: '-' }, 'OUT', 'tar -x and container engines can unpack OUT as well'],
+    [{ kind: 'shards', path: '/o/a,/o/b' }, '/o/a,/o/b --from shards', /^criu-image-streamer extract can unpack/],
+    [{ kind: 'shards', path: '-' }, 'OUT --from shards', /^criu-image-streamer extract can unpack OUT/],
+  ] as const)('an OUT that is no directory: %o', (out, words, note) => {
+    const commands = restoreCommands(DIRECTORY, out, PLAIN);
+    expect(commands).toEqual({
+      unpack: [`pagepipe read ${words} | pagepipe write OUT_DIR`],
+      lazyPages: 'criu lazy-pages -D /d/dump -W OUT_DIR &',
+      ...small('OUT_DIR'),
+    });
+    expect(restoreNotes(commands, out, false)).toEqual([
+      'CRIU reads directories: what is in capitals stands for names of your own',
+      typeof note === 'string' ? note : expect.stringMatching(note),
+    ]);
+  });
+
+  it('a directory into a directory, of which nothing more is to be known', () => {
+    expect(restoreNotes(restoreCommands(DIRECTORY, OUT, PLAIN), OUT, false)).toEqual([]);
+  });
+});
+
+interface Said {
+  restore: { unpack?: string[]; serve?: string; lazyPages: string };
+  notes: string[];
+}
+
+async function makeLazy(...words: string[]): Promise<Said> {
+  const run = await cli(['make-lazy', ...words, '--json']);
+  expect(run.code, run.stderr).toBe(0);
+  return JSON.parse(run.stdout) as Said;
+}
+
+/** Runs a command of the report as it is. */
+function shell(folder: string, command: string): void {
+  const script = `set -eo pipefail\npagepipe() { "$NODE" "$BIN" "$@"; }\n${command}`;
+  execFileSync('bash', ['-c', script], {
+    cwd: folder,
+    stdio: 'pipe',
+    env: { ...process.env, NODE: process.execPath, BIN },
+  });
+}
+
+describe('the report', () => {
+  it('of archives has commands that unpack them, which a shell takes', async () => {
+    const dir = join(tempDir(), "it's $HOME");
+    const dump = copyFixture('mosaic-criu-4.2.1', dir);
+    await cli(['make-lazy', dump, join(dir, 'lazy')]);
+    writeFileSync(join(dir, 'in.tar.gz'), tar(dump, '-cz', ...readdirSync(dump)));
+    const { restore, notes } = await makeLazy(join(dir, 'in.tar.gz'), join(dir, 'out.tar.gz'));
+    expect(restore.unpack).toHaveLength(2);
+    expect(restore.serve).toBeUndefined();
+    expect(notes).toHaveLength(2);
+    for (const command of restore.unpack ?? []) shell(dir, command);
+    expect(describeTree(join(dir, 'DUMP_DIR')).slice(1)).toEqual(describeTree(dump).slice(1));
+    expect(describeTree(join(dir, 'OUT_DIR')).slice(1)).toEqual(describeTree(join(dir, 'lazy')).slice(1));
+  });
+
+  it('tells a plain archive from what cannot be served', async () => {
+    const dir = tempDir();
+    const dump = copyFixture('mosaic-criu-4.2.1', dir);
+    const plain = join(dir, 'in.tar');
+    writeFileSync(plain, tar(dump, '-c', ...readdirSync(dump)));
+    expect((await makeLazy(plain, join(dir, 'a'), '--to', 'directory')).restore).toMatchObject({
+      serve: `pagepipe serve ${plain} &`,
+      lazyPages: expect.stringContaining('--page-server'),
+    });
+    const shards = putAll(dir, 'shard', writeShards(filesOf(dump), { shards: 2 })).join(',');
+    const ofShards = await makeLazy(shards, join(dir, 'b'), '--from', 'shards');
+    expect(ofShards.restore.unpack).toEqual([`pagepipe read ${shards} --from shards | pagepipe write DUMP_DIR`]);
+  });
+
+  it('has commands and notes as text', async () => {
+    const dir = tempDir();
+    const dump = copyFixture('mosaic-criu-4.2.1', dir);
+    const { stderr } = await cli(['make-lazy', dump, join(dir, 'out.tar'), '--to', 'tar']);
+    expect(stderr).toContain(
+      [
+        `  pagepipe read ${join(dir, 'out.tar')} | pagepipe write OUT_DIR`,
+        `  criu lazy-pages -D ${dump} -W OUT_DIR &`,
+        '  criu restore --lazy-pages -D OUT_DIR -W OUT_DIR -d',
+        'note: CRIU reads directories: what is in capitals stands for names of your own',
+        `note: tar -x and container engines can unpack ${join(dir, 'out.tar')} as well`,
+        'warning: never restore this directory',
+      ].join('\n'),
+    );
+  });
+});
