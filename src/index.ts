@@ -18,7 +18,8 @@ export { AddressSpace, type Place, RunTable, type Segment } from './memory/space
 export * from './memory/vma.js';
 export { pump, type RecordSink, type Stage } from './pump.js';
 export * from './records.js';
-export { DirectorySink, type DirectorySinkOptions, type Written } from './sink/directory.js';
+export { DirectorySink, type DirectorySinkOptions } from './sink/directory.js';
+export type { Written } from './sink/dump-directory.js';
 export { SizeSink } from './sink/size.js';
 export { Dump, type OpenDumpOptions } from './source/directory.js';
 export type { Task } from './source/tasks.js';

@@ -36,6 +36,8 @@ export class AtomicDirectory {
   readonly temporary: string;
   private readonly place: string;
   private readonly syncs = new Set<Promise<void>>();
+  /** The first failure of a sync. */
+  private syncError: unknown;
   private readonly folders: [path: string, mode: number][] = [];
   private settled = false;
 
@@ -67,22 +69,29 @@ export class AtomicDirectory {
     this.folders.push([join(this.temporary, name), mode]);
   }
 
-  /** Syncs and closes a finished file in the background. */
-  async finishFile(fd: number, name: string): Promise<void> {
-    const sync = fsyncAsync(fd)
+  /**
+   * Syncs and closes a finished file in the background.
+   * @param before what is still being done to it
+   */
+  async finishFile(fd: number, name: string, before: Promise<void>): Promise<void> {
+    const sync = before
+      .then(() => fsyncAsync(fd))
       .catch((error) => {
-        throw systemError(error, name);
+        this.syncError ??= systemError(error, name);
       })
-      .finally(() => closeSync(fd));
-    // A failure is met again by whoever awaits the set.
-    sync.catch(() => {});
+      .finally(() => {
+        closeSync(fd);
+        this.syncs.delete(sync);
+      });
     this.syncs.add(sync);
-    if (this.syncs.size >= MAX_SYNCS) await this.drain();
+    if (this.syncs.size >= MAX_SYNCS) await Promise.race(this.syncs);
+    if (this.syncError) throw this.syncError;
   }
 
   /** Puts the directory in its place. */
   async commit(mode: number): Promise<void> {
-    await this.drain();
+    await Promise.all(this.syncs);
+    if (this.syncError) throw this.syncError;
     try {
       for (const [path, folderMode] of this.folders.reverse()) {
         syncDirectory(path);
@@ -102,14 +111,8 @@ export class AtomicDirectory {
   async discard(): Promise<void> {
     if (this.settled) return;
     this.settled = true;
-    await Promise.allSettled(this.syncs);
+    await Promise.all(this.syncs);
     rmSync(this.temporary, { recursive: true, force: true });
-  }
-
-  private async drain(): Promise<void> {
-    const results = await Promise.allSettled(this.syncs);
-    this.syncs.clear();
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
   private checkPlace(): void {

@@ -1,0 +1,87 @@
+/** A file of a directory that is being filled: written from front to back, while the disk already works on it. */
+import { closeSync, constants, fchmodSync, fdatasync, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { onFile, systemError } from '../errors.js';
+import type { AtomicDirectory } from './atomic-directory.js';
+
+const fdatasyncAsync = promisify(fdatasync);
+
+/** After so many bytes the disk is told to begin. */
+const SYNC_EVERY_BYTES = 64 * 1024 * 1024;
+
+export class OutputFile {
+  private readonly fd: number;
+  private open = true;
+  private unsynced = 0;
+  private syncing: Promise<void> | undefined;
+  private syncError: unknown;
+  /** Of the file so far, holes among them. */
+  bytes = 0;
+  /** Where the last bytes ended that were written: behind it is a hole. */
+  private writtenEnd = 0;
+
+  constructor(
+    private readonly directory: AtomicDirectory,
+    readonly name: string,
+    private readonly mode: number,
+  ) {
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+    this.fd = onFile(name, () => openSync(join(directory.temporary, name), flags, 0o600));
+  }
+
+  write(bytes: Uint8Array): void {
+    for (let done = 0; done < bytes.length; ) {
+      const left = bytes.length - done;
+      const count = onFile(this.name, () => writeSync(this.fd, bytes, done, left, this.bytes), this.bytes);
+      done += count;
+      this.bytes += count;
+    }
+    this.writtenEnd = this.bytes;
+    this.unsynced += bytes.length;
+    if (this.unsynced >= SYNC_EVERY_BYTES) this.syncInBackground();
+  }
+
+  /** Leaves a hole: zeros that take no room. */
+  skip(bytes: number): void {
+    this.bytes += bytes;
+  }
+
+  /** Lets the disk work while pages arrive, so that the last sync has little left to do. */
+  private syncInBackground(): void {
+    if (this.syncing) return;
+    this.unsynced = 0;
+    // The system tells of a failure once, so it is kept for finish().
+    this.syncing = fdatasyncAsync(this.fd)
+      .catch((error) => {
+        this.syncError ??= systemError(error, this.name);
+      })
+      .finally(() => {
+        this.syncing = undefined;
+      });
+  }
+
+  /** Gives the file its mode; it is synced and closed in the background. */
+  async finish(): Promise<void> {
+    onFile(this.name, () => {
+      if (this.writtenEnd < this.bytes) ftruncateSync(this.fd, this.bytes);
+      fchmodSync(this.fd, this.mode);
+    });
+    this.open = false;
+    await this.directory.finishFile(this.fd, this.name, this.settled());
+  }
+
+  /** Closes a file that is not finished. */
+  async abandon(): Promise<void> {
+    if (!this.open) return;
+    this.open = false;
+    await this.syncing;
+    closeSync(this.fd);
+  }
+
+  /** Waits for the sync that is under way; throws what any of them met. */
+  private async settled(): Promise<void> {
+    await this.syncing;
+    if (this.syncError) throw this.syncError;
+  }
+}
