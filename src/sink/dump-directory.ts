@@ -22,6 +22,7 @@ export class DumpDirectory {
   private readonly directory: AtomicDirectory;
   private readonly folders = new Set<string>();
   private readonly openFiles = new Set<OutputFile>();
+  private readonly spare: Uint8Array[] = [];
 
   /** Throws {@link DumpError} if `path` is in use or cannot be written. */
   constructor(path: string, options: AtomicDirectoryOptions = {}) {
@@ -36,7 +37,7 @@ export class DumpDirectory {
   /** @param mode permission bits */
   addFile(name: string, mode: number): OutputFile {
     this.check(name, 'file');
-    const file = new OutputFile(this.directory, name, mode);
+    const file = new OutputFile(this.directory, name, mode, this.spare);
     this.openFiles.add(file);
     this.written.files++;
     return file;
@@ -51,7 +52,7 @@ export class DumpDirectory {
 
   /** @param mode permission bits */
   addFolder(name: string, mode: number): void {
-    this.check(name, 'directory');
+    this.check(name, 'folder');
     this.directory.addFolder(name, mode);
     this.folders.add(name);
     this.written.files++;
@@ -79,7 +80,7 @@ export class DumpDirectory {
     await this.directory.discard();
   }
 
-  private check(name: string, kind: 'file' | 'directory' | 'link'): void {
+  private check(name: string, kind: 'file' | 'folder' | 'link'): void {
     if (name === 'parent' && kind !== 'link') {
       throw new DumpError('BAD_NAME', `expected a link to the parent dump, found a ${kind}`, { file: name });
     }
