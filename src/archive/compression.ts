@@ -1,7 +1,7 @@
 /** gzip and zstd around an archive. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { Duplex, Readable } from 'node:stream';
+import { Duplex, Readable, type Writable } from 'node:stream';
 import * as zlib from 'node:zlib';
 import { DumpError } from '../errors.js';
 
@@ -13,32 +13,47 @@ export function compressionOf(start: Uint8Array): Compression | undefined {
   return start[0] === 0x28 && start[1] === 0xb5 && start[2] === 0x2f && start[3] === 0xfd ? 'zstd' : undefined;
 }
 
+/** Plain bytes that come at a time: 16 KiB, which is what Node gives otherwise, cost more turns than they are worth. */
+const CHUNK_BYTES = 128 * 1024;
+
+type MakeStream = (options?: { chunkSize: number }) => Duplex;
+
 /** Node has zstd since 22.15; before that the program of that name does it. */
-const zstdOf = (name: 'createZstdDecompress' | 'createZstdCompress'): (() => Duplex) | undefined =>
-  (zlib as unknown as Record<string, (() => Duplex) | undefined>)[name];
+const zstdOf = (name: 'createZstdDecompress' | 'createZstdCompress'): MakeStream | undefined =>
+  (zlib as unknown as Record<string, MakeStream | undefined>)[name];
+
+/** Bytes that are compressed. */
+export interface CompressedInput {
+  /** Each may be overwritten when the next is asked for. */
+  chunks: AsyncIterable<Uint8Array>;
+  /** A descriptor of them all, at their beginning, if they are a file: a program reads it itself. */
+  fd?: number | undefined;
+  /** For errors. */
+  name: string;
+}
 
 /**
  * The plain bytes. A small archive may hold a large one: `maxBytes` stops that.
  * @throws {DumpError} MALFORMED, LIMIT
  */
 export async function* decompress(
-  chunks: AsyncIterable<Uint8Array>,
+  { chunks, fd, name: file }: CompressedInput,
   compression: Compression,
-  file: string,
   maxBytes: number,
 ): AsyncGenerator<Uint8Array> {
-  const stream = compression === 'gzip' ? zlib.createGunzip() : (zstdOf('createZstdDecompress')?.() ?? program('-d'));
+  const make = compression === 'gzip' ? zlib.createGunzip : zstdOf('createZstdDecompress');
+  const stream = make ? make({ chunkSize: CHUNK_BYTES }) : fd === undefined ? throughZstd('-d') : undefined;
   // The source reuses its chunks.
-  const source = Readable.from(copies(chunks));
+  const source = stream && Readable.from(copies(chunks));
   let sourceError: Error | undefined;
-  source.on('error', (error) => {
+  source?.on('error', (error) => {
     sourceError = error;
-    stream.destroy(error);
+    stream?.destroy(error);
   });
-  source.pipe(stream);
+  if (stream) source?.pipe(stream);
   let bytes = 0;
   try {
-    for await (const chunk of stream) {
+    for await (const chunk of stream ?? startZstd(fd as number, '-d').output) {
       bytes += (chunk as Buffer).length;
       if (bytes > maxBytes) {
         throw new DumpError('LIMIT', `expected at most ${maxBytes} plain bytes, found more`, {
@@ -55,8 +70,8 @@ export async function* decompress(
       cause: error,
     });
   } finally {
-    source.destroy();
-    stream.destroy();
+    source?.destroy();
+    stream?.destroy();
   }
 }
 
@@ -66,11 +81,17 @@ async function* copies(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
 
 /** A stream that compresses what is written to it. */
 export const compressor = (compression: Compression): Duplex =>
-  compression === 'gzip' ? zlib.createGzip() : (zstdOf('createZstdCompress')?.() ?? program());
+  compression === 'gzip' ? zlib.createGzip() : (zstdOf('createZstdCompress')?.() ?? throughZstd());
 
 /** The zstd program as a stream. */
-function program(...words: string[]): Duplex {
-  const child = spawn('zstd', ['-q', '-c', ...words], { stdio: ['pipe', 'pipe', 'ignore'] });
+function throughZstd(...words: string[]): Duplex {
+  const { input, output } = startZstd('pipe', ...words);
+  return Duplex.from({ writable: input as Writable, readable: Readable.from(output) });
+}
+
+/** Starts the zstd program on a descriptor, or on what is written to its input. */
+function startZstd(stdin: number | 'pipe', ...words: string[]) {
+  const child = spawn('zstd', ['-q', '-c', ...words], { stdio: [stdin, 'pipe', 'ignore'] });
   const failed = new Promise<never>((_, reject) => {
     child.on('error', () => reject(new Error('this Node has no zstd, and there is no zstd program')));
     child.on('exit', (code) => {
@@ -78,11 +99,11 @@ function program(...words: string[]): Duplex {
     });
   });
   failed.catch(() => {});
-  child.stdin.on('error', () => {});
+  child.stdin?.on('error', () => {});
   async function* output(): AsyncGenerator<Buffer> {
-    for await (const chunk of child.stdout) yield chunk as Buffer;
+    for await (const chunk of child.stdout as Readable) yield chunk as Buffer;
     if (child.exitCode === null) await Promise.race([once(child, 'exit'), failed]);
     if (child.exitCode !== 0) await failed;
   }
-  return Duplex.from({ writable: child.stdin, readable: Readable.from(output()) });
+  return { input: child.stdin, output: output() };
 }

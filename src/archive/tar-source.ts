@@ -109,7 +109,9 @@ async function* events(member: TarMember, root: string, reader: Reader, file: st
     yield { type: 'extent', name: fullName, file: reader.payload, position, bytes };
   } else {
     const data = inside ? content(member, reader, file) : stored(reader, bytes, file);
-    for await (const piece of data) yield { type: 'data', name: fullName, bytes: piece };
+    for await (const piece of data) {
+      yield { type: 'data', name: fullName, bytes: piece, hole: piece.buffer === ZEROS.buffer };
+    }
   }
   yield { type: 'memberEnd', name: fullName };
 }
