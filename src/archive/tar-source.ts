@@ -178,7 +178,8 @@ async function* content(member: TarMember, reader: Reader, file: string): AsyncG
 
 async function* stored(reader: Reader, bytes: number, file: string): AsyncGenerator<Uint8Array> {
   for (let left = bytes; left > 0; ) {
-    const piece = await reader.some(Math.min(left, PIECE_BYTES));
+    let piece = reader.atHand(Math.min(left, PIECE_BYTES));
+    if (piece.length === 0) piece = await reader.some(Math.min(left, PIECE_BYTES));
     if (piece.length === 0) {
       throw new DumpError('TRUNCATED', `expected ${left} more bytes of a file, found the end of the archive`, {
         file,
