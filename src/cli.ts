@@ -26,6 +26,10 @@ const COMMANDS: Record<string, { summary: string; load(): Promise<Command> }> = 
     load: async () => (await import('./commands/stages.js')).rebuildCommand,
   },
   write: { summary: 'page stream to dump directory', load: async () => (await import('./commands/write.js')).command },
+  copy: {
+    summary: 'a dump from wherever it is to wherever it is to be, unchanged',
+    load: async () => (await import('./commands/copy.js')).command,
+  },
   decode: { summary: 'image to JSON', load: async () => (await import('./commands/decode.js')).command },
   encode: { summary: 'JSON to image', load: async () => (await import('./commands/encode.js')).command },
   info: {

@@ -6,6 +6,8 @@ import { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import chain from 'stream-chain';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { extract } from '../src/archive/extract.js';
+import { readTar } from '../src/archive/tar-source.js';
 import { DumpError } from '../src/errors.js';
 import { pump, type RecordSink } from '../src/pump.js';
 import type { DumpRecord, PayloadFile } from '../src/records.js';
@@ -14,7 +16,9 @@ import { Dump } from '../src/source/directory.js';
 import { classify } from '../src/stages/classify.js';
 import { DROP_LAZY, filter } from '../src/stages/filter.js';
 import { rebuild } from '../src/stages/rebuild.js';
+import { FdReader } from '../src/stream/fd.js';
 import { decodePageStream, encodePageStream, readPageStream, StreamSink } from '../src/stream/stream.js';
+import { tar } from './helpers/archives.js';
 import { ANON, FILE, PE, writeDump } from './helpers/dump-writer.js';
 import { CALLS, type Call, faults } from './helpers/faults.js';
 import { describeTree, openFiles, tempDir } from './helpers/temp.js';
@@ -62,6 +66,8 @@ interface Place {
   out: string;
   /** A sound stream of the dump. */
   stream: string;
+  /** The dump as an archive. */
+  archive: string;
 }
 
 /** What the commands do, without the command line. */
@@ -79,6 +85,15 @@ const WORK: Record<string, (place: Place, force?: boolean) => Promise<void>> = {
     const fd = faults.real.openSync(stream, 'r');
     try {
       await pump(readPageStream(fd), [], new DirectorySink(out, { force }));
+    } finally {
+      faults.real.closeSync(fd);
+    }
+  },
+  copy: async ({ archive, out }, force = false) => {
+    const fd = faults.real.openSync(archive, 'r');
+    try {
+      const budget = { bytes: 0, directory: join(out, '..') };
+      await extract(readTar(new FdReader(fd).chunks(), { name: archive, budget }), out, { name: archive, force });
     } finally {
       faults.real.closeSync(fd);
     }
@@ -103,9 +118,11 @@ async function prepare(): Promise<Place & { root: string; box: string }> {
   const box = join(root, 'box');
   const stream = join(root, 'stream');
   const dump = tinyDump(root);
+  const archive = join(root, 'archive.tar');
   mkdirSync(box);
-  await WORK['read']?.({ dump, out: stream, stream });
-  return { root, box, dump, stream, out: join(box, 'out') };
+  tar(dump, '-cf', archive, '.');
+  await WORK['read']?.({ dump, out: stream, stream, archive });
+  return { root, box, dump, stream, archive, out: join(box, 'out') };
 }
 
 /** Waits for descriptors that are still being synced; a leaked one is never closed. Leaks that are known do not count. */
@@ -132,7 +149,7 @@ async function failing(work: (place: Place) => Promise<void>, place: Place, call
   return { where, wrong, error };
 }
 
-describe.each(['make-lazy', 'write'])('%s, when a system call fails', (name) => {
+describe.each(['make-lazy', 'write', 'copy'])('%s, when a system call fails', (name) => {
   const work = WORK[name] as (place: Place, force?: boolean) => Promise<void>;
 
   it.each(CALLS)('the nth %s, for every n', async (call) => {

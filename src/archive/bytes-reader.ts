@@ -15,9 +15,20 @@ export class BytesReader {
     this.chunks = chunks[Symbol.asyncIterator]();
   }
 
+  /** `count` bytes if they are here already: to wait for what is here costs more than to look at it. */
+  ready(count: number): Uint8Array | undefined {
+    return this.chunk.length - this.at >= count ? this.take(count) : undefined;
+  }
+
+  /** What is here already of the next `most` bytes, which may be nothing. */
+  atHand(most: number): Uint8Array {
+    return this.take(Math.min(most, this.chunk.length - this.at));
+  }
+
   /** Exactly `count` bytes, or fewer at the end; overwritten by the next call. */
   async exactly(count: number): Promise<Uint8Array> {
-    if (this.chunk.length - this.at >= count) return this.take(count);
+    const ready = this.ready(count);
+    if (ready) return ready;
     this.gathered.at = 0;
     while (this.gathered.at < count && (await this.more())) {
       const part = this.chunk.subarray(this.at, this.at + count - this.gathered.at);

@@ -1,9 +1,8 @@
 /** gzip and zstd around an archive. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { Duplex, Readable } from 'node:stream';
+import { type Duplex, Readable } from 'node:stream';
 import * as zlib from 'node:zlib';
 import { DumpError } from '../errors.js';
+import { throughZstd, unzstdFile } from './zstd-program.js';
 
 export type Compression = 'gzip' | 'zstd';
 
@@ -13,23 +12,38 @@ export function compressionOf(start: Uint8Array): Compression | undefined {
   return start[0] === 0x28 && start[1] === 0xb5 && start[2] === 0x2f && start[3] === 0xfd ? 'zstd' : undefined;
 }
 
+/** Plain bytes that come at a time: 16 KiB, which is what Node gives otherwise, cost more turns than they are worth. */
+const CHUNK_BYTES = 128 * 1024;
+
+type MakeStream = (options?: { chunkSize: number }) => Duplex;
+
 /** Node has zstd since 22.15; before that the program of that name does it. */
 const ZSTD = zlib as unknown as Partial<{
-  createZstdCompress(): Duplex;
-  createZstdDecompress(): Duplex;
+  createZstdCompress: MakeStream;
+  createZstdDecompress: MakeStream;
   zstdCompressSync(bytes: Uint8Array): Buffer;
   zstdDecompressSync(bytes: Uint8Array): Buffer;
 }>;
 
 /** Up to some 24 Node takes what was cut off for complete (nodejs/node issue 64592): then the program does this, too. */
-function zstdDecompressor(): Duplex | undefined {
+function zstdDecompressor(): MakeStream | undefined {
   const frame = ZSTD.zstdCompressSync?.(Buffer.from('zstd'));
   try {
     if (frame) ZSTD.zstdDecompressSync?.(frame.subarray(0, -1));
     return undefined;
   } catch {
-    return ZSTD.createZstdDecompress?.();
+    return ZSTD.createZstdDecompress;
   }
+}
+
+/** Bytes that are compressed. */
+export interface CompressedInput {
+  /** Each may be overwritten when the next is asked for. */
+  chunks: AsyncIterable<Uint8Array>;
+  /** A descriptor of them all, at their beginning, if they are a file: a program reads it itself. */
+  fd?: number | undefined;
+  /** For errors. */
+  name: string;
 }
 
 /**
@@ -37,23 +51,23 @@ function zstdDecompressor(): Duplex | undefined {
  * @throws {DumpError} MALFORMED, LIMIT
  */
 export async function* decompress(
-  chunks: AsyncIterable<Uint8Array>,
+  { chunks, fd, name: file }: CompressedInput,
   compression: Compression,
-  file: string,
   maxBytes: number,
 ): AsyncGenerator<Uint8Array> {
-  const stream = compression === 'gzip' ? zlib.createGunzip() : (zstdDecompressor() ?? program('-d'));
+  const make = compression === 'gzip' ? zlib.createGunzip : zstdDecompressor();
+  const stream = make ? make({ chunkSize: CHUNK_BYTES }) : fd === undefined ? throughZstd('-d') : undefined;
   // The source reuses its chunks.
-  const source = Readable.from(copies(chunks));
+  const source = stream && Readable.from(copies(chunks));
   let sourceError: Error | undefined;
-  source.on('error', (error) => {
+  source?.on('error', (error) => {
     sourceError = error;
-    stream.destroy(error);
+    stream?.destroy(error);
   });
-  source.pipe(stream);
+  if (stream) source?.pipe(stream);
   let bytes = 0;
   try {
-    for await (const chunk of stream) {
+    for await (const chunk of stream ?? unzstdFile(fd as number)) {
       bytes += (chunk as Buffer).length;
       if (bytes > maxBytes) {
         throw new DumpError('LIMIT', `expected at most ${maxBytes} plain bytes, found more`, {
@@ -70,8 +84,8 @@ export async function* decompress(
       cause: error,
     });
   } finally {
-    source.destroy();
-    stream.destroy();
+    source?.destroy();
+    stream?.destroy();
   }
 }
 
@@ -81,26 +95,4 @@ async function* copies(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
 
 /** A stream that compresses what is written to it. */
 export const compressor = (compression: Compression): Duplex =>
-  compression === 'gzip' ? zlib.createGzip() : (ZSTD.createZstdCompress?.() ?? program());
-
-/** The zstd program as a stream. */
-function program(...words: string[]): Duplex {
-  const child = spawn('zstd', ['-q', '-c', ...words], { stdio: ['pipe', 'pipe', 'ignore'] });
-  const failed = new Promise<never>((_, reject) => {
-    child.on('error', () => reject(new Error('there is no zstd program, and this Node cannot do without')));
-    child.on('exit', (code) => {
-      if (code !== 0) reject(new Error(`zstd ended with ${code}`));
-    });
-  });
-  failed.catch(() => {});
-  child.stdin.on('error', () => {});
-  async function* output(): AsyncGenerator<Buffer> {
-    for await (const chunk of child.stdout) yield chunk as Buffer;
-    if (child.exitCode === null) await Promise.race([once(child, 'exit'), failed]);
-    if (child.exitCode !== 0) await failed;
-  }
-  const stream = Duplex.from({ writable: child.stdin, readable: Readable.from(output()) });
-  // Also when nobody has begun to read.
-  stream.on('close', () => child.kill());
-  return stream;
-}
+  compression === 'gzip' ? zlib.createGzip() : (ZSTD.createZstdCompress?.() ?? throughZstd());

@@ -42,15 +42,20 @@ export class FileBytes {
     return bytes.subarray(0, done);
   }
 
+  /** What is here already of the next `most` bytes, which may be nothing. */
+  atHand(most: number): Uint8Array {
+    const bytes = this.buffered().subarray(0, most);
+    this.offset += bytes.length;
+    return bytes;
+  }
+
   /** At least one byte and at most `most`, or none at the end: a view, overwritten by the next call. */
   async some(most: number): Promise<Uint8Array> {
     if (this.buffered().length === 0) {
       this.from = this.offset;
       this.filled = this.fill(this.buffer, this.offset);
     }
-    const bytes = this.buffered().subarray(0, most);
-    this.offset += bytes.length;
-    return bytes;
+    return this.atHand(most);
   }
 
   /** Passes over bytes. Throws {@link DumpError} TRUNCATED if there are fewer. */

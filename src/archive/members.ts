@@ -20,8 +20,8 @@ export type MemberEvent =
       /** Not of the dump, but beside it in its archive. */
       outside?: true;
     }
-  /** Bytes of a file; overwritten when the next event is asked for. */
-  | { type: 'data'; name: string; bytes: Uint8Array }
+  /** Bytes of a file; overwritten when the next event is asked for. Of a hole they are zeros. */
+  | { type: 'data'; name: string; bytes: Uint8Array; hole?: boolean }
   /** The same by reference, all of a file at once. */
   | { type: 'extent'; name: string; file: PayloadFile; position: number; bytes: number }
   | { type: 'memberEnd'; name: string };

@@ -39,7 +39,11 @@ export interface OpenOptions {
 export interface OpenSource {
   kind: Exclude<SourceKind, 'directory'>;
   compression: Compression | undefined;
+  /** Of the source, for errors. */
+  name: string;
   records: RecordSource;
+  /** The same as files, instead of the records; of a page stream there are none. */
+  members: MemberSource | undefined;
   /** What is known of the dump when all of it has come; of a page stream nothing. */
   dump: SequentialDump | undefined;
   close(): void;
@@ -57,15 +61,16 @@ export async function openSource(path: string, options: OpenOptions): Promise<Op
   if (options.shards) {
     const { members, name, close } = openShards(options.shards, options);
     const dump = new SequentialDump({ name, ...options });
-    return { kind: 'shards', compression: undefined, records: dump.records(members), dump, close };
+    return { kind: 'shards', compression: undefined, name, records: dump.records(members), members, dump, close };
   }
   const opened = await openChunks(path, options);
   const { kind, compression, chunks, name, close } = opened;
   if (kind === 'stream' && !(chunks instanceof FileBytes)) {
-    return { kind, compression, records: decodeChunks(chunks, name), dump: undefined, close };
+    return { kind, compression, name, records: decodeChunks(chunks, name), members: undefined, dump: undefined, close };
   }
   const dump = new SequentialDump({ name, ...options });
-  return { kind, compression, records: dump.records(membersOf(opened, options)), dump, close };
+  const members = membersOf(opened, options);
+  return { kind, compression, name, records: dump.records(members), members, dump, close };
 }
 
 /** All images but the pages of what is no directory; a plain archive is read in place. */
@@ -100,13 +105,18 @@ interface OpenChunks {
 async function openChunks(path: string, options: OpenOptions): Promise<OpenChunks> {
   const name = path === '-' ? 'stdin' : path;
   const fd = path === '-' ? options.stdinFd : onFile(path, () => openSync(path, 'r'));
+  const fds = path === '-' ? [] : [fd];
   const close = () => {
-    if (fd !== options.stdinFd) closeSync(fd);
+    for (const own of fds.splice(0)) closeSync(own);
   };
   try {
+    const isFile = path !== '-' && fstatSync(fd).isFile();
     const outer = await peek(new FdReader(fd, options.signal, name).chunks());
     const compression = options.from === 'stream' ? undefined : compressionOf(outer.start);
-    const plain = compression ? await peek(decompress(outer.chunks, compression, name, options.maxBytes)) : outer;
+    // For a program, which reads a file itself: from its beginning.
+    if (isFile && compression) fds.push(onFile(path, () => openSync(path, 'r')));
+    const input = { chunks: outer.chunks, fd: fds[1], name };
+    const plain = compression ? await peek(decompress(input, compression, options.maxBytes)) : outer;
     const kind = options.from === undefined || options.from === 'directory' ? guess(plain.start) : options.from;
     if (!kind) {
       await plain.close();
@@ -114,7 +124,7 @@ async function openChunks(path: string, options: OpenOptions): Promise<OpenChunk
         file: name,
       });
     }
-    if (kind === 'tar' && !compression && path !== '-' && fstatSync(fd).isFile()) {
+    if (kind === 'tar' && !compression && isFile) {
       await plain.close();
       return { kind, compression, chunks: new FileBytes(fd, name), name, close };
     }

@@ -5,6 +5,9 @@ import { BytesReader } from './bytes-reader.js';
 import { decodeMarker, MAX_MARKER_BYTES, type Marker } from './marker.js';
 import { checkMemberName, type MemberEvent } from './members.js';
 
+/** A marker's size stands before it. */
+const SIZE_BYTES = 4;
+
 /** Files of a shard have no modes: those of CRIU's own images. */
 const IMAGE_MODE = 0o600;
 
@@ -23,10 +26,21 @@ class Shard {
   next: Marker | null | undefined;
   private reading: Promise<void> | undefined;
   private lastSeq = -1;
+  /** Of the next marker, once it is known. */
+  private sizeBytes: number | undefined;
 
   constructor({ name, chunks }: ShardInput) {
     this.name = name;
     this.reader = new BytesReader(chunks);
+  }
+
+  /** Knows {@link next} at once, if all of it is here. */
+  peekReady(): void {
+    if (this.next !== undefined || this.reading) return;
+    const head = this.sizeBytes === undefined ? this.reader.ready(SIZE_BYTES) : undefined;
+    if (head) this.sizeBytes = this.sizeOf(head);
+    const bytes = this.sizeBytes === undefined ? undefined : this.reader.ready(this.sizeBytes);
+    if (bytes) this.take(bytes);
   }
 
   /** Resolves when {@link next} is known. */
@@ -39,33 +53,38 @@ class Shard {
 
   private async read(): Promise<void> {
     if (this.next !== undefined) return;
-    const { offset } = this.reader;
-    const head = await this.reader.exactly(4);
-    if (head.length === 0) {
+    const head = this.sizeBytes === undefined ? await this.reader.exactly(SIZE_BYTES) : undefined;
+    if (head?.length === 0) {
       this.next = null;
       return;
     }
-    const size = head.length === 4 ? word(head, 0) : 0;
-    if (size > MAX_MARKER_BYTES) {
-      throw new DumpError(
-        'LIMIT',
-        `expected a marker of at most ${MAX_MARKER_BYTES} bytes, found a length of ${size}`,
-        {
-          file: this.name,
-          offset,
-        },
-      );
-    }
-    const bytes = head.length === 4 ? await this.reader.exactly(size) : head;
-    if (head.length < 4 || bytes.length < size) throw this.cutOff('a marker');
-    this.next = decodeMarker(bytes, this.name, offset + 4);
+    const size = this.sizeBytes ?? this.sizeOf(head as Uint8Array);
+    const bytes = await this.reader.exactly(size);
+    if (bytes.length < size) throw this.cutOff('a marker');
+    this.take(bytes);
+  }
+
+  private sizeOf(head: Uint8Array): number {
+    if (head.length < SIZE_BYTES) throw this.cutOff('a marker');
+    const size = word(head, 0);
+    if (size <= MAX_MARKER_BYTES) return size;
+    throw new DumpError('LIMIT', `expected a marker of at most ${MAX_MARKER_BYTES} bytes, found a length of ${size}`, {
+      file: this.name,
+      offset: this.reader.offset - SIZE_BYTES,
+    });
+  }
+
+  private take(bytes: Uint8Array): void {
+    const offset = this.reader.offset - bytes.length;
+    this.next = decodeMarker(bytes, this.name, offset);
     if (this.next.seq <= this.lastSeq) {
       throw new DumpError('ORDER', `expected a marker behind number ${this.lastSeq}, found number ${this.next.seq}`, {
         file: this.name,
-        offset,
+        offset: offset - SIZE_BYTES,
       });
     }
     this.lastSeq = this.next.seq;
+    this.sizeBytes = undefined;
   }
 
   cutOff(what: string): DumpError {
@@ -82,39 +101,45 @@ class Shard {
  */
 export async function* readShards(inputs: readonly ShardInput[]): AsyncGenerator<MemberEvent> {
   const shards = inputs.map((input) => new Shard(input));
+  const known = new Map<string, 'open' | 'ended'>();
+  let current: string | undefined;
   try {
-    yield* mergeShards(shards);
+    for (let seq = 0; ; seq++) {
+      const shard = readyShard(shards, seq) ?? (await shardOf(shards, seq));
+      const marker = shard.next as Marker;
+      shard.next = undefined;
+      if (marker.kind === 'imageEnd') break;
+      if (marker.kind === 'filename') {
+        current = marker.name;
+        if (known.get(current) === 'ended') throw unexpected(shard, `no more of ${current}`);
+        if (!known.has(current)) {
+          checkMemberName(current, shard.name, shard.reader.offset);
+          known.set(current, 'open');
+          yield { type: 'member', name: current, kind: 'regular', mode: IMAGE_MODE };
+        }
+        continue;
+      }
+      if (current === undefined || known.get(current) === 'ended') throw unexpected(shard, 'a file name');
+      if (marker.kind === 'fileEnd') {
+        known.set(current, 'ended');
+        yield { type: 'memberEnd', name: current };
+        continue;
+      }
+      for (let left = marker.bytes; left > 0; ) {
+        let bytes = shard.reader.atHand(left);
+        if (bytes.length === 0) bytes = await shard.reader.some(left);
+        if (bytes.length === 0) throw shard.cutOff(`${left} more bytes of ${current}`);
+        left -= bytes.length;
+        yield { type: 'data', name: current, bytes };
+      }
+    }
+    await checkEnd(shards, known);
   } finally {
     await Promise.allSettled(shards.map((shard) => shard.reader.close()));
   }
 }
 
-async function* mergeShards(shards: readonly Shard[]): AsyncGenerator<MemberEvent> {
-  const known = new Map<string, 'open' | 'ended'>();
-  let current: string | undefined;
-  for (let seq = 0; ; seq++) {
-    const shard = await shardOf(shards, seq);
-    const marker = shard.next as Marker;
-    shard.next = undefined;
-    if (marker.kind === 'imageEnd') break;
-    if (marker.kind === 'filename') {
-      current = marker.name;
-      if (known.get(current) === 'ended') throw unexpected(shard, `no more of ${current}`);
-      if (!known.has(current)) {
-        checkMemberName(current, shard.name, shard.reader.offset);
-        known.set(current, 'open');
-        yield { type: 'member', name: current, kind: 'regular', mode: IMAGE_MODE };
-      }
-      continue;
-    }
-    if (current === undefined || known.get(current) === 'ended') throw unexpected(shard, 'a file name');
-    if (marker.kind === 'data') {
-      yield* data(shard, current, marker.bytes);
-    } else {
-      known.set(current, 'ended');
-      yield { type: 'memberEnd', name: current };
-    }
-  }
+async function checkEnd(shards: readonly Shard[], known: ReadonlyMap<string, 'open' | 'ended'>): Promise<void> {
   for (const [name, state] of known) {
     if (state === 'open')
       throw new DumpError('TRUNCATED', `expected the end of ${name}, found that of all`, { file: name });
@@ -125,34 +150,26 @@ async function* mergeShards(shards: readonly Shard[]): AsyncGenerator<MemberEven
   }
 }
 
-/** The shard whose next marker has a number. Shards fill in any order, so all are waited for at once. */
-async function shardOf(shards: readonly Shard[], seq: number): Promise<Shard> {
-  for (;;) {
-    const found = shards.find(({ next }) => next?.seq === seq);
-    if (found) return found;
-    const behind = shards.find(({ next }) => next && next.seq < seq);
-    if (behind) throw unexpected(behind, `marker number ${seq}: are these shards of one dump?`);
-    const unknown = shards.filter(({ next }) => next === undefined);
-    if (unknown.length === 0) {
-      const [first] = shards;
-      throw new DumpError(
-        'TRUNCATED',
-        `expected marker number ${seq}, found it in no shard: one is cut off or missing`,
-        {
-          file: first?.name ?? 'shards',
-        },
-      );
-    }
-    await Promise.race(unknown.map((shard) => shard.peek()));
-  }
+/** The shard whose next marker has a number, if that is here already. Throws {@link DumpError} ORDER. */
+function readyShard(shards: readonly Shard[], seq: number): Shard | undefined {
+  for (const shard of shards) shard.peekReady();
+  const behind = shards.find(({ next }) => next && next.seq < seq);
+  if (behind) throw unexpected(behind, `marker number ${seq}: are these shards of one dump?`);
+  return shards.find(({ next }) => next?.seq === seq);
 }
 
-async function* data(shard: Shard, name: string, bytes: number): AsyncGenerator<MemberEvent> {
-  for (let left = bytes; left > 0; ) {
-    const piece = await shard.reader.some(left);
-    if (piece.length === 0) throw shard.cutOff(`${left} more bytes of ${name}`);
-    left -= piece.length;
-    yield { type: 'data', name, bytes: piece };
+/** The same, when it has come. Shards fill in any order, so all are waited for at once. */
+async function shardOf(shards: readonly Shard[], seq: number): Promise<Shard> {
+  for (;;) {
+    const found = readyShard(shards, seq);
+    if (found) return found;
+    const unknown = shards.filter(({ next }) => next === undefined);
+    if (unknown.length === 0) {
+      const file = shards[0]?.name ?? 'shards';
+      const missing = 'found it in no shard: one is cut off or missing';
+      throw new DumpError('TRUNCATED', `expected marker number ${seq}, ${missing}`, { file });
+    }
+    await Promise.race(unknown.map((shard) => shard.peek()));
   }
 }
 

@@ -112,7 +112,9 @@ async function* events(member: TarMember, root: string, reader: Reader, file: st
     yield { type: 'extent', name: fullName, file: reader.payload, position, bytes };
   } else {
     const data = inside ? content(member, reader, file) : stored(reader, bytes, file);
-    for await (const piece of data) yield { type: 'data', name: fullName, bytes: piece };
+    for await (const piece of data) {
+      yield { type: 'data', name: fullName, bytes: piece, hole: piece.buffer === ZEROS.buffer };
+    }
   }
   yield { type: 'memberEnd', name: fullName };
 }
@@ -179,7 +181,8 @@ async function* content(member: TarMember, reader: Reader, file: string): AsyncG
 
 async function* stored(reader: Reader, bytes: number, file: string): AsyncGenerator<Uint8Array> {
   for (let left = bytes; left > 0; ) {
-    const piece = await reader.some(Math.min(left, PIECE_BYTES));
+    let piece = reader.atHand(Math.min(left, PIECE_BYTES));
+    if (piece.length === 0) piece = await reader.some(Math.min(left, PIECE_BYTES));
     if (piece.length === 0) {
       throw new DumpError('TRUNCATED', `expected ${left} more bytes of a file, found the end of the archive`, {
         file,

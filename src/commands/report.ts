@@ -25,6 +25,13 @@ export function warnOfParent(written: Written, out: string, io: Io): void {
   );
 }
 
+/** Said of a copy that is as lazy, or as far from its parent, as the dump that it was made of. */
+export function warnOfCopy(copy: { written: Written } | Pick<Written, 'holePages'>, out: string, io: Io): void {
+  const { holePages } = 'written' in copy ? copy.written : copy;
+  if (holePages > 0) io.err(`pagepipe: warning: ${out}: ${NEVER_WITHOUT}\n`);
+  if ('written' in copy) warnOfParent(copy.written, out, io);
+}
+
 /** One process or shared memory segment. */
 interface SpaceReport extends KindTally {
   pid?: number;

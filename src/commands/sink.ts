@@ -9,7 +9,7 @@ import { DirectorySink, type DirectorySinkOptions } from '../sink/directory.js';
 import type { FilesSinkOptions } from '../sink/files-sink.js';
 import { type ShardOutput, ShardSink } from '../sink/shards.js';
 import { TarSink } from '../sink/tar.js';
-import { type Io, refuseTerminals } from './command.js';
+import { type Arguments, choice, type Io, refuseTerminals } from './command.js';
 
 export const SINK_KINDS = ['directory', 'tar', 'shards'] as const;
 export type SinkKind = (typeof SINK_KINDS)[number];
@@ -32,6 +32,20 @@ export function sinkKindOf(source: SinkSource, out: string, to: SinkKind | undef
   return source.kind === 'tar' && !isDirectory ? 'tar' : 'directory';
 }
 
+/** Flags that are for archives alone. Throws {@link UsageError} if there is none. */
+export function archiveFlags(args: Arguments, kind: SinkKind) {
+  const { compress, prefix } = args.flags as { compress?: string; prefix?: string };
+  if (kind !== 'tar' && (compress ?? prefix) !== undefined) {
+    throw new UsageError('expected --to tar with --compress and --prefix: they are for archives');
+  }
+  const bad = prefix !== undefined && !/^[^/]+(\/[^/]+)*\/?$/.test(prefix);
+  if (bad) throw new UsageError(`--prefix: expected a folder in the archive, found ${JSON.stringify(prefix)}`);
+  return {
+    compress: compress === undefined ? undefined : choice(args, 'compress', ['gzip', 'zstd'] as const, 'gzip'),
+    prefix: prefix === undefined ? '' : `${prefix.replace(/\/$/, '')}/`,
+  };
+}
+
 /** Opens a sink; an archive is compressed as the one that it comes from. */
 export function openSink(
   kind: SinkKind,
@@ -41,13 +55,7 @@ export function openSink(
   io: Io,
 ): DirectorySink | TarSink | ShardSink {
   const options = progress ? { progress } : {};
-  if (kind === 'directory') {
-    return new DirectorySink(out, {
-      force,
-      ...options,
-      ...(source.directory === undefined ? {} : { source: source.directory }),
-    });
-  }
+  if (kind === 'directory') return new DirectorySink(out, { force, ...options, ...sourceOf(source) });
   if (kind === 'shards') return openShards(out.split(','), source, { force, ...options }, io);
   if (out === '-') refuseTerminals(io, { stdout: true });
   else checkOutputFile(out, source, force);
@@ -58,6 +66,12 @@ export function openSink(
     signal: io.signal,
     ...options,
   });
+}
+
+/** What an output must not replace. */
+export function sourceOf({ directory, path }: Pick<SinkSource, 'directory' | 'path'>): { source?: string } {
+  const source = directory ?? path;
+  return source === undefined ? {} : { source };
 }
 
 /** A sink of shards by name or by descriptor. */

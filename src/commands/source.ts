@@ -2,6 +2,7 @@
 import { statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import type { ImageIndex } from '../archive/image-index.js';
+import type { MemberSource } from '../archive/members.js';
 import {
   type OpenOptions,
   type OpenSource,
@@ -48,6 +49,10 @@ export interface Source {
   kind: 'directory' | OpenSource['kind'];
   compression: OpenSource['compression'];
   records: RecordSource;
+  /** The same as files that arrive, instead of the records, where it is neither a directory nor a page stream. */
+  members: MemberSource | undefined;
+  /** Of the source, for errors. */
+  name: string;
   /** Of files and pages, where it is known beforehand. */
   totalBytes(): number;
   reported(): ReportedDump;
@@ -115,6 +120,8 @@ function directorySource(path: string, page: { pageSize?: number }, budget: Spoo
     kind: 'directory',
     compression: undefined,
     records: dump.records(),
+    members: undefined,
+    name: path,
     totalBytes: bytes,
     directory: path,
     path: undefined,

@@ -1,12 +1,10 @@
-import { UsageError } from '../errors.js';
 import { pump } from '../pump.js';
 import type { DumpRecord } from '../records.js';
 import { readPageStream } from '../stream/stream.js';
-import { type Arguments, type Command, choice, inputs, refuseTerminals } from './command.js';
+import { type Command, choice, inputs, refuseTerminals } from './command.js';
 import { Progress } from './progress.js';
-import { NEVER_WITHOUT, warnOfParent } from './report.js';
-import type { SinkSource } from './sink.js';
-import { openShards, openSink, SINK_KINDS } from './sink.js';
+import { warnOfCopy } from './report.js';
+import { archiveFlags, openShards, openSink, SINK_KINDS, type SinkSource } from './sink.js';
 import { budgetOf, shardFds } from './source.js';
 
 export const command: Command = {
@@ -68,22 +66,6 @@ Example
     } finally {
       progress.done();
     }
-    const holePages = 'written' in sink ? sink.written.holePages : sink.holePages;
-    if (holePages > 0) io.err(`pagepipe: warning: ${out ?? 'shards'}: ${NEVER_WITHOUT}\n`);
-    if ('written' in sink) warnOfParent(sink.written, out, io);
+    warnOfCopy(sink, out ?? 'shards', io);
   },
 };
-
-/** Flags that are for archives alone. Throws {@link UsageError} if there is none. */
-function archiveFlags(args: Arguments, kind: string) {
-  const { compress, prefix } = args.flags as { compress?: string; prefix?: string };
-  if (kind !== 'tar' && (compress ?? prefix) !== undefined) {
-    throw new UsageError('expected --to tar with --compress and --prefix: they are for archives');
-  }
-  const bad = prefix !== undefined && !/^[^/]+(\/[^/]+)*\/?$/.test(prefix);
-  if (bad) throw new UsageError(`--prefix: expected a folder in the archive, found ${JSON.stringify(prefix)}`);
-  return {
-    compress: compress === undefined ? undefined : choice(args, 'compress', ['gzip', 'zstd'] as const, 'gzip'),
-    prefix: prefix === undefined ? '' : `${prefix.replace(/\/$/, '')}/`,
-  };
-}

@@ -10,7 +10,8 @@ import { pump } from '../pump.js';
 import type { Address } from '../serve/address.js';
 import { bridge } from '../serve/bridge.js';
 import { type ClientEnd, listen } from '../serve/server.js';
-import { DirectorySink, type Written } from '../sink/directory.js';
+import { DirectorySink } from '../sink/directory.js';
+import type { Written } from '../sink/dump-directory.js';
 import { decodeChunks } from '../stream/stream.js';
 import {
   CLIENT_HEADER,
@@ -73,7 +74,7 @@ async function takeDump(session: ClientHttp2Session, options: AcceptOptions, sig
     // From the start: a short answer that nobody reads yet is dropped by Node 24 and later when its stream is closed.
     const chunks = chunksOf(stream);
     const encoding = await answered(stream);
-    const plain = encoding ? decompress(chunks, encoding, PLACE, Number.MAX_SAFE_INTEGER) : chunks;
+    const plain = encoding ? decompress({ chunks, name: PLACE }, encoding, Number.MAX_SAFE_INTEGER) : chunks;
     await pump(decodeChunks(plain, PLACE), [], sink, signal);
   } finally {
     await sink.discard();

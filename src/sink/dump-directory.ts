@@ -22,6 +22,7 @@ export class DumpDirectory {
   private readonly directory: AtomicDirectory;
   private readonly folders = new Set<string>();
   private readonly openFiles = new Set<OutputFile>();
+  private readonly spare: Uint8Array[] = [];
 
   /** Throws {@link DumpError} if `path` is in use or cannot be written. */
   constructor(path: string, options: AtomicDirectoryOptions = {}) {
@@ -36,7 +37,7 @@ export class DumpDirectory {
   /** @param mode permission bits */
   addFile(name: string, mode: number): OutputFile {
     this.check(name, 'file');
-    const file = new OutputFile(this.directory, name, mode);
+    const file = new OutputFile(this.directory, name, mode, this.spare);
     this.openFiles.add(file);
     this.written.files++;
     return file;

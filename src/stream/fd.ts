@@ -5,10 +5,12 @@
  */
 import { closeSync, constants, fstatSync, openSync, readSync, writeSync, writevSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { isErrno, systemError } from '../errors.js';
+import { isErrno, onFile, systemError } from '../errors.js';
 
 /** What a Linux pipe holds: a read never gives more. */
 const PIPE_BYTES = 64 * 1024;
+/** Read of a file at a time. */
+const FILE_BYTES = 256 * 1024;
 /** Smaller pieces are gathered before they are written. */
 const GATHER_BYTES = 4 * 1024;
 
@@ -23,7 +25,7 @@ const SPINS = 6;
  * loop its turn, so that the signal is heard.
  */
 export class FdReader {
-  private readonly buffer = new Uint8Array(PIPE_BYTES);
+  private readonly buffer: Uint8Array;
   private readonly readFd: number;
   private socket: Socket | undefined;
   private settle: { resolve(bytes: number): void; reject(error: Error): void } | undefined;
@@ -38,7 +40,9 @@ export class FdReader {
     private readonly signal?: AbortSignal,
     private readonly name = 'stdin',
   ) {
-    this.readFd = signal && fstatSync(fd).isFIFO() ? nonBlocking(fd) : fd;
+    const stats = onFile(name, () => fstatSync(fd));
+    this.buffer = new Uint8Array(stats.isFile() ? FILE_BYTES : PIPE_BYTES);
+    this.readFd = signal && stats.isFIFO() ? nonBlocking(fd) : fd;
     signal?.addEventListener('abort', () => this.settle?.reject(signal.reason));
   }
 
@@ -67,7 +71,7 @@ export class FdReader {
   private readNow(): number | undefined {
     for (let spin = 0; ; spin++) {
       try {
-        return readSync(this.readFd, this.buffer, 0, PIPE_BYTES, null);
+        return readSync(this.readFd, this.buffer, 0, this.buffer.length, null);
       } catch (error) {
         if (!isErrno(error, 'EAGAIN')) throw error;
         if (spin === SPINS) return undefined;

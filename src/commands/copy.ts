@@ -1,0 +1,73 @@
+import { extract } from '../archive/extract.js';
+import { UsageError } from '../errors.js';
+import { pump } from '../pump.js';
+import type { Written } from '../sink/dump-directory.js';
+import { withoutOutside } from '../stages/outside.js';
+import { PAGE_SIZES } from '../stream/format.js';
+import { type Command, choice, inputs, pageSizeFlag } from './command.js';
+import { Progress } from './progress.js';
+import { warnOfCopy } from './report.js';
+import { archiveFlags, openSink, SINK_KINDS, sourceOf } from './sink.js';
+import { openCommandSource, SOURCE_FLAGS, SOURCE_HELP } from './source.js';
+
+export const command: Command = {
+  name: 'copy',
+  help: `Usage
+  pagepipe copy DUMP OUT [options]
+
+Puts a dump somewhere else, or into something else, with nothing changed: what tar x, tar c and criu-image-streamer
+extract do, and it must be a whole dump. The same as pagepipe read DUMP | pagepipe write OUT, in one process. DUMP is a
+directory, a tar archive (plain, gzip or zstd), the shards of criu-image-streamer or a page stream. OUT appears complete
+or not at all. Of an archive that becomes an archive, what stands beside the dump comes along.
+
+Options
+  --to directory|tar|shards
+                     what OUT becomes (a directory; tar if it is -, which is stdout); several shards with commas
+  --compress gzip|zstd
+                     compress the archive
+  --prefix FOLDER    folder of the images in the archive, such as checkpoint (at the top)
+${SOURCE_HELP}
+  --force            replace OUT if it is not empty
+
+Examples
+  pagepipe copy checkpoint.tar.zst dump
+  pagepipe copy shard0,shard1 dump --from shards
+  pagepipe copy dump - --compress zstd | ssh host 'pagepipe copy - dump'
+`,
+  flags: {
+    to: { type: 'string' },
+    compress: { type: 'string' },
+    prefix: { type: 'string' },
+    ...SOURCE_FLAGS,
+    force: { type: 'boolean' },
+  },
+  cleansUp: true,
+  async run(args, io) {
+    const [path, out] = inputs(args, 'DUMP', 'OUT') as [string, string];
+    const kind = choice(args, 'to', SINK_KINDS, out === '-' ? 'tar' : 'directory');
+    const { compress: compression, prefix } = archiveFlags(args, kind);
+    const force = args.flags['force'] === true;
+    const source = await openCommandSource(path, args, false, io);
+    const progress = new Progress(io, source.totalBytes);
+    const options = { force, prefix, progress: progress.add };
+    let copy: { written: Written } | Pick<Written, 'holePages'>;
+    try {
+      if (prefix !== '' && source.kind === 'tar') {
+        throw new UsageError('expected no --prefix for what is an archive already: its files stay where they are');
+      }
+      if (kind === 'directory' && source.members) {
+        const { members, name } = source;
+        const more = { name, signal: io.signal, ...sourceOf(source), ...pageSizeFlag(args, PAGE_SIZES) };
+        copy = { written: await extract(members, out, { ...options, ...more }) };
+      } else {
+        const sink = openSink(kind, out, { ...source, compression }, options, io);
+        await pump(source.records, kind === 'tar' ? [] : [withoutOutside()], sink, io.signal);
+        copy = sink;
+      }
+    } finally {
+      progress.done();
+      source.close();
+    }
+    warnOfCopy(copy, out, io);
+  },
+};

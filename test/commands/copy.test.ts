@@ -1,0 +1,393 @@
+/** copy: a dump from anything into anything, unchanged, or nothing at all. */
+import { execFileSync } from 'node:child_process';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { END, filesOf, header, marker, member, putAll, sha256Of, tar, writeShards } from '../helpers/archives.js';
+import { BIN, cli, type InProcessOptions, runProcess } from '../helpers/cli.js';
+import { ANON, writeDump } from '../helpers/dump-writer.js';
+import { copyFixture, describeTree, FIXTURES, fixture, openFiles, tempDir } from '../helpers/temp.js';
+
+const STREAMER = fixture('streamer');
+const DUMP = 'family-criu-4.2.1';
+
+/** Copies, and says what was written to stderr. */
+async function copy(words: readonly string[], options: InProcessOptions = {}): Promise<string> {
+  const { code, stderr } = await cli(['copy', ...words], options);
+  expect(code, stderr).toBe(0);
+  return stderr;
+}
+
+/** One line of an error, and nothing that was not there before. */
+async function refused(dir: string, words: readonly string[], error: RegExp, code = 1): Promise<void> {
+  const before = describeTree(dir);
+  const run = await cli(['copy', ...words]);
+  expect([run.code, run.stderr]).toEqual([code, expect.stringMatching(error)]);
+  expect(run.stderr.split('\n').length).toBeLessThanOrEqual(3);
+  expect(describeTree(dir)).toEqual(before);
+  expect(openFiles(dir)).toEqual([]);
+}
+
+/** What stands in a dump; of the folder itself, the mode is private. */
+const contents = (path: string): string[] => describeTree(path).slice(1);
+
+describe('captures of criu-image-streamer', () => {
+  it('become the files that it extracted', async () => {
+    const dir = tempDir();
+    await copy([join(STREAMER, 'single.stream'), join(dir, 'out')]);
+    const expected = readFileSync(join(STREAMER, 'single.extracted.sha256'), 'utf8')
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => line.replace(/ {2}(.*\/)?/, '  '))
+      .sort();
+    expect(sha256Of(filesOf(join(dir, 'out')))).toEqual(expected);
+    expect(contents(join(dir, 'out')).every((line) => line.includes(' 600 '))).toBe(true);
+    expect(describeTree(join(dir, 'out'))[0]).toBe('. 700');
+  });
+
+  it('become what read and write make of them, in any order, by name and by descriptor', async () => {
+    const dir = tempDir();
+    const shard = (i: number) => join(STREAMER, `shard${i}`);
+    const names = [2, 0, 1].map(shard).join(',');
+    expect((await cli(['read', names, '--from', 'shards'], { stdout: join(dir, 'stream') })).code).toBe(0);
+    expect((await cli(['write', join(dir, 'written')], { stdin: join(dir, 'stream') })).code).toBe(0);
+    await copy([names, join(dir, 'a'), '--from', 'shards']);
+    const fds = [1, 2, 0].map((i) => openSync(shard(i), 'r'));
+    await copy(['-', join(dir, 'b'), '--shard-fds', fds.join(',')]);
+    for (const fd of fds) closeSync(fd);
+    expect(describeTree(join(dir, 'a'))).toEqual(describeTree(join(dir, 'written')));
+    expect(describeTree(join(dir, 'b'))).toEqual(describeTree(join(dir, 'written')));
+  });
+
+  it('become the dump, however they are cut and mixed', async () => {
+    const dumps = FIXTURES.filter((name) => !name.startsWith('chain/')).map((name) => filesOf(fixture(name)));
+    const dir = tempDir();
+    let run = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...dumps),
+        fc.integer({ min: 1, max: 5 }),
+        fc.infiniteStream(fc.nat()),
+        fc.constantFrom(1000, 4096, 65536, 1_000_000),
+        async (files, shards, picks, most) => {
+          const next = (count: number) => (picks.next().value as number) % count;
+          const parts = writeShards(files, { pick: next, piece: () => 1 + next(most), shards });
+          const out = join(dir, `out${run++}`);
+          await copy([putAll(dir, 'shard', parts).join(','), out, '--from', 'shards']);
+          expect(sha256Of(filesOf(out))).toEqual(sha256Of(files));
+        },
+      ),
+      { numRuns: 20 },
+    );
+    expect(openFiles(dir)).toEqual([]);
+  });
+});
+
+describe('archives', () => {
+  it.each(FIXTURES)('of %s become it, plain, through a pipe and compressed', async (name) => {
+    const dir = tempDir();
+    const dump = copyFixture(name, dir);
+    for (const [i, words] of [[], ['--gzip'], ['--zstd']].entries()) {
+      const archive = join(dir, `${i}.tar`);
+      tar(dump, '-cf', archive, ...words, '.');
+      await copy([archive, join(dir, `file${i}`)]);
+      await copy(['-', join(dir, `stdin${i}`)], { stdin: archive });
+      expect(contents(join(dir, `file${i}`))).toEqual(contents(dump));
+      expect(contents(join(dir, `stdin${i}`))).toEqual(contents(dump));
+    }
+  });
+
+  it('give their dump alone, with its folders, links and modes', async () => {
+    const dir = tempDir();
+    const dump = copyFixture('mosaic-criu-4.2.1', dir);
+    execFileSync('chmod', ['640', join(dump, 'files.img')]);
+    mkdirSync(join(dump, 'folder'), { mode: 0o750 });
+    writeFileSync(join(dump, 'folder/note'), 'hello', { mode: 0o400 });
+    symlinkSync('note', join(dump, 'folder/link'));
+    writeFileSync(join(dir, 'beside'), 'beside');
+    tar(dir, '-cf', join(dir, 'in.tar'), '--transform', 's,^dump,checkpoint,', 'beside', 'dump');
+    await copy([join(dir, 'in.tar'), join(dir, 'out')]);
+    expect(contents(join(dir, 'out'))).toEqual(contents(dump));
+  });
+
+  it('keep the holes of sparse images', async () => {
+    const dir = tempDir();
+    const dump = copyFixture('mosaic-criu-4.2.1', dir);
+    const log = join(dump, 'sparse.log');
+    writeFileSync(log, 'begin');
+    truncateSync(log, 4_000_000);
+    for (const format of ['gnu', 'pax']) {
+      tar(dump, '-cSf', join(dir, 'in.tar'), `--format=${format}`, '.');
+      for (const stdin of [undefined, join(dir, 'in.tar')]) {
+        const out = join(dir, `${format}${stdin === undefined}`);
+        await (stdin === undefined ? copy([join(dir, 'in.tar'), out]) : copy(['-', out], { stdin }));
+        expect(contents(out)).toEqual(contents(dump));
+        expect(statSync(join(out, 'sparse.log')).blocks * 512).toBeLessThan(100_000);
+      }
+    }
+  });
+
+  it('become archives with all that is in them, in another compression or none', async () => {
+    const dir = tempDir();
+    const dump = copyFixture(DUMP, dir);
+    writeFileSync(join(dir, 'beside'), 'beside');
+    tar(dir, '-cf', join(dir, 'a.tar'), '--sort=name', 'beside', 'dump');
+    await copy([join(dir, 'a.tar'), join(dir, 'b'), '--to', 'tar', '--compress', 'zstd']);
+    await copy([join(dir, 'b'), join(dir, 'c'), '--to', 'tar', '--compress', 'gzip']);
+    await copy([join(dir, 'c'), join(dir, 'd'), '--to', 'tar']);
+    const plain = readFileSync(join(dir, 'd'));
+    for (const [name, program] of Object.entries({ b: 'zstd', c: 'gzip' })) {
+      expect(execFileSync(program, ['-dc', join(dir, name)], { maxBuffer: 2 ** 28 }).equals(plain)).toBe(true);
+    }
+    tar(dir, '-xf', join(dir, 'd'), '--one-top-level=unpacked');
+    expect(contents(join(dir, 'unpacked/dump'))).toEqual(contents(dump));
+    expect(readFileSync(join(dir, 'unpacked/beside'), 'utf8')).toBe('beside');
+    const words = [join(dir, 'a.tar'), join(dir, 'e'), '--to', 'tar', '--prefix', 'checkpoint'];
+    await refused(dir, words, /expected no --prefix for what is an archive already/, 2);
+  });
+});
+
+describe('a copy', () => {
+  it('comes back the same from one container after another', async () => {
+    const dir = tempDir();
+    const dump = copyFixture(DUMP, dir);
+    const at = (name: string) => join(dir, name);
+    await copy([dump, at('a'), '--to', 'shards']);
+    await copy([at('a'), at('b'), '--to', 'tar', '--compress', 'zstd', '--prefix', 'checkpoint']);
+    await copy([at('b'), [at('c0'), at('c1')].join(','), '--to', 'shards']);
+    await copy([[at('c1'), at('c0')].join(','), at('d'), '--from', 'shards']);
+    await copy([at('d'), '-'], { stdout: at('e.tar') });
+    await copy(['-', at('f')], { stdin: at('e.tar') });
+    expect(contents(at('f')).map((line) => line.replace(/ 6\d\d /, ' '))).toEqual(
+      contents(dump).map((line) => line.replace(/ 6\d\d /, ' ')),
+    );
+  });
+
+  it('of a page stream is checked against its checksums', async () => {
+    const dir = tempDir();
+    expect((await cli(['read', fixture(DUMP)], { stdout: join(dir, 'stream') })).code).toBe(0);
+    await copy([join(dir, 'stream'), join(dir, 'out')]);
+    expect(contents(join(dir, 'out'))).toEqual(contents(fixture(DUMP)));
+    const bytes = readFileSync(join(dir, 'stream'));
+    bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] as number) ^ 1;
+    writeFileSync(join(dir, 'damaged'), bytes);
+    await refused(dir, [join(dir, 'damaged'), join(dir, 'out2')], /error: /);
+  });
+
+  it('of a lazy dump, or away from its parent, says so', async () => {
+    const dir = tempDir();
+    const dump = copyFixture('chain/mprotect00/3', dir);
+    expect((await cli(['make-lazy', fixture(DUMP), join(dir, 'lazy')])).code).toBe(0);
+    tar(dump, '-cf', join(dir, 'chain.tar'), '.');
+    tar(join(dir, 'lazy'), '-cf', join(dir, 'lazy.tar'), '.');
+    for (const source of [dump, join(dir, 'chain.tar')]) {
+      const said = await copy([source, join(dir, 'away'), '--force']);
+      expect(said).toMatch(/^pagepipe: warning: .*away\/parent leads nowhere from here[^\n]*\n$/);
+    }
+    for (const source of [join(dir, 'lazy'), join(dir, 'lazy.tar')]) {
+      const said = await copy([source, join(dir, 'copied'), '--force']);
+      expect(said).toMatch(/never restore this directory without --lazy-pages/);
+    }
+  });
+
+  it('takes no place that is in use, and not that of its own archive', async () => {
+    const dir = tempDir();
+    mkdirSync(join(dir, 'out'));
+    tar(fixture(DUMP), '-cf', join(dir, 'out/in.tar'), '.');
+    await refused(dir, [join(dir, 'out/in.tar'), join(dir, 'out')], /found files in it/);
+    await refused(dir, [join(dir, 'out/in.tar'), join(dir, 'out'), '--force'], /does not hold the dump/);
+    await refused(dir, [join(dir, 'out/in.tar'), join(dir, 'out/in.tar')], /expected a new or empty directory|outside/);
+    mkdirSync(join(dir, 'old'));
+    writeFileSync(join(dir, 'old/file'), 'old');
+    await copy([join(dir, 'out/in.tar'), join(dir, 'old'), '--force']);
+    expect(contents(join(dir, 'old'))).toEqual(contents(fixture(DUMP)));
+  });
+
+  it('that is interrupted leaves nothing', async () => {
+    const dir = tempDir();
+    const parts = putAll(dir, 'shard', writeShards(filesOf(fixture(DUMP))));
+    const before = describeTree(dir);
+    const aborted = AbortSignal.abort(new Error('enough'));
+    const { code } = await cli(['copy', parts.join(','), join(dir, 'out')], { signal: aborted });
+    expect(code).not.toBe(0);
+    expect(describeTree(dir)).toEqual(before);
+    expect(openFiles(dir)).toEqual([]);
+  });
+
+  it('waits for a pipe, and hears a signal meanwhile', async () => {
+    const dir = tempDir();
+    const [part] = writeShards(filesOf(fixture(DUMP))) as [Buffer];
+    writeFileSync(join(dir, 'half'), part.subarray(0, part.length >> 1));
+    // The reader of the pipe is interrupted as soon as it has begun.
+    const script = `{ cat half; until ls -d .out.* 2>/dev/null; do :; done >&2; kill -TERM $(cat pid); cat; } |
+      { sh -c 'echo $PPID > pid'; exec "$0" "$1" copy - out; }`;
+    const run = await runProcess('bash', ['-c', script, process.execPath, BIN], { cwd: dir });
+    expect(run.code, run.stderr).toBe(143);
+    expect(readdirSync(dir).sort()).toEqual(['half', 'pid']);
+  });
+});
+
+describe('refused, with nothing left behind', () => {
+  /** A small dump of two tasks, with pages-1.img and pages-2.img. */
+  const files = () => {
+    const dump = join(tempDir(), 'dump');
+    const vmas = [{ start: 0x10000n, end: 0x90000n, ...ANON }];
+    const entries = [{ vaddr: 0x10000n, pages: 2 }];
+    const tasks = [15, 19].map((pid) => ({ pid, vmas, entries }));
+    writeDump(dump, { tasks });
+    return filesOf(dump);
+  };
+
+  it('shards that are cut off, missing, twice or of another dump', async () => {
+    const dir = tempDir();
+    const paths = putAll(
+      dir,
+      'shard',
+      [0, 1, 2].map((i) => readFileSync(join(STREAMER, `shard${i}`))),
+    );
+    const single = readFileSync(join(STREAMER, 'single.stream'));
+    const words = (...shards: (string | undefined)[]) => [shards.join(','), join(dir, 'out'), '--from', 'shards'];
+    await refused(dir, words(paths[0], paths[1]), /is cut off or missing|of one dump/);
+    await refused(dir, words(...paths, paths[1]), /of one dump/);
+    for (const length of [0, 3, 100, single.length >> 1, single.length - 1]) {
+      writeFileSync(join(dir, 'cut'), single.subarray(0, length));
+      await refused(dir, words(join(dir, 'cut')), /error: .*expected/);
+    }
+    writeFileSync(join(dir, 'more'), Buffer.concat([single, marker(1_000_000, 'fileEnd')]));
+    await refused(dir, words(join(dir, 'more')), /expected nothing behind the end of the dump/);
+  });
+
+  it.each([
+    ['pstree.img', /no pstree\.img/],
+    ['inventory.img', /no inventory\.img/],
+    ['mm-15.img', /mm-15\.img: expected this image/],
+    ['core-15.img', /core-15\.img: expected this image/],
+    ['pagemap-15.img', /pagemap-15\.img: expected this image/],
+    ['pages-1.img', /pages-1\.img: expected this image/],
+  ])('a dump without %s', async (image, error) => {
+    const dir = tempDir();
+    const left = files();
+    left.delete(image);
+    const [shard] = putAll(dir, 'shard', writeShards(left));
+    await refused(dir, [shard as string, join(dir, 'out')], error);
+  });
+
+  it.each([
+    ['an image with another magic', 'files.img', (image: Buffer) => image.fill(1, 0, 8), /expected FILES magic/],
+    ['an image that is cut off', 'core-15.img', (image: Buffer) => image.subarray(0, -1), /core-15\.img.*expected/],
+    ['areas that are cut off', 'mm-15.img', (image: Buffer) => image.subarray(0, -1), /mm-15\.img.*expected/],
+    [
+      'a pagemap that is cut off',
+      'pagemap-15.img',
+      (image: Buffer) => image.subarray(0, -1),
+      /pagemap-15\.img.*expected/,
+    ],
+    [
+      'pages that are too few',
+      'pages-2.img',
+      (image: Buffer) => image.subarray(0, -4096),
+      /expected 4096 more bytes of pages/,
+    ],
+    [
+      'pages that are too many',
+      'pages-2.img',
+      (image: Buffer) => Buffer.concat([image, image]),
+      /fewer bytes of pages/,
+    ],
+  ])('%s', async (_, name, damage, error) => {
+    const dir = tempDir();
+    const damaged = files();
+    damaged.set(name, damage(damaged.get(name) as Buffer));
+    const [shard] = putAll(dir, 'shard', writeShards(damaged));
+    await refused(dir, [shard as string, join(dir, 'out')], error);
+    const archive = Buffer.concat([...[...damaged].map(([one, bytes]) => member(one, bytes)), END]);
+    writeFileSync(join(dir, 'in.tar'), archive);
+    await refused(dir, [join(dir, 'in.tar'), join(dir, 'out')], error);
+  });
+
+  it('pages that no pagemap speaks of, two pagemaps of the same pages, and pages of a parent that is not there', async () => {
+    const dir = tempDir();
+    const all = files();
+    const refuse = async (more: ReadonlyMap<string, Buffer>, error: RegExp) => {
+      const [shard] = putAll(dir, 'shard', writeShards(more));
+      await refused(dir, [shard as string, join(dir, 'out')], error);
+    };
+    await refuse(new Map([...all, ['pages-99.img', Buffer.alloc(4096)]]), /pages-99\.img: expected a pagemap/);
+    const twice = new Map([...all, ['pagemap-19.img', all.get('pagemap-15.img') as Buffer]]);
+    await refuse(twice, /expected a pages_id of its own/);
+    await refuse(filesOf(fixture('chain/mprotect00/3')), /expected a parent dump/);
+  });
+
+  it.each([
+    ['a name that leads up', member('../x', Buffer.from('x')), /expected a file name inside the dump/],
+    ['an absolute name', member('/tmp/x', Buffer.from('x')), /expected a file name inside the dump/],
+    ['a name twice', member('files.img', Buffer.from('x')), /expected each file once, found it twice/],
+    ['a device', header('x', 0, { type: '3' }), /found a hard link, device or fifo/],
+    ['a hard link', header('x', 0, { type: '1', target: 'files.img' }), /found a hard link, device or fifo/],
+    ['a link that leads outside', header('x', 0, { type: '2', target: '../../etc' }), /a link that stays inside/],
+    ['a folder as the parent', header('parent', 0, { type: '5' }), /expected a link to the parent dump/],
+    ['a file in no folder', member('folder/x', Buffer.from('x')), /expected a folder "folder" before this file/],
+  ])('an archive with %s', async (_, hostile, error) => {
+    const dir = tempDir();
+    const members = [...files()].map(([name, bytes]) => member(name, bytes));
+    writeFileSync(join(dir, 'in.tar'), Buffer.concat([...members, hostile, END]));
+    await refused(dir, [join(dir, 'in.tar'), join(dir, 'out')], error);
+  });
+
+  it('a file behind a link', async () => {
+    const dir = tempDir();
+    const members = [...files()].map(([name, bytes]) => member(name, bytes));
+    const link = header('folder', 0, { type: '2', target: '.' });
+    writeFileSync(join(dir, 'in.tar'), Buffer.concat([...members, link, member('folder/x', Buffer.from('x')), END]));
+    await refused(dir, [join(dir, 'in.tar'), join(dir, 'out')], /expected a folder "folder" before this file/);
+  });
+
+  it.each(['pstree.img', 'core-15.img', 'mm-15.img', 'pagemap-15.img', 'pages-1.img'])(
+    'a link or a folder in the place of %s',
+    async (image) => {
+      const dir = tempDir();
+      for (const type of ['2', '5']) {
+        const members = [...files()].map(([name, bytes]) =>
+          name === image ? header(name, 0, { type, target: 'files.img' }) : member(name, bytes),
+        );
+        writeFileSync(join(dir, 'in.tar'), Buffer.concat([...members, END]));
+        await refused(dir, [join(dir, 'in.tar'), join(dir, 'out')], /error: /);
+      }
+    },
+  );
+
+  it('archives that are cut off, plain and compressed', async () => {
+    const dir = tempDir();
+    for (const words of [[], ['--gzip'], ['--zstd']]) {
+      const whole = tar(fixture(DUMP), '-c', ...words, '.');
+      for (const length of [whole.length >> 2, whole.length >> 1, ...(words.length > 0 ? [whole.length - 3] : [])]) {
+        writeFileSync(join(dir, 'in.tar'), whole.subarray(0, length));
+        await refused(dir, [join(dir, 'in.tar'), join(dir, 'out')], /error: .*expected/);
+      }
+    }
+  });
+
+  it('what cannot be, by the command line', async () => {
+    const dir = tempDir();
+    const dump = copyFixture('mosaic-criu-4.2.1', dir);
+    const out = join(dir, 'out');
+    await refused(dir, [dump], /expected OUT/, 2);
+    await refused(dir, [dump, out, '--compress', 'zstd'], /expected --to tar with --compress/, 2);
+    await refused(dir, [dump, out, '--to', 'zip'], /--to: expected directory, tar, shards/, 2);
+    await refused(dir, [dump, join(dump, 'out')], /expected an output outside the dump/);
+    await refused(dir, [join(dir, 'none'), out], /none: no such file/);
+    expect(existsSync(out)).toBe(false);
+  });
+});
