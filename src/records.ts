@@ -12,6 +12,7 @@
  */
 import { posix } from 'node:path';
 import type { TarMember } from './archive/tar.js';
+import { DumpError } from './errors.js';
 import type { RunBatch } from './memory/runs.js';
 import type { AreaTable } from './memory/vma.js';
 
@@ -131,6 +132,9 @@ export type DumpRecord =
 /** Name of the pages file of a space. */
 export const pagesName = (space: Pick<Space, 'pagesId'>): string => `pages-${space.pagesId}.img`;
 
+/** Whether a file name is that of a pages file. */
+export const isPagesName = (name: string): boolean => /^pages-\d+\.img$/.test(name);
+
 const PAGEMAP_NAME = /^pagemap-(?:shmem-)?(\d+)\.img$/;
 
 /** Whether a file name is that of a pagemap. */
@@ -146,4 +150,15 @@ export function spaceIdentity(pagemap: string): Pick<Space, 'kind' | 'pid'> {
 export function linkStaysInside(name: string, target: string): boolean {
   const place = posix.normalize(posix.join(posix.dirname(name), target));
   return !posix.isAbsolute(target) && place !== '..' && !place.startsWith('../');
+}
+
+/**
+ * Checks a link of a dump: all stay inside but `parent`, which alone leads to another dump.
+ * @throws {DumpError} BAD_NAME
+ */
+export function checkLink(name: string, target: string): void {
+  if (name === 'parent' || linkStaysInside(name, target)) return;
+  throw new DumpError('BAD_NAME', 'expected a link that stays inside the dump, found one that leads outside', {
+    file: name,
+  });
 }

@@ -145,7 +145,7 @@ function checkInside({ name, kind, offset }: TarMember, file: string): void {
 }
 
 /** Bytes behind the header, whose last blocks may be the map of a sparse file. */
-const dataBytes = ({ storedBytes, sparse }: TarMember): number => storedBytes - (sparse?.mapBytes ?? 0);
+export const dataBytes = ({ storedBytes, sparse }: TarMember): number => storedBytes - (sparse?.mapBytes ?? 0);
 
 /** Keeps names beside the dump apart from those in it. */
 const OUTSIDE = '../';

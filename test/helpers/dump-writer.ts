@@ -276,7 +276,7 @@ function coreEntry({ pid, comm = `task${pid}`, dead }: TaskSpec, march: number):
 /** Fields from 1 on. */
 function numbers(...values: number[]): Message {
   const message = new Message();
-  values.forEach((value, i) => message.int(i + 1, value));
+  for (const [i, value] of values.entries()) message.int(i + 1, value);
   return message;
 }
 
