@@ -4,8 +4,9 @@
  * size is kept, unless they are asked for.
  */
 import { Breather } from '../breathe.js';
-import { DumpError, invariant } from '../errors.js';
+import { DumpError } from '../errors.js';
 import { type DumpRecord, isPagesName } from '../records.js';
+import { ExtentReader, FILE_PIECE_BYTES } from '../stream/extents.js';
 import { HeldBytes, type HeldFile } from './held-bytes.js';
 import { type IndexedMember, type IndexParts, MemberMap } from './indexed-members.js';
 import type { MemberSource } from './members.js';
@@ -24,14 +25,18 @@ export interface HoldOptions {
 /** Holds files that come one after the other, or in turn. Throws {@link DumpError} as they do, and BAD_NAME, LIMIT, SYSTEM. */
 export async function holdMembers(members: MemberSource, options: HoldOptions): Promise<IndexParts> {
   const images = new HeldImages(options);
+  const extents = new ExtentReader(FILE_PIECE_BYTES);
   return images.fill(members, (event) => {
     if (event.type === 'member' && !event.outside) {
       const { name, kind, mode, target } = event;
       images.begin(name, { kind, mode, ...(target === undefined ? {} : { target: Buffer.from(target) }) });
     } else if (event.type === 'data') {
       images.push(event.name, event.bytes);
+    } else if (event.type === 'extent') {
+      const { name, file, position, bytes } = event;
+      const record = { type: 'extents', file, extents: Float64Array.of(position, bytes) } as const;
+      for (const piece of extents.read(record)) images.push(name, piece);
     }
-    invariant(event.type !== 'extent', 'what can be referred to need not be held');
   });
 }
 

@@ -145,15 +145,15 @@ function openShards(shards: readonly (number | string)[], options: OpenOptions) 
   };
   try {
     for (const shard of shards) fds.push(typeof shard === 'number' ? shard : onFile(shard, () => openSync(shard, 'r')));
+    const inputs = fds.map((fd, i) => {
+      const name = typeof shards[i] === 'number' ? `shard ${fd}` : String(shards[i]);
+      return { name, chunks: new FdReader(fd, options.signal, name).chunks() };
+    });
+    return { members: readShards(inputs), name: inputs[0]?.name ?? 'shards', close };
   } catch (error) {
     close();
     throw error;
   }
-  const inputs = fds.map((fd, i) => {
-    const name = typeof shards[i] === 'number' ? `shard ${fd}` : String(shards[i]);
-    return { name, chunks: new FdReader(fd, options.signal, name).chunks() };
-  });
-  return { members: readShards(inputs), name: inputs[0]?.name ?? 'shards', close };
 }
 
 function membersOf({ kind, chunks, name }: OpenChunks, { budget }: OpenOptions): MemberSource {

@@ -19,8 +19,7 @@ export async function tarImages(path: string): Promise<IndexParts | undefined> {
   const fd = onFile(path, () => openSync(path, 'r'));
   try {
     const archive = new Archive(fd, path);
-    const start = new Uint8Array(BLOCK);
-    if (archive.readSome(start, 0) === BLOCK && isTarHeader(start)) {
+    if (isTarHeader(await new FileBytes(fd, path).exactly(BLOCK))) {
       return { members: await membersOf(archive), close: () => closeSync(fd) };
     }
   } catch (error) {

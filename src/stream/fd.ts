@@ -5,7 +5,7 @@
  */
 import { closeSync, constants, fstatSync, openSync, readSync, writeSync, writevSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { isErrno, systemError } from '../errors.js';
+import { isErrno, onFile, systemError } from '../errors.js';
 
 /** What a Linux pipe holds: a read never gives more. */
 const PIPE_BYTES = 64 * 1024;
@@ -38,7 +38,7 @@ export class FdReader {
     private readonly signal?: AbortSignal,
     private readonly name = 'stdin',
   ) {
-    this.readFd = signal && fstatSync(fd).isFIFO() ? nonBlocking(fd) : fd;
+    this.readFd = signal && onFile(name, () => fstatSync(fd)).isFIFO() ? nonBlocking(fd) : fd;
     signal?.addEventListener('abort', () => this.settle?.reject(signal.reason));
   }
 
