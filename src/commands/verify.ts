@@ -16,8 +16,8 @@ export const command: Command = {
 Checks a dump before the process that was dumped is killed: whether all images are there and can be decoded, whether every
 page has its place and its bytes, here or in a parent dump, and whether the ids that stand in the images lead anywhere.
 Nothing is written, and no page is looked at. What is found goes to stdout, a line each, and a summary to stderr.
-DUMP is a directory, a tar archive (plain, gzip or zstd), a page stream, or the shards of criu-image-streamer; - is stdin.
-What is compressed, in shards or in a stream is read once, from front to back.
+DUMP is a directory, a tar archive (plain, gzip or zstd), a page stream, or the shards of criu-image-streamer; - is
+stdin. What is compressed, in shards or in a stream is read once, from front to back.
 
 Options
   --json             a JSON object on each line instead: {code, severity, file, offset, entry, message}; offset and entry
