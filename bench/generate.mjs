@@ -7,7 +7,15 @@ import protobuf from 'protobufjs';
 
 const PAGE = 4096;
 const COMMON = 0x54564319;
-const MAGIC = { INVENTORY: 0x58313116, PSTREE: 0x50273030, CORE: 0x55053847, MM: 0x57492820, PAGEMAP: 0x56084025 };
+const MAGIC = {
+  INVENTORY: 0x58313116,
+  PSTREE: 0x50273030,
+  CORE: 0x55053847,
+  IDS: 0x54432030,
+  FS: 0x51403912,
+  MM: 0x57492820,
+  PAGEMAP: 0x56084025,
+};
 const LAZY_PRESENT = 6;
 const PRESENT = 4;
 /** MAP_PRIVATE | MAP_ANONYMOUS, and the same with MAP_LOCKED. */
@@ -16,6 +24,8 @@ const LOCKED = 0x2022;
 /** VMA_AREA_REGULAR | VMA_ANON_PRIVATE. */
 const STATUS = 0x201;
 const BASE = 0x10000000;
+/** What every core of today has. */
+const TASK = { task_state: 1, comm: 'bench', timers: { real: {}, virt: {}, prof: {} }, rlimits: {}, sigactions: [{}] };
 /** An image of a deleted file without content: its magic and its entry. What follows would be the content. */
 const EMPTY_GHOST = join(import.meta.dirname, '../fixtures/zdtm/h-inotify00/ghost-file-1.img');
 
@@ -74,7 +84,9 @@ export async function generateDump(
 
   image('inventory.img', 'INVENTORY', message('inventory_entry', { img_version: 2 }));
   image('pstree.img', 'PSTREE', message('pstree_entry', { pid: 1, ppid: 0, pgid: 1, sid: 1, threads: [1] }));
-  image('core-1.img', 'CORE', message('core_entry', { mtype: 1, tc: { task_state: 1, comm: 'bench' } }));
+  image('core-1.img', 'CORE', message('core_entry', { mtype: 1, tc: TASK, thread_core: { creds: {} } }));
+  image('ids-1.img', 'IDS', message('task_kobj_ids_entry', { vm_id: 1, files_id: 1, fs_id: 1, sighand_id: 1 }));
+  image('fs-1.img', 'FS', message('fs_entry', { cwd_id: 1, root_id: 1 }));
   image('mm-1.img', 'MM', message('mm_entry', { vmas }));
 
   writePagemap(join(dir, 'pagemap-1.img'), runs, { address, pages: () => runPages, isEager });

@@ -16,6 +16,8 @@ import fc from 'fast-check';
 import { describe, expect, it, onTestFinished, type TestContext } from 'vitest';
 import { DumpError } from '../src/errors.js';
 import { PageStreamDecoder } from '../src/stream/decoder.js';
+import { findingText } from '../src/verify/findings.js';
+import { quickFindings } from '../src/verify/verify.js';
 import { AREAS, build, METADATA, MM, PAGES, type Row, SOUND, TABLES, withTask } from './helpers/broken-dumps.js';
 import { BIN, cli, type Outcome, pagepipe, runProcess } from './helpers/cli.js';
 import {
@@ -85,9 +87,21 @@ describe('the same by read', () => {
     it(row.what, async () => {
       const { root, dump } = build(row);
       const stream = join(root, 'stream');
+      const found = quickFindings(dump);
+      const lines = found.map((finding) => `${finding.severity}: ${findingText(finding)}`);
       const outcome = await cli(['read', dump], { stdout: stream });
+      const isRefused = found.some(({ severity }) => severity === 'error');
+      if (isRefused) {
+        expect(outcome).toMatchObject({ code: 1, stdout: '' });
+        const said = outcome.stderr.split('\n').map((line) => line.replace(/^pagepipe: (hint: .*)?/, ''));
+        expect(said.filter((line) => line !== '').sort()).toEqual(lines.sort());
+        expect(readFileSync(stream)).toHaveLength(0);
+      }
+      // By force it goes on until it can read no further.
+      const forced = isRefused ? await cli(['read', dump, '--force'], { stdout: stream }) : outcome;
+      const last = forced.stderr.split('\n').slice(found.length).join('\n');
       const { error } = row;
-      expectError(outcome, typeof error === 'string' ? error.replace(/^DUMP:/, `${dump}:`) : error);
+      expectError({ ...forced, stderr: last }, typeof error === 'string' ? error.replace(/^DUMP:/, `${dump}:`) : error);
       // What has been sent of it has no end, so that nobody takes it for a dump.
       expectError(await cli(['write', join(root, 'out')], { stdin: stream }), /^stdin@0x[0-9a-f]+: expected /);
       expect(readdirSync(root).sort()).toEqual(['dump', 'stream']);

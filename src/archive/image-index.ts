@@ -1,143 +1,103 @@
 /**
- * The images of a dump by name, where they are in no directory. In a plain archive each stands in one piece and is read there;
- * of what cannot be read anywhere but from front to back, all but the pages are held in memory.
+ * The images of a dump by name, where they are in no directory, for commands that look here and there. In a plain archive
+ * each is read where it stands; what can only be read from front to back is held.
  */
-import { closeSync, fstatSync, openSync, readSync, type Stats } from 'node:fs';
-import { DumpError, onFile, systemError } from '../errors.js';
-import { FileBytes } from './file-bytes.js';
+import { posix } from 'node:path';
+import { DumpError, invariant, systemError } from '../errors.js';
+import { type DumpRecord, isPagesName, linkStaysInside } from '../records.js';
+import { type HoldOptions, holdMembers, holdRecords } from './held-images.js';
+import type { IndexedMember, IndexParts } from './indexed-members.js';
 import type { MemberSource } from './members.js';
-import { BLOCK, isTarHeader, type TarMember, TarReader } from './tar.js';
-import { checkTarMember, isInside, rootOf } from './tar-source.js';
+import { tarImages } from './tar-images.js';
 
-/** Most that is held of one image, and of all. */
-const MAX_IMAGE_BYTES = 256 * 1024 * 1024;
-const MAX_HELD_BYTES = 1024 * 1024 * 1024;
-const PAGES = /^pages-\d+\.img$/;
-
-/** Where an image is: in the archive, or in memory. */
-type Place = { offset: number; size: number } | Uint8Array;
+/** Links that lead to links; the kernel has the same limit. */
+const MAX_LINKS = 40;
 
 export class ImageIndex {
-  private readonly state: string | undefined;
+  /** Files, links and folders of the dump by name, in the order in which they came. */
+  readonly members: ReadonlyMap<string, IndexedMember>;
+  /** Bytes, where the source says so: a page stream does. */
+  readonly pageSize: number | undefined;
+  /** Regular files, also by the names of links that lead to them. */
+  private readonly files = new Map<string, IndexedMember>();
 
-  private constructor(
+  /**
+   * @param path of the source, for errors
+   * @param parts closed with the index
+   */
+  constructor(
     readonly path: string,
-    private readonly images: ReadonlyMap<string, Place>,
-    private readonly fd: number | undefined,
+    private readonly parts: IndexParts,
   ) {
-    this.state = fd === undefined ? undefined : stateOf(fstatSync(fd));
+    this.members = parts.members;
+    this.pageSize = parts.pageSize;
+    for (const name of this.members.keys()) {
+      const file = this.follow(name);
+      if (file) this.files.set(name, file);
+    }
   }
 
   /** Of a plain archive; undefined if the file is none. Throws {@link DumpError} for one that is damaged. */
   static async ofTar(path: string): Promise<ImageIndex | undefined> {
-    const fd = onFile(path, () => openSync(path, 'r'));
-    try {
-      const start = new Uint8Array(BLOCK);
-      const isTar = fstatSync(fd).isFile() && readSync(fd, start, 0, BLOCK, 0) === BLOCK && isTarHeader(start);
-      if (isTar) return new ImageIndex(path, await tarPlaces(fd, path), fd);
-    } catch (error) {
-      closeSync(fd);
-      throw systemError(error, path);
-    }
-    closeSync(fd);
-    return undefined;
+    const parts = await tarImages(path);
+    return parts && new ImageIndex(path, parts);
   }
 
-  /** Of members that come one after the other. */
-  static async ofMembers(path: string, members: MemberSource): Promise<ImageIndex> {
-    const parts = new Map<string, Uint8Array[]>();
-    const sizes = new Map<string, number>();
-    let held = 0;
-    for await (const event of members) {
-      if (event.type === 'member' && event.kind === 'regular' && !event.outside && !PAGES.test(event.name)) {
-        if (parts.has(event.name)) throw twice(event.name);
-        parts.set(event.name, []);
-      }
-      if (event.type !== 'data') continue;
-      const image = parts.get(event.name);
-      if (!image) continue;
-      const size = (sizes.get(event.name) ?? 0) + event.bytes.length;
-      held += event.bytes.length;
-      if (size > MAX_IMAGE_BYTES || held > MAX_HELD_BYTES) {
-        const limit = size > MAX_IMAGE_BYTES ? `${MAX_IMAGE_BYTES} bytes` : `${MAX_HELD_BYTES} bytes of images`;
-        throw new DumpError('LIMIT', `expected at most ${limit}, found more`, { file: event.name });
-      }
-      sizes.set(event.name, size);
-      image.push(event.bytes.slice());
-    }
-    return new ImageIndex(path, new Map([...parts].map(([name, all]) => [name, Buffer.concat(all)])), undefined);
+  /** Of files that come one after the other, or in turn. Throws {@link DumpError} as they do, and BAD_NAME, LIMIT, SYSTEM. */
+  static async ofMembers(path: string, members: MemberSource, options: HoldOptions): Promise<ImageIndex> {
+    return new ImageIndex(path, await holdMembers(members, options));
   }
 
+  /** Of a page stream. Throws {@link DumpError} as the stream does, and STREAM_DAMAGED, BAD_NAME, LIMIT, SYSTEM. */
+  static async ofRecords(
+    path: string,
+    stream: AsyncIterable<Iterable<DumpRecord>>,
+    options: HoldOptions,
+  ): Promise<ImageIndex> {
+    return new ImageIndex(path, await holdRecords(stream, options));
+  }
+
+  /** Names of regular files, and of links that lead to one. */
   get names(): string[] {
-    return [...this.images.keys()];
+    return [...this.files.keys()];
   }
 
-  /** Bytes of an image. Throws {@link DumpError} SYSTEM, as a directory would, if there is none. */
+  /** Bytes of a file. Throws {@link DumpError} SYSTEM, as a directory would, if there is none. */
   sizeOf(name: string): number {
-    const place = this.place(name);
-    return place instanceof Uint8Array ? place.length : place.size;
+    return this.fileOf(name).size;
   }
 
-  /** Reads up to `buffer.length` bytes; 0 at the end of the image. */
+  /**
+   * Reads up to `buffer.length` bytes; 0 at the end of the file. Pages that were only counted must not be asked for.
+   * @throws {DumpError} CHANGED, if an archive is not what it was
+   */
   readSome(name: string, buffer: Uint8Array, position: number): number {
-    const place = this.place(name);
-    if (place instanceof Uint8Array) {
-      const part = place.subarray(position, position + buffer.length);
-      buffer.set(part);
-      return part.length;
-    }
-    const { fd } = this;
-    const count = Math.min(buffer.length, place.size - position);
-    if (fd === undefined || count <= 0) return 0;
-    if (stateOf(onFile(this.path, () => fstatSync(fd))) !== this.state) {
-      throw new DumpError('CHANGED', 'expected the file as it was, found it changed', { file: this.path });
-    }
-    return onFile(name, () => readSync(fd, buffer, 0, count, place.offset + position), position);
+    const { bytes } = this.fileOf(name);
+    if (bytes) return bytes.readSome(buffer, position);
+    invariant(!isPagesName(name), 'pages that were only counted are not read');
+    throw new DumpError('UNSUPPORTED', 'expected an image, found a link to what is not held', { file: name });
   }
 
   close(): void {
-    if (this.fd !== undefined) closeSync(this.fd);
+    this.parts.close();
   }
 
-  private place(name: string): Place {
-    const place = this.images.get(name);
-    if (place) return place;
+  private fileOf(name: string): IndexedMember {
+    const file = this.files.get(name);
+    if (file) return file;
     throw systemError(Object.assign(new Error('no such image'), { code: 'ENOENT', syscall: 'open' }), name);
   }
-}
 
-const stateOf = ({ ino, size, mtimeMs }: Stats): string => `${ino} ${size} ${mtimeMs}`;
-
-const twice = (file: string): DumpError =>
-  new DumpError('BAD_NAME', 'expected each file once, found it twice', { file });
-
-async function tarPlaces(fd: number, path: string): Promise<Map<string, Place>> {
-  const source = new FileBytes(fd, path);
-  const tar = new TarReader(source, path);
-  const members: TarMember[] = [];
-  for (let member = await tar.next(); member; member = await tar.next()) {
-    checkTarMember(member, path);
-    members.push(member);
-    source.skip(dataBytes(member));
-    await tar.skipPadding(member.storedBytes);
-  }
-  const root = rootOf(members);
-  if (root === undefined)
-    throw new DumpError('NOT_A_DUMP', 'expected a dump, found no image in the archive', { file: path });
-  const places = new Map<string, Place>();
-  for (const member of members) {
-    if (!isInside(member, root, path) || member.kind !== 'regular') continue;
-    const name = member.name.slice(root.length);
-    if (places.has(name)) throw twice(name);
-    if (member.sparse) {
-      throw new DumpError('UNSUPPORTED', 'expected a file in one piece, found a sparse one: unpack the archive', {
-        file: name,
-      });
+  /** The regular file that a name leads to. */
+  private follow(name: string): IndexedMember | undefined {
+    let at = name;
+    for (let links = 0; links <= MAX_LINKS; links++) {
+      const member = this.members.get(at);
+      if (member?.kind !== 'link') return member?.kind === 'regular' ? member : undefined;
+      const target = Buffer.from(member.target ?? []).toString();
+      if (!linkStaysInside(at, target)) return undefined;
+      at = posix.normalize(posix.join(posix.dirname(at), target));
     }
-    places.set(name, { offset: member.offset, size: member.size });
+    return undefined;
   }
-  return places;
 }
-
-/** Bytes behind the header. */
-const dataBytes = ({ storedBytes, sparse }: TarMember): number => storedBytes - (sparse?.mapBytes ?? 0);

@@ -8,6 +8,7 @@ import { STREAM_MAGIC } from '../stream/format.js';
 import { decodeChunks } from '../stream/stream.js';
 import { type Compression, compressionOf, decompress } from './compression.js';
 import { FileBytes } from './file-bytes.js';
+import type { HoldOptions } from './held-images.js';
 import { ImageIndex } from './image-index.js';
 import { MAX_MARKER_BYTES } from './marker.js';
 import type { MemberSource } from './members.js';
@@ -73,24 +74,36 @@ export async function openSource(path: string, options: OpenOptions): Promise<Op
   return { kind, compression, name, records: dump.records(members), members, dump, close };
 }
 
-/** All images but the pages of what is no directory; a plain archive is read in place. */
-export async function openImages(path: string, options: OpenOptions): Promise<ImageIndex> {
+/**
+ * What is no directory, to look into here and there: a plain archive is read in place, all else once from front to back.
+ * @throws {DumpError} also for what is cut off or damaged
+ */
+export async function openImages(path: string, options: OpenOptions & Pick<HoldOptions, 'pages'>): Promise<ImageIndex> {
   if (options.shards) {
     const { members, close } = openShards(options.shards, options);
-    return ImageIndex.ofMembers(path, members).finally(close);
+    return ImageIndex.ofMembers(path, members, options).finally(close);
   }
-  const index = path === '-' ? undefined : await ImageIndex.ofTar(path);
+  const index = await openInPlace(path, options);
   if (index) return index;
   const opened = await openChunks(path, options);
-  const { kind, name, close } = opened;
-  try {
-    if (kind === 'stream') {
-      throw new DumpError('UNSUPPORTED', 'expected a dump, found a page stream: write makes one of it', { file: name });
-    }
-    return await ImageIndex.ofMembers(path, membersOf(opened, options));
-  } finally {
-    close();
-  }
+  const { kind, chunks, name, close } = opened;
+  const images =
+    kind === 'stream' && !(chunks instanceof FileBytes)
+      ? ImageIndex.ofRecords(path, decodeChunks(chunks, name), options)
+      : ImageIndex.ofMembers(path, membersOf(opened, options), options);
+  return images.finally(close);
+}
+
+/**
+ * A plain archive that is a file; undefined for what can only be read from front to back.
+ * @throws {DumpError} for an archive that is damaged
+ */
+export async function openInPlace(
+  path: string,
+  { from, shards }: Pick<OpenOptions, 'from' | 'shards'>,
+): Promise<ImageIndex | undefined> {
+  if (shards || path === '-' || (from !== undefined && from !== 'tar')) return undefined;
+  return ImageIndex.ofTar(path);
 }
 
 /** Bytes, and what they are. */
@@ -142,15 +155,15 @@ function openShards(shards: readonly (number | string)[], options: OpenOptions) 
   };
   try {
     for (const shard of shards) fds.push(typeof shard === 'number' ? shard : onFile(shard, () => openSync(shard, 'r')));
+    const inputs = fds.map((fd, i) => {
+      const name = typeof shards[i] === 'number' ? `shard ${fd}` : String(shards[i]);
+      return { name, chunks: new FdReader(fd, options.signal, name).chunks() };
+    });
+    return { members: readShards(inputs), name: inputs[0]?.name ?? 'shards', close };
   } catch (error) {
     close();
     throw error;
   }
-  const inputs = fds.map((fd, i) => {
-    const name = typeof shards[i] === 'number' ? `shard ${fd}` : String(shards[i]);
-    return { name, chunks: new FdReader(fd, options.signal, name).chunks() };
-  });
-  return { members: readShards(inputs), name: inputs[0]?.name ?? 'shards', close };
 }
 
 function membersOf({ kind, chunks, name }: OpenChunks, { budget }: OpenOptions): MemberSource {

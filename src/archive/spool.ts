@@ -2,14 +2,11 @@
  * Bytes that came too early: first in first out, in memory up to a budget that all share, and past that in a file that
  * has no name. A spool that has begun to spill goes on there until it is empty.
  */
-import { randomBytes } from 'node:crypto';
-import { closeSync, ftruncateSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
-import { DumpError, onFile } from '../errors.js';
 import type { PayloadFile, PayloadRecord } from '../records.js';
+import { SpillFile } from './spill-file.js';
 
 /** Memory is taken in blocks of this size. */
-const BLOCK_BYTES = 256 * 1024;
+export const BLOCK_BYTES = 256 * 1024;
 
 /** What all spools of a run share. */
 export interface SpoolBudget {
@@ -21,13 +18,27 @@ export interface SpoolBudget {
   spare?: Uint8Array[];
 }
 
+/** A block of the memory that is still free, with whatever is in it; undefined if there is none. */
+export function takeBlock(budget: SpoolBudget): Uint8Array | undefined {
+  if (budget.bytes < BLOCK_BYTES) return undefined;
+  budget.bytes -= BLOCK_BYTES;
+  return budget.spare?.pop() ?? new Uint8Array(BLOCK_BYTES);
+}
+
+/** Gives back what {@link takeBlock} gave. */
+export function giveBack(block: Uint8Array, budget: SpoolBudget): void {
+  budget.bytes += BLOCK_BYTES;
+  budget.spare ??= [];
+  budget.spare.push(block);
+}
+
 export class Spool {
   private readonly blocks: Uint8Array[] = [];
   /** Bytes written into the last block, and read of the first. */
   private lastBytes = 0;
   private firstRead = 0;
   private memoryBytes = 0;
-  private file: SpillFile | undefined;
+  private file: SpillQueue | undefined;
   /** What need not be held, since it can be read where it is. */
   private reference: { file: PayloadFile; position: number; bytes: number } | undefined;
 
@@ -56,16 +67,15 @@ export class Spool {
       at += count;
     }
     if (at === bytes.length) return;
-    this.file ??= new SpillFile(this.budget.directory);
+    this.file ??= new SpillQueue(this.budget.directory);
     this.file.append(bytes.subarray(at));
   }
 
   /** The block to write to, if there is memory for one. */
   private room(): Uint8Array | undefined {
     if (this.blocks.length > 0 && this.lastBytes < BLOCK_BYTES) return this.blocks.at(-1);
-    if (this.budget.bytes < BLOCK_BYTES) return undefined;
-    this.budget.bytes -= BLOCK_BYTES;
-    const block = this.budget.spare?.pop() ?? new Uint8Array(BLOCK_BYTES);
+    const block = takeBlock(this.budget);
+    if (!block) return undefined;
     this.blocks.push(block);
     this.lastBytes = 0;
     return block;
@@ -99,14 +109,8 @@ export class Spool {
 
   private dropBlock(): void {
     const block = this.blocks.shift();
-    if (block) this.giveBack(block);
+    if (block) giveBack(block, this.budget);
     this.firstRead = 0;
-  }
-
-  private giveBack(block: Uint8Array): void {
-    this.budget.bytes += BLOCK_BYTES;
-    this.budget.spare ??= [];
-    this.budget.spare.push(block);
   }
 
   /** All of it, as one piece: for what is small. */
@@ -127,7 +131,7 @@ export class Spool {
   }
 
   close(): void {
-    for (const block of this.blocks) this.giveBack(block);
+    for (const block of this.blocks) giveBack(block, this.budget);
     this.blocks.length = 0;
     this.memoryBytes = 0;
     this.reference = undefined;
@@ -135,31 +139,21 @@ export class Spool {
   }
 }
 
-/** A file without a name: it is gone with the process, whatever happens. */
-class SpillFile {
+/** First in, first out, in a file. */
+class SpillQueue {
   readonly payload: PayloadFile;
-  /** Of what is to be read next. */
+  /** Of what is to be read next, in bytes. */
   position = 0;
   private end = 0;
-  private readonly fd: number;
+  private readonly file: SpillFile;
 
   constructor(directory: string) {
-    const path = join(directory, `.pagepipe-spill-${process.pid}-${randomBytes(4).toString('hex')}`);
-    this.fd = onFile(path, () => openSync(path, 'wx+', 0o600));
-    onFile(path, () => unlinkSync(path));
+    const file = new SpillFile(directory);
+    this.file = file;
     this.payload = {
       name: 'spill file',
       size: Number.MAX_SAFE_INTEGER,
-      read: (buffer, position) => {
-        for (let done = 0; done < buffer.length; ) {
-          const count = onFile('spill file', () =>
-            readSync(this.fd, buffer, done, buffer.length - done, position + done),
-          );
-          if (count === 0)
-            throw new DumpError('SYSTEM', 'expected what was written, found less', { file: 'spill file' });
-          done += count;
-        }
-      },
+      read: (buffer, position) => file.read(buffer, position),
     };
   }
 
@@ -168,12 +162,8 @@ class SpillFile {
   }
 
   append(bytes: Uint8Array): void {
-    for (let done = 0; done < bytes.length; ) {
-      const left = bytes.length - done;
-      const count = onFile('spill file', () => writeSync(this.fd, bytes, done, left, this.end), this.end);
-      done += count;
-      this.end += count;
-    }
+    this.file.write(bytes, this.end);
+    this.end += bytes.length;
   }
 
   take(count: number): PayloadRecord {
@@ -183,8 +173,7 @@ class SpillFile {
   }
 
   close(): undefined {
-    ftruncateSync(this.fd, 0);
-    closeSync(this.fd);
+    this.file.close();
     return undefined;
   }
 }

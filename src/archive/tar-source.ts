@@ -150,7 +150,7 @@ function checkInside({ name, kind, offset }: TarMember, file: string): void {
 }
 
 /** Bytes behind the header, whose last blocks may be the map of a sparse file. */
-const dataBytes = ({ storedBytes, sparse }: TarMember): number => storedBytes - (sparse?.mapBytes ?? 0);
+export const dataBytes = ({ storedBytes, sparse }: TarMember): number => storedBytes - (sparse?.mapBytes ?? 0);
 
 async function* payloadOf(spool: Spool): AsyncGenerator<Uint8Array> {
   const extents = new ExtentReader(FILE_PIECE_BYTES);

@@ -7,6 +7,7 @@ import {
   type OpenOptions,
   type OpenSource,
   openImages,
+  openInPlace,
   openSource,
   SOURCE_KINDS,
   type SourceKind,
@@ -36,7 +37,7 @@ export const SOURCE_FLAGS: Record<string, Flag> = {
 export const SOURCE_HELP = `  --from directory|tar|stream|shards
                      what the source must be (found out from what is there); - is stdin
   --shard-fds 10,11  descriptors of the shards of criu-image-streamer; several files of shards may be named with commas
-  --buffer MIB       memory for pages that come before what says what they are (64)
+  --buffer MIB       memory for what must wait or be held (64)
   --spill-dir DIR    folder for what does not fit there, in a file without a name (the system's temporary folder)
   --max-bytes BYTES  most that a compressed archive may hold (2^53)
   --page-size BYTES  page size of the dumped machine (found out from the dump)`;
@@ -90,12 +91,41 @@ export async function openCommandSource(path: string, args: Arguments, areas: bo
   };
 }
 
-/** The images of what is no directory, for commands that look into them; undefined for a directory. */
-export async function openCommandImages(path: string, args: Arguments, io: Io): Promise<ImageIndex | undefined> {
+/**
+ * The files of what is no directory, for commands that look here and there; undefined for a directory.
+ * @param pages whether pages are held as well
+ */
+export async function openCommandImages(
+  path: string,
+  args: Arguments,
+  io: Io,
+  pages: 'count' | 'hold' = 'count',
+): Promise<ImageIndex | undefined> {
   const options = openOptions(path, args, io);
   if (!options.shards && sourceKind(path, options.from) === 'directory') return undefined;
-  return openImages(path, options);
+  return openImages(path, { ...options, pages });
 }
+
+/**
+ * What can be looked into before it is read: a plain archive, by an index, or a directory. Undefined for what can only be
+ * read from front to back.
+ */
+export async function openBeforehand(
+  path: string,
+  args: Arguments,
+): Promise<{ index: ImageIndex | undefined } | undefined> {
+  const from = fromFlag(args);
+  const shards = shardsOf(path, args);
+  if (!shards && sourceKind(path, from) === 'directory') return { index: undefined };
+  const index = await openInPlace(path, { from, ...(shards ? { shards } : {}) });
+  return index && { index };
+}
+
+/** What a source is called in errors. */
+export const sourceName = (path: string, args: Arguments): string => {
+  if (path !== '-') return path;
+  return args.flags['shardFds'] === undefined ? 'stdin' : 'shards';
+};
 
 const fromFlag = (args: Arguments): SourceKind | undefined =>
   args.flags['from'] === undefined ? undefined : choice(args, 'from', SOURCE_KINDS, 'directory');

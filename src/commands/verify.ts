@@ -1,10 +1,12 @@
-import { DumpError, isErrno } from '../errors.js';
+import type { ImageIndex } from '../archive/image-index.js';
+import { DumpError, type DumpErrorCode, isErrno } from '../errors.js';
 import { TextOutput } from '../explore/output.js';
 import { FdWriter } from '../stream/fd.js';
 import { PAGE_SIZES } from '../stream/format.js';
-import { formatFinding } from '../verify/findings.js';
+import { type Finding, findingOf, formatFinding } from '../verify/findings.js';
 import { type Verdict, verify } from '../verify/verify.js';
-import { type Command, type Io, inputs, pageSizeFlag } from './command.js';
+import { type Arguments, type Command, type Io, inputs, pageSizeFlag } from './command.js';
+import { openCommandImages, SOURCE_FLAGS, SOURCE_HELP, sourceName } from './source.js';
 
 export const command: Command = {
   name: 'verify',
@@ -13,30 +15,68 @@ export const command: Command = {
 
 Checks a dump before the process that was dumped is killed: whether all images are there and can be decoded, whether every
 page has its place and its bytes, here or in a parent dump, and whether the ids that stand in the images lead anywhere.
-Nothing is written, and no page is read. What is found goes to stdout, a line each, and a summary to stderr.
+Nothing is written, and no page is looked at. What is found goes to stdout, a line each, and a summary to stderr.
+DUMP is a directory, a tar archive (plain, gzip or zstd), a page stream, or the shards of criu-image-streamer; - is
+stdin. What is compressed, in shards or in a stream is read once, from front to back.
 
 Options
   --json             a JSON object on each line instead: {code, severity, file, offset, entry, message}; offset and entry
                      only where there are such
-  --page-size BYTES  page size of the dumped machine (found out from the dump)
+${SOURCE_HELP}
 
 Exit codes: 0 nothing was found, or warnings alone; 1 something is wrong with the dump
 
-Example
+Examples
   criu dump --leave-stopped -t 1234 -D dump && pagepipe verify dump && kill -9 1234
+  pagepipe verify checkpoint.tar.zst
+  pagepipe verify shard0,shard1,shard2 --from shards
 `,
-  flags: { json: { type: 'boolean' }, pageSize: { type: 'number' } },
+  flags: { json: { type: 'boolean' }, ...SOURCE_FLAGS },
   async run(args, io) {
     const [path] = inputs(args, 'DUMP') as [string];
-    const options = pageSizeFlag(args, PAGE_SIZES);
     const output = new Lines(io);
     const format = args.flags['json'] === true ? JSON.stringify : formatFinding;
-    const verdict = verify(path, (finding) => output.print(`${format(finding)}\n`), options);
+    const take = (finding: Finding) => output.print(`${format(finding)}\n`);
+    const file = sourceName(path, args);
+    const verdict = await verifySource(path, args, io, take);
     output.flush();
-    if (verdict.errors > 0) throw new DumpError('DAMAGED', summary(verdict), { file: path });
-    io.err(`pagepipe: ${path}: ${summary(verdict)}\n`);
+    if (verdict instanceof DumpError) {
+      const { hint } = verdict;
+      throw new DumpError('DAMAGED', 'not checked, since it cannot be read to its end', {
+        file,
+        ...(hint ? { hint } : {}),
+      });
+    }
+    if (verdict.errors > 0) throw new DumpError('DAMAGED', summary(verdict), { file });
+    io.err(`pagepipe: ${file}: ${summary(verdict)}\n`);
   },
 };
+
+/** Errors of opening a source that say nothing about a dump: there is none, or it is out of reach. */
+const NO_FINDING: readonly DumpErrorCode[] = ['SYSTEM', 'NOT_A_DUMP', 'NOT_A_STREAM'];
+
+/** The verdict, or why there is none: an archive, shards or a stream that come to no good end are one finding. */
+async function verifySource(
+  path: string,
+  args: Arguments,
+  io: Io,
+  take: (finding: Finding) => void,
+): Promise<Verdict | DumpError> {
+  const page = pageSizeFlag(args, PAGE_SIZES);
+  let index: ImageIndex | undefined;
+  try {
+    index = await openCommandImages(path, args, io);
+  } catch (error) {
+    if (!(error instanceof DumpError) || NO_FINDING.includes(error.code)) throw error;
+    take(findingOf(error, '', sourceName(path, args)));
+    return error;
+  }
+  try {
+    return verify(path, take, { ...page, index });
+  } finally {
+    index?.close();
+  }
+}
 
 function summary({ errors, warnings, files }: Verdict): string {
   return `${errors === 0 ? 'no errors' : count(errors, 'error')}, ${count(warnings, 'warning')} in ${count(files, 'file')}`;

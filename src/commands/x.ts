@@ -29,7 +29,8 @@ export const command: Command = {
   pagepipe x DUMP rss     their dumped pages, and the areas that these are in
 
 Explores a dump, in the words of crit x. Pages files are not needed, and other images only as far as they are asked for.
-DUMP is a directory, a tar archive (a plain one is read where it is), or shards as for pagepipe read; - is stdin.
+DUMP is a directory, a tar archive (a plain one is read where it is), a page stream, or shards as for pagepipe read; - is
+stdin.
 
 Options
   --json             one JSON list instead, with an element for each process; addresses are strings in hexadecimal:
@@ -39,7 +40,7 @@ Options
                              file and pgoff, or segment}]}
                        rss   {pid, areas: [{start, end, kind, file, runs: [{start, pages, flags}], pages}], pages}
   --page-size BYTES  page size of the dumped machine, for rss (4096, as for crit)
-  --from KIND, --shard-fds 10,11, --max-bytes BYTES
+  --from, --shard-fds, --buffer, --spill-dir, --max-bytes
                      as for pagepipe read
 
 Example

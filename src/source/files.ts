@@ -12,7 +12,7 @@ const MAX_OPEN = 16;
 export type FileStates = Map<string, string>;
 
 /** Tells a file from what it was before: other bytes in it, or another file in its place. */
-const stateOf = ({ ino, size, mtimeMs }: Stats): string => `${ino} ${size} ${mtimeMs}`;
+export const stateOf = ({ ino, size, mtimeMs }: Stats): string => `${ino} ${size} ${mtimeMs}`;
 
 /** Looks at files of a directory; those that have gone meanwhile are left out. */
 export function lookAt(directory: string, names: readonly string[], states: FileStates): void {

@@ -85,7 +85,8 @@ export function openAddressSpace(
   }
   const pool = files ?? new FilePool(directory, guard);
   try {
-    const parent = parentOf(directory);
+    // Beside what is no directory there is no other dump.
+    const parent = pool.options.index ? undefined : parentOf(directory);
     const table = new RunTable(pageSize);
     let file = NO_FILE;
     for (const part of readPagemap(pool, pagemap, pageSize, parent !== undefined)) {

@@ -1,9 +1,10 @@
 /**
- * The files of a directory that is checked: which there are and how large, their entries one after the other, and where
+ * The files of a dump that is checked: which there are and how large, their entries one after the other, and where
  * findings about them go. Images stream by, so that one with a gigabyte of payload takes no more memory than a small one.
  */
 import { readdirSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ImageIndex } from '../archive/image-index.js';
 import { DumpError, isErrno, onFile } from '../errors.js';
 import type { RawMessage } from '../explore/images.js';
 import type { Messages } from '../generated/entries.js';
@@ -18,7 +19,7 @@ import { type FindingCode, type FindingPlace, type Findings, findingOf, type Sev
 const CHUNK_BYTES = 256 * 1024;
 
 export class DumpFiles {
-  /** Bytes of all regular files in the directory, links to files included, by name in order. */
+  /** Bytes of all regular files at the top of the dump, links to files included, by name in order. */
   readonly sizes: ReadonlyMap<string, number>;
   readonly files: FilePool;
   /** Images that could not be read: that was found once, and nothing more is asked of them. */
@@ -26,18 +27,24 @@ export class DumpFiles {
   /** Missing images that were told of: several may name the same one. */
   private readonly missing = new Set<string>();
 
+  /** Before the names of files in findings: `parent/` for a parent. */
+  readonly prefix: string;
+  /** Where the files are if not in a directory; closed by its owner. */
+  readonly index: ImageIndex | undefined;
+
   /**
-   * @param path of the directory
-   * @param prefix before the names of files in findings: `parent/` for a parent
+   * @param path of the directory, or of what there is an index of
    * @throws {DumpError} if the directory cannot be listed
    */
   constructor(
     readonly path: string,
     readonly findings: Findings,
-    readonly prefix = '',
+    { prefix = '', index }: { prefix?: string; index?: ImageIndex | undefined } = {},
   ) {
-    this.sizes = listFiles(path);
-    this.files = new FilePool(path);
+    this.prefix = prefix;
+    this.index = index;
+    this.sizes = index ? listIndex(index) : listFiles(path);
+    this.files = new FilePool(path, index ? { index } : {});
   }
 
   /** Closes all files; what is asked for afterwards is opened again. */
@@ -76,13 +83,14 @@ export class DumpFiles {
   /**
    * Does something with a file; if the file does not allow that, it is a finding.
    * @returns whether all went well
+   * @throws {DumpError} CHANGED if an archive is no longer what it was: no file of it means anything then
    */
   attempt(name: string, action: () => void): boolean {
     try {
       action();
       return true;
     } catch (error) {
-      if (!(error instanceof DumpError)) throw error;
+      if (!(error instanceof DumpError) || (this.index && error.code === 'CHANGED')) throw error;
       this.damaged.add(name);
       this.findings.add(findingOf(error, this.prefix, name));
       return false;
@@ -165,6 +173,15 @@ function listFiles(path: string): Map<string, number> {
   }
   return sizes;
 }
+
+/** Folders inside a dump are no business of a restore. */
+const listIndex = (index: ImageIndex): Map<string, number> =>
+  new Map(
+    index.names
+      .filter((name) => !name.includes('/'))
+      .sort()
+      .map((name) => [name, index.sizeOf(name)]),
+  );
 
 /** What a link leads to; undefined if it leads nowhere. */
 function statsOf(path: string): Stats | undefined {

@@ -104,6 +104,9 @@ export class Findings {
 export const formatFinding = (finding: Finding): string =>
   `${placeText(finding)}${finding.severity === 'warning' ? 'warning: ' : ''}${finding.message}`;
 
+/** The same, without a word of its severity. */
+export const findingText = (finding: Finding): string => `${placeText(finding)}${finding.message}`;
+
 /** `FILE@0xOFFSET entry N: ` */
 const placeText = ({ file, offset, entry }: FindingPlace & { file: string }): string =>
   `${file}${offset === undefined ? '' : `@0x${offset.toString(16)}`}${entry === undefined ? '' : ` entry ${entry}`}: `;

@@ -1,17 +1,16 @@
 /** The memory of the dump: all pagemaps with their pages files, where their pages lie, and where those of parents are. */
 import { decodeAreas } from '../image/mm.js';
 import type { AreaTable } from '../memory/vma.js';
-import { isPagemapName, spaceIdentity } from '../records.js';
+import { isPagemapName, isPagesName, spaceIdentity } from '../records.js';
 import { watchAreas, watchSegment } from './bounds.js';
 import type { DumpFiles } from './dump-files.js';
 import { ParentChain } from './parents.js';
+import { LazyPages } from './run-flags.js';
 import type { Segments } from './segments.js';
 import { checkSpace, type WatchRuns } from './space.js';
 
 /** The largest mm known is a few MiB. */
 const MAX_MM_BYTES = 256 * 1024 * 1024;
-
-const PAGES_NAME = /^pages-(\d+)\.img$/;
 
 /** The cheap part: whether pagemaps can be read, and have pages files of the right size. */
 export function checkPages(dump: DumpFiles, pageSize: number): void {
@@ -62,8 +61,7 @@ function boundsOf(dump: DumpFiles, pagemap: string, pageSize: number, segments: 
 class SpaceChecks {
   private readonly owners = new Map<number, string>();
   private unreadable = 0;
-  private lazyPages = 0;
-  private lazySpaces: string[] = [];
+  private readonly lazy = new LazyPages();
 
   constructor(
     private readonly dump: DumpFiles,
@@ -71,25 +69,19 @@ class SpaceChecks {
   ) {}
 
   check(pagemap: string, watchers: readonly WatchRuns[]): void {
-    const { pagesId, lazyPages } = checkSpace(this.dump, pagemap, this.pageSize, this.owners, watchers);
-    if (pagesId === undefined) this.unreadable++;
-    if (lazyPages === 0) return;
-    this.lazyPages += lazyPages;
-    this.lazySpaces.push(pagemap);
+    const summary = checkSpace(this.dump, pagemap, this.pageSize, this.owners, watchers);
+    if (summary.pagesId === undefined) this.unreadable++;
+    this.lazy.add(pagemap, summary);
   }
 
   end(): void {
-    const [first] = this.lazySpaces;
-    if (first !== undefined) {
-      const count = `${this.lazyPages} pages in ${this.lazySpaces.length} pagemaps`;
-      const message = `expected all pages, found ${count} that are elsewhere: it can only be restored lazily, by criu restore --lazy-pages with the full dump or a page server behind it`;
-      this.dump.warning('LAZY_ONLY', first, message);
-    }
+    this.lazy.tell(this.dump.findings);
     // Any of them may belong to a pagemap that could not be read.
     if (this.unreadable > 0) return;
     for (const name of this.dump.sizes.keys()) {
-      const id = PAGES_NAME.exec(name)?.[1];
-      if (id === undefined || this.owners.has(Number(id))) continue;
+      if (!isPagesName(name)) continue;
+      const id = Number(/\d+/.exec(name)?.[0]);
+      if (this.owners.has(id)) continue;
       this.dump.warning('PAGES_UNUSED', name, `expected a pagemap with pages_id ${id}, found none`);
     }
   }

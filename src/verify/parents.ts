@@ -4,6 +4,7 @@
  */
 import { lstatSync, readlinkSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ImageIndex } from '../archive/image-index.js';
 import { isErrno, onFile } from '../errors.js';
 import { addressHex } from '../image/pagemap.js';
 import { PE_PARENT } from '../memory/runs.js';
@@ -18,7 +19,7 @@ export class ParentChain {
   private readonly paths: string[];
   /** Whether no page is looked for, since the chain is none. */
   private broken = false;
-  /** What was found of a link of a parent that leads nowhere: CRIU takes that for the end, so pages must ask for it. */
+  /** What is said of a link that leads nowhere, where that is no finding unless pages are behind it. */
   private deadEnd: { name: string; message: string } | undefined;
 
   /** Follows the links `parent`; what is wrong with them is found here. */
@@ -28,6 +29,24 @@ export class ParentChain {
   ) {
     this.dumps = [dump];
     this.paths = [dump.path];
+    if (dump.index) this.endAt(dump.index);
+    else this.followLinks();
+  }
+
+  /** Of a dump in an archive or a stream only the link to its parent is there. */
+  private endAt({ members }: ImageIndex): void {
+    const link = members.get('parent');
+    if (link && link.kind !== 'link') {
+      this.fail('NO_PARENT', 'parent', 'expected a link to the parent dump, found something else');
+    } else if (link) {
+      const target = Buffer.from(link.target ?? []).toString();
+      const message = `expected the parent dump, which has pages of this one, found only a link to ${target}: it is neither in an archive nor in a stream`;
+      this.deadEnd = { name: 'parent', message };
+    }
+  }
+
+  private followLinks(): void {
+    const { dump } = this;
     const seen = new Set([realpathSync(dump.path)]);
     for (let path = this.parentPath(dump.path); path !== undefined; path = this.parentPath(path)) {
       const prefix = 'parent/'.repeat(this.paths.length - 1);
@@ -91,7 +110,7 @@ export class ParentChain {
         child.error('NO_PARENT', pagemap, message, { entry: parentEntry });
         return undefined;
       }
-      this.dumps[level] ??= new DumpFiles(path, this.dump.findings, 'parent/'.repeat(level));
+      this.dumps[level] ??= new DumpFiles(path, this.dump.findings, { prefix: 'parent/'.repeat(level) });
       const dump = this.dumps[level] as DumpFiles;
       dump.require(pagemap, `entry ${parentEntry} of ${child.prefix}${pagemap}`);
       if (!dump.isSound(pagemap)) return undefined;
@@ -124,6 +143,7 @@ export class ParentChain {
     this.broken ||= !looked;
     if (path !== undefined || !looked) return path;
     const message = `expected a link to the directory of the parent dump, found ${found}`;
+    // CRIU takes that of a parent for the end.
     if (this.paths.length === 1) this.fail('NO_PARENT', name, message);
     else this.deadEnd = { name, message };
     return undefined;

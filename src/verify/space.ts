@@ -3,23 +3,20 @@
  * the size that it says. The pages are not read, and the pagemap streams by; others may watch its runs.
  */
 import { PagemapDecoder } from '../image/pagemap.js';
-import { PE_LAZY, PE_PARENT, PE_PRESENT, type RunBatch, runPayloadBytes } from '../memory/runs.js';
+import { type RunBatch, runPayloadBytes } from '../memory/runs.js';
 import { pagesName } from '../records.js';
 import type { DumpFiles } from './dump-files.js';
+import { type FlagNotes, noteFlags } from './run-flags.js';
 
 /** Is given the runs of a pagemap, and the index of the first of them among its entries. */
 export type WatchRuns = (runs: RunBatch, firstEntry: number) => void;
 
 /** What a pagemap was found to be. */
-export interface SpaceSummary {
+export interface SpaceSummary extends FlagNotes {
   /** Undefined if not even its head could be read. */
   pagesId: number | undefined;
   /** Whether the pagemap and the size of its pages file are as they must be. */
   sound: boolean;
-  /** First entry whose pages are in the parent dump. */
-  firstParentEntry: number | undefined;
-  /** Pages that are neither here nor in a parent, but are to be fetched. */
-  lazyPages: number;
 }
 
 /**
@@ -42,7 +39,7 @@ export function checkSpace(
       if (decoder.head && pages.size === undefined) pages.size = dump.sizes.get(pagesName(decoder)) ?? Number.NaN;
       if (!runs) return;
       pages.add(runs, first);
-      note(dump, pagemap, runs, first, summary);
+      noteFlags(summary, runs, first, dump.findings, dump.prefix + pagemap);
       for (const watch of watchers) watch(runs, first);
     });
     decoder.end();
@@ -52,18 +49,6 @@ export function checkSpace(
   const owned = checkPagesId(dump, pagemap, decoder.pagesId, owners);
   summary.sound = owned && checkPagesFile(dump, pagemap, pagesName(decoder), pages, whole) && whole;
   return summary;
-}
-
-/** Notes what the flags of a batch say. */
-function note(dump: DumpFiles, pagemap: string, runs: RunBatch, first: number, summary: SpaceSummary): void {
-  for (let i = 0; i < runs.bits.length; i++) {
-    const state = (runs.bits[i] as number) & (PE_PARENT | PE_LAZY | PE_PRESENT);
-    if (state & PE_PARENT) summary.firstParentEntry ??= first + i;
-    else if (state === PE_LAZY) summary.lazyPages += runs.pages[i] as number;
-    else if (state === 0) {
-      dump.error('MALFORMED', pagemap, 'expected the flag PARENT, LAZY or PRESENT, found none', { entry: first + i });
-    }
-  }
 }
 
 /** Adds up what a pages file must hold. */

@@ -1,34 +1,36 @@
-/** Images read where they are: by `x` from whatever holds a dump, by `serve` from a plain archive. */
-import { appendFileSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+/** Images read where they are, or held: by `x` and `verify` from whatever holds a dump, by `serve` from a plain archive. */
+import { execFileSync } from 'node:child_process';
+import {
+  appendFileSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { ImageIndex } from '../../src/archive/image-index.js';
+import { type OpenOptions, openImages } from '../../src/archive/open.js';
+import { InternalError } from '../../src/errors.js';
 import { DumpMemory } from '../../src/serve/memory.js';
-import { END, filesOf, header, member, putAll, tar, writeShards } from '../helpers/archives.js';
-import { cli } from '../helpers/cli.js';
+import { archiveOf, END, filesOf, forms, header, member, rawMembers, shardsOf, tar } from '../helpers/archives.js';
+import { BIN, cli, runProcess } from '../helpers/cli.js';
 import { readMemory } from '../helpers/dump-writer.js';
+import { StreamWriter } from '../helpers/stream-writer.js';
 import { FIXTURES, fixture, openFiles, tempDir } from '../helpers/temp.js';
 
 const DUMPS = FIXTURES.filter((name) => !name.startsWith('chain/'));
+const MOSAIC = fixture('mosaic-criu-4.2.1');
 
-/** A dump in all forms but a directory: the words that name it. */
-function forms(dump: string, dir: string): Record<string, string[]> {
-  const [parent, name] = [dirname(dump), dump.slice(dirname(dump).length + 1)];
-  const put = (file: string, ...words: string[]) => {
-    tar(parent, '-cf', join(dir, file), ...words, name);
-    return [join(dir, file)];
-  };
-  const shards = putAll(dir, 'shard', writeShards(filesOf(dump), { shards: 1 }));
-  let turn = 0;
-  const several = writeShards(filesOf(dump), { shards: 3, pick: (count) => turn++ % count });
-  return {
-    ustar: put('ustar.tar', '--format=ustar'),
-    pax: put('pax.tar', '--format=pax', `--transform=s,^${name},checkpoint,`),
-    gzip: put('dump.tar.gz', '--gzip'),
-    zstd: put('dump.tar.zst', '--zstd'),
-    shard: shards,
-    shards: [putAll(dir, 'of', several).join(','), '--from', 'shards'],
-  };
+/** The page stream of a dump. */
+async function streamOf(dump: string, dir: string): Promise<string> {
+  const stream = join(dir, 'stream');
+  const { code, stderr } = await cli(['read', dump], { stdout: stream });
+  expect(code, stderr).toBe(0);
+  return stream;
 }
 
 async function explore(path: string, topic: string, ...words: string[]): Promise<string> {
@@ -38,21 +40,95 @@ async function explore(path: string, topic: string, ...words: string[]): Promise
   return readFileSync(out, 'utf8');
 }
 
+/** An index, closed at the end of the test. */
+async function indexOf(path: string, options: Partial<OpenOptions & { pages: 'hold' | 'count' }> = {}) {
+  const index = await openImages(path, {
+    areas: false,
+    budget: { bytes: 2 ** 19, directory: tempDir() },
+    maxBytes: Number.MAX_SAFE_INTEGER,
+    stdinFd: 0,
+    signal: new AbortController().signal,
+    ...options,
+  });
+  onTestFinished(() => index.close());
+  return index;
+}
+
+/** All of a file. */
+function contentOf(index: ImageIndex, name: string): Buffer {
+  const bytes = Buffer.alloc(index.sizeOf(name) + 1);
+  let at = 0;
+  for (let count = -1; count !== 0; at += count) count = index.readSome(name, bytes.subarray(at), at);
+  return bytes.subarray(0, at);
+}
+
+/** Names of files whose content is not that of the directory. */
+const differences = (index: ImageIndex, dump: string): string[] => {
+  const files = filesOf(dump);
+  expect(index.names.sort()).toEqual([...files.keys()].sort());
+  return [...files].filter(([name, bytes]) => !contentOf(index, name).equals(bytes)).map(([name]) => name);
+};
+
+/** A dump whose files have holes where there are zeros, in archives of all forms of sparse files. */
+function sparseArchives(dump: string, dir: string): string[] {
+  const copy = join(dir, 'sparse');
+  execFileSync('cp', ['-r', '--sparse=always', dump, copy]);
+  return ['gnu', 'pax'].flatMap((format) =>
+    (format === 'gnu' ? ['1.0'] : ['0.0', '0.1', '1.0']).map((version) => {
+      const path = join(dir, `${format}-${version}.tar`);
+      tar(dir, '-cf', path, '--sparse', `--sparse-version=${version}`, `--format=${format}`, 'sparse');
+      const plain = filesOf(dump).get('pages-2.img') as Buffer;
+      const stored = rawMembers(readFileSync(path)).find(({ name }) => name.endsWith('pages-2.img'));
+      expect(stored?.data.length).toBeLessThan(plain.length);
+      return path;
+    }),
+  );
+}
+
 describe('x', () => {
   it.each(DUMPS)('says of %s what it says of the directory', async (name) => {
     const dir = tempDir();
-    for (const [path, ...words] of Object.values(forms(fixture(name), dir)) as [string, ...string[]][]) {
-      for (const topic of ['ps', 'fds', 'mems', 'rss']) {
-        expect(await explore(path, topic, ...words)).toBe(await explore(fixture(name), topic));
-        expect(await explore(path, topic, ...words, '--json')).toBe(await explore(fixture(name), topic, '--json'));
-      }
+    const places = { ...forms(fixture(name), dir), stream: [await streamOf(fixture(name), dir)] };
+    const said = new Map<string, string>();
+    for (const topic of ['ps', 'fds', 'mems', 'rss', 'rss --json']) {
+      said.set(topic, await explore(fixture(name), ...(topic.split(' ') as [string])));
     }
+    for (const [path, ...words] of Object.values(places) as [string, ...string[]][]) {
+      for (const [topic, text] of said)
+        expect(await explore(path, ...(topic.split(' ') as [string]), ...words)).toBe(text);
+    }
+    expect(openFiles(dir)).toEqual([]);
+  });
+
+  it('reads a sparse archive, one from stdin, and a named pipe', async () => {
+    const dir = tempDir();
+    const expected = await explore(MOSAIC, 'rss');
+    for (const path of sparseArchives(MOSAIC, dir)) expect(await explore(path, 'rss')).toBe(expected);
+    const archive = archiveOf(MOSAIC, join(dir, 'tar'));
+    const out = join(dir, 'out');
+    expect(await cli(['x', '-', 'rss'], { stdin: archive, stdout: out })).toMatchObject({ code: 0, stderr: '' });
+    expect(readFileSync(out, 'utf8')).toBe(expected);
+    const script = 'mkfifo "$1/fifo" && (cat "$2" > "$1/fifo" & "$NODE" "$BIN" x "$1/fifo" rss)';
+    const env = { ...process.env, NODE: process.execPath, BIN };
+    const run = await runProcess('timeout', ['60', 'sh', '-c', script, 'sh', dir, archive], { env });
+    expect(run).toMatchObject({ code: 0, stderr: '', stdout: expected });
+  });
+
+  it('spills what is beyond its budget, and leaves nothing', async () => {
+    const dir = tempDir();
+    const gzip = archiveOf(MOSAIC, join(dir, 'gz'), '--gzip');
+    mkdirSync(join(dir, 'spill'));
+    const options = ['--buffer', '0', '--spill-dir', join(dir, 'spill')];
+    expect(await explore(gzip, 'mems', ...options)).toBe(await explore(MOSAIC, 'mems'));
+    expect(readdirSync(join(dir, 'spill'))).toEqual([]);
+    const run = await cli(['x', gzip, 'ps', '--buffer', '0', '--spill-dir', join(dir, 'none')]);
+    expect([run.code, run.stderr]).toEqual([1, expect.stringMatching(/none\/.pagepipe-spill-.*: no such file/)]);
     expect(openFiles(dir)).toEqual([]);
   });
 
   it('says which image is missing, and what is no dump', async () => {
     const dir = tempDir();
-    const files = filesOf(fixture('mosaic-criu-4.2.1'));
+    const files = filesOf(MOSAIC);
     files.delete('pstree.img');
     const archive = join(dir, 'in.tar');
     writeFileSync(archive, Buffer.concat([...[...files].map(([name, bytes]) => member(name, bytes)), END]));
@@ -63,16 +139,163 @@ describe('x', () => {
   });
 });
 
+describe('an index', () => {
+  it.each(DUMPS)('of %s has all bytes, with pages if they are asked for', async (name) => {
+    const dir = tempDir();
+    const dump = fixture(name);
+    const { shards, ...files } = { ...forms(dump, dir), stream: [await streamOf(dump, dir)] } as Record<
+      string,
+      string[]
+    >;
+    for (const [path] of Object.values(files) as [string][]) {
+      expect(differences(await indexOf(path, { pages: 'hold' }), dump)).toEqual([]);
+    }
+    const [paths] = shards as [string];
+    expect(differences(await indexOf(paths, { shards: paths.split(','), pages: 'hold' }), dump)).toEqual([]);
+  });
+
+  it('of a sparse archive has zeros in the holes', async () => {
+    for (const path of sparseArchives(MOSAIC, tempDir())) {
+      const index = await indexOf(path);
+      expect(differences(index, MOSAIC)).toEqual([]);
+      const pages = filesOf(MOSAIC).get('pages-2.img') as Buffer;
+      const part = Buffer.alloc(5000);
+      for (let at = 0; at < pages.length + 5000; at += 3333) {
+        const count = index.readSome('pages-2.img', part, at);
+        expect(count === 0).toBe(at >= pages.length);
+        expect(Buffer.compare(part.subarray(0, count), pages.subarray(at, at + count))).toBe(0);
+      }
+    }
+  });
+
+  it('knows the size of pages that it does not hold, and that nobody reads them', async () => {
+    const dir = tempDir();
+    const gzip = archiveOf(MOSAIC, join(dir, 'gz'), '--gzip');
+    for (const path of [gzip, ...shardsOf(MOSAIC, dir, 1), await streamOf(MOSAIC, dir)]) {
+      const index = await indexOf(path);
+      expect(index.sizeOf('pages-2.img')).toBe(765952);
+      expect(() => index.readSome('pages-2.img', new Uint8Array(1), 0)).toThrow(InternalError);
+    }
+  });
+
+  it('knows modes, folders, and where links lead', async () => {
+    const dir = tempDir();
+    const dump = join(dir, 'dump');
+    execFileSync('cp', ['-r', MOSAIC, dump]);
+    mkdirSync(join(dump, 'folder'), { mode: 0o750 });
+    copyFileSync(join(dump, 'pstree.img'), join(dump, 'folder/note'));
+    symlinkSync('folder/note', join(dump, 'link'));
+    symlinkSync('link', join(dump, 'second'));
+    symlinkSync('gone', join(dump, 'broken'));
+    symlinkSync('loop', join(dump, 'loop'));
+    symlinkSync('../before', join(dump, 'parent'));
+    execFileSync('chmod', ['640', join(dump, 'pstree.img')]);
+    for (const form of ['--format=pax', '--gzip']) {
+      const path = archiveOf(dump, join(dir, form), form);
+      const index = await indexOf(path);
+      const { members } = index;
+      expect(members.get('folder')).toMatchObject({ kind: 'directory', mode: 0o750, size: 0 });
+      expect(members.get('pstree.img')).toMatchObject({ kind: 'regular', mode: 0o640 });
+      expect(Buffer.from(members.get('parent')?.target ?? []).toString()).toBe('../before');
+      expect(index.names).toEqual(expect.arrayContaining(['folder/note', 'link', 'second']));
+      for (const name of ['broken', 'loop', 'parent', 'folder']) expect(index.names).not.toContain(name);
+      expect(contentOf(index, 'second')).toEqual(readFileSync(join(dump, 'pstree.img')));
+      expect(() => index.sizeOf('broken')).toThrow(/^broken: no such file/);
+    }
+  });
+
+  it('of a page stream that was filtered has the files that write makes of it', async () => {
+    const dir = tempDir();
+    const [stream, filtered, out] = ['stream', 'filtered', 'out'].map((name) => join(dir, name)) as [
+      string,
+      string,
+      string,
+    ];
+    await streamOf(MOSAIC, dir);
+    for (const [words, stdin, stdout] of [
+      [['classify'], stream, join(dir, 'classified')],
+      [['filter', '--drop', 'lazy'], join(dir, 'classified'), filtered],
+      [['write', out], filtered, '/dev/null'],
+    ] as const) {
+      expect((await cli(words, { stdin, stdout })).code).toBe(0);
+    }
+    expect(differences(await indexOf(filtered, { pages: 'hold' }), out)).toEqual([]);
+  });
+
+  it('of a page stream with a space without pages has its empty images', async () => {
+    const stream = join(tempDir(), 'stream');
+    const writer = new StreamWriter().header(8192).file('pstree.img', 'x');
+    for (const i of [0, 1]) writer.space(i, `pagemap-${7 + i}.img`, i + 1);
+    writeFileSync(stream, writer.end());
+    const index = await indexOf(stream);
+    expect(index.pageSize).toBe(8192);
+    expect(index.names).toEqual(['pstree.img', 'pagemap-7.img', 'pages-1.img', 'pagemap-8.img', 'pages-2.img']);
+    expect([index.sizeOf('pagemap-8.img'), index.sizeOf('pages-2.img')]).toEqual([14, 0]);
+  });
+
+  it.each([
+    [
+      'a name twice',
+      [member('pstree.img', Buffer.from('x')), member('./pstree.img', Buffer.from('x'))],
+      /found it twice/,
+    ],
+    [
+      'a name outside',
+      [member('pstree.img', Buffer.from('x')), member('../x', Buffer.from('x'))],
+      /a file name inside the/,
+    ],
+    [
+      'a link outside',
+      [member('pstree.img', Buffer.from('x')), header('link', 0, { type: '2', target: '../../x' })],
+      /expected a link that stays inside the dump/,
+    ],
+    [
+      'a fifo',
+      [member('pstree.img', Buffer.from('x')), header('fifo', 0, { type: '6' })],
+      /a hard link, device or fifo/,
+    ],
+    ['no image', [member('text', Buffer.from('x'))], /no image in the archive/],
+  ])('is refused of an archive with %s', async (_, members, error) => {
+    const dir = tempDir();
+    const archive = Buffer.concat([...members, END]);
+    writeFileSync(join(dir, 'bad.tar'), archive);
+    writeFileSync(join(dir, 'bad.tar.gz'), execFileSync('gzip', ['-c'], { input: archive }));
+    for (const name of ['bad.tar', 'bad.tar.gz']) await expect(indexOf(join(dir, name))).rejects.toThrow(error);
+    expect(openFiles(dir)).toEqual([]);
+  });
+
+  it('is refused beyond --max-bytes, also where holes of a sparse file add up', async () => {
+    const dir = tempDir();
+    for (const path of [archiveOf(MOSAIC, join(dir, 'gz'), '--gzip'), ...shardsOf(MOSAIC, dir, 1)]) {
+      await expect(indexOf(path, { maxBytes: 100_000 })).rejects.toThrow(
+        /expected .*at most 100000 .*bytes, found more/,
+      );
+    }
+    execFileSync('truncate', ['-s', '1T', join(dir, 'pages-9.img')]);
+    copyFileSync(join(MOSAIC, 'pstree.img'), join(dir, 'pstree.img'));
+    tar(dir, '-czSf', join(dir, 'sparse.tar.gz'), 'pstree.img', 'pages-9.img');
+    await expect(indexOf(join(dir, 'sparse.tar.gz'), { maxBytes: 2 ** 30 })).rejects.toThrow(
+      /at most 1073741824 bytes/,
+    );
+  });
+
+  it('gives up when it is told to', async () => {
+    const gzip = archiveOf(MOSAIC, join(tempDir(), 'gz'), '--gzip');
+    await expect(indexOf(gzip, { signal: AbortSignal.abort(new Error('stop')) })).rejects.toThrow('stop');
+  });
+});
+
 describe('the memory of a plain archive', () => {
   it.each(DUMPS)('of %s is that of the directory', async (name) => {
     const dir = tempDir();
-    for (const form of ['ustar', 'pax']) {
-      const [path] = forms(fixture(name), dir)[form] as [string];
+    const dump = fixture(name);
+    const archives = ['ustar', 'pax', 'gnu'].map((form) => archiveOf(dump, join(dir, form), `--format=${form}`));
+    for (const path of [...archives, ...(dump === MOSAIC ? sparseArchives(dump, dir) : [])]) {
       const index = await ImageIndex.ofTar(path);
       if (!index) throw new Error('no archive');
       const memory = new DumpMemory(path, { index });
       onTestFinished(() => memory.close());
-      for (const [pagemap, pages] of readMemory(fixture(name))) {
+      for (const [pagemap, pages] of readMemory(dump)) {
         if (pagemap.includes('shmem')) continue;
         const pid = Number(/\d+/.exec(pagemap)?.[0]);
         const space = memory.space(pid);
@@ -84,39 +307,29 @@ describe('the memory of a plain archive', () => {
     }
   });
 
-  it('is refused when the archive has changed, is cut off, or holds pages in pieces', async () => {
+  it('is refused when the archive has changed, or is cut off', async () => {
     const dir = tempDir();
-    const { ustar } = forms(fixture('mosaic-criu-4.2.1'), dir) as { ustar: [string] };
-    const index = await ImageIndex.ofTar(ustar[0]);
-    const memory = new DumpMemory(ustar[0], index ? { index } : {});
-    appendFileSync(ustar[0], 'x');
+    const archive = archiveOf(MOSAIC, join(dir, 'tar'));
+    const index = await ImageIndex.ofTar(archive);
+    const memory = new DumpMemory(archive, index ? { index } : {});
+    appendFileSync(archive, 'x');
     expect(() => memory.space(memory.pids[0] as number)).toThrow(/expected the file as it was, found it changed/);
     memory.close();
-    const size = readFileSync(ustar[0]).length;
+    const size = readFileSync(archive).length;
     for (const cut of [size >> 1, 5000, 512]) {
-      truncateSync(ustar[0], cut);
-      const run = await cli(['serve', ustar[0]]);
+      truncateSync(archive, cut);
+      const run = await cli(['serve', archive]);
       expect([run.code, run.stderr]).toEqual([1, expect.stringMatching(/expected .*found/)]);
     }
-    mkdirSync(join(dir, 'a'));
-    for (const [members, error] of [
-      [[member('pstree.img', Buffer.from('x')), member('./pstree.img', Buffer.from('x'))], /found it twice/],
-      [[member('pstree.img', Buffer.from('x')), member('../x', Buffer.from('x'))], /a file name inside the dump/],
-      [[member('pstree.img', Buffer.from('x')), header('fifo', 0, { type: '6' })], /found a hard link, device or fifo/],
-      [[member('text', Buffer.from('x'))], /no image in the archive/],
-      [[member('pstree.img', Buffer.from('x'))], /no pagemap of a task/],
-    ] as const) {
-      writeFileSync(join(dir, 'bad.tar'), Buffer.concat([...members, END]));
-      const run = await cli(['serve', join(dir, 'bad.tar')]);
-      expect([run.code, run.stderr]).toEqual([1, expect.stringMatching(error)]);
-    }
+    writeFileSync(join(dir, 'bad.tar'), Buffer.concat([member('pstree.img', Buffer.from('x')), END]));
+    const run = await cli(['serve', join(dir, 'bad.tar')]);
+    expect([run.code, run.stderr]).toEqual([1, expect.stringMatching(/no pagemap of a task/)]);
     expect(openFiles(dir)).toEqual([]);
   });
 
   it('is not served from what can only be read in sequence', async () => {
     const dir = tempDir();
-    const { gzip, shard } = forms(fixture('mosaic-criu-4.2.1'), dir) as { gzip: [string]; shard: [string] };
-    for (const [path] of [gzip, shard]) {
+    for (const path of [archiveOf(MOSAIC, join(dir, 'gz'), '--gzip'), ...shardsOf(MOSAIC, dir, 1)]) {
       const run = await cli(['serve', path]);
       expect([run.code, run.stderr]).toEqual([
         1,

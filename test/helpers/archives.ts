@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { Message } from './dump-writer.js';
 
 /** Runs GNU tar in a folder. */
@@ -164,3 +164,25 @@ export const member = (name: string, data: Uint8Array, more: { type?: string; ta
 
 /** The end of an archive. */
 export const END = Buffer.alloc(2 * BLOCK);
+
+/** Writes an archive of a dump, by GNU tar; returns its path. */
+export function archiveOf(dump: string, path: string, ...words: string[]): string {
+  tar(dirname(dump), '-cf', path, ...words, basename(dump));
+  return path;
+}
+
+/** Writes shards of a dump; returns their paths. */
+export function shardsOf(dump: string, dir: string, shards: number): string[] {
+  let turn = 0;
+  return putAll(dir, `${shards}-shard`, writeShards(filesOf(dump), { shards, pick: (count) => turn++ % count }));
+}
+
+/** A dump in all forms but a directory: the words that name it. */
+export const forms = (dump: string, dir: string): Record<string, string[]> => ({
+  ustar: [archiveOf(dump, join(dir, 'ustar.tar'), '--format=ustar')],
+  pax: [archiveOf(dump, join(dir, 'pax.tar'), '--format=pax', `--transform=s,^${basename(dump)},checkpoint,`)],
+  gzip: [archiveOf(dump, join(dir, 'dump.tar.gz'), '--gzip')],
+  zstd: [archiveOf(dump, join(dir, 'dump.tar.zst'), '--zstd')],
+  shard: shardsOf(dump, dir, 1),
+  shards: [shardsOf(dump, dir, 3).join(','), '--from', 'shards'],
+});

@@ -59,6 +59,8 @@ export const MAGIC = {
   MM: 0x57492820,
   PAGEMAP: 0x56084025,
   FILES: 0x56303138,
+  IDS: 0x54432030,
+  FS: 0x51403912,
 } as const;
 
 /** An area. Addresses are bytes, `end` exclusive. */
@@ -227,6 +229,8 @@ export function writeDump(directory: string, spec: DumpSpec): void {
     if (task.dead) continue;
     for (const tid of task.threads ?? []) write(`core-${tid}.img`, image('CORE', [threadEntry(march)]));
     write(`mm-${task.pid}.img`, mmImage(task.vmas ?? []));
+    write(`ids-${task.pid}.img`, image('IDS', [numbers(1, 1, 1, 1)]));
+    write(`fs-${task.pid}.img`, image('FS', [numbers(1, 1)]));
     const id = task.pagesId ?? pagesId++;
     writeSpace(directory, `pagemap-${task.pid}.img`, id, task.entries ?? [], form, sparse);
   }
@@ -261,11 +265,22 @@ function coreEntry({ pid, comm = `task${pid}`, dead }: TaskSpec, march: number):
     .int(4, 0)
     .int(5, 0)
     .field(6, comm);
-  const core = new Message().int(1, march).field(3, task);
-  return dead ? core : core.field(5, new Message().int(1, 0).int(2, 0));
+  const core = new Message().int(1, march);
+  if (dead) return core.field(3, task);
+  const timer = numbers(0, 0, 0, 0);
+  task.field(7, new Message().field(1, timer).field(2, timer).field(3, timer)).field(8, '').field(15, timer);
+  const credentials = numbers(0, 0, 0, 0, 0, 0, 0, 0).int(13, 0);
+  return core.field(3, task).field(5, numbers(0, 0).field(10, credentials));
 }
 
-const threadEntry = (march: number): Message => new Message().int(1, march).field(5, new Message().int(1, 0).int(2, 0));
+/** Fields from 1 on. */
+function numbers(...values: number[]): Message {
+  const message = new Message();
+  for (const [i, value] of values.entries()) message.int(i + 1, value);
+  return message;
+}
+
+const threadEntry = (march: number): Message => new Message().int(1, march).field(5, numbers(0, 0));
 
 /** An mm image with these areas. */
 export function mmImage(vmas: readonly VmaSpec[]): Uint8Array {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { compressSync } from 'lz4-napi';
 import { expect, onTestFinished } from 'vitest';
-import { DumpMemory } from '../../src/serve/memory.js';
+import { DumpMemory, type DumpMemoryOptions } from '../../src/serve/memory.js';
 import { type ClientEnd, listen, runClient, type ServerOptions } from '../../src/serve/server.js';
 import { Session } from '../../src/serve/session.js';
 import {
@@ -135,7 +135,7 @@ export function makeCold(dump: string): void {
 }
 
 /** The memory of a dump, closed with the test. */
-export function openMemory(dump: string, options: { pageSize?: number } = {}): DumpMemory {
+export function openMemory(dump: string, options: DumpMemoryOptions = {}): DumpMemory {
   const memory = new DumpMemory(dump, options);
   onTestFinished(() => memory.close());
   return memory;

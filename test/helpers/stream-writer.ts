@@ -64,11 +64,11 @@ export class StreamWriter {
   }
 
   /** A regular file, with its content. */
-  file(name: string, content: string): this {
+  file(name: string, content: string | Uint8Array): this {
     this.files++;
-    const size = Buffer.byteLength(content);
-    this.frame(2, new Message().field(1, name).int(2, 1).int(3, 0o644).int(4, size).finish());
-    return size > 0 ? this.payload(Buffer.from(content)) : this;
+    const bytes = Buffer.from(content);
+    this.frame(2, new Message().field(1, name).int(2, 1).int(3, 0o644).int(4, bytes.length).finish());
+    return bytes.length > 0 ? this.payload(bytes) : this;
   }
 
   link(name: string, target: string): this {

@@ -2,13 +2,19 @@
 import { mkdirSync, readFileSync, renameSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
+import { ImageIndex } from '../../src/archive/image-index.js';
 import { AddressSpace } from '../../src/memory/space.js';
 import { runClient } from '../../src/serve/server.js';
 import { Session } from '../../src/serve/session.js';
+import { archiveOf } from '../helpers/archives.js';
 import { ANON, pageContent, writeDump } from '../helpers/dump-writer.js';
 import { CLOSE, connection, FORMS, GET, message, PageClient, takeAnswers, Wire } from '../helpers/page-client.js';
 import { converse, memoryOf, openMemory, startServer } from '../helpers/serving.js';
 import { copyFixture, tempDir } from '../helpers/temp.js';
+
+const turns = async (count: number) => {
+  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
+};
 
 describe('a session reads from the dump', () => {
   /** A dump of one process whose pages file is a hole of so many MiB. */
@@ -29,10 +35,6 @@ describe('a session reads from the dump', () => {
     });
     return count;
   }
-
-  const turns = async (count: number) => {
-    for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
-  };
 
   it('no more than the client takes', async () => {
     const memory = openMemory(large(64));
@@ -149,6 +151,33 @@ describe('a dump that changes while it is served', () => {
     });
     const errors = new Set(await Promise.all(answers));
     expect(errors).toContain('pages-1.img: expected the file as it was, found it changed');
+  });
+
+  it.each(['written to', 'cut', 'longer'])('is noticed in an archive, by everybody: %s', async (how) => {
+    const dir = tempDir();
+    dumpOf(join(dir, 'dump'));
+    const archive = archiveOf(join(dir, 'dump'), join(dir, 'tar'));
+    utimesSync(archive, 1, 1);
+    const index = await ImageIndex.ofTar(archive);
+    const memory = openMemory(archive, index ? { index } : {});
+    const [first, second] = [new Wire(), new Wire()];
+    const running = [first, second].map((wire) => runClient(wire, 'wire', () => new Session(memory, wire).run(), 0));
+    first.receive(get(0x10000n));
+    for (let i = 0; i < 1000 && first.bytes.length < 4096; i++) await turns(1);
+    const { end, sent } = await converse(memory, [get(0x12000n)]);
+    expect(end.error).toBe(undefined);
+    expect(takeAnswers(sent, 32).answers[0]?.bytes.equals(pageContent('pagemap-5.img', 0x12000n))).toBe(true);
+    const bytes = readFileSync(archive);
+    writeFileSync(
+      archive,
+      how === 'cut' ? bytes.subarray(0, 4096) : how === 'longer' ? Buffer.concat([bytes, bytes]) : bytes,
+    );
+    for (const wire of [first, second]) wire.receive(get(0x11000n));
+    const ends = [...(await Promise.all(running)), (await converse(memory, [get(0x10000n)])).end];
+    const changed = `${archive}: expected the file as it was, found it changed`;
+    expect(ends.map(({ error, closed }) => [error, closed])).toEqual(ends.map(() => [changed, false]));
+    expect(takeAnswers(first.bytes, 32).answers).toHaveLength(1);
+    expect(second.bytes).toHaveLength(0);
   });
 
   it('is served as it was if another one took its place', async () => {

@@ -93,7 +93,7 @@ describe('a directory', () => {
     expect(() => directory.addFile('link/file', 0o600)).toThrow(/expected a folder "link" before this file/);
     expect(() => directory.addLink('out', Buffer.from('../x'))).toThrow(/a link that stays inside/);
     expect(() => directory.addFile('parent', 0o600)).toThrow(/expected a link to the parent dump, found a file/);
-    expect(() => directory.addFolder('parent', 0o700)).toThrow(/expected a link to the parent dump, found a folder/);
+    expect(() => directory.addFolder('parent', 0o700)).toThrow(/expected a link to the parent dump, found a directory/);
     directory.addFile('open', 0o600).write(Buffer.from('half'));
     await directory.discard();
     expect(readdirSync(dir)).toEqual([]);

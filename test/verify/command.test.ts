@@ -94,9 +94,12 @@ describe('verify', () => {
     }
   });
 
-  test('what is no directory, and wrong usage', async () => {
+  test('what is no dump, and wrong usage', async () => {
     const file = join(fixture('mosaic-criu-4.2.1'), 'pstree.img');
     expect(messageOf((await run([file])).error)).toBe(
+      `${file}: expected a dump directory, tar, shards or a page stream, found none of them`,
+    );
+    expect(messageOf((await run([file], { from: 'directory' })).error)).toBe(
       `${file}: expected a directory with images, found something else`,
     );
     expect(messageOf((await run([join(file, 'no')])).error)).toMatch(/ENOTDIR/);

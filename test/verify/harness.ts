@@ -14,11 +14,18 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { expect } from 'vitest';
+import { ImageIndex } from '../../src/archive/image-index.js';
+import { readShards } from '../../src/archive/shards.js';
+import { DumpError } from '../../src/errors.js';
 import { ImageDecoder } from '../../src/image/decoder.js';
 import { JsonImageReader } from '../../src/image/from-json.js';
 import { JsonImageWriter } from '../../src/image/to-json.js';
+import { Dump } from '../../src/source/directory.js';
+import { decodeChunks, encodePageStream } from '../../src/stream/stream.js';
 import { type Finding, formatFinding } from '../../src/verify/findings.js';
 import { verify } from '../../src/verify/verify.js';
+import { END, filesOf, member, writeShards } from '../helpers/archives.js';
 import { PE, readPagemap } from '../helpers/dump-writer.js';
 import { fixture, openFiles, tempDir } from '../helpers/temp.js';
 
@@ -130,3 +137,53 @@ export function findingsOf(path: string): Finding[] {
 /** The same as text: code, and the line that the command prints. */
 export const linesOf = (path: string): string[] =>
   findingsOf(path).map((finding) => `${finding.code} ${formatFinding(finding)}`);
+
+/**
+ * Checks that the same is found in a dump wherever it is: in an archive, read in place; in shards, read from front to back;
+ * in a page stream, if it can be made one.
+ */
+export async function expectElsewhere(path: string, lines: readonly string[]): Promise<void> {
+  const files = filesOf(path);
+  const archive = join(tempDir(), 'dump.tar');
+  writeFileSync(archive, Buffer.concat([...[...files].map(([name, bytes]) => member(`./${name}`, bytes)), END]));
+  const budget = { bytes: 2 ** 20, directory: tempDir() };
+  const inputs = writeShards(files, { shards: 2 }).map((bytes, i) => ({
+    name: `shard${i}`,
+    chunks: chunksOf([bytes]),
+  }));
+  const stream = streamOf(path);
+  const places = {
+    tar: await ImageIndex.ofTar(archive),
+    shards: await ImageIndex.ofMembers('shards', readShards(inputs), { budget }),
+    ...(stream ? { stream: await ImageIndex.ofRecords('stream', decodeChunks(stream, 'stream'), { budget }) } : {}),
+  };
+  for (const [place, index] of Object.entries(places)) {
+    const found: string[] = [];
+    if (index) verify(index.path, (finding) => found.push(`${finding.code} ${formatFinding(finding)}`), { index });
+    index?.close();
+    expect([place, ...found]).toEqual([place, ...lines]);
+  }
+  expect(budget.bytes).toBe(2 ** 20);
+}
+
+/** Undefined of what is too damaged to be read. */
+function streamOf(path: string): AsyncGenerator<Uint8Array> | undefined {
+  const chunks: Uint8Array[] = [];
+  const encode = encodePageStream();
+  try {
+    const dump = new Dump(path);
+    try {
+      for (const record of dump.records()) for (const bytes of encode(record)) chunks.push(bytes.slice());
+    } finally {
+      dump.close();
+    }
+  } catch (error) {
+    if (error instanceof DumpError) return undefined;
+    throw error;
+  }
+  return chunksOf(chunks);
+}
+
+async function* chunksOf(parts: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
+  for (const bytes of parts) for (let at = 0; at < bytes.length; at += 65536) yield bytes.subarray(at, at + 65536);
+}

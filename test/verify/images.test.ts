@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Copy, copyOf, linesOf } from './harness.js';
+import { type Copy, copyOf, expectElsewhere, linesOf } from './harness.js';
 
 type Case = [what: string, fixture: string, damage: (copy: Copy) => void, ...lines: string[]];
 
@@ -74,10 +74,11 @@ describe('images that are missing', () => {
       'MISSING_IMAGE rlimit-15.img: warning: expected this image, or what it holds in core-15.img, found neither',
     ],
   ];
-  test.each(cases)('%s', (_, name, damage, ...lines) => {
+  test.each(cases)('%s', async (_, name, damage, ...lines) => {
     const copy = copyOf(name);
     damage(copy);
     expect(linesOf(copy.path)).toEqual(lines);
+    await expectElsewhere(copy.path, lines);
   });
 });
 
@@ -145,10 +146,12 @@ describe('images that cannot be decoded', () => {
       'TRUNCATED pstree.img@0x8 entry 0: expected an entry of 18 bytes with its size, found 17',
     ],
   ];
-  test.each(cases)('%s', (_, name, damage, ...lines) => {
+  test.each(cases)('%s', async (_, name, damage, ...lines) => {
     const copy = copyOf(name);
     damage(copy);
-    expect(linesOf(copy.path).filter((line) => !line.startsWith('NO_PARENT'))).toEqual(lines);
+    const found = linesOf(copy.path);
+    expect(found.filter((line) => !line.startsWith('NO_PARENT'))).toEqual(lines);
+    await expectElsewhere(copy.path, found);
   });
 });
 

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { quickFindings } from '../../src/verify/verify.js';
 import { ANON, FILE, mmImage, rewriteGeneration, STATUS, type VmaSpec, writeDump } from '../helpers/dump-writer.js';
 import { fixture, tempDir } from '../helpers/temp.js';
-import { Copy, copyOf, copyOfChain, findingsOf, type Json, linesOf } from './harness.js';
+import { Copy, copyOf, copyOfChain, expectElsewhere, findingsOf, type Json, linesOf } from './harness.js';
 
 const PAGE = 4096;
 
@@ -165,10 +165,11 @@ describe('pagemaps', () => {
       'WRONG_MAGIC pagemap-15.img@0x4: expected PAGEMAP magic 0x56084025, found 0x00000000',
     ],
   ];
-  test.each(cases)('%s', (_, damage, ...lines) => {
+  test.each(cases)('%s', async (_, damage, ...lines) => {
     const copy = copyOf('mosaic-criu-4.2.1');
     damage(copy);
     expect(linesOf(copy.path)).toEqual(lines);
+    await expectElsewhere(copy.path, lines);
   });
 });
 
@@ -190,10 +191,12 @@ describe('pages files', () => {
       '@0x0: expected 765952 bytes of pages by pagemap-15.img, found 0: pages are missing from entry 0 on',
     ],
     ['longer', 1, '@0xbb000: expected 765952 bytes of pages by pagemap-15.img, found 765953'],
-  ])('%s', (_, bytes, message) => {
+  ])('%s', async (_, bytes, message) => {
     const { path } = copyOf('mosaic-criu-4.2.1').resize('pages-2.img', bytes);
-    expect(linesOf(path)).toEqual([`PAGES_SIZE pages-2.img${message}`]);
+    const lines = [`PAGES_SIZE pages-2.img${message}`];
+    expect(linesOf(path)).toEqual(lines);
     expect(quickFindings(path)).toEqual(findingsOf(path));
+    await expectElsewhere(path, lines);
   });
 
   test('of compressed pages, shorter and longer', () => {
@@ -222,7 +225,7 @@ describe('pages files', () => {
     ]);
   });
 
-  test('pages of 64 KiB, whose size is found from a file that is right', () => {
+  test('pages of 64 KiB, whose size is found from a file that is right', async () => {
     const out = join(tempDir(), 'dump');
     const vmas = [{ start: 0x10000n, end: 0x100000n, ...ANON }];
     const tasks = [7, 8].map((pid) => ({ pid, vmas, entries: [{ vaddr: 0x10000n, pages: 3 }] }));
@@ -230,6 +233,7 @@ describe('pages files', () => {
     const memory = () =>
       linesOf(out).filter((line) => !/(ids|fs|fdinfo|creds|sigacts|itimers|rlimit|files)\b/.test(line));
     expect(memory()).toEqual([]);
+    await expectElsewhere(out, linesOf(out));
     new Copy(out).resize('pages-1.img', -PAGE);
     expect(memory()).toEqual([
       'PAGES_SIZE pages-1.img@0x2f000: expected 196608 bytes of pages by pagemap-7.img, found 192512: pages are missing from entry 2 on'.replace(

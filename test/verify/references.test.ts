@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Copy, copyOf, type Json, linesOf } from './harness.js';
+import { type Copy, copyOf, expectElsewhere, type Json, linesOf } from './harness.js';
 
 const MOSAIC = 'mosaic-criu-4.2.1';
 const FIFO = 'zdtm/h-fifo_upon_unix_socket01';
@@ -279,9 +279,10 @@ const cases: Case[] = [
 ];
 
 describe('ids that lead nowhere', () => {
-  test.each(cases)('%s', (_, name, damage, ...lines) => {
+  test.each(cases)('%s', async (_, name, damage, ...lines) => {
     const copy = copyOf(name);
     damage(copy);
     expect(linesOf(copy.path)).toEqual(lines);
+    await expectElsewhere(copy.path, lines);
   });
 });

@@ -1,0 +1,48 @@
+/**
+ * The cheap part of verify, for a dump that is read: what can be looked into is checked before the first byte goes out, all
+ * else while it passes by, before its end goes out.
+ */
+import { DumpError } from '../errors.js';
+import type { DumpRecord } from '../records.js';
+import { PAGE_SIZES } from '../stream/format.js';
+import { type Finding, findingText } from '../verify/findings.js';
+import type { PassingDump } from '../verify/passing.js';
+import { quickFindings } from '../verify/verify.js';
+import { type Arguments, type Io, pageSizeFlag } from './command.js';
+import { openBeforehand } from './source.js';
+
+/** What is found of a directory or a plain archive; undefined for what can only be read from front to back. */
+export async function findBeforehand(path: string, args: Arguments): Promise<Finding[] | undefined> {
+  const place = await openBeforehand(path, args);
+  if (!place) return undefined;
+  try {
+    return quickFindings(path, { ...pageSizeFlag(args, PAGE_SIZES), index: place.index });
+  } finally {
+    place.index?.close();
+  }
+}
+
+/** A stage that looks at what passes by, and reports before the end goes on. */
+export function checkPassing(dump: PassingDump, report: (findings: readonly Finding[]) => void) {
+  return function checkRecord(record: DumpRecord): DumpRecord {
+    dump.see(record);
+    if (record.type === 'end') report(dump.end());
+    return record;
+  };
+}
+
+/**
+ * Says what was found.
+ * @param force whether errors are no more than warnings
+ * @throws {DumpError} DAMAGED for the last error
+ */
+export function reportFindings(findings: readonly Finding[], force: boolean, io: Io): void {
+  const last = force ? undefined : findings.findLast(({ severity }) => severity === 'error');
+  for (const finding of findings) {
+    if (finding !== last) io.err(`pagepipe: ${force ? 'warning' : finding.severity}: ${findingText(finding)}\n`);
+  }
+  if (!last) return;
+  throw new DumpError('DAMAGED', findingText(last), {
+    hint: 'pagepipe verify checks all of it; --force reads as far as it can',
+  });
+}

@@ -1,0 +1,223 @@
+/** `verify` of what is no directory: the same findings, one for what cannot be read to its end, and nothing left behind. */
+import { execFileSync } from 'node:child_process';
+import { appendFileSync, closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { ImageIndex } from '../../src/archive/image-index.js';
+import { type Finding, formatFinding } from '../../src/verify/findings.js';
+import { verify } from '../../src/verify/verify.js';
+import { archiveOf, END, forms, member, shardsOf, tar } from '../helpers/archives.js';
+import { cli, type InProcessOptions, type Outcome } from '../helpers/cli.js';
+import { FIXTURES, fixture, openFiles, tempDir } from '../helpers/temp.js';
+import { copyOf, copyOfChain } from './harness.js';
+
+const MOSAIC = fixture('mosaic-criu-4.2.1');
+
+/** Runs the command; findings are lines, or with --json objects. */
+async function run(words: string[], options: InProcessOptions = {}): Promise<Outcome & { lines: string[] }> {
+  const stdout = join(tempDir(), 'stdout');
+  const outcome = await cli(['verify', ...words], { ...options, stdout });
+  const lines = readFileSync(stdout, 'utf8').split('\n');
+  expect(lines.pop()).toBe('');
+  return { ...outcome, lines };
+}
+
+/** The page stream of a dump. */
+async function streamOf(dump: string, dir: string): Promise<string> {
+  const stream = join(dir, 'stream');
+  const { code, stderr } = await cli(['read', dump, '--force'], { stdout: stream });
+  expect(code, stderr).toBe(0);
+  return stream;
+}
+
+/** What is found without `parent`: an archive has no other dump beside it. */
+const others = (lines: readonly string[]): string[] => lines.filter((line) => !line.includes('NO_PARENT'));
+
+describe('the same is found as in the directory', () => {
+  const damage = (name: string) =>
+    copyOf(name).resize('core-15.img', -3).write('pages-9.img', 'x').write('fdinfo-2.img', '').path;
+  test.each([
+    ...FIXTURES.map((name) => [name, (): string => fixture(name)] as const),
+    ['a damaged dump', () => damage('mosaic-criu-4.2.1')] as const,
+    ['another one', () => damage('family-criu-4.2.1')] as const,
+  ])('%s', async (_, make) => {
+    const dump = make();
+    const dir = tempDir();
+    const expected = await run([dump, '--json']);
+    const places = forms(dump, dir);
+    if (expected.code === 0) places['stream'] = [await streamOf(dump, dir)];
+    for (const [place, words] of Object.entries(places)) {
+      const found = await run([...words, '--json']);
+      expect([place, ...others(found.lines)]).toEqual([place, ...expected.lines]);
+      if (others(found.lines).length === found.lines.length) expect(found.code).toBe(expected.code);
+    }
+    const fd = openSync((places['zstd'] as string[])[0] as string, 'r');
+    const fromStdin = await run(['-', '--json'], { stdinFd: fd });
+    closeSync(fd);
+    expect(others(fromStdin.lines)).toEqual(expected.lines);
+    expect(openFiles(dir)).toEqual([]);
+  });
+
+  test('with shards by their descriptors, and whatever fits into memory', async () => {
+    const dir = tempDir();
+    const { path } = copyOf('mosaic-criu-4.2.1').write('pages-9.img', '');
+    const fds = shardsOf(path, dir, 3).map((file) => openSync(file, 'r'));
+    const { code, stderr, lines } = await run(['-', '--shard-fds', fds.join(','), '--buffer', '0', '--spill-dir', dir]);
+    for (const fd of fds) closeSync(fd);
+    expect(lines).toEqual(['pages-9.img: warning: expected a pagemap with pages_id 9, found none']);
+    expect([code, stderr]).toEqual([0, 'pagepipe: shards: no errors, 1 warning in 19 files\n']);
+    expect(readdirSync(dir).filter((name) => name.includes('spill'))).toEqual([]);
+    expect(openFiles(dir)).toEqual([]);
+  });
+
+  test('with the page size that a stream says', async () => {
+    const stream = await streamOf(MOSAIC, tempDir());
+    expect((await run([stream])).code).toBe(0);
+    const other = await run([stream, '--page-size', '8192']);
+    expect(other.lines.join('\n')).toMatch(/an area that is not aligned to 8192 bytes/);
+  });
+});
+
+describe('pages in a parent that is not there', () => {
+  test('are one error, in every form', async () => {
+    const { last } = copyOfChain('mprotect00');
+    const dir = tempDir();
+    const archives = ['--format=ustar', '--gzip'].map((form) => archiveOf(last.path, join(dir, form), form));
+    for (const path of [...archives, await streamOf(last.path, dir)]) {
+      const { code, lines, stderr } = await run([path]);
+      expect(lines).toEqual([
+        'parent: expected the parent dump, which has pages of this one, found only a link to ../2: it is neither in an archive nor in a stream',
+      ]);
+      expect([code, stderr]).toEqual([1, `pagepipe: error: ${path}: 1 error, 0 warnings in 16 files\n`]);
+    }
+  });
+
+  test('are no error where no page is behind the link', async () => {
+    const { path } = copyOf('mosaic-criu-4.2.1');
+    execFileSync('ln', ['-s', '../before', join(path, 'parent')]);
+    expect((await run([archiveOf(path, join(tempDir(), 'tar'))])).code).toBe(0);
+  });
+
+  test('are looked for by a link, and by nothing else', async () => {
+    const { path } = copyOf('mosaic-criu-4.2.1').write('parent', '');
+    const archive = archiveOf(path, join(tempDir(), 'tar'));
+    expect((await run([archive])).lines).toEqual(['parent: expected a link to the parent dump, found something else']);
+  });
+});
+
+describe('what cannot be read to its end is one finding', () => {
+  /** One line of JSON, one on stderr; no file is left open, none is made. */
+  async function expectFinding(words: string[], code: string, message: RegExp, options: InProcessOptions = {}) {
+    const dir = tempDir();
+    const outcome = await run([...words, '--json', '--spill-dir', dir], options);
+    const findings = outcome.lines.map((line) => JSON.parse(line) as Finding);
+    expect(findings).toEqual([
+      expect.objectContaining({ code, severity: 'error', message: expect.stringMatching(message) }),
+    ]);
+    expect(outcome.stderr).toMatch(
+      /^pagepipe: error: .*: not checked, since it cannot be read to its end\n(pagepipe: hint: .*\n)?$/,
+    );
+    expect(outcome.code).toBe(1);
+    expect(readdirSync(dir)).toEqual([]);
+    expect((await run(words, options)).lines).toEqual(findings.map(formatFinding));
+    return { finding: findings[0] as Finding, stderr: outcome.stderr };
+  }
+
+  test('archives that are cut off', async () => {
+    const dir = tempDir();
+    for (const [form, code, least] of [
+      ['--format=ustar', 'TRUNCATED', 5000],
+      ['--gzip', 'MALFORMED', -3],
+      ['--zstd', 'MALFORMED', -3],
+    ] as const) {
+      const path = archiveOf(MOSAIC, join(dir, form), form);
+      const whole = readFileSync(path);
+      for (const end of [whole.length >> 1, least]) {
+        writeFileSync(path, whole.subarray(0, end));
+        const { finding } = await expectFinding([path], code, /^expected .*, found /);
+        expect(finding.file).toBe(path);
+      }
+    }
+    expect(openFiles(dir)).toEqual([]);
+  });
+
+  test('archives with a wrong checksum, a name twice, and bytes in disorder', async () => {
+    const dir = tempDir();
+    const path = join(dir, 'in');
+    const pstree = member('pstree.img', readFileSync(join(MOSAIC, 'pstree.img')));
+    const damaged = member('mm-15.img', readFileSync(join(MOSAIC, 'mm-15.img')));
+    damaged[110] = 0x39;
+    writeFileSync(path, Buffer.concat([pstree, damaged, END]));
+    await expectFinding([path], 'MALFORMED', /a header with its checksum/);
+    writeFileSync(path, Buffer.concat([pstree, pstree, END]));
+    expect((await expectFinding([path], 'BAD_NAME', /found it twice/)).finding.file).toBe('pstree.img');
+    const gzip = tar(fixture(''), '-cz', 'mosaic-criu-4.2.1');
+    gzip[gzip.length - 6] = (gzip[gzip.length - 6] as number) ^ 0x55;
+    writeFileSync(path, gzip);
+    await expectFinding([path], 'MALFORMED', /expected gzip, found something else/);
+  });
+
+  test('a shard that is missing, and one that is cut off', async () => {
+    const dir = tempDir();
+    const [first, ...rest] = shardsOf(MOSAIC, dir, 3) as [string, ...string[]];
+    await expectFinding([rest.join(','), '--from', 'shards'], 'TRUNCATED', /one is cut off or missing/);
+    writeFileSync(first, readFileSync(first).subarray(0, -10));
+    const shards = [first, ...rest].join(',');
+    await expectFinding([shards, '--from', 'shards'], 'TRUNCATED', /found the end of the shard|one is cut off/);
+    expect(openFiles(dir)).toEqual([]);
+  });
+
+  test('page streams that are cut off, or have a bit flipped', async () => {
+    const dir = tempDir();
+    const stream = await streamOf(MOSAIC, dir);
+    const whole = readFileSync(stream);
+    writeFileSync(stream, whole.subarray(0, whole.length >> 1));
+    await expectFinding([stream], 'STREAM_DAMAGED', /the stream was cut/);
+    for (const at of [whole.length >> 1, whole.length - 20_000]) {
+      const damaged = Buffer.from(whole);
+      damaged[at] = (damaged[at] as number) ^ 1;
+      writeFileSync(stream, damaged);
+      const { finding } = await expectFinding([stream], 'STREAM_DAMAGED', /does not match its checksum/);
+      expect(finding.file).toMatch(/^pages-[12].img$/);
+    }
+    writeFileSync(stream, whole.subarray(0, 5000));
+    const { finding } = await expectFinding([stream, '--from', 'stream'], 'STREAM_DAMAGED', /the stream was cut/);
+    expect(finding.offset).toBe(5000);
+  });
+
+  test('what holds more than --max-bytes, with a hint', async () => {
+    const words = [archiveOf(MOSAIC, join(tempDir(), 'gz'), '--gzip'), '--max-bytes', '100000'];
+    const { stderr } = await expectFinding(words, 'LIMIT', /expected at most 100000 plain bytes, found more/);
+    expect(stderr).toMatch(/hint: --max-bytes allows more\n$/);
+  });
+
+  test('but what is not there, or is no dump, is none', async () => {
+    const dir = tempDir();
+    mkdirSync(join(dir, 'folder'));
+    writeFileSync(join(dir, 'text'), 'no dump at all\n'.repeat(50));
+    writeFileSync(join(dir, 'tar'), Buffer.concat([member('text', Buffer.from('x')), END]));
+    for (const [words, error] of [
+      [['none'], /no such file/],
+      [['text'], /expected a dump directory, tar, shards or a page stream/],
+      [['text', '--from', 'stream'], /expected a page stream/],
+      [['tar'], /no image in the archive/],
+      [['folder', '--from', 'tar'], /is a directory/],
+    ] as const) {
+      const [name, ...options] = words;
+      const { code, lines, stderr } = await run([join(dir, name), ...options]);
+      expect([code, lines, stderr.split('\n')[0]]).toEqual([1, [], expect.stringMatching(error)]);
+    }
+    expect((await run([MOSAIC, '--from', 'pigeon'])).code).toBe(2);
+  });
+});
+
+test('an archive that changes while it is checked is one more error, and the end', async () => {
+  const archive = archiveOf(MOSAIC, join(tempDir(), 'tar'));
+  const index = (await ImageIndex.ofTar(archive)) as ImageIndex;
+  appendFileSync(archive, 'x');
+  const lines: string[] = [];
+  const verdict = verify(archive, (finding) => lines.push(formatFinding(finding)), { index });
+  index.close();
+  expect(lines).toEqual([`${archive}: expected the file as it was, found it changed`]);
+  expect(verdict).toEqual({ errors: 1, warnings: 0, files: 18 });
+});
