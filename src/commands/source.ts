@@ -56,10 +56,20 @@ export interface Source {
   close(): void;
 }
 
-/** Opens what the flags of {@link SOURCE_FLAGS} say. Throws {@link UsageError}, DumpError. */
-export async function openCommandSource(path: string, args: Arguments, areas: boolean, io: Io): Promise<Source> {
+/**
+ * Opens what the flags of {@link SOURCE_FLAGS} say.
+ * @param areas whether pages are classified by their areas
+ * @param budget where a command opens more than one
+ * @throws {UsageError} and DumpError
+ */
+export async function openCommandSource(
+  path: string,
+  args: Arguments,
+  areas: boolean,
+  io: Io,
+  budget: SpoolBudget = budgetOf(args),
+): Promise<Source> {
   const from = fromFlag(args);
-  const budget = budgetOf(args);
   const page = pageSizeFlag(args, PAGE_SIZES);
   const shards = shardsOf(path, args);
   if (!shards && sourceKind(path, from) === 'directory') return directorySource(path, page, budget, io);
@@ -107,7 +117,8 @@ function directorySource(path: string, page: { pageSize?: number }, budget: Spoo
   return {
     kind: 'directory',
     compression: undefined,
-    records: dump.records(),
+    // May be gone through again.
+    records: { [Symbol.iterator]: () => dump.records() },
     totalBytes: bytes,
     directory: path,
     path: undefined,

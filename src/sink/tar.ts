@@ -67,11 +67,15 @@ export class TarSink implements RecordSink {
   private readonly waiting: Space[] = [];
   private current: SpaceOutput | undefined;
   private crc: number | undefined;
+  /** Folder of the images, with a slash behind it: of what comes from an archive, that which it has there. */
+  private prefix: string;
 
   constructor(
     private readonly out: ByteOutput,
     private readonly options: TarSinkOptions,
-  ) {}
+  ) {
+    this.prefix = options.prefix ?? '';
+  }
 
   async write(record: DumpRecord): Promise<void> {
     if (record.type === 'bytes') this.payload(record.bytes);
@@ -139,6 +143,7 @@ export class TarSink implements RecordSink {
     this.file = record;
     this.fileBytes = 0;
     this.crc = record.checked && size > 0 ? 0 : undefined;
+    if (tar && !record.outside) this.prefix = tar.name.slice(0, -name.length);
     const isSame = kind !== 'regular' || (!tar?.sparse && size === tar?.storedBytes);
     if (tar && (record.outside || isSame)) this.out.write(tar.header);
     else if (tar) this.out.write(resized(tar, size));
@@ -152,9 +157,9 @@ export class TarSink implements RecordSink {
     kind: FileRecord['kind'] = 'regular',
     target?: Uint8Array,
   ): Uint8Array {
-    const { prefix = '', mtimeSeconds = 0 } = this.options;
+    const { mtimeSeconds = 0 } = this.options;
     const type = { regular: '0', link: '2', directory: '5' }[kind];
-    return newHeader(`${prefix}${name}`, mode, size, mtimeSeconds, type, target && Buffer.from(target).toString());
+    return newHeader(`${this.prefix}${name}`, mode, size, mtimeSeconds, type, target && Buffer.from(target).toString());
   }
 
   private finishFile(): void {
