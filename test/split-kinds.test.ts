@@ -47,6 +47,10 @@ const PLACES = {
     const shards = putAll(dirname(at), `${basename(at)}-`, writeShards(filesOf(dump), { shards: 3 }));
     return { path: shards.join(','), from: 'shards' };
   },
+  'page stream': async (dump: string, at: string): Promise<Place> => {
+    await run(['read', dump], { stdout: at });
+    return { path: '-', stdin: at };
+  },
 };
 type PlaceName = keyof typeof PLACES;
 const PLACE_NAMES = Object.keys(PLACES) as PlaceName[];
@@ -105,7 +109,14 @@ describe('any dump, from anywhere to anywhere', () => {
         const kind = from === 'gzip' && to === 'tar' ? 'gzip' : from !== 'gzip' && to === 'gzip' ? 'tar' : to;
         // By areas a block of several pages would have to be cut.
         const policy = wanted === 'vma' && spec.regionPages !== undefined ? 'auto' : wanted;
-        const { hot, cold } = await split(PLACES[from](at('dump'), at('in')), kind, at, '--policy', policy, ...spill);
+        const { hot, cold } = await split(
+          await PLACES[from](at('dump'), at('in')),
+          kind,
+          at,
+          '--policy',
+          policy,
+          ...spill,
+        );
         const coldPlace = COLD_KINDS.includes(kind) ? cold : await unpack(cold, at('cold'));
         await merge(hot, coldPlace, at('out'), '--to', 'directory', ...spill);
         expect(sha256Of(filesOf(at('out')))).toEqual(sha256Of(filesOf(at('dump'))));
@@ -130,7 +141,7 @@ describe('a dump of CRIU', () => {
   it('has the same halves wherever it is', async () => {
     const { dir, at, dump } = await halves('family-criu-4.2.1');
     for (const name of PLACE_NAMES) {
-      const source = PLACES[name](dump, at(`in ${name}`));
+      const source = await PLACES[name](dump, at(`in ${name}`));
       const { hot, cold } = await split(source, 'directory', (half) => at(`${half} of ${name}`));
       // Shards keep no modes.
       const [one, other] = [hot, cold].map(({ path }) => sha256Of(filesOf(path)));
@@ -142,14 +153,14 @@ describe('a dump of CRIU', () => {
 
   it.each(PLACE_NAMES)('is merged with a hot half as %s', async (name) => {
     const { at, files } = await halves();
-    const hot = PLACES[name](at('hot'), at('half'));
+    const hot = await PLACES[name](at('hot'), at('half'));
     await merge(hot, { path: at('cold') }, at('out'), '--to', 'directory');
     expect(sha256Of(filesOf(at('out')))).toEqual(files);
   });
 
   it.each(COLD_PLACES)('is merged with a cold half as %s', async (name) => {
     const { at, files } = await halves();
-    const cold = PLACES[name](at('cold'), at('half'));
+    const cold = await PLACES[name](at('cold'), at('half'));
     const words = ['--spill-dir', at('.'), '--buffer', '0', ...insist('--cold-from', cold)];
     await run(['merge', at('hot'), cold.path, at('out'), ...words], onStdin(cold));
     expect(sha256Of(filesOf(at('out')))).toEqual(files);
@@ -177,7 +188,7 @@ describe('a dump of CRIU', () => {
     'goes on as a page stream, the cold half of a %s',
     async (name) => {
       const { at, dump } = await halves();
-      const source = PLACES[name](dump, at('in'));
+      const source = await PLACES[name](dump, at('in'));
       const words = ['split', source.path, at('hot2'), '--cold', '-', '--to', 'directory'];
       await run(words, { ...onStdin(source), stdout: at('stream') });
       await run(['write', at('cold2')], { stdin: at('stream') });
