@@ -13,6 +13,7 @@ export type DumpErrorCode =
   | 'MALFORMED'
   | 'UNSUPPORTED'
   | 'PAGES_SIZE'
+  | 'NOT_HALVES'
   | 'ORDER'
   | 'NO_AREA'
   | 'AREAS_OVERLAP'

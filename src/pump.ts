@@ -22,6 +22,22 @@ export interface RecordSink {
 /** Records one by one, or as they come: an async source gives a batch for each chunk that it has read. */
 export type RecordSource = Iterable<DumpRecord> | AsyncIterable<Iterable<DumpRecord>>;
 
+/** What a source gives, batch by batch. */
+export const batchesOf = (source: RecordSource): AsyncIterable<Iterable<DumpRecord>> | Iterable<DumpRecord>[] =>
+  Symbol.asyncIterator in source ? source : [source];
+
+/** A sink with stages in front of it, where several sinks take the records of one source. */
+export function behindStages(stages: readonly Stage[], sink: RecordSink): RecordSink {
+  const run = compose(stages);
+  return {
+    async write(record) {
+      for (const out of run(record)) await sink.write(out);
+    },
+    finish: () => sink.finish(),
+    discard: () => sink.discard(),
+  };
+}
+
 /**
  * Pumps a whole dump. If anything fails, or `signal` is aborted, the sink is discarded.
  * @throws whatever source, stage or sink throw; `signal.reason` if it is aborted
@@ -35,7 +51,7 @@ export async function pump(
   const run = compose(stages);
   const breather = new Breather();
   try {
-    for await (const batch of Symbol.asyncIterator in source ? source : [source]) {
+    for await (const batch of batchesOf(source)) {
       for (const record of batch) {
         for (const out of run(record)) {
           for (const portion of out.type === 'extents' ? portions(out) : [out]) {

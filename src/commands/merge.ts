@@ -1,42 +1,84 @@
+import { DumpError, UsageError } from '../errors.js';
 import { pump } from '../pump.js';
+import type { DumpRecord } from '../records.js';
 import { DirectorySink } from '../sink/directory.js';
-import { Dump } from '../source/directory.js';
+import { ColdHalf } from '../source/cold-half.js';
 import { mergedRecords } from '../source/merged.js';
-import { PAGE_SIZES } from '../stream/format.js';
-import { type Command, inputs, pageSizeFlag } from './command.js';
+import { withoutOutside } from '../stages/outside.js';
+import { type Arguments, type Command, choice, type Io, inputs } from './command.js';
+import { areApart } from './halves.js';
+import { Progress } from './progress.js';
 import { warnOfParent } from './report.js';
+import { openSink, SINK_KINDS, sinkKindOf } from './sink.js';
+import { openCommandImages, openCommandSource, SOURCE_FLAGS, SOURCE_HELP, type Source } from './source.js';
 
 export const command: Command = {
   name: 'merge',
   help: `Usage
-  pagepipe merge HOT COLD OUT [--force]
+  pagepipe merge HOT COLD OUT
 
-Puts the two halves of pagepipe split together: OUT is the dump that they came from, byte for byte.
+Puts the two halves of pagepipe split together: OUT is the dump that they came from, byte for byte. What is beside HOT in its
+archive is in OUT as well. HOT is read from front to back, COLD here and there: what of COLD cannot be read so is held.
 
 Options
-  --page-size BYTES  page size of the dumped machine (found out from the dump)
+  --to directory|tar|shards
+                     what OUT becomes (an archive if HOT is one, else a directory); - is stdout;
+                     several shards with commas
+${SOURCE_HELP.replace('what the source must be', 'what HOT must be')}
+  --cold-from KIND   what COLD must be: one of the same kinds (found out from what is there); one of HOT and COLD may be -
   --force            replace OUT if it is not empty
 `,
-  flags: { pageSize: { type: 'number' }, force: { type: 'boolean' } },
+  flags: {
+    ...SOURCE_FLAGS,
+    coldFrom: { type: 'string' },
+    to: { type: 'string' },
+    force: { type: 'boolean' },
+  },
   cleansUp: true,
   async run(args, io) {
     const [hotPath, coldPath, out] = inputs(args, 'HOT', 'COLD', 'OUT') as [string, string, string];
-    const options = {
-      ...pageSizeFlag(args, PAGE_SIZES),
-      warn: (text: string) => io.err(`pagepipe: warning: ${text}\n`),
-    };
-    const hot = new Dump(hotPath, options);
+    if (hotPath === '-' && coldPath === '-') throw new UsageError('expected one half on stdin, found both');
+    const to = args.flags['to'] === undefined ? undefined : choice(args, 'to', SINK_KINDS, 'directory');
+    checkOutside(coldPath, out);
+    const hot = await openCommandSource(hotPath, args, false, io);
+    const progress = new Progress(io, () => 0);
     try {
-      const cold = new Dump(coldPath, { ...options, pageSize: hot.pageSize });
-      try {
-        const sink = new DirectorySink(out, { force: args.flags['force'] === true, source: hotPath });
-        await pump(mergedRecords(hot, cold), [], sink, io.signal);
-        warnOfParent(sink.written, out, io);
-      } finally {
-        cold.close();
-      }
+      const kind = sinkKindOf(hot, out, to);
+      const force = args.flags['force'] === true;
+      const sink = openSink(kind, out, hot, { force, progress: progress.add }, io);
+      const stages = kind === 'tar' ? [] : [withoutOutside()];
+      await pump(withCold(hot, coldPath, args, io), stages, sink, io.signal);
+      if (sink instanceof DirectorySink) warnOfParent(sink.written, out, io);
     } finally {
+      progress.done();
       hot.close();
     }
   },
 };
+
+/** The cold half may have to be held first: by then it is known that HOT can be read, and OUT written. */
+async function* withCold(hot: Source, path: string, args: Arguments, io: Io): AsyncGenerator<Iterable<DumpRecord>> {
+  const index = await openCommandImages(path, coldArguments(args), io, { pages: 'hold', budget: hot.budget });
+  try {
+    const cold = new ColdHalf(path, index);
+    try {
+      yield* mergedRecords(hot.records, cold);
+    } finally {
+      cold.close();
+    }
+  } finally {
+    index?.close();
+  }
+}
+
+/** The flags of sources are those of HOT; COLD has but a kind of its own. */
+function coldArguments(args: Arguments): Arguments {
+  const { shardFds, coldFrom, ...flags } = args.flags;
+  return { ...args, flags: { ...flags, from: coldFrom } };
+}
+
+/** The other half is checked where OUT is opened. */
+function checkOutside(cold: string, out: string): void {
+  if (cold === '-' || out === '-' || areApart(cold, out)) return;
+  throw new DumpError('OUTPUT_INSIDE_DUMP', 'expected an output apart from the halves', { file: out });
+}

@@ -65,10 +65,20 @@ export interface Source {
   close(): void;
 }
 
-/** Opens what the flags of {@link SOURCE_FLAGS} say. Throws {@link UsageError}, DumpError. */
-export async function openCommandSource(path: string, args: Arguments, areas: boolean, io: Io): Promise<Source> {
+/**
+ * Opens what the flags of {@link SOURCE_FLAGS} say.
+ * @param areas whether pages are classified by their areas
+ * @param budget where a command opens more than one
+ * @throws {UsageError} and DumpError
+ */
+export async function openCommandSource(
+  path: string,
+  args: Arguments,
+  areas: boolean,
+  io: Io,
+  budget: SpoolBudget = budgetOf(args),
+): Promise<Source> {
   const from = fromFlag(args);
-  const budget = budgetOf(args);
   const page = pageSizeFlag(args, PAGE_SIZES);
   const shards = shardsOf(path, args);
   if (!shards && sourceKind(path, from) === 'directory') return directorySource(path, page, budget, io);
@@ -93,17 +103,17 @@ export async function openCommandSource(path: string, args: Arguments, areas: bo
 
 /**
  * The files of what is no directory, for commands that look here and there; undefined for a directory.
- * @param pages whether pages are held as well
+ * @param of whether pages are held as well; where a command opens more than one source, what they share
  */
 export async function openCommandImages(
   path: string,
   args: Arguments,
   io: Io,
-  pages: 'count' | 'hold' = 'count',
+  { pages = 'count', budget = budgetOf(args) }: { pages?: 'count' | 'hold'; budget?: SpoolBudget } = {},
 ): Promise<ImageIndex | undefined> {
   const options = openOptions(path, args, io);
   if (!options.shards && sourceKind(path, options.from) === 'directory') return undefined;
-  return openImages(path, { ...options, pages });
+  return openImages(path, { ...options, pages, budget });
 }
 
 /**
@@ -149,7 +159,8 @@ function directorySource(path: string, page: { pageSize?: number }, budget: Spoo
   return {
     kind: 'directory',
     compression: undefined,
-    records: dump.records(),
+    // May be gone through again.
+    records: { [Symbol.iterator]: () => dump.records() },
     members: undefined,
     name: path,
     totalBytes: bytes,

@@ -1,15 +1,21 @@
-import { UsageError } from '../errors.js';
-import { pump, type RecordSink } from '../pump.js';
-import type { DumpRecord } from '../records.js';
+import { statSync } from 'node:fs';
+import { DumpError, isErrno, UsageError } from '../errors.js';
+import { behindStages, pump, type RecordSink } from '../pump.js';
 import { DirectorySink } from '../sink/directory.js';
-import { Dump } from '../source/directory.js';
-import { classify, POLICIES } from '../stages/classify.js';
-import { coldPart, ORIGINALS } from '../stages/cold.js';
+import { OriginalsSink } from '../sink/originals.js';
+import { TeeSink } from '../sink/tee.js';
+import { classify, POLICIES, type Policy } from '../stages/classify.js';
+import { coldPart, notCold } from '../stages/cold.js';
 import { DROP_LAZY, filter } from '../stages/filter.js';
+import { withoutOutside } from '../stages/outside.js';
 import { rebuild } from '../stages/rebuild.js';
-import { PAGE_SIZES } from '../stream/format.js';
 import { StreamSink } from '../stream/stream.js';
-import { type Command, choice, inputs, pageSizeFlag, refuseTerminals } from './command.js';
+import { type Arguments, type Command, choice, type Io, inputs, refuseTerminals } from './command.js';
+import { areApart } from './halves.js';
+import { Progress } from './progress.js';
+import { warnOfParent } from './report.js';
+import { openSink, SINK_KINDS, type SinkKind, sinkKindOf } from './sink.js';
+import { budgetOf, openCommandSource, SOURCE_FLAGS, SOURCE_HELP, type Source } from './source.js';
 
 export const command: Command = {
   name: 'split',
@@ -18,55 +24,140 @@ export const command: Command = {
   pagepipe split DUMP HOT --cold - > STREAM
 
 Splits a dump in two: HOT is what make-lazy gives, and starts at once; COLD holds the lazy pages, and the images that
-pagepipe serve COLD and criu lazy-pages -D COLD need. Each page is in one of the two. HOT is complete before COLD begins.
-pagepipe merge HOT COLD OUT gives back the dump, byte for byte.
+pagepipe serve COLD and criu lazy-pages -D COLD need. Each page is in one of the two. HOT is complete before COLD is; of a
+directory and of a plain archive also before COLD begins, all else is read once. pagepipe merge HOT COLD OUT gives back the
+dump, byte for byte.
 
 Options
   --cold -           COLD as a page stream on stdout, for pagepipe write at the other end
   --policy POLICY    as for make-lazy: auto, flags, vma
-  --page-size BYTES  page size of the dumped machine (found out from the dump)
+  --to directory|tar|shards
+                     what HOT and COLD become (archives of an archive, else directories); one of them may be -, which is
+                     stdout; several shards with commas
+${SOURCE_HELP}
   --force            replace HOT and COLD if they are not empty
 `,
   flags: {
     cold: { type: 'string' },
     policy: { type: 'string' },
-    pageSize: { type: 'number' },
+    ...SOURCE_FLAGS,
+    to: { type: 'string' },
     force: { type: 'boolean' },
   },
   cleansUp: true,
   async run(args, io) {
-    const toStdout = args.flags['cold'] !== undefined;
-    if (toStdout && args.flags['cold'] !== '-')
-      throw new UsageError('--cold: expected -, a directory is the third argument');
-    const names = toStdout ? ['DUMP', 'HOT'] : ['DUMP', 'HOT', 'COLD'];
-    const [path, hot, cold] = inputs(args, ...names) as [string, string, string];
-    if (toStdout) refuseTerminals(io, { stdout: true });
+    const places = placesOf(args, io);
     const policy = choice(args, 'policy', POLICIES, 'auto');
     if (policy === 'seed') throw new UsageError('expected a policy of CRIU 3 and later, found seed');
-    const force = args.flags['force'] === true;
+    const budget = budgetOf(args);
+    const open = () => openCommandSource(places.dump, args, policy !== 'flags', io, budget);
+    const sources = [await open()] as [Source, ...Source[]];
+    const progress = new Progress(io, sources[0].totalBytes);
     const warn = (message: string) => io.err(`pagepipe: warning: ${message}\n`);
-    const dump = new Dump(path, { ...pageSizeFlag(args, PAGE_SIZES), warn });
+    let hotIsComplete = false;
     try {
-      const hotStages = [classify({ policy, warn }), filter(DROP_LAZY), rebuild()];
-      await pump(dump.records(), hotStages, new DirectorySink(hot, { force, source: path }), io.signal);
-      const sink: RecordSink = toStdout
-        ? new StreamSink(io.stdoutFd)
-        : new DirectorySink(cold, { force, source: path });
-      const keepLazy = filter({ action: 'keep', selection: { class: 'lazy' } });
-      const coldStages = [classify({ policy }), keepLazy, rebuild({ holes: 'drop' }), coldPart()];
-      await pump(coldRecords(dump), coldStages, sink, io.signal);
+      const again = canReadAgain(sources[0]);
+      if (again && sources[0].kind !== 'directory') sources.push(await open());
+      const { hot, cold } = await openHalves(places, sources[0], args, progress.add, io);
+      const hotSink = behindStages(hotStages(policy, hot.kind, warn), {
+        write: (record) => hot.sink.write(record),
+        finish: async () => {
+          await hot.sink.finish();
+          hotIsComplete = true;
+        },
+        discard: () => hot.sink.discard(),
+      });
+      const coldSink = new OriginalsSink(behindStages(coldStages(policy), cold), budget);
+      await (again ? inTurn : atOnce)(sources, hotSink, coldSink, io);
+      if (hot.sink instanceof DirectorySink) warnOfParent(hot.sink.written, places.hot, io);
+    } catch (error) {
+      if (hotIsComplete) warn(`${places.hot} is complete, and ${places.cold ?? 'the half on stdout'} is not`);
+      throw isErrno(error, 'EPIPE') ? readerGone(error) : error;
     } finally {
-      dump.close();
+      progress.done();
+      for (const source of sources) source.close();
     }
   },
 };
 
-/** The records of a dump, with its pagemaps as files as well. */
-function* coldRecords(dump: Dump): Generator<DumpRecord> {
-  for (const record of dump.records()) {
-    yield record;
-    if (record.type !== 'header') continue;
-    yield { type: 'file', kind: 'directory', name: ORIGINALS, mode: record.directoryMode, size: 0, checked: false };
-    for (const { pagemap } of dump.spaces) yield* dump.fileAs(pagemap, `${ORIGINALS}/${pagemap}`);
+interface Places {
+  dump: string;
+  hot: string;
+  /** None for a page stream on stdout. */
+  cold: string | undefined;
+}
+
+/** Throws {@link UsageError} for halves that would be in each other's way. */
+function placesOf(args: Arguments, io: Io): Places {
+  const toStdout = args.flags['cold'] !== undefined;
+  if (toStdout && args.flags['cold'] !== '-') throw new UsageError('--cold: expected -, COLD is the third argument');
+  const [dump, hot, cold] = inputs(args, ...['DUMP', 'HOT', 'COLD'].slice(0, toStdout ? 2 : 3)) as [
+    string,
+    string,
+    string | undefined,
+  ];
+  if (toStdout) refuseTerminals(io, { stdout: true });
+  if (hot === '-' && (cold ?? '-') === '-') throw new UsageError('expected one half on stdout, found both');
+  if (cold !== undefined && !areApart(hot, cold)) {
+    throw new UsageError('expected two places for HOT and COLD, found one place, or one inside the other');
+  }
+  return { dump, hot, cold };
+}
+
+/** Both, before anything is read: what is wrong with a place is found while nothing is there. */
+async function openHalves(places: Places, source: Source, args: Arguments, progress: (bytes: number) => void, io: Io) {
+  const to = args.flags['to'] === undefined ? undefined : choice(args, 'to', SINK_KINDS, 'directory');
+  const options = { force: args.flags['force'] === true, progress };
+  const open = (place: string) => {
+    const kind = sinkKindOf(source, place, to);
+    return { kind, sink: openSink(kind, place, source, options, io) };
+  };
+  const hot = open(places.hot);
+  try {
+    return { hot, cold: places.cold === undefined ? new StreamSink(io.stdoutFd, progress) : open(places.cold).sink };
+  } catch (error) {
+    await hot.sink.discard();
+    throw error;
   }
 }
+
+const hotStages = (policy: Policy, kind: SinkKind, warn: (message: string) => void) => [
+  ...(kind === 'tar' ? [] : [withoutOutside()]),
+  classify({ policy, warn }),
+  filter(DROP_LAZY),
+  rebuild(),
+];
+
+const coldStages = (policy: Policy) => [
+  classify({ policy }),
+  filter({ action: 'keep', selection: { class: 'lazy' } }),
+  rebuild({ holes: 'drop' }),
+  coldPart(),
+];
+
+/** What `write` would make of the source is what is split, and what merge gives back. */
+const sourceStages = () => [notCold(), rebuild()];
+
+/** Whether the metadata alone can be read twice, and each page once. */
+const canReadAgain = ({ kind, compression, path }: Source): boolean =>
+  kind === 'directory' || (kind === 'tar' && !compression && path !== undefined && statSync(path).isFile());
+
+/** HOT, and then COLD. */
+async function inTurn(sources: [Source, ...Source[]], hot: RecordSink, cold: RecordSink, io: Io): Promise<void> {
+  const [first, second = first] = sources;
+  try {
+    await pump(first.records, sourceStages(), hot, io.signal);
+  } catch (error) {
+    await cold.discard();
+    throw error;
+  }
+  await pump(second.records, sourceStages(), cold, io.signal);
+}
+
+/** Both, of a source that can be read but once. */
+const atOnce = ([source]: [Source, ...Source[]], hot: RecordSink, cold: RecordSink, io: Io): Promise<void> =>
+  pump(source.records, sourceStages(), new TeeSink(hot, cold), io.signal);
+
+/** Elsewhere a reader that has seen enough is no failure; here a half would be missing. */
+const readerGone = (cause: Error): DumpError =>
+  new DumpError('SYSTEM', 'expected a reader up to the end, found it gone', { file: 'stdout', cause });

@@ -28,6 +28,7 @@ import {
   RunBuilder,
   type RunDetail,
   SHAPE_MASK,
+  sameBlocks,
 } from '../memory/runs.js';
 import { readMessage } from './entries.js';
 import { checkEntrySize, checkMagic, truncated } from './framing.js';
@@ -164,11 +165,6 @@ export class PagemapDecoder {
   private complain(code: 'MALFORMED' | 'UNSUPPORTED' | 'ORDER', expected: string, offset: number): DumpError {
     return new DumpError(code, `expected ${expected}`, { file: this.file, offset, entry: this.entries });
   }
-}
-
-function sameBlocks(a: CompressedBlocks | undefined, b: CompressedBlocks | undefined): boolean {
-  if (!a || !b) return a === b;
-  return a.regionPages === b.regionPages && a.blockBytes.every((bytes, i) => bytes === b.blockBytes[i]);
 }
 
 /** An address as hex digits; page numbers times the page size go beyond 2^53. */

@@ -97,6 +97,16 @@ export function blockSum({ blockBytes }: CompressedBlocks): number {
   return sum;
 }
 
+/** Whether two runs are compressed in the same blocks, or neither is. */
+export function sameBlocks(a: CompressedBlocks | undefined, b: CompressedBlocks | undefined): boolean {
+  if (!a || !b) return a === b;
+  return (
+    a.regionPages === b.regionPages &&
+    a.blockBytes.length === b.blockBytes.length &&
+    a.blockBytes.every((bytes, i) => bytes === b.blockBytes[i])
+  );
+}
+
 /** Collects runs into a {@link RunBatch}; grows by doubling. */
 export class RunBuilder {
   private pageNumbers: Float64Array;

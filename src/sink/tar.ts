@@ -43,12 +43,15 @@ export class TarSink extends FilesSink {
   /** Of the file that is being written. */
   private fileSize = 0;
   private held: SpaceSpools | undefined;
+  /** Folder of the images, with a slash behind it: of what comes from an archive, that which it has there. */
+  private prefix: string;
 
   constructor(
     private readonly out: ByteOutput,
     private readonly options: TarSinkOptions,
   ) {
     super(options.progress);
+    this.prefix = options.prefix ?? '';
   }
 
   override write(record: DumpRecord): void | Promise<void> {
@@ -71,6 +74,7 @@ export class TarSink extends FilesSink {
     // In an archive the pages of a space stand together, so it is complete: the order stays.
     if (tar && this.currentSpace?.tar) await this.finishSpaces();
     this.fileSize = 0;
+    if (tar && !record.outside) this.prefix = tar.name.slice(0, -name.length);
     const isSame = kind !== 'regular' || (!tar?.sparse && size === tar?.storedBytes);
     if (tar && (record.outside || isSame)) this.out.write(tar.header);
     else if (tar) this.out.write(resized(tar, size));
@@ -119,9 +123,9 @@ export class TarSink extends FilesSink {
     kind: FileRecord['kind'] = 'regular',
     target?: Uint8Array,
   ): Uint8Array {
-    const { prefix = '', mtimeSeconds = 0 } = this.options;
+    const { mtimeSeconds = 0 } = this.options;
     const type = { regular: '0', link: '2', directory: '5' }[kind];
-    return newHeader(`${prefix}${name}`, mode, size, mtimeSeconds, type, target && Buffer.from(target).toString());
+    return newHeader(`${this.prefix}${name}`, mode, size, mtimeSeconds, type, target && Buffer.from(target).toString());
   }
 
   private pad(bytes: number): void {

@@ -133,31 +133,6 @@ export class Dump {
     return openAddressSpace(this.path, space.pagemap, this.pageSize, { files: this.files });
   }
 
-  /** A file of the dump under another name, byte for byte. */
-  *fileAs(name: string, otherName: string): Generator<DumpRecord> {
-    const entry = this.entries.get(name);
-    invariant(entry, 'a file of this dump');
-    const { size, mode } = entry.stats;
-    yield { type: 'file', kind: 'regular', name: otherName, mode: mode & 0o7777, size, checked: false };
-    if (size > 0) yield { type: 'extents', file: this.files.payload(name, size), extents: Float64Array.of(0, size) };
-  }
-
-  /** Names of files in a folder of the dump. */
-  filesIn(folder: string): string[] {
-    return [...this.entries.keys()].filter((name) => name.startsWith(`${folder}/`));
-  }
-
-  /** The first and all other bytes of a file, in chunks; each is overwritten by the next. */
-  *chunksOf(name: string): Generator<Uint8Array> {
-    const chunk = new Uint8Array(PAGEMAP_CHUNK_BYTES);
-    for (let position = 0; ; ) {
-      const count = this.files.readSome(name, chunk, position);
-      if (count === 0) return;
-      yield chunk.subarray(0, count);
-      position += count;
-    }
-  }
-
   private *runRecords(space: Space): Generator<DumpRecord> {
     const name = pagesName(space);
     const file = this.files.payload(name, this.files.sizeOf(name));

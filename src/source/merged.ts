@@ -1,101 +1,138 @@
 /**
- * The two halves of a split dump as the dump that they came from. The cold half has the pagemaps as they were; each page is
- * in one of the two, and everything else is in the hot one.
+ * The two halves of a split dump as the dump that they came from. The hot half goes by: its files, and what is beside it in its
+ * archive, are those of the dump. Of each space the pagemap as it was takes the place of the hot one, and the pages are put
+ * together.
  */
-import { DumpError } from '../errors.js';
-import { PagemapDecoder } from '../image/pagemap.js';
-import { DETAIL, PE_PRESENT, type RunBatch } from '../memory/runs.js';
-import type { AddressSpace, Segment } from '../memory/space.js';
-import type { DumpRecord, ExtentsRecord, PayloadFile, Space } from '../records.js';
-import { ORIGINALS } from '../stages/cold.js';
-import type { Dump } from './directory.js';
+import { crc32 } from '../crc.js';
+import { DumpError, invariant } from '../errors.js';
+import { batchesOf, type RecordSource } from '../pump.js';
+import type { DumpRecord, PayloadRecord, RunsRecord, Space } from '../records.js';
+import { originalName } from '../stages/cold.js';
+import { payloadLength, splitPayload } from '../stages/cut.js';
+import type { ColdHalf } from './cold-half.js';
+import { SpaceMerger } from './merged-space.js';
 
 /**
  * The records of the whole dump.
- * @throws {DumpError} MISSING_IMAGE where the halves do not belong together, UNSUPPORTED for compressed pages
+ * @throws {DumpError} MISSING_IMAGE, NOT_HALVES where the halves do not belong together
  */
-export function* mergedRecords(hot: Dump, cold: Dump): Generator<DumpRecord> {
-  const originals = new Set(cold.filesIn(ORIGINALS));
-  if (originals.size === 0) {
-    throw new DumpError('MISSING_IMAGE', `expected the cold half of a split dump, found no ${ORIGINALS}`, {
-      file: cold.path,
-    });
-  }
-  for (const record of hot.records()) {
-    if (record.type === 'space') break;
-    yield record;
-  }
-  for (const space of hot.spaces) {
-    if (!originals.has(`${ORIGINALS}/${space.pagemap}`)) {
-      throw new DumpError('MISSING_IMAGE', 'expected this pagemap in the cold half, found none', {
-        file: space.pagemap,
-      });
-    }
-    yield { type: 'space', space };
-  }
-  for (const space of hot.spaces) yield* spaceRecords(space, hot, cold);
-  yield { type: 'end' };
+export async function* mergedRecords(hot: RecordSource, cold: ColdHalf): AsyncGenerator<Iterable<DumpRecord>> {
+  const merger = new Merger(cold);
+  for await (const batch of batchesOf(hot)) yield merger.through(batch);
 }
 
-function* spaceRecords(space: Space, hot: Dump, cold: Dump): Generator<DumpRecord> {
-  const name = `${ORIGINALS}/${space.pagemap}`;
-  const coldSpace = cold.spaces.find(({ pagemap }) => pagemap === space.pagemap);
-  const halves = [hot.addressSpace(space), ...(coldSpace ? [cold.addressSpace(coldSpace)] : [])];
-  const decoder = new PagemapDecoder(hot.pageSize, name);
-  for (const chunk of cold.chunksOf(name)) {
-    const runs = decoder.push(chunk);
-    if (!runs) continue;
-    yield { type: 'runs', space, runs, checked: false };
-    yield* payloadOf(runs, halves, hot.pageSize, name);
-  }
-  decoder.end();
-}
+class Merger {
+  private pageSize = 0;
+  /** Spaces whose runs have not come yet, by index. */
+  private readonly waiting = new Map<number, Space>();
+  /** Pagemaps as they were that no space has asked for. */
+  private readonly unclaimed: Set<string>;
+  private current: SpaceMerger | undefined;
+  /** What becomes of the last runs of the hot half: records, and how many bytes of their payload come in between. */
+  private plan: Iterator<DumpRecord | number> | undefined;
+  /** Bytes of payload that come next. */
+  private wantedBytes = 0;
+  private crc: number | undefined;
 
-function* payloadOf(runs: RunBatch, halves: AddressSpace[], pageSize: number, name: string): Generator<ExtentsRecord> {
-  let file: PayloadFile | undefined;
-  let extents: number[] = [];
-  for (let i = 0; i < runs.bits.length; i++) {
-    const bits = runs.bits[i] as number;
-    if (!(bits & PE_PRESENT)) continue;
-    if (bits & DETAIL && runs.details?.get(i)?.compressed) {
-      throw new DumpError('UNSUPPORTED', 'expected plain pages, found compressed ones: they cannot be merged', {
-        file: name,
-      });
-    }
-    for (const { at, pages } of stored(
-      halves,
-      runs.pageNumbers[i] as number,
-      runs.pages[i] as number,
-      name,
-      pageSize,
-    )) {
-      if (file && file !== at.file) {
-        yield { type: 'extents', file, extents: Float64Array.from(extents) };
-        extents = [];
+  constructor(private readonly cold: ColdHalf) {
+    this.unclaimed = new Set(cold.originals);
+  }
+
+  *through(records: Iterable<DumpRecord>): Generator<DumpRecord> {
+    for (const record of records) yield* this.take(record);
+  }
+
+  private *take(record: DumpRecord): Generator<DumpRecord> {
+    switch (record.type) {
+      case 'header': {
+        const { payloadBytes: ofOneHalf, ...header } = record;
+        this.pageSize = header.pageSize;
+        yield header;
+        break;
       }
-      file = at.file;
-      extents.push(at.position, pages * pageSize);
+      case 'file':
+        this.plan = undefined;
+        yield record;
+        break;
+      case 'space':
+        this.claim(record.space);
+        yield record;
+        break;
+      case 'runs':
+        this.startRuns(record);
+        yield* this.advance();
+        break;
+      case 'bytes':
+      case 'extents':
+        if (this.plan) yield* this.payload(record);
+        else yield record;
+        break;
+      case 'check':
+        if (!this.plan) yield record;
+        else if (this.crc !== undefined && this.crc !== record.crc32) {
+          throw new DumpError('STREAM_DAMAGED', 'the payload does not match its checksum');
+        }
+        break;
+      case 'end':
+        this.finish();
+        yield record;
+        break;
+      default:
+        yield record;
     }
   }
-  if (file && extents.length > 0) yield { type: 'extents', file, extents: Float64Array.from(extents) };
-}
 
-/** Where the pages of a range are, in order: in the first half that has them. */
-function* stored(
-  [half, ...others]: AddressSpace[],
-  pageNumber: number,
-  pages: number,
-  name: string,
-  pageSize: number,
-): Generator<Segment & Required<Pick<Segment, 'at'>>> {
-  if (!half) {
-    const address = (BigInt(pageNumber) * BigInt(pageSize)).toString(16);
-    throw new DumpError('MISSING_IMAGE', `expected ${pages} pages at 0x${address}, found them in neither half`, {
-      file: name,
-    });
+  private claim(space: Space): void {
+    if (!this.unclaimed.delete(originalName(space.pagemap))) {
+      throw new DumpError('MISSING_IMAGE', 'expected this pagemap in the cold half, found none', {
+        file: originalName(space.pagemap),
+      });
+    }
+    this.waiting.set(space.index, space);
   }
-  for (const segment of half.locate(pageNumber, pages)) {
-    if (segment.state === 'stored' && segment.at) yield { ...segment, at: segment.at };
-    else yield* stored(others, segment.pageNumber, segment.pages, name, pageSize);
+
+  private startRuns({ space, runs, checked }: RunsRecord): void {
+    invariant(this.wantedBytes === 0, 'payload is complete before the next record');
+    if (this.current?.space.index !== space.index) this.turnTo(space);
+    this.plan = this.current?.merge(runs);
+    this.crc = checked ? 0 : undefined;
+  }
+
+  private turnTo(space: Space): void {
+    this.current?.end();
+    this.waiting.delete(space.index);
+    this.current = new SpaceMerger(space, this.cold, this.pageSize);
+  }
+
+  /** What goes on before the next payload of the hot half. */
+  private *advance(): Generator<DumpRecord> {
+    while (this.wantedBytes === 0) {
+      const { value, done } = this.plan?.next() ?? { done: true };
+      if (done) return;
+      if (typeof value === 'number') this.wantedBytes = value;
+      else yield value;
+    }
+  }
+
+  private *payload(record: PayloadRecord): Generator<DumpRecord> {
+    if (this.crc !== undefined && record.type === 'bytes') this.crc = crc32(record.bytes, this.crc);
+    for (let rest: PayloadRecord | undefined = record; rest; ) {
+      invariant(this.wantedBytes > 0, 'the hot half has the payload that its runs say');
+      const [part, others]: [PayloadRecord, PayloadRecord | undefined] = splitPayload(rest, this.wantedBytes);
+      yield part;
+      this.wantedBytes -= payloadLength(part);
+      yield* this.advance();
+      rest = others;
+    }
+  }
+
+  private finish(): void {
+    this.current?.end();
+    for (const space of this.waiting.values()) new SpaceMerger(space, this.cold, this.pageSize).end();
+    const [other] = this.unclaimed;
+    if (other === undefined) return;
+    throw new DumpError('NOT_HALVES', 'expected the space of this pagemap in the hot half, found none', {
+      file: other,
+    });
   }
 }

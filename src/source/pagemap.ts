@@ -35,15 +35,9 @@ export function* readPagemap(
   hasParent: boolean,
 ): Generator<PagemapPart> {
   const decoder = new PagemapDecoder(pageSize, pagemap);
-  const chunk = new Uint8Array(PAGEMAP_CHUNK_BYTES);
   let fileOffset = 0;
-  for (let position = 0; ; ) {
-    const count = files.readSome(pagemap, chunk, position);
-    if (count === 0) break;
-    position += count;
-    const first = decoder.entries;
-    const runs = decoder.push(chunk.subarray(0, count));
-    if (!runs) continue;
+  for (const runs of decodePagemap(files, pagemap, decoder)) {
+    const first = decoder.entries - runs.bits.length;
     if (!hasParent) checkNoParentPages(pagemap, runs, first);
     const file = pagesName(decoder);
     const sizeBytes = files.sizeOf(file);
@@ -53,7 +47,6 @@ export function* readPagemap(
     yield { runs, fileOffset, pagesId: decoder.pagesId };
     fileOffset += runs.payloadBytes;
   }
-  decoder.end();
   const file = pagesName(decoder);
   const sizeBytes = files.sizeOf(file);
   if (fileOffset !== sizeBytes) {
@@ -62,6 +55,19 @@ export function* readPagemap(
       offset: fileOffset,
     });
   }
+}
+
+/** The runs of a pagemap, in batches, whatever its pages are. Throws {@link DumpError}. */
+export function* decodePagemap(files: FilePool, name: string, decoder: PagemapDecoder): Generator<RunBatch> {
+  const chunk = new Uint8Array(PAGEMAP_CHUNK_BYTES);
+  for (let position = 0; ; ) {
+    const count = files.readSome(name, chunk, position);
+    if (count === 0) break;
+    position += count;
+    const runs = decoder.push(chunk.subarray(0, count));
+    if (runs) yield runs;
+  }
+  decoder.end();
 }
 
 /**

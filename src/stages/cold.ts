@@ -1,14 +1,40 @@
 /** The cold half of a split dump: the lazy pages, and the images that a page server and the lazy-pages daemon need. */
-import { DETAIL, PE_PARENT, type RunBatch, RunBuilder } from '../memory/runs.js';
-import type { DumpRecord, Space } from '../records.js';
+import { DumpError } from '../errors.js';
+import { DETAIL, PE_PARENT, PE_PRESENT, type RunBatch, RunBuilder } from '../memory/runs.js';
+import { type DumpRecord, isPagemapName, type Space } from '../records.js';
 
 /** Who is in the dump, and what memory they have. */
-const NEEDED = /^((inventory|pstree)\.img|(core|mm)-\d+\.img|originals(\/pagemap-(shmem-)?\d+\.img)?)$/;
+const NEEDED = /^((inventory|pstree)\.img|(core|mm)-\d+\.img)$/;
 
-/** Folder of the pagemaps as they were, which say how entries were cut before the dump was split. */
-export const ORIGINALS = 'originals';
+const ORIGINAL = 'original-';
 
-/** Makes a stage that leaves out files that are not needed, and shared memory, which is never lazy. */
+/**
+ * Name in the cold half of a pagemap as it was, which says how entries were cut before the dump was split. No image of CRIU
+ * has such a name, and it lies in no folder: shards have none.
+ */
+export const originalName = (pagemap: string): string => `${ORIGINAL}${pagemap}`;
+
+/** Whether a file name is that of a pagemap as it was. */
+export const isOriginalName = (name: string): boolean =>
+  name.startsWith(ORIGINAL) && isPagemapName(name.slice(ORIGINAL.length));
+
+/**
+ * Makes a stage that lets whole dumps pass, and hot halves, which are dumps of their own.
+ * @throws {DumpError} UNSUPPORTED for a cold half
+ */
+export function notCold() {
+  return function notColdRecord(record: DumpRecord): DumpRecord {
+    if (record.type !== 'file' || !isOriginalName(record.name)) return record;
+    throw new DumpError('UNSUPPORTED', 'expected a whole dump, found the cold half of a split one', {
+      file: record.name,
+    });
+  };
+}
+
+/**
+ * Makes a stage that leaves out files that are not needed, and shared memory, which is never lazy.
+ * @throws {DumpError} UNSUPPORTED for pages that are said to be here and in the parent dump
+ */
 export function coldPart() {
   const spaces = new Map<number, Space>();
   let pageSize = 0;
@@ -16,7 +42,7 @@ export function coldPart() {
   return function* coldRecord(record: DumpRecord): Generator<DumpRecord> {
     switch (record.type) {
       case 'file':
-        isLeftOut = !NEEDED.test(record.name);
+        isLeftOut = !NEEDED.test(record.name) && !isOriginalName(record.name);
         if (!isLeftOut) yield record;
         break;
       case 'space':
@@ -29,7 +55,7 @@ export function coldPart() {
       case 'runs': {
         const space = spaces.get(record.space.index);
         isLeftOut = space === undefined;
-        if (space) yield { ...record, space, runs: withoutParents(record.runs, pageSize) };
+        if (space) yield { ...record, space, runs: withoutParents(record.runs, space, pageSize) };
         break;
       }
       case 'areas': {
@@ -52,12 +78,17 @@ export function coldPart() {
 }
 
 /** Pages of the parent dump are the hot half's matter: a restore reads them there. */
-function withoutParents(runs: RunBatch, pageSize: number): RunBatch {
+function withoutParents(runs: RunBatch, space: Space, pageSize: number): RunBatch {
   if (!runs.bits.some((bits) => (bits & PE_PARENT) !== 0)) return runs;
   const out = new RunBuilder(pageSize, runs.bits.length);
   for (let i = 0; i < runs.bits.length; i++) {
     const bits = runs.bits[i] as number;
-    if (bits & PE_PARENT) continue;
+    if (bits & PE_PARENT) {
+      if (!(bits & PE_PRESENT)) continue;
+      throw new DumpError('UNSUPPORTED', 'expected pages here or in the parent dump, found some in both', {
+        file: space.pagemap,
+      });
+    }
     out.push(
       runs.pageNumbers[i] as number,
       runs.pages[i] as number,

@@ -2,6 +2,23 @@
 import { invariant } from '../errors.js';
 import type { PayloadRecord } from '../records.js';
 
+/** Cuts a piece of payload behind its first `bytes`; the second part is undefined if nothing is left for it. */
+export function splitPayload(record: PayloadRecord, bytes: number): [PayloadRecord, PayloadRecord | undefined] {
+  const total = payloadLength(record);
+  if (bytes >= total) return [record, undefined];
+  const part = (from: number, to: number) =>
+    new PayloadCutter(Float64Array.of(from, to)).cut(record)[0] as PayloadRecord;
+  return [part(0, bytes), part(bytes, total)];
+}
+
+/** Bytes of a piece of payload. */
+export function payloadLength(record: PayloadRecord): number {
+  if (record.type === 'bytes') return record.bytes.length;
+  let bytes = 0;
+  for (let i = 1; i < record.extents.length; i += 2) bytes += record.extents[i] as number;
+  return bytes;
+}
+
 export class PayloadCutter {
   private range = 0;
   private at = 0;

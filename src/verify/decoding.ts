@@ -9,6 +9,7 @@ import { firstMessage } from '../image/grammar.js';
 import { headerBytes, type ImageType, typeOfName } from '../image/magic.js';
 import { type FieldPlan, KIND, type MessagePlan } from '../image/message.js';
 import { WireReader } from '../image/wire.js';
+import { checkOriginals } from './cold.js';
 import type { DumpFiles } from './dump-files.js';
 
 /** Images that hold at least one entry, also in older dumps: one that ends behind its magic was cut there. */
@@ -31,6 +32,7 @@ const NEVER_EMPTY: ReadonlySet<ImageType> = new Set([
 
 /** Decodes all images of the dump whose names are those of images. */
 export function checkImages(dump: DumpFiles): void {
+  checkOriginals(dump);
   for (const name of dump.sizes.keys()) {
     const type = typeOfName(name);
     if (!type || type === 'PAGEMAP') continue;

@@ -5,6 +5,7 @@
 import { eachArea, exeFileId, hasFile } from '../explore/mm.js';
 import { approximate, hex } from '../explore/numbers.js';
 import { VMA } from '../memory/vma.js';
+import { isColdHalf } from './cold.js';
 import type { DumpFiles } from './dump-files.js';
 import { eachFile, FileIds, hasFileImages, placeOfFiles } from './file-ids.js';
 import { checkMapping, type Segments } from './segments.js';
@@ -21,7 +22,7 @@ const SCM_RIGHTS = 1;
  */
 export function checkFileReferences(dump: DumpFiles, survey: Survey, segments: Segments): FileIds | undefined {
   const alive = survey.tasks.filter(({ state }) => state === 'alive');
-  if (alive.length === 0) return undefined;
+  if (alive.length === 0 || isColdHalf(dump)) return undefined;
   if (!hasFileImages(dump)) dump.require('files.img', 'pstree.img');
   const ids = new FileIds();
   const sound = hasFileImages(dump) && eachFile(dump, (file) => ids.add(file));

@@ -16,6 +16,7 @@ export type FindingCode =
   | 'NOT_IN_PARENT'
   | 'PARENT_LOOP'
   | 'LAZY_ONLY'
+  | 'COLD_HALF'
   | 'NO_FILE'
   | 'FILE_TYPE'
   | 'FILE_UNUSED'

@@ -4,6 +4,7 @@
  */
 import { typeOfName } from '../image/magic.js';
 import { isPagemapName } from '../records.js';
+import { isColdHalf, tellOfColdHalf } from './cold.js';
 import type { DumpFiles } from './dump-files.js';
 import type { Survey, SurveyedTask } from './survey.js';
 
@@ -29,6 +30,8 @@ export function checkPresence(dump: DumpFiles, survey: Survey): void {
       : '';
     dump.error('MISSING_IMAGE', 'pstree.img', `expected this image, found none${why}`);
   }
+  const isCold = isColdHalf(dump);
+  if (isCold) tellOfColdHalf(dump);
   const named = new Set<string>();
   for (const task of survey.tasks) {
     const { pid, threads, state } = task;
@@ -36,7 +39,9 @@ export function checkPresence(dump: DumpFiles, survey: Survey): void {
     dump.require(`core-${pid}.img`, 'pstree.img');
     if (state !== 'alive') continue;
     for (const tid of threads) if (tid !== pid) dump.require(`core-${tid}.img`, 'pstree.img');
-    for (const kind of ['ids', 'mm', 'pagemap', 'fs']) dump.require(`${kind}-${pid}.img`, 'pstree.img');
+    const kinds = isCold ? ['mm', 'pagemap'] : ['ids', 'mm', 'pagemap', 'fs'];
+    for (const kind of kinds) dump.require(`${kind}-${pid}.img`, 'pstree.img');
+    if (isCold) continue;
     checkOlderImages(dump, task);
     checkNamespaces(dump, survey, task);
   }

@@ -1,0 +1,66 @@
+/** The halves of a split dump: nothing is wrong with them, and what is damaged in the cold one is found. */
+import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { type Finding, formatFinding } from '../../src/verify/findings.js';
+import { quickFindings, verify } from '../../src/verify/verify.js';
+import { cli } from '../helpers/cli.js';
+import { fixture, tempDir } from '../helpers/temp.js';
+
+const DUMP = 'mosaic-criu-4.2.1';
+const COLD_HALF =
+  'original-pagemap-15.img: warning: expected a whole dump, found the cold half of a split one: pagepipe merge makes it whole';
+
+function findings(path: string): string[] {
+  const found: Finding[] = [];
+  verify(path, (finding) => found.push(finding));
+  return found.map(formatFinding);
+}
+
+describe('the halves of a split dump', () => {
+  let hot = '';
+  let cold = '';
+  beforeEach(async () => {
+    const dir = tempDir();
+    [hot, cold] = [join(dir, 'hot'), join(dir, 'cold')];
+    expect((await cli(['split', fixture(DUMP), hot, cold])).code).toBe(0);
+  });
+
+  it('have no errors', () => {
+    expect(findings(hot)).toEqual([expect.stringMatching(/warning: expected all pages/)]);
+    expect(findings(cold)).toEqual([COLD_HALF]);
+    expect(quickFindings(cold).map(formatFinding)).toEqual([COLD_HALF]);
+  });
+
+  it.each<[string, (at: (file: string) => string) => void, RegExp]>([
+    ['without an mm image', (at) => rmSync(at('mm-15.img')), /^mm-15\.img: expected this image, named by pstree/],
+    [
+      'without a pagemap',
+      (at) => {
+        rmSync(at('pagemap-15.img'));
+        rmSync(at('pages-2.img'));
+      },
+      /^pagemap-15\.img: expected this image/,
+    ],
+    ['without the core of a thread', (at) => rmSync(at('core-17.img')), /^core-17\.img: expected this image/],
+    ['with short pages', (at) => truncateSync(at('pages-2.img'), 4096), /^pages-2\.img.*expected \d+ bytes/],
+    [
+      'with a cut original',
+      (at) => truncateSync(at('original-pagemap-15.img'), 100),
+      /^original-pagemap-15\.img@0x[0-9a-f]+ entry \d+: expected an entry of/,
+    ],
+    [
+      'with an original that is none',
+      (at) => writeFileSync(at('original-pagemap-15.img'), readFileSync(at('mm-15.img'))),
+      /^original-pagemap-15\.img@0x4: expected PAGEMAP magic/,
+    ],
+  ])('%s', (_, damage, found) => {
+    damage((file) => join(cold, file));
+    expect(findings(cold).filter((line) => line !== COLD_HALF)).toEqual([expect.stringMatching(found)]);
+  });
+
+  it('are one only as long as it has pagemaps as they were', () => {
+    for (const name of readdirSync(cold)) if (name.startsWith('original-')) rmSync(join(cold, name));
+    expect(findings(cold)).toContain('files.img: expected this image, named by pstree.img, found none');
+  });
+});
