@@ -126,7 +126,7 @@ async function openChunks(path: string, options: OpenOptions): Promise<OpenChunk
     for (const own of fds.splice(0)) closeSync(own);
   };
   try {
-    const isFile = path !== '-' && fstatSync(fd).isFile();
+    const isFile = path !== '-' && onFile(path, () => fstatSync(fd)).isFile();
     const outer = await peek(new FdReader(fd, options.signal, name).chunks());
     const compression = options.from === 'stream' ? undefined : compressionOf(outer.start);
     // For a program, which reads a file itself: from its beginning.

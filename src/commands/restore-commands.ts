@@ -1,6 +1,7 @@
 /** The commands that restore what `make-lazy` made: for CRIU, and for what CRIU cannot read where it is. */
 import { resolve } from 'node:path';
-import { DEFAULT_PORT } from '../serve/address.js';
+import { type Address, DEFAULT_PORT, LOOPBACK } from '../serve/address.js';
+import { quoteWord } from '../shell.js';
 import type { Holes } from '../stages/rebuild.js';
 import type { SinkKind } from './sink.js';
 
@@ -54,7 +55,7 @@ export function restoreCommands(
   const serves = keepsLazyPages || (!isDirectory && dump.isServable && holes === 'flag');
   const staysWhereItIs = isDirectory || (serves && dump.isServable);
   const full = staysWhereItIs ? wordsOf(dump) : DUMP_DIR;
-  const small = out.kind === 'directory' ? quote(resolve(out.path)) : OUT_DIR;
+  const small = out.kind === 'directory' ? quoteWord(resolve(out.path)) : OUT_DIR;
   const unpack = [
     ...(staysWhereItIs ? [] : [unpackCommand(dump, DUMP, DUMP_DIR)]),
     ...(out.kind === 'directory'
@@ -64,12 +65,19 @@ export function restoreCommands(
   return {
     ...(unpack.length > 0 ? { unpack } : {}),
     ...(serves ? { serve: `pagepipe serve ${full} &` } : {}),
-    lazyPages: serves
-      ? `criu lazy-pages --page-server --address 127.0.0.1 --port ${DEFAULT_PORT} -D ${small} -W ${small} &`
-      : `criu lazy-pages -D ${full} -W ${small} &`,
-    restore: `criu restore --lazy-pages -D ${small} -W ${small} -d`,
+    ...fromPageServer(small, { host: LOOPBACK, port: DEFAULT_PORT }),
+    ...(serves ? {} : { lazyPages: `criu lazy-pages -D ${full} -W ${small} &` }),
   };
 }
+
+/** A restore from a directory, a word of a command, whose lazy pages a page server has. */
+export const fromPageServer = (
+  small: string,
+  { host, port }: Address,
+): Pick<RestoreCommands, 'lazyPages' | 'restore'> => ({
+  lazyPages: `criu lazy-pages --page-server --address ${host} --port ${port} -D ${small} -W ${small} &`,
+  restore: `criu restore --lazy-pages -D ${small} -W ${small} -d`,
+});
 
 /** What is to be known of the commands, a line each. */
 export function restoreNotes(
@@ -100,11 +108,8 @@ const unpackCommand = (place: DumpPlace, name: string, directory: string): strin
 /** What names a dump on a command line of pagepipe; `name` if it has no name of its own. */
 function wordsOf({ kind, paths, pageSize }: DumpPlace, name = DUMP): string {
   return [
-    paths.length === 0 ? name : quote(paths.map((path) => resolve(path)).join(',')),
+    paths.length === 0 ? name : quoteWord(paths.map((path) => resolve(path)).join(',')),
     ...(kind === 'shards' ? ['--from shards'] : []),
     ...(kind === 'directory' || pageSize === undefined ? [] : [`--page-size ${pageSize}`]),
   ].join(' ');
 }
-
-/** A word of a shell command. */
-const quote = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);

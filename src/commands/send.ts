@@ -3,11 +3,12 @@ import { UsageError } from '../errors.js';
 import { pump, type Stage } from '../pump.js';
 import { ConnectionError, type Shipment, send } from '../send/near.js';
 import { type Landed, undelivered } from '../send/protocol.js';
-import { type Destination, parseDestination, quoteWord, RemoteProgram } from '../send/remote-shell.js';
+import { type Destination, parseDestination, RemoteProgram } from '../send/remote-shell.js';
 import { type Address, addressText, LOOPBACK } from '../serve/address.js';
 import type { DumpMemory } from '../serve/memory.js';
 import type { Serve } from '../serve/server.js';
 import { Session } from '../serve/session.js';
+import { quoteWord } from '../shell.js';
 import { classify } from '../stages/classify.js';
 import { DROP_LAZY, filter } from '../stages/filter.js';
 import { withoutOutside } from '../stages/outside.js';
@@ -17,6 +18,7 @@ import { ClientReport } from './client-report.js';
 import { type Arguments, type Command, choice, type Io, inputs, pageSizeFlag } from './command.js';
 import { eagerListStages } from './eager-list.js';
 import { Progress } from './progress.js';
+import { fromPageServer, type RestoreCommands } from './restore-commands.js';
 import { addressFlag, openMemory, warnOfAddress } from './serve.js';
 import { openCommandSource, SOURCE_FLAGS, SOURCE_HELP, type Source } from './source.js';
 
@@ -204,12 +206,7 @@ class Report {
 }
 
 /** As root, at the far side. */
-function restoreCommands({ out, pageServer }: Landed): { lazyPages?: string; restore: string } {
-  const small = quoteWord(out);
-  if (!pageServer) return { restore: `criu restore -D ${small} -d` };
-  const { host, port } = pageServer;
-  return {
-    lazyPages: `criu lazy-pages --page-server --address ${host} --port ${port} -D ${small} -W ${small} &`,
-    restore: `criu restore --lazy-pages -D ${small} -W ${small} -d`,
-  };
+function restoreCommands({ out, pageServer }: Landed): Partial<RestoreCommands> & Pick<RestoreCommands, 'restore'> {
+  const directory = quoteWord(out);
+  return pageServer ? fromPageServer(directory, pageServer) : { restore: `criu restore -D ${directory} -d` };
 }

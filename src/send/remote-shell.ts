@@ -5,6 +5,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { DumpError, UsageError } from '../errors.js';
 import { SocketPair } from '../serve/socket-pair.js';
+import { quoteWord } from '../shell.js';
 
 /** What ssh ends with if it has not come through. */
 const SSH_FAILED = 255;
@@ -29,10 +30,6 @@ export function parseDestination(text: string): Destination {
   // Where ssh begins; quoted as the rest is, no shell would expand it.
   return { host: user + host, out: path.replace(/^~\/+(?=.)/, '') };
 }
-
-/** A word of a shell command. */
-export const quoteWord = (word: string): string =>
-  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 
 /** A program that runs, and its stdin and stdout. */
 export class RemoteProgram {

@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseDestination, quoteWord } from '../../src/send/remote-shell.js';
+import { parseDestination } from '../../src/send/remote-shell.js';
+import { quoteWord } from '../../src/shell.js';
 
 describe('HOST:OUT', () => {
   it.each([
