@@ -1,8 +1,9 @@
 /** make-lazy against an oracle that goes page by page, on real dumps and on generated ones, in every generation. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { Dump, type DumpRecord, pump, StreamSink } from '../src/index.js';
 import { cli } from './helpers/cli.js';
 import {
   ANON,
@@ -125,6 +126,46 @@ const generatedDump = (generation: Generation): fc.Arbitrary<DumpSpec> =>
       };
       return { ...spec, march: pageSize === 4096 ? 1 : 3 };
     });
+
+describe('of a page stream', () => {
+  it.each(FIXTURES)('makes the same, and says the same of it: %s', async (name) => {
+    const dir = tempDir();
+    const dump = copyFixture(name, dir);
+    const [stream, out, other] = [join(dir, 'stream'), join(dir, 'out'), join(dir, 'other')];
+    const of = async (from: string, to: string, stdin = '/dev/null') => {
+      const run = await cli(['make-lazy', from, to, '--json'], { stdin });
+      expect(run.code, run.stderr).toBe(0);
+      const { dump: _, out: __, restore: ___, notes: ____, ...report } = JSON.parse(run.stdout);
+      return report;
+    };
+    expect((await cli(['read', dump], { stdout: stream })).code).toBe(0);
+    expect(await of('-', other, stream)).toEqual(await of(dump, out));
+    expect(describeTree(other)).toEqual(describeTree(out));
+  });
+
+  it('takes one that has memory alone', async () => {
+    const dir = tempDir();
+    const [path, out] = [join(dir, 'stream'), join(dir, 'out')];
+    const dump = new Dump(copyFixture('mosaic-criu-4.2.1', dir));
+    const fd = openSync(path, 'w');
+    let isFile = false;
+    const memoryAlone = (record: DumpRecord) => {
+      if (record.type === 'file') isFile = true;
+      else if (record.type !== 'bytes' && record.type !== 'extents') isFile = false;
+      return isFile ? [] : [record];
+    };
+    await pump(dump.records(), [memoryAlone], new StreamSink(fd));
+    dump.close();
+    closeSync(fd);
+    const run = await cli(['make-lazy', '-', out, '--json'], { stdin: path });
+    expect(run.code, run.stderr).toBe(0);
+    expect(JSON.parse(run.stdout).spaces.map(({ pid, comm }: { pid?: number; comm?: string }) => [pid, comm])).toEqual([
+      [15, ''],
+      [undefined, undefined],
+    ]);
+    expect(readdirSync(out)).not.toContain('pstree.img');
+  });
+});
 
 describe('on generated dumps', () => {
   for (const generation of GENERATIONS) {

@@ -15,6 +15,7 @@ import type { MemberSource } from './members.js';
 import { SequentialDump } from './sequential.js';
 import { readShards } from './shards.js';
 import type { SpoolBudget } from './spool.js';
+import { type KnownDump, StreamedDump } from './streamed-dump.js';
 import { BLOCK, isTarHeader } from './tar.js';
 import { readTar } from './tar-source.js';
 
@@ -45,8 +46,7 @@ export interface OpenSource {
   records: RecordSource;
   /** The same as files, instead of the records; of a page stream there are none. */
   members: MemberSource | undefined;
-  /** What is known of the dump when all of it has come; of a page stream nothing. */
-  dump: SequentialDump | undefined;
+  dump: KnownDump;
   close(): void;
 }
 
@@ -67,7 +67,16 @@ export async function openSource(path: string, options: OpenOptions): Promise<Op
   const opened = await openChunks(path, options);
   const { kind, compression, chunks, name, close } = opened;
   if (kind === 'stream' && !(chunks instanceof FileBytes)) {
-    return { kind, compression, name, records: decodeChunks(chunks, name), members: undefined, dump: undefined, close };
+    const dump = new StreamedDump(name);
+    return {
+      kind,
+      compression,
+      name,
+      records: dump.records(decodeChunks(chunks, name)),
+      members: undefined,
+      dump,
+      close,
+    };
   }
   const dump = new SequentialDump({ name, ...options });
   const members = membersOf(opened, options);

@@ -14,7 +14,8 @@ import {
   sourceKind,
 } from '../archive/open.js';
 import type { SpoolBudget } from '../archive/spool.js';
-import { DumpError, UsageError } from '../errors.js';
+import type { KnownDump } from '../archive/streamed-dump.js';
+import { UsageError } from '../errors.js';
 import type { RecordSource } from '../pump.js';
 import { Dump } from '../source/directory.js';
 import { VARIABLE_PAGE_SIZE } from '../source/tasks.js';
@@ -92,12 +93,7 @@ export async function openCommandSource(
     directory: undefined,
     path: file,
     budget,
-    reported: () => {
-      const { dump } = source;
-      if (!dump) throw new DumpError('UNSUPPORTED', 'expected a dump, found a page stream: read it with write');
-      const place = { kind: source.kind, isServable, paths };
-      return reportedOf(path, place, dump, dump.bytes);
-    },
+    reported: () => reportedOf(path, { kind: source.kind, isServable, paths }, source.dump, source.dump.bytes),
   };
 }
 
@@ -175,7 +171,7 @@ function directorySource(path: string, page: { pageSize?: number }, budget: Spoo
 function reportedOf(
   path: string,
   place: DumpPlace,
-  { tasks, pageSize, march }: Pick<Dump, 'tasks' | 'pageSize' | 'march'>,
+  { tasks, pageSize, march }: Omit<KnownDump, 'bytes'>,
   bytes: number,
 ): ReportedDump {
   const hidden = VARIABLE_PAGE_SIZE.includes(march ?? 0) ? { pageSize } : {};
