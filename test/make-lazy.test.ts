@@ -149,10 +149,10 @@ describe('of a page stream', () => {
     const dump = new Dump(copyFixture('mosaic-criu-4.2.1', dir));
     const fd = openSync(path, 'w');
     let isFile = false;
-    const memoryAlone = (record: DumpRecord) => {
+    const memoryAlone = function* (record: DumpRecord) {
       if (record.type === 'file') isFile = true;
       else if (record.type !== 'bytes' && record.type !== 'extents') isFile = false;
-      return isFile ? [] : [record];
+      if (!isFile) yield record;
     };
     await pump(dump.records(), [memoryAlone], new StreamSink(fd));
     dump.close();
