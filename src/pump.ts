@@ -9,7 +9,7 @@ import type { DumpRecord } from './records.js';
 import { portions } from './stream/extents.js';
 
 /** One step of a pipeline: also an item of stream-chain's `chain([...])`. */
-export type Stage = (record: DumpRecord) => DumpRecord | Iterable<DumpRecord>;
+export type Stage = (record: DumpRecord) => DumpRecord | Generator<DumpRecord>;
 
 export interface RecordSink {
   write(record: DumpRecord): void | Promise<void>;
