@@ -51,11 +51,16 @@ export async function accept(connection: Duplex, options: AcceptOptions, signal:
   session.on('connect', () => session.setLocalWindowSize(SESSION_WINDOW_BYTES));
   // Whoever waits for a stream is told.
   session.on('error', () => {});
-  const stop = () => session.destroy();
+  const stop = () => {
+    session.destroy();
+    connection.destroy();
+  };
   signal.addEventListener('abort', stop);
+  // A near end that was killed says no more than that.
+  connection.on('end', stop);
   try {
     const written = await takeDump(session, options, signal);
-    if (options.address) await servePages(session, options.address, written, options, signal);
+    if (options.address) await servePages(connection, session, options.address, written, options, signal);
     else await tellLanded(session, { out: resolve(options.out), bytes: written.bytes });
   } catch (error) {
     throw signal.aborted ? signal.reason : error;
@@ -90,6 +95,7 @@ async function tellLanded(session: ClientHttp2Session, landed: Landed): Promise<
 }
 
 async function servePages(
+  connection: Duplex,
   session: ClientHttp2Session,
   address: Address,
   written: Written,
@@ -101,7 +107,7 @@ async function servePages(
   const enough = new AbortController();
   let delivered = false;
   let failure: unknown;
-  session.on('close', async () => {
+  connection.on('close', async () => {
     await Promise.allSettled(clients);
     enough.abort();
   });

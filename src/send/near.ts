@@ -51,10 +51,20 @@ export async function send(connection: Duplex, place: string, shipment: Shipment
   signal.throwIfAborted();
   const session = performServerHandshake(connection, { settings: { initialWindowSize: STREAM_WINDOW_BYTES } });
   session.setLocalWindowSize(SESSION_WINDOW_BYTES);
-  const stop = () => session.destroy();
+  const stop = () => {
+    session.destroy();
+    connection.destroy();
+  };
   signal.addEventListener('abort', stop);
+  // A far end that was killed says no more than that.
+  connection.on('end', stop);
+  const closed = new Promise<void>((resolve) => {
+    session.on('close', resolve);
+    // In Node 20 a session whose last words fail never says that it is closed. What it says otherwise comes first.
+    connection.on('close', () => setImmediate(resolve));
+  });
   try {
-    await new NearEnd(session, place, shipment).run();
+    await new NearEnd(session, place, shipment).run(closed);
   } catch (error) {
     throw signal.aborted ? signal.reason : error;
   } finally {
@@ -78,17 +88,16 @@ class NearEnd {
     private readonly shipment: Shipment,
   ) {}
 
-  async run(): Promise<void> {
+  /** @param closed resolves when there is no connection any more */
+  async run(closed: Promise<void>): Promise<void> {
     const { session } = this;
-    await new Promise<void>((resolve) => {
-      session.on('close', resolve);
-      session.on('error', (error) => this.fail(this.notOurs(error)));
-      session.on('stream', (stream, headers) => {
-        // Whoever reads or writes is told as well.
-        stream.on('error', () => {});
-        this.answer(stream, headers).catch((error) => this.fail(error));
-      });
+    session.on('error', (error) => this.fail(this.notOurs(error)));
+    session.on('stream', (stream, headers) => {
+      // Whoever reads or writes is told as well.
+      stream.on('error', () => {});
+      this.answer(stream, headers).catch((error) => this.fail(error));
     });
+    await closed;
     // How the connection ends does not matter when all is done.
     if (this.failure !== undefined && !(this.isDone && this.failure instanceof ConnectionError)) throw this.failure;
     if (!this.landed) throw this.brokenOff('the far side to take all of the dump');

@@ -1,5 +1,6 @@
 /** `pagepipe send`: a dump to a far side, which here is a process behind a script in place of ssh. */
-import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { UNDELIVERED } from '../../src/send/protocol.js';
@@ -26,6 +27,17 @@ const lazily = (path: string, rsh: string, ...words: string[]) =>
   start(['send', path, 'far:out', '--lazy', '--rsh', rsh, ...words]);
 
 const portOf = async ({ prints }: ReturnType<typeof start>) => Number((await prints(/--port (\d+) /))[1]);
+
+/** Resolves when a port of the far side is closed. */
+async function nobodyListens(port: number): Promise<void> {
+  const listens = () =>
+    new Promise<boolean>((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => resolve(true));
+      socket.on('error', () => resolve(false));
+      socket.on('connect', () => socket.destroy());
+    });
+  while (await listens()) await new Promise((resolve) => setTimeout(resolve, 20));
+}
 
 describe('send of a whole dump', () => {
   it.each(FIXTURES)('makes the same directory at the far side: %s', async (name) => {
@@ -173,9 +185,10 @@ describe('send --lazy', () => {
     const { path, oracle } = servedDump();
     const { home, rsh } = farSide();
     const first = lazily(path, rsh);
-    await portOf(first);
+    const port = await portOf(first);
     first.child.kill('SIGINT');
     expect(await exitOf(first.child)).toBe(130);
+    await nobodyListens(port);
 
     const second = lazily(path, rsh);
     await visit(new PageClient(connection(await portOf(second))), oracle);
@@ -184,6 +197,21 @@ describe('send --lazy', () => {
     expect(await exitOf(third.child)).toBe(1);
     expect(third.stderr.text).toMatch(/--force/);
     expect(readdirSync(home)).toEqual(['out']);
+  });
+
+  it.each([
+    // As behind ssh: what the far side reads ends, what it writes goes on.
+    ['near', 'cat | sh -c "$*" | cat'],
+    ['far', 'echo $$ >pid; exec sh -c "exec $*"'],
+  ])('leaves nobody behind at the far side when the %s one is killed', async (which, run) => {
+    const { path } = servedDump();
+    const { home, rsh } = farSide(run);
+    const near = lazily(path, rsh);
+    const port = await portOf(near);
+    const { pid } = near.child;
+    process.kill(which === 'near' ? (pid as number) : Number(readFileSync(join(home, 'pid'), 'utf8')), 'SIGKILL');
+    expect(await exitOf(near.child)).toBe(which === 'near' ? 'SIGKILL' : 1);
+    await nobodyListens(port);
   });
 
   it('says that pages are missing when the connection ends before they are fetched', async () => {
