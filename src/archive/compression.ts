@@ -1,9 +1,8 @@
 /** gzip and zstd around an archive. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { Duplex, Readable, type Writable } from 'node:stream';
+import { type Duplex, Readable } from 'node:stream';
 import * as zlib from 'node:zlib';
 import { DumpError } from '../errors.js';
+import { throughZstd, unzstdFile } from './zstd-program.js';
 
 export type Compression = 'gzip' | 'zstd';
 
@@ -53,7 +52,7 @@ export async function* decompress(
   if (stream) source?.pipe(stream);
   let bytes = 0;
   try {
-    for await (const chunk of stream ?? startZstd(fd as number, '-d').output) {
+    for await (const chunk of stream ?? unzstdFile(fd as number)) {
       bytes += (chunk as Buffer).length;
       if (bytes > maxBytes) {
         throw new DumpError('LIMIT', `expected at most ${maxBytes} plain bytes, found more`, {
@@ -82,28 +81,3 @@ async function* copies(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
 /** A stream that compresses what is written to it. */
 export const compressor = (compression: Compression): Duplex =>
   compression === 'gzip' ? zlib.createGzip() : (zstdOf('createZstdCompress')?.() ?? throughZstd());
-
-/** The zstd program as a stream. */
-function throughZstd(...words: string[]): Duplex {
-  const { input, output } = startZstd('pipe', ...words);
-  return Duplex.from({ writable: input as Writable, readable: Readable.from(output) });
-}
-
-/** Starts the zstd program on a descriptor, or on what is written to its input. */
-function startZstd(stdin: number | 'pipe', ...words: string[]) {
-  const child = spawn('zstd', ['-q', '-c', ...words], { stdio: [stdin, 'pipe', 'ignore'] });
-  const failed = new Promise<never>((_, reject) => {
-    child.on('error', () => reject(new Error('this Node has no zstd, and there is no zstd program')));
-    child.on('exit', (code) => {
-      if (code !== 0) reject(new Error(`zstd ended with ${code}`));
-    });
-  });
-  failed.catch(() => {});
-  child.stdin?.on('error', () => {});
-  async function* output(): AsyncGenerator<Buffer> {
-    for await (const chunk of child.stdout as Readable) yield chunk as Buffer;
-    if (child.exitCode === null) await Promise.race([once(child, 'exit'), failed]);
-    if (child.exitCode !== 0) await failed;
-  }
-  return { input: child.stdin, output: output() };
-}
