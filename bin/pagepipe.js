@@ -9,6 +9,8 @@ if (process.argv[2] === 'encode') {
 } else {
   setFlagsFromString('--max-semi-space-size=1');
   setFlagsFromString('--semi-space-growth-factor=1');
+  // One MiB is collected before the threads that could help have woken up.
+  setFlagsFromString('--no-parallel-scavenge');
 }
 
 const { runProcess } = await import('../dist/cli.js');
