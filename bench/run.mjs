@@ -1,5 +1,6 @@
 // Measures what docs/benchmarks.md shows: each figure beside what it is compared with, in one run, in turn. Needs some
-// 10 GiB of disk, and root for what is compared with crit.
+// 10 GiB of disk, 35 GiB for archive-memory (PAGEPIPE_BENCH_GIB says which size instead of 32), and root for what is
+// compared with crit.
 //
 //   npm run bench -- [FOLDER [PART...]]
 //
@@ -17,6 +18,7 @@ import {
 } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { archiveMemory, archives } from './archives.mjs';
 import { generateDump, generateGhostFile, generatePagemap } from './generate.mjs';
 import { serve } from './serve.mjs';
 
@@ -35,6 +37,8 @@ const PARTS = {
   crit,
   json: jsonMemory,
   serve: () => serve({ work, row, median, rounds: ROUNDS }),
+  archives: () => archives({ work, pagepipe, time, compare }),
+  'archive-memory': () => archiveMemory({ work, withPeaks, time, peaksOf, row }),
 };
 const [folder = tmpdir(), ...parts] = process.argv.slice(2);
 const unknown = parts.find((part) => !Object.hasOwn(PARTS, part));
