@@ -106,7 +106,10 @@ async function openChunks(path: string, options: OpenOptions): Promise<OpenChunk
   const name = path === '-' ? 'stdin' : path;
   const fd = path === '-' ? options.stdinFd : onFile(path, () => openSync(path, 'r'));
   const fds = path === '-' ? [] : [fd];
+  let peeked: Peeked | undefined;
   const close = () => {
+    // Who has not come to the end of it leaves a program running that nobody reads.
+    peeked?.close().catch(() => {});
     for (const own of fds.splice(0)) closeSync(own);
   };
   try {
@@ -117,15 +120,14 @@ async function openChunks(path: string, options: OpenOptions): Promise<OpenChunk
     if (isFile && compression) fds.push(onFile(path, () => openSync(path, 'r')));
     const input = { chunks: outer.chunks, fd: fds[1], name };
     const plain = compression ? await peek(decompress(input, compression, options.maxBytes)) : outer;
+    peeked = plain;
     const kind = options.from === undefined || options.from === 'directory' ? guess(plain.start) : options.from;
     if (!kind) {
-      await plain.close();
       throw new DumpError('NOT_A_DUMP', 'expected a dump directory, tar, shards or a page stream, found none of them', {
         file: name,
       });
     }
     if (kind === 'tar' && !compression && isFile) {
-      await plain.close();
       return { kind, compression, chunks: new FileBytes(fd, name), name, close };
     }
     return { kind, compression, chunks: plain.chunks, name, close };
@@ -159,9 +161,13 @@ function membersOf({ kind, chunks, name }: OpenChunks, { budget }: OpenOptions):
 }
 
 /** The first bytes, and all of them. */
-async function peek(
-  chunks: AsyncIterable<Uint8Array>,
-): Promise<{ start: Uint8Array; chunks: AsyncIterable<Uint8Array>; close(): Promise<void> }> {
+interface Peeked {
+  start: Uint8Array;
+  chunks: AsyncIterable<Uint8Array>;
+  close(): Promise<void>;
+}
+
+async function peek(chunks: AsyncIterable<Uint8Array>): Promise<Peeked> {
   const iterator = chunks[Symbol.asyncIterator]();
   const held: Uint8Array[] = [];
   let bytes = 0;

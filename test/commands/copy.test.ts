@@ -215,6 +215,17 @@ describe('a copy', () => {
     expect(contents(join(dir, 'old'))).toEqual(contents(fixture(DUMP)));
   });
 
+  it('that cannot begin leaves no program behind that waits for it', async () => {
+    const dir = tempDir();
+    mkdirSync(join(dir, 'full'));
+    writeFileSync(join(dir, 'full/file'), 'there');
+    tar(fixture(DUMP), '-cf', join(dir, 'in.tar'), '--zstd', '.');
+    for (const words of ['copy in.tar full', 'copy - full < in.tar', 'make-lazy in.tar in.tar']) {
+      const run = await runProcess('bash', ['-c', `"$0" "$1" ${words}`, process.execPath, BIN], { cwd: dir });
+      expect([run.code, run.stderr]).toEqual([1, expect.stringMatching(/expected .* found|other than the dump/)]);
+    }
+  });
+
   it('that is interrupted leaves nothing', async () => {
     const dir = tempDir();
     const parts = putAll(dir, 'shard', writeShards(filesOf(fixture(DUMP))));
