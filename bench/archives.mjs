@@ -10,7 +10,12 @@ const LARGE_GIB = Number(process.env.PAGEPIPE_BENCH_GIB ?? 32);
 const capture = `node ${join(import.meta.dirname, 'capture.mjs')}`;
 
 /** @param {{ work: string, pagepipe: string, time: Function, compare: Function }} bench */
-export async function archives({ work, pagepipe, time, compare }) {
+export async function archives(bench) {
+  await archiveToArchive(bench);
+  await shardsToDirectory(bench);
+}
+
+async function archiveToArchive({ work, pagepipe, time, compare }) {
   const at = (name) => join(work, name);
   const dump = at('dump');
   await generateDump(dump, { lazyBytes: GIB - 124 * MIB, eagerBytes: 124 * MIB, dense: true });
@@ -38,7 +43,13 @@ export async function archives({ work, pagepipe, time, compare }) {
     );
     for (const path of [folder, lazy, full]) rmSync(path, { recursive: true });
   }
+  rmSync(dump, { recursive: true });
+}
 
+async function shardsToDirectory({ work, pagepipe, time, compare }) {
+  const at = (name) => join(work, name);
+  const dump = at('dump');
+  await generateDump(dump, { lazyBytes: GIB, eagerBytes: 0, dense: true });
   const out = at('out');
   for (const [what, make] of [
     ['as pagepipe writes them', (shards) => `${pagepipe} copy ${dump} ${shards.join(',')} --to shards`],
