@@ -2,8 +2,7 @@
  * Records as files, which is what most sinks write: payload is held against its checksum, runs become the entries of their
  * pagemap, and each space has both of its files, be they empty, in the order of the spaces.
  */
-import { crc32 } from '../crc.js';
-import { DumpError, invariant } from '../errors.js';
+import { invariant } from '../errors.js';
 import type { RecordSink } from '../pump.js';
 import {
   type DumpRecord,
@@ -15,6 +14,7 @@ import {
 } from '../records.js';
 import { rebuild } from '../stages/rebuild.js';
 import { ExtentReader, FILE_PIECE_BYTES } from '../stream/extents.js';
+import { PayloadCheck } from '../stream/payload-check.js';
 import { countHolePages } from './holes.js';
 import { PagemapWriter } from './pagemap-writer.js';
 
@@ -37,7 +37,9 @@ export abstract class FilesSink implements RecordSink {
   private readonly waiting: Space[] = [];
   private current: { space: Space; entries: PagemapWriter } | undefined;
   private payloadLeft = 0;
-  private crc: number | undefined;
+  private readonly check = new PayloadCheck();
+  /** Whether a checksum follows the payload. */
+  private isChecked = false;
 
   constructor(private readonly progress: FilesSinkOptions['progress']) {}
 
@@ -90,10 +92,8 @@ export abstract class FilesSink implements RecordSink {
         break;
       }
       case 'check':
-        if (this.crc !== undefined && this.crc !== record.crc32) {
-          const file = this.file?.name ?? (this.current && pagesName(this.current.space)) ?? '';
-          throw new DumpError('STREAM_DAMAGED', 'the payload does not match its checksum', { file });
-        }
+        if (this.isChecked)
+          this.check.end(record, this.file?.name ?? (this.current ? pagesName(this.current.space) : ''));
         break;
       default:
         await this.finishFile();
@@ -146,11 +146,12 @@ export abstract class FilesSink implements RecordSink {
 
   private startPayload(bytes: number, checked: boolean): void {
     this.payloadLeft = bytes;
-    this.crc = checked && bytes > 0 ? 0 : undefined;
+    this.isChecked = checked && bytes > 0;
+    this.check.start();
   }
 
   private payload(bytes: Uint8Array): void {
-    if (this.crc !== undefined) this.crc = crc32(bytes, this.crc);
+    if (this.isChecked) this.check.add(bytes);
     const { file, current } = this;
     invariant(file ?? current, 'payload follows a file or runs');
     if (file) this.fileBytes(bytes, file);
