@@ -12,7 +12,7 @@ const COMMANDS: Record<string, { summary: string; load(): Promise<Command> }> = 
     summary: 'copy a dump without the pages that can be restored lazily',
     load: async () => (await import('./commands/make-lazy.js')).command,
   },
-  read: { summary: 'dump directory to page stream', load: async () => (await import('./commands/read.js')).command },
+  read: { summary: 'a dump to a page stream', load: async () => (await import('./commands/read.js')).command },
   classify: {
     summary: 'mark the pages of a stream as lazy or eager, and with their kind',
     load: async () => (await import('./commands/stages.js')).classifyCommand,
@@ -25,7 +25,7 @@ const COMMANDS: Record<string, { summary: string; load(): Promise<Command> }> = 
     summary: 'turn page runs back into pagemap entries',
     load: async () => (await import('./commands/stages.js')).rebuildCommand,
   },
-  write: { summary: 'page stream to dump directory', load: async () => (await import('./commands/write.js')).command },
+  write: { summary: 'a page stream to a dump', load: async () => (await import('./commands/write.js')).command },
   copy: {
     summary: 'a dump from wherever it is to wherever it is to be, unchanged',
     load: async () => (await import('./commands/copy.js')).command,
