@@ -20,6 +20,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { archiveMemory, archives } from './archives.mjs';
 import { generateDump, generateGhostFile, generatePagemap } from './generate.mjs';
+import { send } from './send.mjs';
 import { serve } from './serve.mjs';
 
 const GIB = 2 ** 30;
@@ -37,6 +38,7 @@ const PARTS = {
   crit,
   json: jsonMemory,
   serve: () => serve({ work, row, median, rounds: ROUNDS }),
+  send: () => send({ work, pagepipe, withPeaks, time, compare, peaksOf, row }),
   archives: () => archives({ work, pagepipe, time, compare }),
   'archive-memory': () => archiveMemory({ work, withPeaks, time, peaksOf, row }),
 };

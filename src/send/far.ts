@@ -13,14 +13,7 @@ import { type ClientEnd, listen } from '../serve/server.js';
 import { DirectorySink } from '../sink/directory.js';
 import type { Written } from '../sink/dump-directory.js';
 import { decodeChunks } from '../stream/stream.js';
-import {
-  CLIENT_HEADER,
-  type Landed,
-  PATH,
-  SESSION_WINDOW_BYTES,
-  STREAM_WINDOW_BYTES,
-  UNDELIVERED,
-} from './protocol.js';
+import { CLIENT_HEADER, type Landed, PATH, SESSION_WINDOW_BYTES, SETTINGS, UNDELIVERED } from './protocol.js';
 
 /** Restores at a time. */
 const MAX_CLIENTS = 64;
@@ -46,7 +39,7 @@ export async function accept(connection: Duplex, options: AcceptOptions, signal:
   signal.throwIfAborted();
   const session = connect(ORIGIN, {
     createConnection: () => connection,
-    settings: { initialWindowSize: STREAM_WINDOW_BYTES, enablePush: false },
+    settings: { ...SETTINGS, enablePush: false },
   });
   session.on('connect', () => session.setLocalWindowSize(SESSION_WINDOW_BYTES));
   // Whoever waits for a stream is told.
@@ -163,7 +156,7 @@ async function answered(stream: ClientHttp2Stream): Promise<Compression | undefi
 
 /** What an answer has, read from the call on. */
 function chunksOf(stream: ClientHttp2Stream): AsyncGenerator<Uint8Array> {
-  const body = new PassThrough();
+  const body = new PassThrough({ highWaterMark: SETTINGS.maxFrameSize });
   // Met by whoever reads.
   pipeline(stream, body).catch(() => {});
   return piecesOf(body);

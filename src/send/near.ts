@@ -11,14 +11,7 @@ import { DumpError, type ErrorPlace } from '../errors.js';
 import type { RecordSink } from '../pump.js';
 import { type ClientEnd, CUT_OFF, runClient, type Serve } from '../serve/server.js';
 import { PageStreamSink } from './page-stream-sink.js';
-import {
-  CLIENT_HEADER,
-  type Landed,
-  MAX_LANDED_BYTES,
-  PATH,
-  SESSION_WINDOW_BYTES,
-  STREAM_WINDOW_BYTES,
-} from './protocol.js';
+import { CLIENT_HEADER, type Landed, MAX_LANDED_BYTES, PATH, SESSION_WINDOW_BYTES, SETTINGS } from './protocol.js';
 
 /** The connection has ended too early: who runs the program at its far end may know why. */
 export class ConnectionError extends DumpError {
@@ -49,7 +42,7 @@ export interface Shipment {
  */
 export async function send(connection: Duplex, place: string, shipment: Shipment, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
-  const session = performServerHandshake(connection, { settings: { initialWindowSize: STREAM_WINDOW_BYTES } });
+  const session = performServerHandshake(connection, { settings: SETTINGS });
   session.setLocalWindowSize(SESSION_WINDOW_BYTES);
   const stop = () => {
     session.destroy();

@@ -1,5 +1,4 @@
 /** Records as a page stream into a stream of Node. */
-import { once } from 'node:events';
 import type { Writable } from 'node:stream';
 import { finished, pipeline } from 'node:stream/promises';
 import { type Compression, compressor } from '../archive/compression.js';
@@ -10,12 +9,16 @@ import { ExtentReader, PIPE_PIECE_BYTES } from '../stream/extents.js';
 
 /** Small pieces are gathered into blocks of this size. */
 const BLOCK_BYTES = 128 * 1024;
+/** Bytes that the stream has and has not passed on: with fewer it would run dry before it asks for more. */
+const MAX_IN_FLIGHT_BYTES = 1024 * 1024;
 
 export class PageStreamSink implements RecordSink {
   private readonly extents = new ExtentReader(PIPE_PIECE_BYTES);
   private readonly encoder = new PageStreamEncoder((bytes) => this.gather(bytes));
   private block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
   private filled = 0;
+  private inFlight = 0;
+  private wake: (() => void) | undefined;
   /** What is written to: the compressor, or the stream itself. */
   private readonly first: Writable;
   private readonly closed: Promise<void>;
@@ -34,8 +37,8 @@ export class PageStreamSink implements RecordSink {
       this.first = out;
       this.closed = finished(out, { readable: false });
     }
-    // Met by whoever waits for it.
-    this.closed.catch(() => {});
+    // Met by whoever writes next, or waits for the end.
+    this.closed.catch(() => {}).finally(() => this.wake?.());
   }
 
   write(record: DumpRecord): void | Promise<void> {
@@ -65,16 +68,14 @@ export class PageStreamSink implements RecordSink {
     this.encoder.write(record);
     if (record.type === 'bytes') this.progress?.(record.bytes.length);
     if (this.first.destroyed) return this.closed;
-    if (this.first.writableNeedDrain) return this.drain();
+    if (this.inFlight >= MAX_IN_FLIGHT_BYTES) return this.room();
   }
 
-  private async drain(): Promise<void> {
-    const drained = new AbortController();
-    try {
-      await Promise.race([once(this.first, 'drain', { signal: drained.signal }), this.closed]);
-    } finally {
-      drained.abort();
-    }
+  /** Resolves when half of what is in flight has gone, or when the stream is closed. */
+  private room(): Promise<void> {
+    return new Promise((resolve) => {
+      this.wake = resolve;
+    });
   }
 
   private gather(bytes: Uint8Array): void {
@@ -90,7 +91,12 @@ export class PageStreamSink implements RecordSink {
   /** Hands on what was gathered; the stream keeps it. */
   private pass(): void {
     if (this.filled === 0) return;
-    this.first.write(this.block.subarray(0, this.filled));
+    const bytes = this.filled;
+    this.inFlight += bytes;
+    this.first.write(this.block.subarray(0, bytes), () => {
+      this.inFlight -= bytes;
+      if (this.inFlight <= MAX_IN_FLIGHT_BYTES / 2) this.wake?.();
+    });
     this.block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
     this.filled = 0;
   }

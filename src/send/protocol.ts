@@ -24,6 +24,9 @@ export const STREAM_WINDOW_BYTES = 2 * 1024 * 1024;
 /** The same of all streams together: one that waits holds up no other. */
 export const SESSION_WINDOW_BYTES = 64 * STREAM_WINDOW_BYTES;
 
+/** What each end asks of the other: few large frames cost less than many small ones. */
+export const SETTINGS = { initialWindowSize: STREAM_WINDOW_BYTES, maxFrameSize: 256 * 1024 };
+
 /** Most bytes of a {@link Landed}. */
 export const MAX_LANDED_BYTES = 64 * 1024;
 
