@@ -881,7 +881,7 @@ describe('a stream that was damaged on its way', () => {
         expect(outcome.code).toBe(1);
         expect(outcome.stderr).toMatch(/^pagepipe: error: .*\n(pagepipe: hint: .*\n)?$/);
       }),
-      { numRuns: 60 },
+      { numRuns: 25 },
     );
   });
 

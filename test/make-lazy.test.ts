@@ -185,7 +185,7 @@ describe('on generated dumps', () => {
             await check(dump, join(dir, `out-${count++}`), { policy, holes, pageSize: spec.pageSize ?? 4096 }, ...more);
           },
         ),
-        { numRuns: 40 },
+        { numRuns: 20 },
       );
     });
   }
@@ -218,7 +218,7 @@ describe('on generated dumps', () => {
           outcomes.made++;
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 25 },
     );
     expect(outcomes.made).toBeGreaterThan(0);
     expect(outcomes.refused).toBeGreaterThan(0);
@@ -338,7 +338,7 @@ describe('with an eager list', () => {
             await checkKept(dump, join(dir, `out-${count++}`), { policy, holes: 'flag', pageSize }, listed, ...more);
           },
         ),
-        { numRuns: 40 },
+        { numRuns: 20 },
       );
     });
   }
@@ -368,7 +368,7 @@ describe('with an eager list', () => {
           if ([...kept.keys()].some((address) => !listed.get('pagemap-7.img')?.has(address))) whole++;
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 25 },
     );
     expect(whole).toBeGreaterThan(0);
   });

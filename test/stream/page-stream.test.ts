@@ -127,7 +127,7 @@ describe('the page stream', () => {
         expect(found?.type === 'runs' && { ...found.runs }).toEqual({ ...runs });
         expect(encode(decoded as Writable[]).equals(encode(records))).toBe(true);
       }),
-      { numRuns: 60 },
+      { numRuns: 25 },
     );
   });
 
