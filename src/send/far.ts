@@ -13,7 +13,15 @@ import { type ClientEnd, listen } from '../serve/server.js';
 import { DirectorySink } from '../sink/directory.js';
 import type { Written } from '../sink/dump-directory.js';
 import { decodeChunks } from '../stream/stream.js';
-import { CLIENT_HEADER, type Landed, PATH, SESSION_WINDOW_BYTES, SETTINGS, UNDELIVERED } from './protocol.js';
+import {
+  CLIENT_HEADER,
+  isOfConnection,
+  type Landed,
+  PATH,
+  SESSION_WINDOW_BYTES,
+  SETTINGS,
+  UNDELIVERED,
+} from './protocol.js';
 
 /** Restores at a time. */
 const MAX_CLIENTS = 64;
@@ -56,7 +64,8 @@ export async function accept(connection: Duplex, options: AcceptOptions, signal:
     if (options.address) await servePages(connection, session, options.address, written, options, signal);
     else await tellLanded(session, { out: resolve(options.out), bytes: written.bytes });
   } catch (error) {
-    throw signal.aborted ? signal.reason : error;
+    if (signal.aborted) throw signal.reason;
+    throw isOfConnection(error) ? brokenOff(error) : error;
   } finally {
     signal.removeEventListener('abort', stop);
     session.close();
@@ -100,10 +109,11 @@ async function servePages(
   const enough = new AbortController();
   let delivered = false;
   let failure: unknown;
-  connection.on('close', async () => {
+  const end = async () => {
     await Promise.allSettled(clients);
     enough.abort();
-  });
+  };
+  connection.on('close', end);
   const waitForDelivery = async () => {
     const stream = session.request({ ':path': PATH.DELIVERED });
     await answered(stream);
@@ -127,7 +137,8 @@ async function servePages(
           .then(waitForDelivery)
           .catch((error) => {
             failure ??= error;
-            session.destroy();
+            // Also where the connection was closed before anybody waited for that.
+            void end();
           });
       },
       onEnd,

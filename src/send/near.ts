@@ -11,7 +11,15 @@ import { DumpError, type ErrorPlace } from '../errors.js';
 import type { RecordSink } from '../pump.js';
 import { type ClientEnd, CUT_OFF, runClient, type Serve } from '../serve/server.js';
 import { PageStreamSink } from './page-stream-sink.js';
-import { CLIENT_HEADER, type Landed, MAX_LANDED_BYTES, PATH, SESSION_WINDOW_BYTES, SETTINGS } from './protocol.js';
+import {
+  CLIENT_HEADER,
+  isOfConnection,
+  type Landed,
+  MAX_LANDED_BYTES,
+  PATH,
+  SESSION_WINDOW_BYTES,
+  SETTINGS,
+} from './protocol.js';
 
 /** The connection has ended too early: who runs the program at its far end may know why. */
 export class ConnectionError extends DumpError {
@@ -121,9 +129,7 @@ class NearEnd {
   }
 
   private fail(error: unknown): void {
-    // What streams say of a connection that is gone, in one way or another.
-    const isOfConnection = !(error instanceof DumpError) && (error as NodeJS.ErrnoException).code !== undefined;
-    this.failure ??= isOfConnection ? this.brokenOff('the far side to go on') : error;
+    this.failure ??= isOfConnection(error) ? this.brokenOff('the far side to go on') : error;
     this.session.destroy(undefined, constants.NGHTTP2_INTERNAL_ERROR);
   }
 

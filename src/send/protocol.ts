@@ -7,6 +7,7 @@
  *     GET  /1/delivered   answered when the first client has got all its pages
  *     POST /1/pages       both directions: the page-server protocol, with the client's address in a header
  */
+import { DumpError } from '../errors.js';
 import type { DumpRecord } from '../records.js';
 
 export const PATH = {
@@ -29,6 +30,10 @@ export const SETTINGS = { initialWindowSize: STREAM_WINDOW_BYTES, maxFrameSize: 
 
 /** Most bytes of a {@link Landed}. */
 export const MAX_LANDED_BYTES = 64 * 1024;
+
+/** Whether an error is what streams say, in one way or another, of a connection that is gone. */
+export const isOfConnection = (error: unknown): boolean =>
+  !(error instanceof DumpError) && (error as NodeJS.ErrnoException).code !== undefined;
 
 /** Where a dump is now. */
 export interface Landed {
