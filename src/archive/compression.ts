@@ -48,7 +48,7 @@ export interface CompressedInput {
 
 /**
  * The plain bytes. A small archive may hold a large one: `maxBytes` stops that.
- * @throws {DumpError} MALFORMED, LIMIT
+ * @throws {DumpError} MALFORMED, LIMIT, UNSUPPORTED without a zstd that could do it
  */
 export async function* decompress(
   { chunks, fd, name: file }: CompressedInput,
@@ -79,7 +79,8 @@ export async function* decompress(
     }
   } catch (error) {
     if (error instanceof DumpError || error === sourceError) throw error;
-    throw new DumpError('MALFORMED', `expected ${compression}, found something else: ${(error as Error).message}`, {
+    const found = `found it cut off or damaged behind ${bytes} plain bytes`;
+    throw new DumpError('MALFORMED', `expected ${compression} data to its end, ${found}: ${(error as Error).message}`, {
       file,
       cause: error,
     });

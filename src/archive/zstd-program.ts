@@ -2,11 +2,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { Duplex, Readable, type Writable } from 'node:stream';
+import { DumpError } from '../errors.js';
 
 interface Program {
   child: ChildProcess;
   /** Resolves when it is done; throws unless it went well. */
   exit(): Promise<void>;
+  /** Rejects as soon as it has not gone well. */
+  failed: Promise<never>;
 }
 
 /** A stream that unpacks what is written to it, or with no words compresses it. */
@@ -16,6 +19,8 @@ export function throughZstd(...words: string[]): Duplex {
   const stream = Duplex.from({ writable: stdin as Writable, readable: Readable.from(outputOf(program)) });
   // Also when nobody has begun to read.
   stream.on('close', () => program.child.kill());
+  // Before a write that fails says less.
+  program.failed.catch((error) => stream.destroy(error));
   return stream;
 }
 
@@ -27,12 +32,18 @@ async function* outputOf({ child, exit }: Program): AsyncGenerator<Uint8Array> {
   await exit();
 }
 
+/** Throws {@link DumpError} UNSUPPORTED if there is none. */
 function start(stdin: number | 'pipe', ...words: string[]): Program {
   const child = spawn('zstd', ['-q', '-c', ...words], { stdio: [stdin, 'pipe', 'ignore'] });
+  child.on('error', () => {});
+  if (child.pid === undefined) {
+    throw new DumpError('UNSUPPORTED', 'expected the zstd program, found none that can be run', {
+      hint: 'install it, or use Node.js 24 or later, which can do without',
+    });
+  }
   const failed = new Promise<never>((_, reject) => {
-    child.on('error', () => reject(new Error('there is no zstd program, and this Node cannot do without')));
-    child.on('exit', (code) => {
-      if (code !== 0) reject(new Error(`zstd ended with ${code}`));
+    child.on('exit', (code, signal) => {
+      if (code !== 0) reject(new Error(`zstd ended with ${code ?? signal}`));
     });
   });
   failed.catch(() => {});
@@ -41,5 +52,5 @@ function start(stdin: number | 'pipe', ...words: string[]): Program {
     if (child.exitCode === null) await Promise.race([once(child, 'exit'), failed]);
     if (child.exitCode !== 0) await failed;
   };
-  return { child, exit };
+  return { child, exit, failed };
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { type Compression, compressor } from '../archive/compression.js';
 import type { Emit } from '../bytes.js';
+import { DumpError } from '../errors.js';
 import { FdWriter } from '../stream/fd.js';
 import { AtomicFile } from './atomic-file.js';
 import type { ShardOutput } from './shards.js';
@@ -25,7 +26,7 @@ interface Plain {
 /** @param path `-` for stdout */
 export function openOutput(path: string, stdoutFd: number, compression: Compression | undefined): ByteOutput {
   const plain = path === '-' ? stdoutOutput(stdoutFd) : new AtomicFile(path);
-  return compression ? new CompressedOutput(plain, compression) : { ...wrap(plain), drain: () => {} };
+  return compression ? compressed(plain, compression) : { ...wrap(plain), drain: () => {} };
 }
 
 const wrap = (plain: Plain) => ({
@@ -37,6 +38,15 @@ const wrap = (plain: Plain) => ({
 function stdoutOutput(fd: number): Plain {
   const writer = new FdWriter(fd);
   return { write: writer.write, commit: () => writer.flush(), discard: () => {} };
+}
+
+function compressed(plain: Plain, compression: Compression): ByteOutput {
+  try {
+    return new CompressedOutput(plain, compression);
+  } catch (error) {
+    plain.discard();
+    throw error;
+  }
 }
 
 class CompressedOutput implements ByteOutput {
@@ -56,7 +66,19 @@ class CompressedOutput implements ByteOutput {
   }
 
   private async collect(): Promise<void> {
-    for await (const chunk of this.stream) this.plain.write(chunk as Buffer);
+    for await (const chunk of this.packed()) this.plain.write(chunk);
+  }
+
+  /** A compressor that is gone is a failure, and no reader of ours that has seen enough (EPIPE). */
+  private async *packed(): AsyncGenerator<Uint8Array> {
+    try {
+      yield* this.stream as AsyncIterable<Buffer>;
+    } catch (cause) {
+      if (cause instanceof DumpError) throw cause;
+      throw new DumpError('SYSTEM', `expected the compressor to go on, found it gone: ${(cause as Error).message}`, {
+        cause,
+      });
+    }
   }
 
   readonly write = (bytes: Uint8Array): void => {
@@ -71,7 +93,7 @@ class CompressedOutput implements ByteOutput {
   }
 
   private async taken(): Promise<void> {
-    await Promise.race([once(this.stream, 'drain'), this.done]);
+    await Promise.race([once(this.stream, 'drain').catch(() => this.done), this.done]);
   }
 
   async commit(): Promise<void> {

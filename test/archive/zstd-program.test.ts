@@ -1,0 +1,56 @@
+/** The zstd program where it is needed, and is not there or ends early. */
+import { chmodSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import * as zlib from 'node:zlib';
+import { describe, expect, it } from 'vitest';
+import { tar } from '../helpers/archives.js';
+import { pagepipe } from '../helpers/cli.js';
+import { fixture, tempDir } from '../helpers/temp.js';
+
+/** Node has a zstd of its own since 22.15. */
+const NEEDED = !('createZstdCompress' in zlib);
+
+/** Runs a command line where the program is something else: a script, or nothing. */
+function withZstd(script: string | undefined) {
+  const path = tempDir();
+  for (const program of ['sh', 'head']) symlinkSync(`/bin/${program}`, join(path, program));
+  if (script !== undefined) {
+    writeFileSync(join(path, 'zstd'), `#!/bin/sh\n${script}\n`);
+    chmodSync(join(path, 'zstd'), 0o755);
+  }
+  return (words: string[], input?: Uint8Array) =>
+    pagepipe(words, { env: { ...process.env, PATH: path }, ...(input ? { input } : {}) });
+}
+
+describe.runIf(NEEDED)('the zstd program', () => {
+  const dump = fixture('mosaic-criu-4.2.1');
+  const MISSING = /^pagepipe: error: expected the zstd program, found none that can be run\npagepipe: hint: .*\n$/;
+
+  it('is asked for where there is none', async () => {
+    const dir = tempDir();
+    const archive = tar(dump, '-c', '--zstd', '.');
+    writeFileSync(join(dir, 'dump.tar.zst'), archive);
+    const run = withZstd(undefined);
+    const runs = [
+      await run(['copy', dump, join(dir, 'out'), '--to', 'tar', '--compress', 'zstd']),
+      await run(['copy', join(dir, 'dump.tar.zst'), join(dir, 'out')]),
+      await run(['copy', '-', join(dir, 'out')], archive),
+    ];
+    for (const { code, stderr } of runs) expect([code, stderr]).toEqual([1, expect.stringMatching(MISSING)]);
+    expect(readdirSync(dir)).toEqual(['dump.tar.zst']);
+  });
+
+  it.each(['exit 1', 'head -c 70000 >/dev/null; kill -9 $$', 'head -c 70000'])(
+    'that ends early is a failure, and no reader that has seen enough: %s',
+    async (script) => {
+      const dir = tempDir();
+      const words = ['copy', dump, join(dir, 'out'), '--to', 'tar', '--compress', 'zstd'];
+      const { code, stderr } = await withZstd(script)(words);
+      expect([code, stderr]).toEqual([
+        1,
+        expect.stringMatching(/^pagepipe: error: expected the compressor to go on, /),
+      ]);
+      expect(readdirSync(dir)).toEqual([]);
+    },
+  );
+});
