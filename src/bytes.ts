@@ -1,4 +1,4 @@
-/** Small things that are done to bytes. */
+/** Small helpers for bytes. */
 
 /** Takes bytes in order; must be done with them when it returns. */
 export type Emit = (bytes: Uint8Array) => void;
@@ -15,4 +15,31 @@ export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
     at += part.length;
   }
   return joined;
+}
+
+/** Reads up to `buffer.length` bytes at a position; 0 means that there are no more. */
+export type ReadSome = (buffer: Uint8Array, position: number) => number;
+
+/**
+ * Reads until `buffer` is full: a read may give less than was asked for.
+ * @returns bytes read, fewer than `buffer.length` only at the end of the input
+ */
+export function readFully(readSome: ReadSome, buffer: Uint8Array, position: number): number {
+  let done = 0;
+  while (done < buffer.length) {
+    const count = readSome(done === 0 ? buffer : buffer.subarray(done), position + done);
+    if (count === 0) break;
+    done += count;
+  }
+  return done;
+}
+
+/** A file that payload is read from when it is needed. */
+export interface PayloadFile {
+  /** For errors. */
+  readonly name: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Fills all of `buffer` from `position`; throws DumpError if the file is shorter. */
+  read(buffer: Uint8Array, position: number): void;
 }

@@ -12,9 +12,12 @@
  */
 import { posix } from 'node:path';
 import type { TarMember } from './archive/tar.js';
+import type { PayloadFile } from './bytes.js';
 import { DumpError } from './errors.js';
 import type { RunBatch } from './memory/runs.js';
 import type { AreaTable } from './memory/vma.js';
+
+export type { PayloadFile } from './bytes.js';
 
 export interface HeaderRecord {
   readonly type: 'header';
@@ -88,16 +91,6 @@ export interface RunsRecord {
 export interface BytesRecord {
   readonly type: 'bytes';
   readonly bytes: Uint8Array;
-}
-
-/** A file that payload is read from when it is needed. */
-export interface PayloadFile {
-  /** For errors. */
-  readonly name: string;
-  /** Bytes. */
-  readonly size: number;
-  /** Fills all of `buffer` from `position`; throws DumpError if the file is shorter. */
-  read(buffer: Uint8Array, position: number): void;
 }
 
 export interface ExtentsRecord {

@@ -2,12 +2,13 @@
  * The files of a dump that arrive in whatever order, straight into a directory. Nothing waits: each file has a place of its
  * own, and several are open at a time. Whether it is a whole dump shows in the end, and only then does the directory appear.
  */
+
 import { Breather } from '../breathe.js';
 import { decodeAreas } from '../image/mm.js';
 import type { RunBatch } from '../memory/runs.js';
+import { countHolePages } from '../memory/runs.js';
 import type { DirectorySinkOptions } from '../sink/directory.js';
 import { DumpDirectory, type Written } from '../sink/dump-directory.js';
-import { countHolePages } from '../sink/holes.js';
 import type { OutputFile } from '../sink/output-file.js';
 import { ExtentReader, extentOf, FILE_PIECE_BYTES } from '../stream/extents.js';
 import { ArrivalChecks } from './arrival-checks.js';

@@ -1,9 +1,9 @@
 import { extract } from '../archive/extract.js';
 import { UsageError } from '../errors.js';
+import { PAGE_SIZES } from '../memory/runs.js';
 import { pump } from '../pump.js';
 import type { Written } from '../sink/dump-directory.js';
 import { withoutOutside } from '../stages/outside.js';
-import { PAGE_SIZES } from '../stream/format.js';
 import { type Command, choice, inputs, pageSizeFlag } from './command.js';
 import { Progress } from './progress.js';
 import { warnOfCopy } from './report.js';

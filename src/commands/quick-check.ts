@@ -2,9 +2,10 @@
  * The cheap part of verify, for a dump that is read: what can be looked into is checked before the first byte goes out, all
  * else while it passes by, before its end goes out.
  */
+
 import { DumpError } from '../errors.js';
+import { PAGE_SIZES } from '../memory/runs.js';
 import type { DumpRecord } from '../records.js';
-import { PAGE_SIZES } from '../stream/format.js';
 import { type Finding, findingText } from '../verify/findings.js';
 import type { PassingDump } from '../verify/passing.js';
 import { quickFindings } from '../verify/verify.js';

@@ -2,6 +2,7 @@ import { existsSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { DumpError, isErrno, onFile, UsageError } from '../errors.js';
+import { PAGE_SIZES } from '../memory/runs.js';
 import { pump, type RecordSink } from '../pump.js';
 import type { DumpRecord } from '../records.js';
 import { type Address, addressText, isLoopback } from '../serve/address.js';
@@ -9,7 +10,6 @@ import { DumpReceiver, type ParentDump, type ReceivedStats } from '../serve/rece
 import { type ClientEnd, listen } from '../serve/server.js';
 import { DirectorySink } from '../sink/directory.js';
 import { openAddressSpace } from '../source/pagemap.js';
-import { PAGE_SIZES } from '../stream/format.js';
 import { StreamSink } from '../stream/stream.js';
 import { type Arguments, type Command, type Io, inputs, pageSizeFlag, refuseTerminals } from './command.js';
 import { Progress } from './progress.js';

@@ -1,5 +1,6 @@
 import prettyBytes from 'pretty-bytes';
 import { UsageError } from '../errors.js';
+import { PAGE_SIZES } from '../memory/runs.js';
 import { pump, type Stage } from '../pump.js';
 import { ConnectionError, type Shipment, send } from '../send/near.js';
 import { type Landed, undelivered } from '../send/protocol.js';
@@ -13,7 +14,6 @@ import { classify } from '../stages/classify.js';
 import { DROP_LAZY, filter } from '../stages/filter.js';
 import { withoutOutside } from '../stages/outside.js';
 import { rebuild } from '../stages/rebuild.js';
-import { PAGE_SIZES } from '../stream/format.js';
 import { ClientReport } from './client-report.js';
 import { type Arguments, type Command, choice, type Io, inputs, pageSizeFlag } from './command.js';
 import { eagerListStages } from './eager-list.js';

@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { ImageIndex } from '../archive/image-index.js';
 import { DumpError, onFile, UsageError } from '../errors.js';
+import { PAGE_SIZES } from '../memory/runs.js';
 import type { Message } from '../protocol/page-server.js';
 import { type Address, addressText, DEFAULT_PORT, isLoopback, parseAddress } from '../serve/address.js';
 import { DumpMemory, type DumpMemoryOptions } from '../serve/memory.js';
@@ -11,7 +12,6 @@ import { type ClientEnd, CUT_OFF, listen, runClient, type Serve } from '../serve
 import { Session } from '../serve/session.js';
 import { SocketPair } from '../serve/socket-pair.js';
 import { readTlsFiles, type TlsFiles } from '../serve/tls.js';
-import { PAGE_SIZES } from '../stream/format.js';
 import { ClientReport } from './client-report.js';
 import { type Arguments, type Command, type Flag, type Io, inputs, pageSizeFlag } from './command.js';
 

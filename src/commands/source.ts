@@ -1,4 +1,5 @@
 /** What commands share that take a dump from wherever it is. */
+
 import { statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import type { ImageIndex } from '../archive/image-index.js';
@@ -16,10 +17,10 @@ import {
 import type { SpoolBudget } from '../archive/spool.js';
 import type { KnownDump } from '../archive/streamed-dump.js';
 import { UsageError } from '../errors.js';
+import { PAGE_SIZES } from '../memory/runs.js';
 import type { RecordSource } from '../pump.js';
 import { Dump } from '../source/directory.js';
 import { VARIABLE_PAGE_SIZE } from '../source/tasks.js';
-import { PAGE_SIZES } from '../stream/format.js';
 import { type Arguments, choice, type Flag, type Io, pageSizeFlag } from './command.js';
 import type { ReportedDump } from './report.js';
 import type { DumpPlace } from './restore-commands.js';

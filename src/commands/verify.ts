@@ -1,8 +1,8 @@
 import type { ImageIndex } from '../archive/image-index.js';
 import { DumpError, type DumpErrorCode, isErrno } from '../errors.js';
 import { TextOutput } from '../explore/output.js';
+import { PAGE_SIZES } from '../memory/runs.js';
 import { FdWriter } from '../stream/fd.js';
-import { PAGE_SIZES } from '../stream/format.js';
 import { type Finding, findingOf, formatFinding } from '../verify/findings.js';
 import { type Verdict, verify } from '../verify/verify.js';
 import { type Arguments, type Command, type Io, inputs, pageSizeFlag } from './command.js';

@@ -5,9 +5,9 @@ import { printAreas, printAreasJson } from '../explore/mems.js';
 import { type Print, TextOutput } from '../explore/output.js';
 import { printProcesses, printProcessesJson } from '../explore/ps.js';
 import { printPages, printPagesJson, type RssOptions } from '../explore/rss.js';
+import { PAGE_SIZES } from '../memory/runs.js';
 import { FilePool } from '../source/files.js';
 import { FdWriter } from '../stream/fd.js';
-import { PAGE_SIZES } from '../stream/format.js';
 import { type Command, inputs, pageSizeFlag } from './command.js';
 import { openCommandImages, SOURCE_FLAGS } from './source.js';
 

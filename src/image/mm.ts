@@ -3,11 +3,12 @@
  *
  * A process may have a million areas, so they go straight into columns; the other fields of an mm_entry are passed over.
  */
+
 import protobuf from 'protobufjs/light.js';
 import { DumpError } from '../errors.js';
+import { addressHex } from '../memory/runs.js';
 import { type AreaTable, AreaTableBuilder } from '../memory/vma.js';
 import { malformed, rawEntries } from './framing.js';
-import { addressHex } from './pagemap.js';
 
 const { Reader } = protobuf;
 

@@ -14,6 +14,7 @@
 import { concatBytes, plainBytes } from '../bytes.js';
 import { DumpError } from '../errors.js';
 import {
+  addressHex,
   blockSum,
   COUNT_IN_FIELD_2,
   type CompressedBlocks,
@@ -166,10 +167,6 @@ export class PagemapDecoder {
     return new DumpError(code, `expected ${expected}`, { file: this.file, offset, entry: this.entries });
   }
 }
-
-/** An address as hex digits; page numbers times the page size go beyond 2^53. */
-export const addressHex = (pageNumber: number, pageSize: number): string =>
-  (BigInt(pageNumber) * BigInt(pageSize)).toString(16);
 
 /** The bytes of a pagemap up to its first entry. */
 export function encodePagemapStart(head: Uint8Array): Uint8Array {

@@ -11,8 +11,10 @@
  * stands before all faults; a list that does not have it is of 4096. Lists can be put one behind the other, sorted, and
  * written by hand: the order counts for nothing, more white space is allowed, and a page may be named again.
  */
+
+import { widen } from '../columns.js';
 import { DumpError, type DumpErrorCode } from '../errors.js';
-import { PAGE_SIZES } from '../stream/format.js';
+import { PAGE_SIZES } from './runs.js';
 
 export const FAULT_LIST_VERSION = 1;
 
@@ -202,11 +204,7 @@ class Column {
 
   push(pageNumber: number): void {
     const i = this.length++;
-    if (i === this.numbers.length) {
-      const wider = new Float64Array(i * 2);
-      wider.set(this.numbers);
-      this.numbers = wider;
-    }
+    if (i === this.numbers.length) this.numbers = widen(this.numbers);
     this.numbers[i] = pageNumber;
     if (i > 0 && (this.numbers[i - 1] as number) > pageNumber) this.ascending = false;
   }

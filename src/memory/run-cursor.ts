@@ -1,5 +1,13 @@
-/** Goes through runs one by one, or in parts of one: for walks over several pagemaps at a time, all of which ascend. */
-import { CONTINUES, cutDetail, DETAIL, PE_PRESENT, type RunBatch, type RunDetail, storedBytes, TAKEN } from './runs.js';
+/** Walks over runs, which ascend, one by one or in parts: to cut them, or to compare several pagemaps. */
+import {
+  CONTINUES,
+  detailOf,
+  hasPayload,
+  type RunBatch,
+  type RunBuilder,
+  type RunDetail,
+  storedBytes,
+} from './runs.js';
 
 /** A run, or a part of one. */
 export interface RunPart {
@@ -14,13 +22,10 @@ export interface RunPart {
   payloadBytes: number;
 }
 
-/** Whether runs of these bits have payload. */
-export const isStored = (bits: number): boolean => (bits & (PE_PRESENT | TAKEN)) === PE_PRESENT;
-
 export class RunCursor {
-  /** Where the cursor is: the first page of what is left of its run; beyond all pages at the end. */
+  /** The first page of what is left of the current run; beyond all pages at the end. */
   pageNumber = Number.POSITIVE_INFINITY;
-  /** What is left of the run, at least one page; 0 at the end. */
+  /** Pages left of the run, at least one; 0 at the end. */
   pages = 0;
   bits = 0;
   private detail: RunDetail | undefined;
@@ -44,6 +49,16 @@ export class RunCursor {
     return this.pages === 0;
   }
 
+  /** First page behind the run. */
+  get end(): number {
+    return this.pageNumber + this.pages;
+  }
+
+  /** Pages in a compressed block of the run, which can be cut at a multiple of them alone; 1 where it is not compressed. */
+  get blockPages(): number {
+    return this.detail?.compressed?.regionPages ?? 1;
+  }
+
   /**
    * Takes the first `pages` pages of the run, at most all that are left of it.
    * @returns undefined, and takes nothing, if that would cut a compressed block
@@ -54,7 +69,7 @@ export class RunCursor {
     const cut = isAll ? undefined : cutDetail(this.detail, pages);
     if (!isAll && !cut) return undefined;
     const detail = cut ? cut[0] : this.detail;
-    const payloadBytes = isStored(bits) ? storedBytes(detail, pages, this.pageSize) : 0;
+    const payloadBytes = hasPayload(bits) ? storedBytes(detail, pages, this.pageSize) : 0;
     this.position += payloadBytes;
     if (cut) {
       this.pageNumber += pages;
@@ -65,6 +80,17 @@ export class RunCursor {
       this.next();
     }
     return { pageNumber, pages, bits, detail, position, payloadBytes };
+  }
+
+  /**
+   * Adds the run up to the page `stop` to `out`, with other bits if they are given.
+   * @returns false, and moves nothing, if that would cut a compressed block
+   */
+  moveTo(stop: number, out: RunBuilder, bits = this.bits): boolean {
+    const part = this.take(stop - this.pageNumber);
+    if (!part) return false;
+    out.push(part.pageNumber, part.pages, (bits & ~CONTINUES) | (part.bits & CONTINUES), part.detail);
+    return true;
   }
 
   private next(): void {
@@ -82,7 +108,26 @@ export class RunCursor {
     this.pageNumber = runs.pageNumbers[index] as number;
     this.pages = runs.pages[index] as number;
     this.bits = runs.bits[index] as number;
-    this.detail = this.bits & DETAIL ? runs.details?.get(index) : undefined;
+    this.detail = detailOf(runs, index);
     this.index++;
   }
+}
+
+/**
+ * Cuts the detail of a run at `page` pages from its start. The first piece keeps the verbatim entry: it counts again
+ * if the pieces are joined, since an encoder uses it only where it says what the columns say.
+ * @returns the two details, or undefined if the cut would fall inside a compressed block
+ */
+export function cutDetail(
+  detail: RunDetail | undefined,
+  page: number,
+): [RunDetail | undefined, RunDetail | undefined] | undefined {
+  if (!detail?.compressed) return [detail, undefined];
+  const { regionPages, hasRegionPages, blockBytes } = detail.compressed;
+  if (page % regionPages !== 0) return undefined;
+  const block = page / regionPages;
+  const part = (bytes: Uint32Array): RunDetail => ({
+    compressed: { regionPages, hasRegionPages, blockBytes: bytes },
+  });
+  return [{ ...detail, ...part(blockBytes.subarray(0, block)) }, part(blockBytes.subarray(block))];
 }

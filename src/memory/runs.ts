@@ -1,9 +1,14 @@
 /**
  * Page runs: consecutive pages of one address space that share their state, in batches of columns.
  *
- * A dump may hold a million runs of one page, so a run is no object: a batch is three typed arrays, and what few
- * runs have beside that (compressed blocks, unusual encodings) stands in a sparse map.
+ * A dump may hold a million runs of one page, so a run is no object: a batch is three typed arrays, and what only a few
+ * runs have (compressed blocks, unusual encodings) is in a sparse map.
  */
+import { widen } from '../columns.js';
+
+/** Page sizes of Linux: 4 KiB to 64 KiB. */
+export const PAGE_SIZES = [4096, 8192, 16384, 32768, 65536];
+
 /** Pagemap flags of CRIU (pagemap.h): the low bits of {@link RunBatch.bits}. */
 export const PE_PARENT = 1;
 export const PE_LAZY = 2;
@@ -17,7 +22,7 @@ export const TAKEN = 1 << 4;
 /** The run has an entry in {@link RunBatch.details}. */
 export const DETAIL = 1 << 5;
 
-/** What a classifier says of a run; none: it has not been asked. */
+/** The class that a classifier gave the run; none if it has not been classified. */
 export const CLASS_EAGER = 1 << 6;
 export const CLASS_LAZY = 2 << 6;
 export const CLASS_MASK = 3 << 6;
@@ -34,11 +39,15 @@ export const SHAPE_MASK = 0x1f << 8;
 export const KIND_SHIFT = 16;
 export const KIND_MASK = 0x1f << KIND_SHIFT;
 
-/** All bits that have a meaning; others are refused where a batch comes from outside. */
+/** All bits that have a meaning; input with others is refused. */
 export const KNOWN_BITS = PE_MASK | CONTINUES | TAKEN | DETAIL | CLASS_MASK | SHAPE_MASK | KIND_MASK;
 
 /** Page numbers stay below this: their address is a u64. */
 export const pageNumberLimit = (pageSize: number): number => 2 ** 64 / pageSize;
+
+/** An address as hex digits; page numbers times the page size go beyond 2^53. */
+export const addressHex = (pageNumber: number, pageSize: number): string =>
+  (BigInt(pageNumber) * BigInt(pageSize)).toString(16);
 
 /** Largest block of a compressed entry, in bytes of memory. Source: CRIU's compression regions, development of 2026. */
 export const MAX_BLOCK_BYTES = 4 * 1024 * 1024;
@@ -59,7 +68,7 @@ export interface CompressedBlocks {
   hasRegionPages: boolean;
 }
 
-/** What few runs have beside their columns. */
+/** What only a few runs have, apart from the columns. */
 export interface RunDetail {
   /** The pagemap entry as it was read, where our encoding of the columns would differ. */
   verbatim?: Uint8Array;
@@ -80,12 +89,26 @@ export interface RunBatch {
   readonly payloadBytes: number;
 }
 
-/** Bytes that run `i` has in the payload. */
-export function runPayloadBytes(runs: RunBatch, i: number, pageSize: number): number {
-  const bits = runs.bits[i] as number;
-  if ((bits & (PE_PRESENT | TAKEN)) !== PE_PRESENT) return 0;
-  return storedBytes(bits & DETAIL ? runs.details?.get(i) : undefined, runs.pages[i] as number, pageSize);
+/** Whether runs of these bits have payload. */
+export const hasPayload = (bits: number): boolean => (bits & (PE_PRESENT | TAKEN)) === PE_PRESENT;
+
+/** Whether a restore reads the pages of such runs from their payload, and not from a parent dump. */
+export const isReadHere = (bits: number): boolean => (bits & (PE_PRESENT | PE_PARENT | TAKEN)) === PE_PRESENT;
+
+/** Pages that a pagemap has as lazy, and that are in no file. */
+export function countHolePages({ bits, pages }: RunBatch): number {
+  let count = 0;
+  for (let i = 0; i < bits.length; i++) if (((bits[i] as number) & PE_MASK) === PE_LAZY) count += pages[i] as number;
+  return count;
 }
+
+/** What run `i` has apart from its columns. */
+export const detailOf = (runs: RunBatch, i: number): RunDetail | undefined =>
+  (runs.bits[i] as number) & DETAIL ? runs.details?.get(i) : undefined;
+
+/** Bytes that run `i` has in the payload. */
+export const runPayloadBytes = (runs: RunBatch, i: number, pageSize: number): number =>
+  hasPayload(runs.bits[i] as number) ? storedBytes(detailOf(runs, i), runs.pages[i] as number, pageSize) : 0;
 
 /** Bytes that a run of present pages takes in a pages file. */
 export const storedBytes = (detail: RunDetail | undefined, pages: number, pageSize: number): number =>
@@ -135,9 +158,7 @@ export class RunBuilder {
       this.details ??= new Map();
       this.details.set(i, detail);
     }
-    if ((bits & (PE_PRESENT | TAKEN)) === PE_PRESENT) {
-      this.payloadBytes += storedBytes(detail, pages, this.pageSize);
-    }
+    if (hasPayload(bits)) this.payloadBytes += storedBytes(detail, pages, this.pageSize);
   }
 
   /** Adds a run, to the last one if it continues that entry in the same state. */
@@ -152,9 +173,7 @@ export class RunBuilder {
     if (first?.compressed && detail?.compressed) {
       this.details?.set(last, { ...first, compressed: joinBlocks(first.compressed, detail.compressed) });
     }
-    if ((bits & (PE_PRESENT | TAKEN)) === PE_PRESENT) {
-      this.payloadBytes += storedBytes(detail, pages, this.pageSize);
-    }
+    if (hasPayload(bits)) this.payloadBytes += storedBytes(detail, pages, this.pageSize);
   }
 
   /** Whether a run and the last one are pieces of one entry; what says so may be hostile. */
@@ -173,22 +192,15 @@ export class RunBuilder {
   /** Adds all runs of a batch; pieces of one entry are joined. */
   append(runs: RunBatch): void {
     for (let i = 0; i < runs.bits.length; i++) {
-      const bits = runs.bits[i] as number;
-      const detail = bits & DETAIL ? runs.details?.get(i) : undefined;
-      this.pushOrExtend(runs.pageNumbers[i] as number, runs.pages[i] as number, bits, detail);
+      const pageNumber = runs.pageNumbers[i] as number;
+      this.pushOrExtend(pageNumber, runs.pages[i] as number, runs.bits[i] as number, detailOf(runs, i));
     }
   }
 
   private grow(): void {
-    const capacity = this.bits.length * 2;
-    const wider = <T extends Float64Array | Uint32Array>(make: (n: number) => T, from: T): T => {
-      const to = make(capacity);
-      to.set(from);
-      return to;
-    };
-    this.pageNumbers = wider((n) => new Float64Array(n), this.pageNumbers);
-    this.pages = wider((n) => new Float64Array(n), this.pages);
-    this.bits = wider((n) => new Uint32Array(n), this.bits);
+    this.pageNumbers = widen(this.pageNumbers);
+    this.pages = widen(this.pages);
+    this.bits = widen(this.bits);
   }
 
   /** The runs so far; the builder must not be used afterwards. */
@@ -204,27 +216,8 @@ export class RunBuilder {
 }
 
 /**
- * Cuts the detail of a run at `page` pages from its start. The first piece keeps the verbatim entry: it counts again
- * if the pieces are joined, since an encoder uses it only where it says what the columns say.
- * @returns the two details, or undefined if the cut would fall inside a compressed block
- */
-export function cutDetail(
-  detail: RunDetail | undefined,
-  page: number,
-): [RunDetail | undefined, RunDetail | undefined] | undefined {
-  if (!detail?.compressed) return [detail, undefined];
-  const { regionPages, hasRegionPages, blockBytes } = detail.compressed;
-  if (page % regionPages !== 0) return undefined;
-  const block = page / regionPages;
-  const part = (bytes: Uint32Array): RunDetail => ({
-    compressed: { regionPages, hasRegionPages, blockBytes: bytes },
-  });
-  return [{ ...detail, ...part(blockBytes.subarray(0, block)) }, part(blockBytes.subarray(block))];
-}
-
-/**
  * Whether a run with the detail `next` may go on with the entry of one of `pages` pages with the detail `last`: both are in
- * blocks of one size and the first ends with a whole one, or neither is in blocks. What is verbatim begins an entry.
+ * blocks of one size and the first ends with a whole one, or neither is in blocks. A verbatim entry begins one.
  */
 function detailsJoin(last: RunDetail | undefined, pages: number, next: RunDetail | undefined): boolean {
   if (next?.verbatim) return false;

@@ -4,8 +4,9 @@
  * Right for every generation of pagemap: pages that stand in the pages file, plain or in compressed blocks, pages that
  * stand in a parent dump, however far up the chain, and pages that stand nowhere.
  */
+import type { PayloadFile } from '../bytes.js';
+import { lowerBound } from '../columns.js';
 import { DumpError } from '../errors.js';
-import type { PayloadFile } from '../records.js';
 import {
   type CompressedBlocks,
   DETAIL,
@@ -95,14 +96,7 @@ export class RunTable {
 
   /** Index of the first run that ends behind a page. */
   private find(pageNumber: number): number {
-    let low = 0;
-    let high = this.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.pageNumbers[middle] as number) + (this.pages[middle] as number) > pageNumber) high = middle;
-      else low = middle + 1;
-    }
-    return low;
+    return lowerBound(this.length, (i) => (this.pageNumbers[i] as number) + (this.pages[i] as number) <= pageNumber);
   }
 
   /** The runs in a range, and the gaps between them: bits are 0 for a gap. */

@@ -3,6 +3,7 @@
  *
  * The numbers of MAP_* differ between machines; those of VMA_AREA_* are CRIU's own (image.h).
  */
+import { concatColumns, lowerBound, widen } from '../columns.js';
 
 /** VMA_AREA_* bits of `vma_entry.status`. */
 export const VMA = {
@@ -186,31 +187,21 @@ export class AreaTableBuilder {
   }
 
   private grow(): void {
-    const wide = (from: Float64Array) => {
-      const to = new Float64Array(from.length * 2);
-      to.set(from);
-      return to;
-    };
-    const narrow = (from: Uint32Array) => {
-      const to = new Uint32Array(from.length * 2);
-      to.set(from);
-      return to;
-    };
-    this.starts = wide(this.starts);
-    this.ends = wide(this.ends);
-    this.flags = narrow(this.flags);
-    this.status = narrow(this.status);
+    this.starts = widen(this.starts);
+    this.ends = widen(this.ends);
+    this.flags = widen(this.flags);
+    this.status = widen(this.status);
   }
 }
 
 /** Index of the first area that ends behind `pageNumber`; the number of areas if none does. */
-export function firstAreaEndingAfter(areas: AreaTable, pageNumber: number): number {
-  let low = 0;
-  let high = areas.ends.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((areas.ends[middle] as number) > pageNumber) high = middle;
-    else low = middle + 1;
-  }
-  return low;
-}
+export const firstAreaEndingAfter = ({ ends }: AreaTable, pageNumber: number): number =>
+  lowerBound(ends.length, (i) => (ends[i] as number) <= pageNumber);
+
+/** Areas of one space that came in two parts. */
+export const concatAreas = (first: AreaTable, second: AreaTable): AreaTable => ({
+  starts: concatColumns(first.starts, second.starts),
+  ends: concatColumns(first.ends, second.ends),
+  flags: concatColumns(first.flags, second.flags),
+  status: concatColumns(first.status, second.status),
+});

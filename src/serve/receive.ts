@@ -16,8 +16,8 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { plainBytes } from '../bytes.js';
 import { DumpError } from '../errors.js';
-import { addressHex } from '../image/pagemap.js';
 import {
+  addressHex,
   CLASS_EAGER,
   CLASS_LAZY,
   COUNT_IN_FIELD_2,

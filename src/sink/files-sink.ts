@@ -2,7 +2,9 @@
  * Records as files, which is what most sinks write: payload is held against its checksum, runs become the entries of their
  * pagemap, and each space has both of its files, be they empty, in the order of the spaces.
  */
+
 import { invariant } from '../errors.js';
+import { countHolePages } from '../memory/runs.js';
 import type { RecordSink } from '../pump.js';
 import {
   type DumpRecord,
@@ -15,7 +17,6 @@ import {
 import { rebuild } from '../stages/rebuild.js';
 import { ExtentReader, FILE_PIECE_BYTES } from '../stream/extents.js';
 import { PayloadCheck } from '../stream/payload-check.js';
-import { countHolePages } from './holes.js';
 import { PagemapWriter } from './pagemap-writer.js';
 
 export interface FilesSinkOptions {

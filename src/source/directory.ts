@@ -3,6 +3,7 @@
  * are, which pagemap belongs to which pages file, how large a page is. Areas and pagemaps are read when their turn
  * comes, a task at a time; pages are not read here at all, but referred to.
  */
+
 import { lstatSync, readdirSync, readlinkSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DumpError, invariant, onFile, systemError } from '../errors.js';
@@ -10,6 +11,7 @@ import { checkMagic } from '../image/framing.js';
 import { headerBytes, typeOfName } from '../image/magic.js';
 import { decodeAreas } from '../image/mm.js';
 import { PagemapDecoder } from '../image/pagemap.js';
+import { PAGE_SIZES } from '../memory/runs.js';
 import type { AddressSpace } from '../memory/space.js';
 import type { AreaTable } from '../memory/vma.js';
 import {
@@ -22,7 +24,6 @@ import {
   type Space,
   spaceIdentity,
 } from '../records.js';
-import { PAGE_SIZES } from '../stream/format.js';
 import { FilePool } from './files.js';
 import { openAddressSpace, PAGEMAP_CHUNK_BYTES, readPagemap } from './pagemap.js';
 import { type ImageFiles, MIN_PAGE_BYTES, readTasks, requireImage, type Task, VARIABLE_PAGE_SIZE } from './tasks.js';

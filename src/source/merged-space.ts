@@ -1,11 +1,10 @@
 /**
- * One address space of a split dump: the pagemap as it was, that of the hot half and that of the cold half, all of which ascend,
- * are walked side by side. Each page is in one half; where in which, the walk says.
+ * One address space of a split dump: one walk over the pagemap as it was, that of the hot half and that of the cold half, all
+ * of which ascend. It finds the half that each page is in.
  */
 import { DumpError } from '../errors.js';
-import { addressHex } from '../image/pagemap.js';
-import { isStored, RunCursor, type RunPart } from '../memory/run-cursor.js';
-import { type RunBatch, RunBuilder, sameBlocks } from '../memory/runs.js';
+import { RunCursor, type RunPart } from '../memory/run-cursor.js';
+import { addressHex, hasPayload, type RunBatch, RunBuilder, sameBlocks } from '../memory/runs.js';
 import type { DumpRecord, PayloadFile, Space } from '../records.js';
 import type { ColdHalf } from './cold-half.js';
 
@@ -28,7 +27,7 @@ export class SpaceMerger {
     this.pages = this.cold.ended ? undefined : cold.pages(space);
   }
 
-  /** What becomes of runs of the hot half: records, and how many bytes of their payload come in between. */
+  /** Turns runs of the hot half into records, with numbers in between: so many bytes of their payload come there. */
   *merge(runs: RunBatch): Generator<DumpRecord | number> {
     const { space, original } = this;
     const last = runs.bits.length - 1;
@@ -63,7 +62,7 @@ export class SpaceMerger {
     return out.finish();
   }
 
-  /** Payload of the cold half, and how many bytes of the hot half's come in between. */
+  /** Payload of the cold half, with numbers in between: so many bytes of the hot half's payload come there. */
   private *payload(whole: RunCursor, hot: RunCursor): Generator<DumpRecord | number> {
     let hotBytes = 0;
     let extents: number[] = [];
@@ -85,15 +84,15 @@ export class SpaceMerger {
     if (hotBytes > 0) yield hotBytes;
   }
 
-  /** The next pages that are all in one half, or whose payload is in none: as they lie there. */
+  /** The next pages that are all in one half, or have no payload: as that half has them. */
   private nextPart(whole: RunCursor, hot: RunCursor): RunPart & { half: 'hot' | 'cold' } {
     const { cold } = this;
     const { pageNumber } = whole;
     if (hot.pageNumber < pageNumber) throw this.mismatch(hot.pageNumber, 'in the hot half alone');
     if (hot.pageNumber > pageNumber) throw this.mismatch(pageNumber, 'in neither half');
     if (cold.pageNumber < pageNumber) throw this.mismatch(cold.pageNumber, 'in the cold half alone');
-    const isWanted = isStored(whole.bits);
-    const inHot = isStored(hot.bits);
+    const isWanted = hasPayload(whole.bits);
+    const inHot = hasPayload(hot.bits);
     const inCold = cold.pageNumber === pageNumber;
     if (Number(inHot) + Number(inCold) !== Number(isWanted)) {
       if (inHot && inCold) throw this.mismatch(pageNumber, 'in both halves');
@@ -110,10 +109,10 @@ export class SpaceMerger {
     return { ...stored, half: inCold ? 'cold' : 'hot' };
   }
 
-  /** What was lazy and fetched from elsewhere before the dump was split is in the cold pagemap as well. */
+  /** Pages that were to be fetched from elsewhere before the dump was split are in the cold pagemap as well. */
   private skipHoles(): void {
     const { cold } = this;
-    while (!cold.ended && !isStored(cold.bits)) cold.take(cold.pages);
+    while (!cold.ended && !hasPayload(cold.bits)) cold.take(cold.pages);
   }
 
   private part(cursor: RunCursor, pages: number): RunPart {

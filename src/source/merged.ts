@@ -1,14 +1,14 @@
 /**
- * The two halves of a split dump as the dump that they came from. The hot half goes by: its files, and what is beside it in its
- * archive, are those of the dump. Of each space the pagemap as it was takes the place of the hot one, and the pages are put
- * together.
+ * Two halves of a split dump as the dump that they came from. The hot half is read from front to back: its files, and the other
+ * files of its archive, are those of the dump. The pagemap as it was replaces that of the hot half, and pages of both halves
+ * are put together.
  */
-import { crc32 } from '../crc.js';
 import { DumpError, invariant } from '../errors.js';
 import { batchesOf, type RecordSource } from '../pump.js';
 import type { DumpRecord, PayloadRecord, RunsRecord, Space } from '../records.js';
 import { originalName } from '../stages/cold.js';
 import { payloadLength, splitPayload } from '../stages/cut.js';
+import { PayloadCheck } from '../stream/payload-check.js';
 import type { ColdHalf } from './cold-half.js';
 import { SpaceMerger } from './merged-space.js';
 
@@ -25,14 +25,16 @@ class Merger {
   private pageSize = 0;
   /** Spaces whose runs have not come yet, by index. */
   private readonly waiting = new Map<number, Space>();
-  /** Pagemaps as they were that no space has asked for. */
+  /** Pagemaps as they were whose spaces have not come. */
   private readonly unclaimed: Set<string>;
   private current: SpaceMerger | undefined;
-  /** What becomes of the last runs of the hot half: records, and how many bytes of their payload come in between. */
+  /** Records that the last runs of the hot half become, with numbers in between: so many bytes of their payload come there. */
   private plan: Iterator<DumpRecord | number> | undefined;
   /** Bytes of payload that come next. */
   private wantedBytes = 0;
-  private crc: number | undefined;
+  /** The payload of the hot half, where it came with a checksum. */
+  private readonly check = new PayloadCheck();
+  private checks = false;
 
   constructor(private readonly cold: ColdHalf) {
     this.unclaimed = new Set(cold.originals);
@@ -69,9 +71,7 @@ class Merger {
         break;
       case 'check':
         if (!this.plan) yield record;
-        else if (this.crc !== undefined && this.crc !== record.crc32) {
-          throw new DumpError('STREAM_DAMAGED', 'the payload does not match its checksum');
-        }
+        else if (this.checks) this.check.end(record, this.current?.space.pagemap ?? '');
         break;
       case 'end':
         this.finish();
@@ -95,7 +95,8 @@ class Merger {
     invariant(this.wantedBytes === 0, 'payload is complete before the next record');
     if (this.current?.space.index !== space.index) this.turnTo(space);
     this.plan = this.current?.merge(runs);
-    this.crc = checked ? 0 : undefined;
+    this.checks = checked;
+    this.check.start();
   }
 
   private turnTo(space: Space): void {
@@ -104,7 +105,7 @@ class Merger {
     this.current = new SpaceMerger(space, this.cold, this.pageSize);
   }
 
-  /** What goes on before the next payload of the hot half. */
+  /** The records before the next payload of the hot half. */
   private *advance(): Generator<DumpRecord> {
     while (this.wantedBytes === 0) {
       const { value, done } = this.plan?.next() ?? { done: true };
@@ -115,7 +116,7 @@ class Merger {
   }
 
   private *payload(record: PayloadRecord): Generator<DumpRecord> {
-    if (this.crc !== undefined && record.type === 'bytes') this.crc = crc32(record.bytes, this.crc);
+    if (this.checks && record.type === 'bytes') this.check.add(record.bytes);
     for (let rest: PayloadRecord | undefined = record; rest; ) {
       invariant(this.wantedBytes > 0, 'the hot half has the payload that its runs say');
       const [part, others]: [PayloadRecord, PayloadRecord | undefined] = splitPayload(rest, this.wantedBytes);

@@ -1,6 +1,6 @@
 /** The cold half of a split dump: the lazy pages, and the images that a page server and the lazy-pages daemon need. */
 import { DumpError } from '../errors.js';
-import { DETAIL, PE_PARENT, PE_PRESENT, type RunBatch, RunBuilder } from '../memory/runs.js';
+import { detailOf, PE_PARENT, PE_PRESENT, type RunBatch, RunBuilder } from '../memory/runs.js';
 import { type DumpRecord, isPagemapName, type Space } from '../records.js';
 
 /** Who is in the dump, and what memory they have. */
@@ -89,12 +89,7 @@ function withoutParents(runs: RunBatch, space: Space, pageSize: number): RunBatc
         file: space.pagemap,
       });
     }
-    out.push(
-      runs.pageNumbers[i] as number,
-      runs.pages[i] as number,
-      bits,
-      bits & DETAIL ? runs.details?.get(i) : undefined,
-    );
+    out.push(runs.pageNumbers[i] as number, runs.pages[i] as number, bits, detailOf(runs, i));
   }
   return out.finish();
 }

@@ -2,21 +2,16 @@
  * The page filter: takes the payload of runs out, by class, pid, kind and address range. The runs stay, marked, so that
  * the rebuilder can leave a hole or nothing in their place.
  */
-
-import { crc32 } from '../crc.js';
 import { DumpError } from '../errors.js';
-import { addressHex } from '../image/pagemap.js';
+import { RunCursor } from '../memory/run-cursor.js';
 import {
+  addressHex,
   CLASS_EAGER,
   CLASS_LAZY,
   CLASS_MASK,
-  CONTINUES,
-  cutDetail,
-  DETAIL,
+  isReadHere,
   KIND_MASK,
   KIND_SHIFT,
-  PE_PARENT,
-  PE_PRESENT,
   type RunBatch,
   RunBuilder,
   runPayloadBytes,
@@ -24,14 +19,15 @@ import {
 } from '../memory/runs.js';
 import { type Kind, kindIndex } from '../memory/vma.js';
 import type { DumpRecord, RunsRecord, Space } from '../records.js';
+import { PayloadCheck } from '../stream/payload-check.js';
 import { PayloadCutter } from './cut.js';
 
-/** Which runs a filter means; what is left out means all. */
+/** Which runs a filter selects; what is left out selects all. */
 export interface Selection {
   class?: 'lazy' | 'eager' | 'all';
   pids?: readonly number[];
   kinds?: readonly Kind[];
-  /** Addresses in bytes, end exclusive; any page that the range touches is meant. */
+  /** Addresses in bytes, end exclusive; any page that the range touches is selected. */
   range?: { start: bigint; end: bigint };
 }
 
@@ -54,8 +50,10 @@ export function filter({ action, selection }: FilterOptions) {
   let first = 0;
   let end = Number.POSITIVE_INFINITY;
   let cutter: PayloadCutter | undefined;
-  /** Checksum of the payload as it came, where some of it is kept and it must be verified here. */
-  let incoming: number | undefined;
+  /** The payload as it came is verified here where only some of it is kept. */
+  const check = new PayloadCheck();
+  let checks = false;
+  let pagemap = '';
   const kindBits = selection.kinds?.map((kind) => kindIndex(kind) << KIND_SHIFT);
 
   function selects(space: Space, bits: number, pageNumber: number): boolean {
@@ -87,13 +85,9 @@ export function filter({ action, selection }: FilterOptions) {
     let offset = 0;
     let payloadBytes = 0;
     for (let i = 0; i < bits.length; i++) {
-      const bytes = runPayloadBytes(runs, i, pageSize);
-      if (bytes === 0 && (bits[i] as number) & TAKEN) continue;
       const old = bits[i] as number;
-      const takes =
-        (old & (PE_PRESENT | PE_PARENT)) === PE_PRESENT &&
-        selects(record.space, old, runs.pageNumbers[i] as number) === (action === 'drop');
-      if (takes) {
+      const bytes = runPayloadBytes(runs, i, pageSize);
+      if (isReadHere(old) && selects(record.space, old, runs.pageNumbers[i] as number) === (action === 'drop')) {
         bits[i] = old | TAKEN;
       } else if (bytes > 0) {
         payloadBytes += bytes;
@@ -107,7 +101,9 @@ export function filter({ action, selection }: FilterOptions) {
       return { ...record, runs: { ...runs, bits } };
     }
     cutter = new PayloadCutter(Float64Array.from(kept));
-    incoming = record.checked && payloadBytes > 0 ? 0 : undefined;
+    checks = record.checked && payloadBytes > 0;
+    pagemap = record.space.pagemap;
+    check.start();
     return { ...record, runs: { ...runs, bits, payloadBytes }, checked: false };
   }
 
@@ -131,7 +127,7 @@ export function filter({ action, selection }: FilterOptions) {
         yield filterRuns(record);
         break;
       case 'bytes':
-        if (incoming !== undefined && cutter) incoming = crc32(record.bytes, incoming);
+        if (cutter && checks) check.add(record.bytes);
         if (cutter) yield* cutter.cut(record);
         else yield record;
         break;
@@ -141,9 +137,7 @@ export function filter({ action, selection }: FilterOptions) {
         break;
       case 'check':
         if (!cutter) yield record;
-        else if (incoming !== undefined && incoming !== record.crc32) {
-          throw new DumpError('STREAM_DAMAGED', 'the payload does not match its checksum');
-        }
+        else if (checks) check.end(record, pagemap);
         break;
       default:
         yield record;
@@ -154,26 +148,17 @@ export function filter({ action, selection }: FilterOptions) {
 /** Cuts runs so that none lies across one of the page numbers. */
 function cutRunsAt(runs: RunBatch, borders: number[], pageSize: number, space: Space): RunBatch {
   const out = new RunBuilder(pageSize, runs.bits.length + borders.length);
-  for (let i = 0; i < runs.bits.length; i++) {
-    const bits = runs.bits[i] as number;
-    let detail = bits & DETAIL ? runs.details?.get(i) : undefined;
-    let first = runs.pageNumbers[i] as number;
-    const end = first + (runs.pages[i] as number);
-    let continues = bits & CONTINUES;
-    for (const stop of [...borders.filter((border) => border > first && border < end), end]) {
-      const cut = stop < end ? cutDetail(detail, stop - first) : [detail, undefined];
-      if (!cut) {
-        throw new DumpError(
-          'UNSUPPORTED',
-          `a compressed block would have to be cut at 0x${addressHex(stop, pageSize)}, a border of the address range`,
-          { file: space.pagemap },
-        );
-      }
-      out.push(first, stop - first, (bits & ~CONTINUES) | continues, cut[0]);
-      detail = cut[1];
-      continues = CONTINUES;
-      first = stop;
-    }
+  const cursor = new RunCursor([runs], pageSize);
+  while (!cursor.ended) {
+    const { pageNumber, end } = cursor;
+    const stop = borders.find((border) => border > pageNumber && border < end) ?? end;
+    if (cursor.moveTo(stop, out)) continue;
+    const address = `0x${addressHex(stop, pageSize)}`;
+    throw new DumpError(
+      'UNSUPPORTED',
+      `a compressed block would have to be cut at ${address}, a border of the address range`,
+      { file: space.pagemap },
+    );
   }
   return out.finish();
 }

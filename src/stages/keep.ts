@@ -1,29 +1,16 @@
 /**
- * The working set: lazy pages that a list names become eager, so that they stay and a restore finds them at once. It
- * stands between the classifier and the filter.
+ * The working set: lazy pages that a list names become eager, so that they stay and a restore finds them at once. This
+ * stage belongs between the classifier and the filter.
  *
  * CRIU skips whatever is flagged PE_LAZY in a lazy restore, even if it is there. So these pages lose the flag as well.
  *
  * A block of compressed pages cannot be cut: one listed page keeps all of it. List and runs both ascend: one walk over
  * the two is enough.
  */
-import { DumpError, invariant } from '../errors.js';
+import { DumpError } from '../errors.js';
 import { type FaultList, faultListHead } from '../memory/fault-list.js';
-import {
-  CLASS_EAGER,
-  CLASS_LAZY,
-  CLASS_MASK,
-  CONTINUES,
-  cutDetail,
-  DETAIL,
-  PE_LAZY,
-  PE_PARENT,
-  PE_PRESENT,
-  type RunBatch,
-  RunBuilder,
-  type RunDetail,
-  TAKEN,
-} from '../memory/runs.js';
+import { RunCursor } from '../memory/run-cursor.js';
+import { CLASS_EAGER, CLASS_LAZY, CLASS_MASK, isReadHere, PE_LAZY, type RunBatch, RunBuilder } from '../memory/runs.js';
 import type { DumpRecord, Space } from '../records.js';
 
 export interface KeepOptions {
@@ -67,27 +54,27 @@ export function keepEager(list: FaultList, { warn, note }: KeepOptions = {}) {
 
   function keepRuns(space: Space, runs: RunBatch): RunBatch {
     const walk = walkOf(space);
-    let out: RunBuilder | undefined;
-    for (let i = 0; i < runs.bits.length; i++) {
-      const first = runs.pageNumbers[i] as number;
-      const end = first + (runs.pages[i] as number);
-      absentPages += skipBelow(walk, first);
-      if (!out && nextListed(walk) === Number.POSITIVE_INFINITY) return runs;
-      const bits = runs.bits[i] as number;
-      const named = nextListed(walk) < end;
-      if (named && isStored(bits) && isLazy(bits, space)) {
-        out ??= copyRuns(runs, i, pageSize);
-        cutRun(walk, runs, i, out);
-        continue;
+    const last = runs.bits.length - 1;
+    if (last < 0 || nextListed(walk) >= (runs.pageNumbers[last] as number) + (runs.pages[last] as number)) return runs;
+    const out = new RunBuilder(pageSize, runs.bits.length + 16);
+    const cursor = new RunCursor([runs], pageSize);
+    let isCut = false;
+    while (!cursor.ended) {
+      const { end, bits } = cursor;
+      absentPages += skipBelow(walk, cursor.pageNumber);
+      if (nextListed(walk) < end) {
+        if (!isReadHere(bits)) {
+          absentPages += skipBelow(walk, end);
+        } else if (!isLazy(bits, space)) {
+          eagerPages += skipBelow(walk, end);
+        } else {
+          cutRun(walk, cursor, out);
+          isCut = true;
+        }
       }
-      if (named) {
-        const skipped = skipBelow(walk, end);
-        if (isStored(bits)) eagerPages += skipped;
-        else absentPages += skipped;
-      }
-      out?.push(first, end - first, bits, detailOf(runs, i));
+      if (cursor.pageNumber < end) cursor.moveTo(end, out);
     }
-    return out ? out.finish() : runs;
+    return isCut ? out.finish() : runs;
   }
 
   function report(): void {
@@ -138,27 +125,11 @@ function skipBelow(walk: Walk, pageNumber: number): number {
   return walk.at - from;
 }
 
-/** Cuts a lazy run at the listed pages; those become eager, by whole blocks where they are compressed. */
-function cutRun(walk: Walk, runs: RunBatch, i: number, out: RunBuilder): void {
-  const bits = runs.bits[i] as number;
+/** Cuts a lazy run up to the last listed page; listed pages become eager, by whole blocks where they are compressed. */
+function cutRun(walk: Walk, cursor: RunCursor, out: RunBuilder): void {
+  const { pageNumber: first, end, bits, blockPages } = cursor;
   const eagerBits = (bits & ~(CLASS_MASK | PE_LAZY)) | CLASS_EAGER;
-  const first = runs.pageNumbers[i] as number;
-  const end = first + (runs.pages[i] as number);
-  let detail = detailOf(runs, i);
-  const blockPages = detail?.compressed?.regionPages ?? 1;
   const blockOf = (pageNumber: number): number => pageNumber - ((pageNumber - first) % blockPages);
-  let from = first;
-  let continues = bits & CONTINUES;
-
-  function pushTo(stop: number, pieceBits: number): void {
-    const cut = stop < end ? cutDetail(detail, stop - from) : [detail, undefined];
-    invariant(cut, 'runs are cut between blocks');
-    out.push(from, stop - from, (pieceBits & ~CONTINUES) | continues, cut[0]);
-    detail = cut[1];
-    continues = CONTINUES;
-    from = stop;
-  }
-
   while (nextListed(walk) < end) {
     const start = blockOf(nextListed(walk));
     let stop = start;
@@ -167,26 +138,10 @@ function cutRun(walk: Walk, runs: RunBatch, i: number, out: RunBuilder): void {
       stop = Math.min(stop + blockPages, end);
       skipBelow(walk, stop);
     }
-    if (start > from) pushTo(start, bits);
-    pushTo(stop, eagerBits);
+    if (start > cursor.pageNumber) cursor.moveTo(start, out, bits);
+    cursor.moveTo(stop, out, eagerBits);
   }
-  if (from < end) pushTo(end, bits);
 }
-
-/** The first `count` runs of a batch, to be followed by others. */
-function copyRuns(runs: RunBatch, count: number, pageSize: number): RunBuilder {
-  const out = new RunBuilder(pageSize, runs.bits.length + 16);
-  for (let i = 0; i < count; i++) {
-    out.push(runs.pageNumbers[i] as number, runs.pages[i] as number, runs.bits[i] as number, detailOf(runs, i));
-  }
-  return out;
-}
-
-const detailOf = (runs: RunBatch, i: number): RunDetail | undefined =>
-  (runs.bits[i] as number) & DETAIL ? runs.details?.get(i) : undefined;
-
-/** Whether the payload of a run is here. */
-const isStored = (bits: number): boolean => (bits & (PE_PRESENT | PE_PARENT | TAKEN)) === PE_PRESENT;
 
 function isLazy(bits: number, space: Space): boolean {
   if ((bits & CLASS_MASK) === 0) {

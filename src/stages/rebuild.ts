@@ -6,7 +6,7 @@ import {
   CLASS_LAZY,
   CLASS_MASK,
   CONTINUES,
-  DETAIL,
+  detailOf,
   HAS_FLAGS,
   joinRuns,
   KIND_MASK,
@@ -46,7 +46,7 @@ function rebuildRuns(runs: RunBatch, holes: Holes, pageSize: number): RunBatch {
   for (let i = 0; i < runs.bits.length; i++) {
     const bits = runs.bits[i] as number;
     let entryBits = bits & ~(CLASS_MASK | KIND_MASK);
-    let detail = bits & DETAIL ? runs.details?.get(i) : undefined;
+    let detail = detailOf(runs, i);
     if (bits & TAKEN) {
       if (leavesNothing(bits, holes)) continue;
       entryBits = hole(entryBits);

@@ -1,5 +1,5 @@
 /** Counts what passes: pages and bytes kept and taken out, by space and kind. Changes nothing. */
-import { DETAIL, KIND_MASK, KIND_SHIFT, PE_LAZY, PE_PARENT, PE_PRESENT, storedBytes, TAKEN } from '../memory/runs.js';
+import { detailOf, KIND_MASK, KIND_SHIFT, PE_LAZY, PE_PARENT, PE_PRESENT, storedBytes, TAKEN } from '../memory/runs.js';
 import { KINDS, type Kind } from '../memory/vma.js';
 import type { DumpRecord, RunsRecord, Space } from '../records.js';
 
@@ -47,7 +47,7 @@ export function tally(): { stage: (record: DumpRecord) => DumpRecord; spaces: Sp
         if (bits & PE_LAZY) total.holePages += pages;
         continue;
       }
-      const bytes = storedBytes(bits & DETAIL ? runs.details?.get(i) : undefined, pages, pageSize);
+      const bytes = storedBytes(detailOf(runs, i), pages, pageSize);
       const kind = KINDS[(bits & KIND_MASK) >>> KIND_SHIFT] ?? 'unknown';
       const of = bits & TAKEN ? 'taken' : 'kept';
       total.kinds[kind] ??= newKindTally();

@@ -6,7 +6,7 @@ import type protobuf from 'protobufjs/light.js';
 import { concatBytes, plainBytes } from '../bytes.js';
 import { crc32 } from '../crc.js';
 import { DumpError } from '../errors.js';
-import { pageNumberLimit } from '../memory/runs.js';
+import { PAGE_SIZES, pageNumberLimit } from '../memory/runs.js';
 import { type DumpRecord, type FileRecord, isPagemapName, pagesName, type Space, spaceIdentity } from '../records.js';
 import { messageType } from '../schema.js';
 import { Damage, decodeAreas, decodeRuns } from './columns.js';
@@ -17,7 +17,6 @@ import {
   MAX_BODY_BYTES,
   MAX_LINK_BYTES,
   MAX_NAME_BYTES,
-  PAGE_SIZES,
   PROLOGUE_BYTES,
   STREAM_MAGIC,
   STREAM_VERSION,

@@ -31,8 +31,6 @@ export const AREAS_PER_FRAME = 16 * 1024;
 /** Longest file name, with its folders: Linux' PATH_MAX. */
 export const MAX_NAME_BYTES = 4096;
 export const MAX_LINK_BYTES = 4096;
-/** Page sizes of Linux: 4 KiB to 64 KiB. */
-export const PAGE_SIZES = [4096, 8192, 16384, 32768, 65536];
 
 const TWO_32 = 2 ** 32;
 

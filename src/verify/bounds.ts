@@ -1,5 +1,5 @@
 /** Whether the pages of a pagemap lie where there is memory: in the areas of a process, or inside a segment. */
-import { addressHex } from '../image/pagemap.js';
+import { addressHex } from '../memory/runs.js';
 import { type AreaTable, firstAreaEndingAfter } from '../memory/vma.js';
 import type { DumpFiles } from './dump-files.js';
 import type { WatchRuns } from './space.js';

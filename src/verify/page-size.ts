@@ -1,9 +1,10 @@
 /** The page size of the dumped machine, which stands nowhere in a dump. */
+
 import { DumpError } from '../errors.js';
 import { PagemapDecoder } from '../image/pagemap.js';
+import { PAGE_SIZES } from '../memory/runs.js';
 import { isPagemapName, pagesName } from '../records.js';
 import { MIN_PAGE_BYTES, VARIABLE_PAGE_SIZE } from '../source/tasks.js';
-import { PAGE_SIZES } from '../stream/format.js';
 import type { DumpFiles } from './dump-files.js';
 
 /**

@@ -2,7 +2,8 @@
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { CONTINUES, cutDetail, DETAIL, type RunBatch, RunBuilder } from '../../src/memory/runs.js';
+import { cutDetail } from '../../src/memory/run-cursor.js';
+import { CONTINUES, DETAIL, type RunBatch, RunBuilder } from '../../src/memory/runs.js';
 import { pump } from '../../src/pump.js';
 import type { DumpRecord, ExtentsRecord, RunsRecord } from '../../src/records.js';
 import { DirectorySink } from '../../src/sink/directory.js';
