@@ -11,6 +11,7 @@ const ORDER = [
   'errors.ts',
   'shell.ts',
   'bytes.ts',
+  'columns.ts',
   'crc.ts',
   'protocol',
   'protobuf',

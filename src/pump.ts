@@ -1,15 +1,21 @@
 /**
  * Runs records from a source through stages into a sink, one at a time: the next record is asked for when the sink is
- * done with this one, so a source may reuse its buffers, and nothing waits anywhere in between.
+ * done with this one. So a source or a stage may reuse its buffers, and nothing queues up in between.
  */
-import { getManyValues, isMany } from 'stream-chain';
-import { fun } from 'stream-chain/fun.js';
+import type { Fn, Many, none } from 'stream-chain/defs.js';
+import { abortStages, flush, next } from 'stream-chain/exec.js';
 import { Breather } from './breathe.js';
 import type { DumpRecord } from './records.js';
 import { portions } from './stream/extents.js';
 
-/** One step of a pipeline: also an item of stream-chain's `chain([...])`. */
-export type Stage = (record: DumpRecord) => DumpRecord | Generator<DumpRecord>;
+/** What a stage makes of a record: nothing, one record or several. */
+type Made = DumpRecord | typeof none | Many<DumpRecord> | Generator<DumpRecord> | AsyncGenerator<DumpRecord>;
+
+/**
+ * One step of a pipeline: also an item of stream-chain's `chain([...])`. A `flushable` stage is flushed after the last record,
+ * and released if the pipeline fails.
+ */
+export type Stage = (record: DumpRecord) => Made | Promise<Made>;
 
 export interface RecordSink {
   write(record: DumpRecord): void | Promise<void>;
@@ -26,15 +32,22 @@ export type RecordSource = Iterable<DumpRecord> | AsyncIterable<Iterable<DumpRec
 export const batchesOf = (source: RecordSource): AsyncIterable<Iterable<DumpRecord>> | Iterable<DumpRecord>[] =>
   Symbol.asyncIterator in source ? source : [source];
 
-/** A sink with stages in front of it, where several sinks take the records of one source. */
+/** A sink with stages in front of it. Nothing is awaited where neither a stage nor the sink returns a promise. */
 export function behindStages(stages: readonly Stage[], sink: RecordSink): RecordSink {
-  const run = compose(stages);
+  const items = stages as readonly Fn[] as Fn[];
+  const write = (record: DumpRecord) => sink.write(record);
+  const flushed = new Set<Fn>();
   return {
-    async write(record) {
-      for (const out of run(record)) await sink.write(out);
+    write: (record) => next(record, items, 0, write),
+    finish: async () => {
+      await flush(items, 0, write, flushed);
+      await sink.finish();
     },
-    finish: () => sink.finish(),
-    discard: () => sink.discard(),
+    discard: async () => {
+      const failure = await abortStages(items, flushed);
+      await sink.discard();
+      if (failure !== undefined) throw failure;
+    },
   };
 }
 
@@ -48,36 +61,37 @@ export async function pump(
   sink: RecordSink,
   signal?: AbortSignal,
 ): Promise<void> {
-  const run = compose(stages);
-  const breather = new Breather();
+  const out = behindStages(stages, paced(sink, signal));
   try {
     for await (const batch of batchesOf(source)) {
       for (const record of batch) {
-        for (const out of run(record)) {
-          for (const portion of out.type === 'extents' ? portions(out) : [out]) {
-            // Awaiting what is no promise would cost more than moving 64 KiB.
-            const written = sink.write(portion);
-            if (written) await written;
-            const breath = breather.due();
-            if (breath) await breath;
-            signal?.throwIfAborted();
-          }
-        }
+        // Awaiting what is no promise would cost more than moving 64 KiB.
+        const written = out.write(record);
+        if (written) await written;
       }
     }
-    await sink.finish();
+    await out.finish();
   } catch (error) {
-    await sink.discard();
+    await out.discard();
     throw error;
   }
 }
 
-/** The stages as one function, by stream-chain: synchronous, as they are. */
-function compose(stages: readonly Stage[]): (record: DumpRecord) => Iterable<DumpRecord> {
-  if (stages.length === 0) return (record) => [record];
-  const run = fun(...stages) as (record: DumpRecord) => unknown;
-  return (record) => {
-    const out = run(record);
-    return (isMany(out) ? getManyValues(out) : out) as DumpRecord[];
+/** A sink that gets large extents in portions; timers and signals have their turn between them. */
+function paced(sink: RecordSink, signal: AbortSignal | undefined): RecordSink {
+  const breather = new Breather();
+  const checkSignal = () => signal?.throwIfAborted();
+  const breathe = (): void | Promise<void> => breather.due()?.then(checkSignal) ?? checkSignal();
+  const put = (record: DumpRecord): void | Promise<void> => sink.write(record)?.then(breathe) ?? breathe();
+  const putAll = (records: Iterator<DumpRecord>): void | Promise<void> => {
+    for (let { value, done } = records.next(); !done; { value, done } = records.next()) {
+      const written = put(value);
+      if (written) return written.then(() => putAll(records));
+    }
+  };
+  return {
+    write: (record) => (record.type === 'extents' ? putAll(portions(record)) : put(record)),
+    finish: () => sink.finish(),
+    discard: () => sink.discard(),
   };
 }

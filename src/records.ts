@@ -122,6 +122,10 @@ export type DumpRecord =
   | CheckRecord
   | EndRecord;
 
+/** Whether a record is payload of the file or the runs before it, or the check of it. */
+export const isPayload = (record: DumpRecord): record is PayloadRecord | CheckRecord =>
+  record.type === 'bytes' || record.type === 'extents' || record.type === 'check';
+
 /** Name of the pages file of a space. */
 export const pagesName = (space: Pick<Space, 'pagesId'>): string => `pages-${space.pagesId}.img`;
 

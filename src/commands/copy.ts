@@ -3,7 +3,7 @@ import { UsageError } from '../errors.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { pump } from '../pump.js';
 import type { Written } from '../sink/dump-directory.js';
-import { withoutOutside } from '../stages/outside.js';
+import { withoutOutside } from '../stages/drop-files.js';
 import { type Command, choice, inputs, pageSizeFlag } from './command.js';
 import { Progress } from './progress.js';
 import { warnOfCopy } from './report.js';

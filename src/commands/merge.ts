@@ -4,7 +4,7 @@ import type { DumpRecord } from '../records.js';
 import { DirectorySink } from '../sink/directory.js';
 import { ColdHalf } from '../source/cold-half.js';
 import { mergedRecords } from '../source/merged.js';
-import { withoutOutside } from '../stages/outside.js';
+import { withoutOutside } from '../stages/drop-files.js';
 import { type Arguments, type Command, choice, type Io, inputs } from './command.js';
 import { areApart } from './halves.js';
 import { Progress } from './progress.js';

@@ -1,5 +1,5 @@
 import { pump } from '../pump.js';
-import { withoutOutside } from '../stages/outside.js';
+import { withoutOutside } from '../stages/drop-files.js';
 import { StreamSink } from '../stream/stream.js';
 import type { Finding } from '../verify/findings.js';
 import { PassingDump } from '../verify/passing.js';

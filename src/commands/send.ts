@@ -11,8 +11,8 @@ import type { Serve } from '../serve/server.js';
 import { Session } from '../serve/session.js';
 import { quoteWord } from '../shell.js';
 import { classify } from '../stages/classify.js';
+import { withoutOutside } from '../stages/drop-files.js';
 import { DROP_LAZY, filter } from '../stages/filter.js';
-import { withoutOutside } from '../stages/outside.js';
 import { rebuild } from '../stages/rebuild.js';
 import { ClientReport } from './client-report.js';
 import { type Arguments, type Command, choice, type Io, inputs, pageSizeFlag } from './command.js';
@@ -110,7 +110,14 @@ function lazyPlan(args: Arguments, io: Io): Plan {
   warnOfAddress(listen, undefined, io);
   const warn = (message: string) => io.err(`pagepipe: warning: ${message}\n`);
   const keep = eagerListStages(args, io);
-  const stages = [withoutOutside(), classify({ policy, warn }), ...keep, filter(DROP_LAZY), rebuild(), undelivered()];
+  const stages = [
+    withoutOutside(),
+    classify({ policy, warn }),
+    ...keep,
+    filter(DROP_LAZY),
+    rebuild(),
+    ...undelivered(),
+  ];
   return { stages, areas: policy !== 'flags', listen };
 }
 

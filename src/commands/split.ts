@@ -2,12 +2,12 @@ import { statSync } from 'node:fs';
 import { DumpError, isErrno, UsageError } from '../errors.js';
 import { behindStages, pump, type RecordSink } from '../pump.js';
 import { DirectorySink } from '../sink/directory.js';
-import { OriginalsSink } from '../sink/originals.js';
+import { addOriginals } from '../sink/originals.js';
 import { TeeSink } from '../sink/tee.js';
 import { classify, POLICIES, type Policy } from '../stages/classify.js';
 import { coldPart, notCold } from '../stages/cold.js';
+import { withoutOutside } from '../stages/drop-files.js';
 import { DROP_LAZY, filter } from '../stages/filter.js';
-import { withoutOutside } from '../stages/outside.js';
 import { rebuild } from '../stages/rebuild.js';
 import { StreamSink } from '../stream/stream.js';
 import { type Arguments, type Command, choice, type Io, inputs, refuseTerminals } from './command.js';
@@ -67,7 +67,7 @@ ${SOURCE_HELP}
         },
         discard: () => hot.sink.discard(),
       });
-      const coldSink = new OriginalsSink(behindStages(coldStages(policy), cold), budget);
+      const coldSink = behindStages([addOriginals(budget), ...coldStages(policy)], cold);
       await (again ? inTurn : atOnce)(sources, hotSink, coldSink, io);
       if (hot.sink instanceof DirectorySink) warnOfParent(hot.sink.written, places.hot, io);
     } catch (error) {
@@ -132,7 +132,7 @@ const coldStages = (policy: Policy) => [
   classify({ policy }),
   filter({ action: 'keep', selection: { class: 'lazy' } }),
   rebuild({ holes: 'drop' }),
-  coldPart(),
+  ...coldPart(),
 ];
 
 /** What `write` would make of the source is what is split, and what merge gives back. */

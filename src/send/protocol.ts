@@ -9,6 +9,7 @@
  */
 import { DumpError } from '../errors.js';
 import type { DumpRecord } from '../records.js';
+import { dropFiles } from '../stages/drop-files.js';
 
 export const PATH = {
   DUMP: '/1/dump',
@@ -55,23 +56,19 @@ const UNDELIVERED_TEXT = Buffer.from(
   'Pages of this dump are still where pagepipe send took it from. This file goes when all of them have been fetched.\n',
 );
 
-/** A stage that puts {@link UNDELIVERED} into a dump, and takes out one that is there. */
-export function undelivered() {
-  let isDropped = false;
-  return function* markRecord(record: DumpRecord): Generator<DumpRecord> {
-    const isPayload = record.type === 'bytes' || record.type === 'extents' || record.type === 'check';
-    if (!isPayload) isDropped = record.type === 'file' && record.name === UNDELIVERED;
-    if (isDropped) return;
-    yield record;
-    if (record.type !== 'header') return;
-    yield {
-      type: 'file',
-      kind: 'regular',
-      name: UNDELIVERED,
-      mode: 0o600,
-      size: UNDELIVERED_TEXT.length,
-      checked: false,
-    };
-    yield { type: 'bytes', bytes: UNDELIVERED_TEXT };
+/** Stages that put {@link UNDELIVERED} into a dump, and take out one that is there. */
+export const undelivered = () => [dropFiles(({ name }) => name === UNDELIVERED), addUndelivered];
+
+function* addUndelivered(record: DumpRecord): Generator<DumpRecord> {
+  yield record;
+  if (record.type !== 'header') return;
+  yield {
+    type: 'file',
+    kind: 'regular',
+    name: UNDELIVERED,
+    mode: 0o600,
+    size: UNDELIVERED_TEXT.length,
+    checked: false,
   };
+  yield { type: 'bytes', bytes: UNDELIVERED_TEXT };
 }

@@ -1,9 +1,11 @@
 /**
- * Adds the pagemaps of a dump to it once more, as files at its end, which the stages behind leave as they are. They are made of
- * the runs as these come, and held until then: in memory, and past the budget in a spill file.
+ * A stage that adds the pagemaps of a dump as files at its end; later stages leave these as they are. They are made
+ * of the runs as these come, and held until then: in memory, and past the budget in a spill file.
+ *
+ * Its payload is overwritten when the next record is asked for, so it belongs into `pump`, not into `chain()`.
  */
+import { flushable, none } from 'stream-chain/defs.js';
 import { Spool, type SpoolBudget } from '../archive/spool.js';
-import type { RecordSink } from '../pump.js';
 import type { DumpRecord, RunsRecord, Space } from '../records.js';
 import { originalName } from '../stages/cold.js';
 import { PagemapWriter } from './pagemap-writer.js';
@@ -14,7 +16,17 @@ interface Original {
   bytes: number;
 }
 
-export class OriginalsSink implements RecordSink {
+/** Makes the stage, for rebuilt records. */
+export function addOriginals(budget: SpoolBudget) {
+  const originals = new Originals(budget);
+  const close = (): typeof none | Generator<DumpRecord> => {
+    originals.close();
+    return none;
+  };
+  return flushable((record: DumpRecord) => originals.take(record), close, close);
+}
+
+class Originals {
   private pageSize = 0;
   /** One for all: a block of memory for each space of a thousand would be too much. */
   private readonly spool: Spool;
@@ -23,29 +35,20 @@ export class OriginalsSink implements RecordSink {
   private readonly waiting = new Map<number, Space>();
   private current: { index: number; entries: PagemapWriter } | undefined;
 
-  /** @param sink gets rebuilt records, and the pagemaps as files in front of the end */
-  constructor(
-    private readonly sink: RecordSink,
-    budget: SpoolBudget,
-  ) {
+  constructor(budget: SpoolBudget) {
     this.spool = new Spool(budget);
   }
 
-  async write(record: DumpRecord): Promise<void> {
+  *take(record: DumpRecord): Generator<DumpRecord> {
     if (record.type === 'header') ({ pageSize: this.pageSize } = record);
     else if (record.type === 'space') this.waiting.set(record.space.index, record.space);
     else if (record.type === 'runs') this.add(record);
-    else if (record.type === 'end') await this.putAll();
-    await this.sink.write(record);
+    else if (record.type === 'end') yield* this.files();
+    yield record;
   }
 
-  async finish(): Promise<void> {
-    await this.sink.finish();
-  }
-
-  async discard(): Promise<void> {
+  close(): void {
     this.spool.close();
-    await this.sink.discard();
   }
 
   private add({ space, runs }: RunsRecord): void {
@@ -66,21 +69,13 @@ export class OriginalsSink implements RecordSink {
     this.current = { index: space.index, entries };
   }
 
-  private async putAll(): Promise<void> {
+  private *files(): Generator<DumpRecord> {
     for (const space of this.waiting.values()) this.start(space);
     this.current?.entries.end();
     for (const { space, bytes } of this.originals) {
       const name = originalName(space.pagemap);
-      await this.sink.write({
-        type: 'file',
-        kind: 'regular',
-        name,
-        mode: space.pagemapMode,
-        size: bytes,
-        checked: false,
-      });
-      for (const payload of this.spool.take(bytes)) await this.sink.write(payload);
+      yield { type: 'file', kind: 'regular', name, mode: space.pagemapMode, size: bytes, checked: false };
+      yield* this.spool.take(bytes);
     }
-    this.spool.close();
   }
 }

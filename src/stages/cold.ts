@@ -1,16 +1,18 @@
 /** The cold half of a split dump: the lazy pages, and the images that a page server and the lazy-pages daemon need. */
+import { none } from 'stream-chain/defs.js';
 import { DumpError } from '../errors.js';
 import { detailOf, PE_PARENT, PE_PRESENT, type RunBatch, RunBuilder } from '../memory/runs.js';
-import { type DumpRecord, isPagemapName, type Space } from '../records.js';
+import { type DumpRecord, isPagemapName, isPayload, type Space } from '../records.js';
+import { dropFiles } from './drop-files.js';
 
-/** Who is in the dump, and what memory they have. */
+/** Says which processes are in the dump, and what memory they have. */
 const NEEDED = /^((inventory|pstree)\.img|(core|mm)-\d+\.img)$/;
 
 const ORIGINAL = 'original-';
 
 /**
- * Name in the cold half of a pagemap as it was, which says how entries were cut before the dump was split. No image of CRIU
- * has such a name, and it lies in no folder: shards have none.
+ * Name in the cold half of a pagemap as it was: it has the entries as they were cut before the dump was split. No image of CRIU
+ * has such a name, and it is in no folder, since shards have none.
  */
 export const originalName = (pagemap: string): string => `${ORIGINAL}${pagemap}`;
 
@@ -32,52 +34,37 @@ export function notCold() {
 }
 
 /**
- * Makes a stage that leaves out files that are not needed, and shared memory, which is never lazy.
+ * Makes the stages that leave out files that are not needed, and shared memory, which is never lazy.
  * @throws {DumpError} UNSUPPORTED for pages that are said to be here and in the parent dump
  */
-export function coldPart() {
-  const spaces = new Map<number, Space>();
-  let pageSize = 0;
+export const coldPart = () => [
+  dropFiles(({ name }) => !NEEDED.test(name) && !isOriginalName(name)),
+  withoutSharedMemory(),
+  withoutParentPages(),
+];
+
+function withoutSharedMemory() {
+  const tasks = new Map<number, Space>();
   let isLeftOut = false;
-  return function* coldRecord(record: DumpRecord): Generator<DumpRecord> {
-    switch (record.type) {
-      case 'file':
-        isLeftOut = !NEEDED.test(record.name) && !isOriginalName(record.name);
-        if (!isLeftOut) yield record;
-        break;
-      case 'space':
-        isLeftOut = record.space.kind === 'shmem';
-        if (isLeftOut) break;
-        // Indexes have no gaps.
-        spaces.set(record.space.index, { ...record.space, index: spaces.size });
-        yield { ...record, space: spaces.get(record.space.index) as Space };
-        break;
-      case 'runs': {
-        const space = spaces.get(record.space.index);
-        isLeftOut = space === undefined;
-        if (space) yield { ...record, space, runs: withoutParents(record.runs, space, pageSize) };
-        break;
-      }
-      case 'areas': {
-        const space = spaces.get(record.space.index);
-        isLeftOut = space === undefined;
-        if (space) yield { ...record, space };
-        break;
-      }
-      case 'bytes':
-      case 'extents':
-      case 'check':
-        if (!isLeftOut) yield record;
-        break;
-      default:
-        if (record.type === 'header') ({ pageSize } = record);
-        isLeftOut = false;
-        yield record;
-    }
+  return (record: DumpRecord): DumpRecord | typeof none => {
+    if (isPayload(record)) return isLeftOut ? none : record;
+    isLeftOut = 'space' in record && record.space.kind === 'shmem';
+    if (!('space' in record) || isLeftOut) return isLeftOut ? none : record;
+    // Indexes have no gaps.
+    if (record.type === 'space') tasks.set(record.space.index, { ...record.space, index: tasks.size });
+    return { ...record, space: tasks.get(record.space.index) as Space };
   };
 }
 
-/** Pages of the parent dump are the hot half's matter: a restore reads them there. */
+function withoutParentPages() {
+  let pageSize = 0;
+  return (record: DumpRecord): DumpRecord => {
+    if (record.type === 'header') ({ pageSize } = record);
+    return record.type === 'runs' ? { ...record, runs: withoutParents(record.runs, record.space, pageSize) } : record;
+  };
+}
+
+/** Pages of the parent dump belong to the hot half: a restore reads them there. */
 function withoutParents(runs: RunBatch, space: Space, pageSize: number): RunBatch {
   if (!runs.bits.some((bits) => (bits & PE_PARENT) !== 0)) return runs;
   const out = new RunBuilder(pageSize, runs.bits.length);

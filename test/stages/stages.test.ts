@@ -18,7 +18,6 @@ import {
   TAKEN,
 } from '../../src/memory/runs.js';
 import { type AreaTable, KINDS } from '../../src/memory/vma.js';
-import type { Stage } from '../../src/pump.js';
 import type { DumpRecord, Space } from '../../src/records.js';
 import { classify } from '../../src/stages/classify.js';
 import { DROP_LAZY, type FilterOptions, filter } from '../../src/stages/filter.js';
@@ -68,6 +67,9 @@ function areas(...list: [start: number, end: number, of: { flags: number; status
     status: Uint32Array.from(list, ([, , { status }]) => status),
   };
 }
+
+/** One of the stages that give plain records, or generate them. */
+type Stage = (record: DumpRecord) => DumpRecord | Iterable<DumpRecord>;
 
 function feed(stage: Stage, ...records: DumpRecord[]): DumpRecord[] {
   return records.flatMap((record) => {
