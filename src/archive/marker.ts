@@ -45,11 +45,9 @@ function decode(bytes: Uint8Array): Marker {
   const reader = new WireReader(bytes);
   let seq = 0;
   let body: Marker | undefined;
-  while (reader.at < bytes.length) {
-    reader.varint();
-    const number = reader.lo >>> 3;
-    const wireType = reader.lo & 7;
-    if (wireType !== (number === FIELD.FILENAME ? WIRE_BYTES : WIRE_VARINT)) {
+  while (reader.nextTag()) {
+    const { number } = reader;
+    if (reader.wireType !== (number === FIELD.FILENAME ? WIRE_BYTES : WIRE_VARINT)) {
       throw new WireError('expected a marker, found another message', 0);
     }
     if (number === FIELD.FILENAME) {

@@ -33,12 +33,10 @@ export function exeFileId(message: RawMessage): number {
 export function eachArea({ bytes, start, end }: RawMessage, take: (area: Area) => void): void {
   const vmas = fieldNumber('mm_entry', 'vmas');
   const area = new NumberFields('vma_entry', AREA_FIELDS);
-  const reader = new WireReader(bytes).over(bytes, start, end);
-  while (reader.at < end) {
-    reader.varint();
-    const wireType = reader.lo & 7;
-    if (reader.lo >>> 3 !== vmas || wireType !== WIRE_BYTES) {
-      reader.skip(wireType);
+  const reader = new WireReader().over(bytes, start, end);
+  while (reader.nextTag()) {
+    if (reader.number !== vmas || reader.wireType !== WIRE_BYTES) {
+      reader.skip();
       continue;
     }
     const stop = reader.length();

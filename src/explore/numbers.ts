@@ -53,7 +53,7 @@ export class NumberFields<Name extends string> {
   private readonly byNumber: (Field | undefined)[] = [];
   private readonly slots: Field[] = [];
   private readonly required: { name: string; field: Field }[] = [];
-  private readonly reader = new WireReader(new Uint8Array(0));
+  private readonly reader = new WireReader();
 
   constructor(
     private readonly message: MessageName,
@@ -83,12 +83,10 @@ export class NumberFields<Name extends string> {
       slot.present = false;
     }
     const reader = this.reader.over(bytes, start, end);
-    while (reader.at < end) {
-      reader.varint();
-      const slot = this.byNumber[reader.lo >>> 3];
-      const wireType = reader.lo & 7;
-      if (!slot || wireType !== WIRE_VARINT) {
-        reader.skip(wireType);
+    while (reader.nextTag()) {
+      const slot = this.byNumber[reader.number];
+      if (!slot || reader.wireType !== WIRE_VARINT) {
+        reader.skip();
         continue;
       }
       reader.varint();

@@ -98,17 +98,14 @@ export class MessageBuilder {
     const { plan } = this.frames.at(-1) as Frame;
     const reader = new WireReader(bytes);
     try {
-      while (reader.at < bytes.length) {
-        reader.varint();
-        const number = reader.lo >>> 3;
-        const wireType = reader.lo & 7;
+      while (reader.nextTag()) {
+        const { number, wireType } = reader;
         const known = plan.byNumber[number];
-        if (number === 0 || reader.hi !== 0) throw new WireError('expected a field number, found none', 0);
         if (known?.takes(wireType)) {
           throw new ValueError(`expected fields that the schema does not know, found ${known.name}`);
         }
         const from = reader.at;
-        reader.skip(wireType);
+        reader.skip();
         this.tag(number, wireType, false);
         this.out.raw(bytes.subarray(from, reader.at));
       }
@@ -133,7 +130,7 @@ export class MessageBuilder {
     const frame = this.frames.at(-1) as Frame;
     const index = this.ranks.indexOf(rankOf(from.number, true), frame.firstField);
     const start = this.starts[index] as number;
-    const value = new WireReader(this.out.bytes).over(this.out.bytes, start + 1, this.out.at);
+    const value = new WireReader().over(this.out.bytes, start + 1, this.out.at);
     value.varint();
     if (value.hi !== 0) throw outOfRange(to, { negative: false, lo: value.lo, hi: value.hi });
     this.ranks[index] = rankOf(to.number, true);

@@ -12,7 +12,7 @@ import { ByteWriter, MAX_MESSAGE_DEPTH, WIRE_BYTES, WireError, WireReader } from
 /** Turning a message into this form takes some hundred times its size. */
 const MAX_OTHER_BYTES = 1024 * 1024;
 
-const walker = new WireReader(new Uint8Array(0));
+const walker = new WireReader();
 
 /** A message in canonical form: `bytes` from `start` to `end`. */
 export interface CanonicalMessage {
@@ -58,8 +58,8 @@ function check(plan: MessagePlan, reader: WireReader, depth: number, whole: bool
   const start = reader.at;
   let lastRank = 0;
   let required = 0;
-  while (reader.at < reader.end) {
-    const { number, wireType } = readTag(reader);
+  while (reader.nextTag()) {
+    const { number, wireType } = reader;
     if (!reader.minimal) return false;
     const field = plan.byNumber[number];
     if (field?.otherWireType === wireType) return false;
@@ -67,25 +67,13 @@ function check(plan: MessagePlan, reader: WireReader, depth: number, whole: bool
     const here = rank(number, known);
     if (here < lastRank || (here === lastRank && known && (!field.repeated || field.packed))) return false;
     lastRank = here;
-    if (!known) reader.skip(wireType);
+    if (!known) reader.skip();
     else if (!checkField(field, reader, depth, whole)) return false;
     else if (field.required) required++;
   }
   if (required === plan.requiredFields.length) return true;
   if (!whole && depth > 0) return false;
   throw missing(plan, reader, start);
-}
-
-/** Sets as little as it can: it is called for every field of every entry. */
-const tag = { number: 0, wireType: 0 };
-
-function readTag(reader: WireReader): typeof tag {
-  const { at } = reader;
-  reader.varint();
-  tag.number = reader.lo >>> 3;
-  tag.wireType = reader.lo & 7;
-  if (tag.number === 0 || reader.hi !== 0) throw new WireError('expected a field number, found none', at);
-  return tag;
 }
 
 function checkField(field: FieldPlan, reader: WireReader, depth: number, whole: boolean): boolean {
@@ -140,11 +128,10 @@ const tooDeep = (at: number) => new WireError(`expected at most ${MAX_MESSAGE_DE
 /** The error for a message in canonical form that lacks required fields. */
 function missing(plan: MessagePlan, reader: WireReader, start: number): WireError {
   const present = new Set<number>();
-  const again = new WireReader(reader.bytes).over(reader.bytes, start, reader.end);
-  while (again.at < again.end) {
-    const { number, wireType } = readTag(again);
-    if (plan.byNumber[number]?.wireType === wireType) present.add(number);
-    again.skip(wireType);
+  const again = new WireReader().over(reader.bytes, start, reader.end);
+  while (again.nextTag()) {
+    if (plan.byNumber[again.number]?.wireType === again.wireType) present.add(again.number);
+    again.skip();
   }
   const field = plan.requiredFields.find(({ number }) => !present.has(number));
   return new WireError(`expected the required field ${field?.name} of ${plan.name}, found none`, start);
@@ -172,8 +159,8 @@ export function canonicalise(plan: MessagePlan, bytes: Uint8Array, start: number
   }
   const out = new ByteWriter();
   const groups = new Map<number, RawField[]>();
-  const reader = new WireReader(bytes).over(bytes, start, end);
-  while (reader.at < end) {
+  const reader = new WireReader().over(bytes, start, end);
+  while (reader.nextTag()) {
     const raw = readRaw(plan, reader);
     const key = rank(raw.number, raw.field !== undefined);
     const group = groups.get(key);
@@ -184,12 +171,12 @@ export function canonicalise(plan: MessagePlan, bytes: Uint8Array, start: number
   return out.view().slice();
 }
 
+/** The field whose tag was read last. */
 function readRaw(plan: MessagePlan, reader: WireReader): RawField {
-  const { number, wireType } = readTag(reader);
+  const { number, wireType, at: from } = reader;
   const candidate = plan.byNumber[number];
   const field = candidate?.takes(wireType) ? candidate : undefined;
-  const from = reader.at;
-  reader.skip(wireType);
+  reader.skip();
   return { number, wireType, field, value: reader.bytes.subarray(from, reader.at) };
 }
 

@@ -147,13 +147,9 @@ function assign(
   let index = 0;
   let changed = false;
   const reader = new WireReader(message);
-  while (reader.at < message.length) {
-    const start = reader.at;
-    reader.varint();
-    const number = reader.lo >>> 3;
-    const wireType = reader.lo & 7;
-    const from = reader.at;
-    reader.skip(wireType);
+  for (let start = 0; reader.nextTag(); start = reader.at) {
+    const { number, wireType, at: from } = reader;
+    reader.skip();
     const isField = number === field.number && wireType === field.wireType;
     if (!isField || (inList && element !== '*' && element !== index++)) {
       builder.copy(number, plan.byNumber[number]?.wireType === wireType, message.subarray(start, reader.at));
@@ -176,7 +172,7 @@ function assign(
 
 /** The bytes of a field, without its length. */
 function contents(message: Uint8Array, start: number, end: number): Uint8Array {
-  const reader = new WireReader(message).over(message, start, end);
+  const reader = new WireReader().over(message, start, end);
   reader.length();
   return message.subarray(reader.at, end);
 }

@@ -1,19 +1,16 @@
 /**
  * The areas of mm images.
  *
- * A process may have a million areas, so they go straight into columns; the other fields of an mm_entry are passed over.
+ * A process may have a million areas, so they go straight into columns; the other fields of an mm_entry are skipped.
  */
-
-import protobuf from 'protobufjs/light.js';
 import { DumpError } from '../errors.js';
 import { addressHex } from '../memory/runs.js';
 import { type AreaTable, AreaTableBuilder } from '../memory/vma.js';
 import { malformed, rawEntries } from './framing.js';
+import { WIRE_BYTES, WIRE_VARINT, WireReader } from './wire.js';
 
-const { Reader } = protobuf;
-
-/** Fields of mm_entry and vma_entry (proto/criu/memory.proto), as tags. */
-const TAG = { VMAS: 0x72, START: 0x08, END: 0x10, FLAGS: 0x30, STATUS: 0x38 };
+/** Numbers of fields of mm_entry and vma_entry (proto/criu/memory.proto). */
+const FIELD = { VMAS: 14, START: 1, END: 2, FLAGS: 6, STATUS: 7 };
 
 /**
  * Decodes the areas of an mm image that is in memory as a whole.
@@ -24,11 +21,10 @@ export function decodeAreas(bytes: Uint8Array, pageSize: number, file: string): 
   const [mm] = rawEntries(bytes, 'MM', file);
   if (!mm) throw new DumpError('TRUNCATED', 'expected an mm_entry, found the end of the file', { file, offset: 8 });
   try {
-    const reader = Reader.create(mm.body);
-    while (reader.pos < reader.len) {
-      const tag = reader.uint32();
-      if (tag === TAG.VMAS) decodeArea(reader, pageSize, areas);
-      else reader.skipType(tag & 7);
+    const reader = new WireReader(mm.body);
+    while (reader.nextTag()) {
+      if (reader.number === FIELD.VMAS && reader.wireType === WIRE_BYTES) decodeArea(reader, pageSize, areas);
+      else reader.skip();
     }
   } catch (cause) {
     throw malformed('mm_entry', cause, file, mm.offset, mm.entry);
@@ -44,21 +40,25 @@ export function decodeAreas(bytes: Uint8Array, pageSize: number, file: string): 
   );
 }
 
-function decodeArea(reader: protobuf.Reader, pageSize: number, areas: AreaTableBuilder): void {
-  const stop = reader.uint32() + reader.pos;
-  if (stop > reader.len) throw new RangeError('an area ends behind its message');
+function decodeArea(reader: WireReader, pageSize: number, areas: AreaTableBuilder): void {
+  const { end: outer } = reader;
+  reader.end = reader.length();
   let start = -1;
   let end = -1;
   let flags = -1;
   let status = -1;
-  while (reader.pos < stop) {
-    const tag = reader.uint32();
-    if (tag === TAG.START) start = pageNumber(reader, pageSize);
-    else if (tag === TAG.END) end = pageNumber(reader, pageSize);
-    else if (tag === TAG.FLAGS) flags = reader.uint32();
-    else if (tag === TAG.STATUS) status = reader.uint32();
-    else reader.skipType(tag & 7);
+  while (reader.nextTag()) {
+    if (reader.wireType !== WIRE_VARINT) {
+      reader.skip();
+      continue;
+    }
+    reader.varint();
+    if (reader.number === FIELD.START) start = pageNumber(reader, pageSize);
+    else if (reader.number === FIELD.END) end = pageNumber(reader, pageSize);
+    else if (reader.number === FIELD.FLAGS) flags = reader.lo;
+    else if (reader.number === FIELD.STATUS) status = reader.lo;
   }
+  reader.end = outer;
   if (start < 0 || end < 0 || flags < 0 || status < 0)
     throw new RangeError('an area without start, end, flags or status');
   if (start >= end) throw new RangeError(`an area of no pages at 0x${addressHex(start, pageSize)}`);
@@ -66,13 +66,10 @@ function decodeArea(reader: protobuf.Reader, pageSize: number, areas: AreaTableB
 }
 
 /** An address as a page number: it may be beyond 2^53 bytes. */
-function pageNumber(reader: protobuf.Reader, pageSize: number): number {
-  const address = reader.uint64() as number | { high: number; low: number };
-  const high = typeof address === 'number' ? Math.floor(address / 2 ** 32) : address.high >>> 0;
-  const low = typeof address === 'number' ? address % 2 ** 32 : address.low >>> 0;
-  if (low % pageSize !== 0) {
-    const hex = (BigInt(high) * 2n ** 32n + BigInt(low)).toString(16);
+function pageNumber({ lo, hi }: WireReader, pageSize: number): number {
+  if (lo % pageSize !== 0) {
+    const hex = ((BigInt(hi) << 32n) | BigInt(lo)).toString(16);
     throw new RangeError(`an area that is not aligned to ${pageSize} bytes, at 0x${hex}`);
   }
-  return high * (2 ** 32 / pageSize) + low / pageSize;
+  return hi * (2 ** 32 / pageSize) + lo / pageSize;
 }

@@ -10,17 +10,14 @@ export const UNKNOWN_FIELDS = '$unknown';
 
 /** An object of a message in canonical form. Bytes are copies. */
 export const readObject = (plan: MessagePlan, bytes: Uint8Array, start: number, end: number): MessageObject =>
-  readFields(plan, new WireReader(bytes).over(bytes, start, end));
+  readFields(plan, new WireReader().over(bytes, start, end));
 
 function readFields(plan: MessagePlan, reader: WireReader): MessageObject {
   const object: MessageObject = {};
-  while (reader.at < reader.end) {
-    const { at } = reader;
-    reader.varint();
-    const field = plan.byNumber[reader.lo >>> 3];
-    const wireType = reader.lo & 7;
-    if (field?.wireType !== wireType) {
-      reader.skip(wireType);
+  for (let { at } = reader; reader.nextTag(); at = reader.at) {
+    const field = plan.byNumber[reader.number];
+    if (field?.wireType !== reader.wireType) {
+      reader.skip();
       append(object, UNKNOWN_FIELDS, reader.bytes.slice(at, reader.at));
     } else if (field.packed) {
       const end = reader.length();

@@ -15,8 +15,29 @@ import {
   PE_PRESENT,
   pageNumberLimit,
 } from '../memory/runs.js';
+import { WIRE_BYTES, WIRE_VARINT, WireError, WireReader } from './wire.js';
 
 const TWO_32 = 2 ** 32;
+
+/** Numbers of the fields of a pagemap_entry. */
+const VADDR = 1;
+const OLD_PAGES = 2;
+const IN_PARENT = 3;
+const FLAGS = 4;
+const PAGES = 5;
+const BLOCK_BYTES = 6;
+const TOTAL_BYTES = 7;
+const REGION_PAGES = 8;
+
+/** Which fields an entry has, a bit each. */
+const SEEN_VADDR = 1 << VADDR;
+const SEEN_OLD_PAGES = 1 << OLD_PAGES;
+const SEEN_IN_PARENT = 1 << IN_PARENT;
+const SEEN_FLAGS = 1 << FLAGS;
+const SEEN_PAGES = 1 << PAGES;
+const SEEN_TOTAL_BYTES = 1 << TOTAL_BYTES;
+const SEEN_REGION_PAGES = 1 << REGION_PAGES;
+const SEEN_COMPRESSION = (1 << BLOCK_BYTES) | SEEN_TOTAL_BYTES | SEEN_REGION_PAGES;
 
 /** The one entry that was parsed last; reused, since a pagemap has millions of them. */
 interface ParsedEntry {
@@ -31,7 +52,12 @@ interface ParsedEntry {
   compressed: CompressedBlocks | undefined;
 }
 
-/** Parses pagemap entries; throws {@link DumpError} through `fail`. */
+/** Why an entry is refused. */
+export interface Complaint {
+  code: 'MALFORMED' | 'UNSUPPORTED';
+  message: string;
+}
+
 export class EntryParser {
   readonly entry: ParsedEntry = {
     vaddrLow: 0,
@@ -41,193 +67,172 @@ export class EntryParser {
     canonical: true,
     compressed: undefined,
   };
-  private bytes: Uint8Array = new Uint8Array(0);
-  private at = 0;
-  private end = 0;
-  private low = 0;
-  private high = 0;
-  private minimal = true;
+  private readonly reader = new WireReader();
+  private readonly limit: number;
 
-  constructor(private readonly pageSize: number) {}
+  // The fields of the entry, as they were read.
+  private seen = 0;
+  private oldPages = 0;
+  private inParent = false;
+  private flags = 0;
+  private pages = 0;
+  private blocks: number[] | undefined;
+  private totalBytes = 0;
+  private regionPages = 0;
+  /** Whether the fields ascend, and their values are written as we write them. */
+  private canonical = true;
+
+  /** @param pageSize bytes */
+  constructor(private readonly pageSize: number) {
+    this.limit = pageNumberLimit(pageSize);
+  }
 
   /** Parses one message in `bytes[start, end)`; returns a complaint, or undefined. */
   parse(bytes: Uint8Array, start: number, end: number): Complaint | undefined {
-    this.bytes = bytes;
-    this.at = start;
-    this.end = end;
-    this.minimal = true;
-    const { entry } = this;
-    let seen = 0;
-    let field2 = 0;
-    let field5 = 0;
-    let inParent = 0;
-    let flags = 0;
-    let ascending = true;
-    let last = 0;
-    let blocks: number[] | undefined;
-    let total = -1;
-    let regionPages = 0;
+    this.reader.over(bytes, start, end);
+    this.seen = 0;
+    this.oldPages = 0;
+    this.inParent = false;
+    this.flags = 0;
+    this.blocks = undefined;
+    this.canonical = true;
+    try {
+      return this.readFields() ?? this.finish();
+    } catch (error) {
+      if (error instanceof WireError) return { code: 'MALFORMED', message: error.message };
+      throw error;
+    }
+  }
 
-    while (this.at < end) {
-      if (!this.varint()) return malformed('a varint that ends');
-      const tag = this.low;
-      const field = tag >>> 3;
-      const wire = tag & 7;
-      if (this.high !== 0 || field === 0) return malformed('a field number');
-      if (field <= last && field !== 6) ascending = false;
-      last = field;
-      if (field > 8) {
-        return unsupported(`known fields only (1 to 8), found field ${field}, which may move the pages`);
+  private readFields(): Complaint | undefined {
+    const { reader, entry } = this;
+    let last = 0;
+    let seen = 0;
+    let canonical = true;
+    let oldPages = 0;
+    let pages = 0;
+    let flags = 0;
+    while (reader.nextTag()) {
+      const { number } = reader;
+      if (!reader.minimal || (number <= last && number !== BLOCK_BYTES)) canonical = false;
+      last = number;
+      if (number > REGION_PAGES) {
+        return unsupported(`known fields only (1 to 8), found field ${number}, which may move the pages`);
       }
-      if (field === 6 && wire === 2) {
-        if (!this.varint() || this.high !== 0 || this.low > end - this.at)
-          return malformed('a length inside the entry');
-        const stop = this.at + this.low;
-        blocks ??= [];
-        while (this.at < stop) {
-          if (!this.varint() || this.at > stop) return malformed('a varint that ends');
-          blocks.push(this.number());
-        }
-        seen |= 1 << 6;
+      seen |= 1 << number;
+      if (number === BLOCK_BYTES) {
+        this.readBlocks();
         continue;
       }
-      if (wire !== 0) return malformed(`a varint in field ${field}, found wire type ${wire}`);
-      if (!this.varint()) return malformed('a varint that ends');
-      seen |= 1 << field;
-      switch (field) {
-        case 1:
-          entry.vaddrLow = this.low;
-          entry.vaddrHigh = this.high;
-          break;
-        case 2:
-          field2 = this.low;
-          if (this.high !== 0) this.minimal = false;
-          break;
-        case 3:
-          inParent = this.low | this.high;
-          if (this.number() > 1) this.minimal = false;
-          break;
-        case 4:
-          flags = this.low;
-          if (this.high !== 0) this.minimal = false;
-          break;
-        case 5:
-          field5 = this.number();
-          break;
-        case 6:
-          blocks ??= [];
-          blocks.push(this.number());
-          break;
-        case 7:
-          total = this.number();
-          break;
-        default:
-          regionPages = this.number();
+      if (reader.wireType !== WIRE_VARINT) throw noVarint(reader);
+      reader.varint();
+      const { lo, hi } = reader;
+      if (!reader.minimal) canonical = false;
+      if (number === VADDR) {
+        entry.vaddrLow = lo;
+        entry.vaddrHigh = hi;
+      } else if (number === OLD_PAGES) {
+        oldPages = lo;
+        if (hi !== 0) canonical = false;
+      } else if (number === FLAGS) {
+        flags = lo;
+        if (hi !== 0) canonical = false;
+      } else if (number === PAGES) {
+        pages = hi * TWO_32 + lo;
+      } else if (number === IN_PARENT) {
+        this.inParent = lo !== 0 || hi !== 0;
+        if (lo > 1 || hi !== 0) canonical = false;
+      } else if (number === TOTAL_BYTES) {
+        this.totalBytes = hi * TWO_32 + lo;
+      } else {
+        this.regionPages = hi * TWO_32 + lo;
       }
     }
+    this.seen = seen;
+    this.oldPages = oldPages;
+    this.pages = pages;
+    this.flags = flags;
+    this.canonical = canonical;
+    return undefined;
+  }
 
-    if (!(seen & 2)) return malformed('field 1 (vaddr)');
-    if (!(seen & 4)) return malformed('field 2 (nr_pages)');
+  /** The sizes of compressed blocks: packed, or one of them. */
+  private readBlocks(): void {
+    const { reader } = this;
+    this.blocks ??= [];
+    let stop = reader.at + 1;
+    if (reader.wireType === WIRE_BYTES) stop = reader.length();
+    else if (reader.wireType !== WIRE_VARINT) throw noVarint(reader);
+    while (reader.at < stop) {
+      reader.varint();
+      this.blocks.push(reader.hi * TWO_32 + reader.lo);
+    }
+    if (reader.at > stop && reader.wireType === WIRE_BYTES) {
+      throw new WireError('expected a varint, found the end of its field', stop);
+    }
+  }
+
+  /** Checks what was read, and puts it into the entry. */
+  private finish(): Complaint | undefined {
+    const { entry, seen, inParent, flags, oldPages, pageSize, limit } = this;
+    if (!(seen & SEEN_VADDR)) return malformed('field 1 (vaddr)');
+    if (!(seen & SEEN_OLD_PAGES)) return malformed('field 2 (nr_pages)');
     if (flags > PE_MASK) {
       return unsupported(
         `known flags only (PARENT 1, LAZY 2, PRESENT 4), found 0x${flags.toString(16)}${flags & 8 ? ', which has PE_PAYLOAD_ALIGNED 8' : ''}`,
       );
     }
-    const pages = seen & 32 ? field5 : field2;
+    const pages = seen & SEEN_PAGES ? this.pages : oldPages;
     if (pages < 1) return malformed('at least one page, found 0');
-    const limit = pageNumberLimit(this.pageSize);
     if (pages > limit) return malformed(`at most ${limit} pages, found ${pages}`);
-    if (entry.vaddrLow % this.pageSize !== 0) {
-      return malformed(
-        `an address aligned to ${this.pageSize} bytes, found 0x${hex64(entry.vaddrHigh, entry.vaddrLow)}`,
-      );
+    if (entry.vaddrLow % pageSize !== 0) {
+      return malformed(`an address aligned to ${pageSize} bytes, found 0x${hex64(entry.vaddrHigh, entry.vaddrLow)}`);
     }
-
     entry.pages = pages;
     entry.bits =
-      (inParent ? flags | PE_PARENT : seen & 16 ? flags : PE_PRESENT) |
-      (field2 !== 0 ? COUNT_IN_FIELD_2 : 0) |
-      (seen & 8 ? HAS_IN_PARENT : 0) |
+      (inParent ? flags | PE_PARENT : seen & SEEN_FLAGS ? flags : PE_PRESENT) |
+      (oldPages !== 0 ? COUNT_IN_FIELD_2 : 0) |
+      (seen & SEEN_IN_PARENT ? HAS_IN_PARENT : 0) |
       (inParent ? IN_PARENT_TRUE : 0) |
-      (seen & 16 ? HAS_FLAGS : 0) |
-      (seen & 32 ? HAS_FIELD_5 : 0);
-    entry.canonical = this.minimal && ascending && (field2 === pages || field2 === 0) && !(inParent && seen & 16);
+      (seen & SEEN_FLAGS ? HAS_FLAGS : 0) |
+      (seen & SEEN_PAGES ? HAS_FIELD_5 : 0);
+    entry.canonical = this.canonical && (oldPages === pages || oldPages === 0) && !(inParent && seen & SEEN_FLAGS);
     entry.compressed = undefined;
-    if (seen & (64 | 128 | 256)) return this.finishCompressed(blocks, total, seen & 256 ? regionPages : undefined);
-    return undefined;
+    return seen & SEEN_COMPRESSION ? this.finishCompressed() : undefined;
   }
 
-  /** Fields 6 to 8: whether they agree with each other and with the count of pages. */
-  private finishCompressed(
-    blocks: number[] | undefined,
-    total: number,
-    region: number | undefined,
-  ): Complaint | undefined {
-    const { entry } = this;
+  /** Checks that fields 6 to 8 agree with each other and with the count of pages. */
+  private finishCompressed(): Complaint | undefined {
+    const { entry, blocks, seen } = this;
     if (!(entry.bits & PE_PRESENT)) return malformed('compressed blocks only in an entry that is PRESENT');
-    if (!blocks) return malformed('field 6 (compressed_size) beside fields 7 and 8');
-    const regionPages = region || 1;
-    const plain = regionPages * this.pageSize;
-    if (plain > MAX_BLOCK_BYTES) return malformed(`blocks of at most ${MAX_BLOCK_BYTES} bytes, found ${plain}`);
+    if (!blocks) return malformed('field 6 (compressed_size) with fields 7 and 8');
+    const hasRegionPages = (seen & SEEN_REGION_PAGES) !== 0;
+    const regionPages = (hasRegionPages && this.regionPages) || 1;
+    const plainBytes = regionPages * this.pageSize;
+    if (plainBytes > MAX_BLOCK_BYTES) {
+      return malformed(`blocks of at most ${MAX_BLOCK_BYTES} bytes, found ${plainBytes}`);
+    }
     const expected = Math.ceil(entry.pages / regionPages);
     if (blocks.length !== expected) {
       return malformed(`${expected} compressed blocks for ${entry.pages} pages, found ${blocks.length}`);
     }
-    const tooLong = blocks.find((bytes) => bytes > plain);
-    if (tooLong !== undefined) return malformed(`blocks of at most ${plain} bytes, found ${tooLong}`);
-    const compressed = {
-      blockBytes: Uint32Array.from(blocks),
-      regionPages,
-      hasRegionPages: region !== undefined,
-    };
+    const tooLong = blocks.find((bytes) => bytes > plainBytes);
+    if (tooLong !== undefined) return malformed(`blocks of at most ${plainBytes} bytes, found ${tooLong}`);
+    const compressed = { blockBytes: Uint32Array.from(blocks), regionPages, hasRegionPages };
     const sum = blockSum(compressed);
-    if (total !== sum) {
-      return malformed(`total_compressed_size ${sum}, the sum of the blocks, found ${total === -1 ? 'none' : total}`);
-    }
+    const total = seen & SEEN_TOTAL_BYTES ? this.totalBytes : 'none';
+    if (total !== sum) return malformed(`total_compressed_size ${sum}, the sum of the blocks, found ${total}`);
     entry.compressed = compressed;
-    // Packed or not, in whatever order: kept as it is, and written our way only when it is cut.
+    // Kept as it was read, packed or not and in any order; our own form is written only when the run is cut.
     entry.canonical = false;
     return undefined;
   }
-
-  /** Reads a varint into low and high; false if it runs past the end or past 64 bits. */
-  private varint(): boolean {
-    const { bytes, end } = this;
-    let at = this.at;
-    let low = 0;
-    let high = 0;
-    for (let shift = 0; shift < 70; shift += 7) {
-      if (at >= end) return false;
-      const byte = bytes[at++] as number;
-      const seven = byte & 0x7f;
-      if (shift < 28) low |= seven << shift;
-      else if (shift === 28) {
-        low |= seven << 28;
-        high = seven >>> 4;
-      } else high |= seven << (shift - 32);
-      if (byte < 0x80) {
-        if (byte === 0 && shift > 0) this.minimal = false;
-        this.at = at;
-        this.low = low >>> 0;
-        this.high = high >>> 0;
-        return true;
-      }
-    }
-    return false;
-  }
-
-  /** The last varint; exact up to 2^53, and beyond it still beyond it. */
-  private number(): number {
-    return this.high * TWO_32 + this.low;
-  }
 }
 
-/** What was expected of an entry. */
-export interface Complaint {
-  code: 'MALFORMED' | 'UNSUPPORTED';
-  expected: string;
-}
-const malformed = (expected: string): Complaint => ({ code: 'MALFORMED', expected });
-const unsupported = (expected: string): Complaint => ({ code: 'UNSUPPORTED', expected });
+const noVarint = ({ number, wireType, at }: WireReader) =>
+  new WireError(`expected a varint in field ${number}, found wire type ${wireType}`, at);
+
+const malformed = (expected: string): Complaint => ({ code: 'MALFORMED', message: `expected ${expected}` });
+const unsupported = (expected: string): Complaint => ({ code: 'UNSUPPORTED', message: `expected ${expected}` });
 
 const hex64 = (high: number, low: number): string => (BigInt(high) * BigInt(TWO_32) + BigInt(low)).toString(16);

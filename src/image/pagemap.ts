@@ -12,7 +12,7 @@
  * what our encoder would write differently must be kept as it was. A property test holds it against protobufjs.
  */
 import { concatBytes, plainBytes } from '../bytes.js';
-import { DumpError } from '../errors.js';
+import { DumpError, type DumpErrorCode } from '../errors.js';
 import {
   addressHex,
   blockSum,
@@ -35,6 +35,7 @@ import { readMessage } from './entries.js';
 import { checkEntrySize, checkMagic, truncated } from './framing.js';
 import { headerBytes, IMG_COMMON_MAGIC, MAGIC } from './magic.js';
 import { EntryParser } from './pagemap-entry.js';
+import { ByteWriter } from './wire.js';
 
 /** Entries are some 20 bytes; a compressed one has up to 3 bytes a block. It must fit a frame of the page stream. */
 export const MAX_PAGEMAP_ENTRY_BYTES = 256 * 1024;
@@ -140,19 +141,19 @@ export class PagemapDecoder {
   private decodeEntry(bytes: Uint8Array, start: number, end: number, base: number, runs: RunBuilder): void {
     const complaint = this.parser.parse(bytes, start, end);
     const { entry } = this.parser;
-    if (complaint) throw this.complain(complaint.code, complaint.expected, base + start);
+    if (complaint) throw this.complain(complaint.code, complaint.message, base + start);
     // Exact: the product is below 2^52, and the address is aligned.
     const pageNumber = entry.vaddrHigh * (TWO_32 / this.pageSize) + entry.vaddrLow / this.pageSize;
     if (pageNumber < this.nextPage) {
       throw this.complain(
         'ORDER',
-        `an address of at least 0x${addressHex(this.nextPage, this.pageSize)}, the end of the entry before, found 0x${addressHex(pageNumber, this.pageSize)}`,
+        `expected an address of at least 0x${addressHex(this.nextPage, this.pageSize)}, the end of the entry before, found 0x${addressHex(pageNumber, this.pageSize)}`,
         base + start,
       );
     }
     this.nextPage = pageNumber + entry.pages;
     if (this.nextPage > pageNumberLimit(this.pageSize)) {
-      throw this.complain('MALFORMED', 'an entry that ends inside the address space', base + start);
+      throw this.complain('MALFORMED', 'expected an entry that ends inside the address space', base + start);
     }
     let detail: RunDetail | undefined;
     if (!entry.canonical) {
@@ -163,29 +164,36 @@ export class PagemapDecoder {
     this.entries++;
   }
 
-  private complain(code: 'MALFORMED' | 'UNSUPPORTED' | 'ORDER', expected: string, offset: number): DumpError {
-    return new DumpError(code, `expected ${expected}`, { file: this.file, offset, entry: this.entries });
+  private complain(code: DumpErrorCode, message: string, offset: number): DumpError {
+    return new DumpError(code, message, { file: this.file, offset, entry: this.entries });
   }
 }
 
 /** The bytes of a pagemap up to its first entry. */
 export function encodePagemapStart(head: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(12 + head.length);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, IMG_COMMON_MAGIC, true);
-  view.setUint32(4, MAGIC.PAGEMAP, true);
-  view.setUint32(8, head.length, true);
-  bytes.set(head, 12);
-  return bytes;
+  const out = new ByteWriter();
+  out.u32(IMG_COMMON_MAGIC);
+  out.u32(MAGIC.PAGEMAP);
+  out.u32(head.length);
+  out.raw(head);
+  return out.view();
 }
 
-/** Most bytes of an entry without compressed blocks: five tags and varints, and its size. */
-const PLAIN_ENTRY_BYTES = 4 + 2 * 11 + 2 * 6 + 2;
+/** Numbers of the fields as tags of varints; the sizes of blocks are packed. */
+const TAG = {
+  VADDR: 0x08,
+  OLD_PAGES: 0x10,
+  IN_PARENT: 0x18,
+  FLAGS: 0x20,
+  PAGES: 0x28,
+  BLOCK_BYTES: 0x32,
+  TOTAL_BYTES: 0x38,
+  REGION_PAGES: 0x40,
+} as const;
 
 /** Encodes runs, one entry each, in the generation that they came in. */
 export class PagemapEncoder {
-  private bytes = new Uint8Array(4 * 1024);
-  private at = 0;
+  private readonly out = new ByteWriter();
   private readonly parser: EntryParser;
 
   constructor(private readonly pageSize: number) {
@@ -194,34 +202,36 @@ export class PagemapEncoder {
 
   /** The entries of all runs of a batch. The result is overwritten by the next call. */
   encode(runs: RunBatch): Uint8Array {
-    this.at = 0;
+    this.out.at = 0;
     const count = runs.bits.length;
     for (let i = 0; i < count; i++) {
       const bits = runs.bits[i] as number;
       const detail = bits & DETAIL ? runs.details?.get(i) : undefined;
       this.entry(runs.pageNumbers[i] as number, runs.pages[i] as number, bits, detail);
     }
-    return this.bytes.subarray(0, this.at);
+    return this.out.view();
   }
 
   private entry(pageNumber: number, pages: number, bits: number, detail: RunDetail | undefined): void {
+    const { out } = this;
+    const start = out.at;
+    out.u32(0);
     if (detail?.verbatim && this.says(detail.verbatim, pageNumber, pages, bits, detail.compressed)) {
-      this.reserve(4 + detail.verbatim.length);
-      this.bytes.set(detail.verbatim, this.at + 4);
-      this.close(this.at, this.at + 4 + detail.verbatim.length);
-      return;
+      out.raw(detail.verbatim);
+    } else {
+      this.fields(pageNumber, pages, bits);
+      if (detail?.compressed) this.blocks(detail.compressed);
     }
-    this.reserve(PLAIN_ENTRY_BYTES + (detail?.compressed ? 32 + 5 * detail.compressed.blockBytes.length : 0));
-    const start = this.at;
-    this.at += 4;
+    out.setU32(start, out.at - start - 4);
+  }
+
+  private fields(pageNumber: number, pages: number, bits: number): void {
     const perWord = TWO_32 / this.pageSize;
-    this.tagged(0x08, Math.floor(pageNumber / perWord), (pageNumber % perWord) * this.pageSize);
-    this.number(0x10, bits & COUNT_IN_FIELD_2 ? pages : 0);
-    if (bits & HAS_IN_PARENT) this.number(0x18, bits & IN_PARENT_TRUE ? 1 : 0);
-    if (bits & HAS_FLAGS) this.number(0x20, bits & PE_MASK);
-    if (bits & HAS_FIELD_5) this.number(0x28, pages);
-    if (detail?.compressed) this.blocks(detail.compressed);
-    this.close(start, this.at);
+    this.tagged(TAG.VADDR, (pageNumber % perWord) * this.pageSize, Math.floor(pageNumber / perWord));
+    this.number(TAG.OLD_PAGES, bits & COUNT_IN_FIELD_2 ? pages : 0);
+    if (bits & HAS_IN_PARENT) this.number(TAG.IN_PARENT, bits & IN_PARENT_TRUE ? 1 : 0);
+    if (bits & HAS_FLAGS) this.number(TAG.FLAGS, bits & PE_MASK);
+    if (bits & HAS_FIELD_5) this.number(TAG.PAGES, pages);
   }
 
   /** Whether an entry as it was read says what the columns say. */
@@ -242,48 +252,23 @@ export class PagemapEncoder {
     );
   }
 
-  private blocks({ blockBytes, regionPages, hasRegionPages }: CompressedBlocks): void {
-    const body: number[] = [];
-    for (let value of blockBytes) {
-      for (; value > 127; value >>>= 7) body.push((value & 127) | 128);
-      body.push(value);
-    }
-    this.number(0x32, body.length);
-    this.bytes.set(body, this.at);
-    this.at += body.length;
-    this.number(0x38, blockSum({ blockBytes, regionPages, hasRegionPages }));
-    if (hasRegionPages) this.number(0x40, regionPages);
+  private blocks(compressed: CompressedBlocks): void {
+    const { out } = this;
+    out.byte(TAG.BLOCK_BYTES);
+    const start = out.at;
+    out.byte(0);
+    for (const bytes of compressed.blockBytes) out.varint(bytes);
+    out.prefixLength(start);
+    this.number(TAG.TOTAL_BYTES, blockSum(compressed));
+    if (compressed.hasRegionPages) this.number(TAG.REGION_PAGES, compressed.regionPages);
   }
 
   private number(tag: number, value: number): void {
-    this.tagged(tag, Math.floor(value / TWO_32), value % TWO_32);
+    this.tagged(tag, value % TWO_32, Math.floor(value / TWO_32));
   }
 
-  /** A tag of one byte and a varint of two 32-bit halves. */
-  private tagged(tag: number, high: number, low: number): void {
-    const { bytes } = this;
-    let at = this.at;
-    bytes[at++] = tag;
-    let lo = low >>> 0;
-    let hi = high >>> 0;
-    while (hi !== 0 || lo > 127) {
-      bytes[at++] = (lo & 127) | 128;
-      lo = ((lo >>> 7) | (hi << 25)) >>> 0;
-      hi >>>= 7;
-    }
-    bytes[at++] = lo;
-    this.at = at;
-  }
-
-  private close(start: number, end: number): void {
-    new DataView(this.bytes.buffer).setUint32(start, end - start - 4, true);
-    this.at = end;
-  }
-
-  private reserve(more: number): void {
-    if (this.at + more <= this.bytes.length) return;
-    const grown = new Uint8Array(Math.max(this.bytes.length * 2, this.at + more));
-    grown.set(this.bytes.subarray(0, this.at));
-    this.bytes = grown;
+  private tagged(tag: number, lo: number, hi: number): void {
+    this.out.byte(tag);
+    this.out.varint(lo, hi);
   }
 }

@@ -25,13 +25,10 @@ export class MessagePrinter {
    */
   fields(plan: MessagePlan, reader: WireReader, pretty: boolean, hex = false): void {
     let unknown: Uint8Array[] | undefined;
-    while (reader.at < reader.end) {
-      const { at } = reader;
-      reader.varint();
-      const field = plan.byNumber[reader.lo >>> 3];
-      const wireType = reader.lo & 7;
-      if (field?.wireType !== wireType) {
-        reader.skip(wireType);
+    for (let { at } = reader; reader.nextTag(); at = reader.at) {
+      const field = plan.byNumber[reader.number];
+      if (field?.wireType !== reader.wireType) {
+        reader.skip();
         unknown ??= [];
         unknown.push(reader.bytes.subarray(at, reader.at));
         continue;
@@ -176,9 +173,7 @@ const plusOne = (lo: number, hi: number): [number, number] => (lo === 0xffffffff
 /** Passes over the tag of a field, if it stands next. */
 function atField(field: FieldPlan, reader: WireReader): boolean {
   const { at } = reader;
-  if (at >= reader.end) return false;
-  reader.varint();
-  if (reader.lo >>> 3 === field.number && (reader.lo & 7) === field.wireType) return true;
+  if (reader.nextTag() && reader.number === field.number && reader.wireType === field.wireType) return true;
   reader.at = at;
   return false;
 }

@@ -38,7 +38,7 @@ export class JsonImageWriter implements ImageHandler {
   private readonly text: JsonText;
   private readonly printer: MessagePrinter;
   private readonly lines: Base64Lines;
-  private readonly reader = new WireReader(new Uint8Array(0));
+  private readonly reader = new WireReader();
   private readonly pretty: boolean;
   private readonly noPayload: boolean;
   private inEntry = false;

@@ -29,17 +29,21 @@ export const WIRE_FIXED32 = 5;
 /** Messages in messages; protobuf's own limit. */
 export const MAX_MESSAGE_DEPTH = 100;
 
-/** Reads a message; {@link lo} and {@link hi} hold the last value. */
+const NOTHING = new Uint8Array(0);
+
+/** Reads a message; {@link lo} and {@link hi} hold the last value, {@link number} and {@link wireType} the last tag. */
 export class WireReader {
   at = 0;
   end = 0;
+  number = 0;
+  wireType = 0;
   /** Low and high half of the last varint or fixed value, unsigned. */
   lo = 0;
   hi = 0;
   /** Whether the last varint was written in no more bytes than it needs. */
   minimal = true;
 
-  constructor(public bytes: Uint8Array) {
+  constructor(public bytes: Uint8Array = NOTHING) {
     this.end = bytes.length;
   }
 
@@ -48,6 +52,29 @@ export class WireReader {
     this.at = start;
     this.end = end;
     return this;
+  }
+
+  /** Reads the tag of the next field; false at the end of the message. */
+  nextTag(): boolean {
+    const { at } = this;
+    if (at >= this.end) return false;
+    const byte = this.bytes[at] as number;
+    if (byte < 128) {
+      this.at = at + 1;
+      this.number = byte >>> 3;
+      this.wireType = byte & 7;
+      this.minimal = true;
+    } else {
+      this.longTag();
+    }
+    if (this.number === 0) throw new WireError('expected a field number, found none', at);
+    return true;
+  }
+
+  private longTag(): void {
+    this.longVarint();
+    this.number = this.hi === 0 ? this.lo >>> 3 : 0;
+    this.wireType = this.lo & 7;
   }
 
   varint(): void {
@@ -99,8 +126,8 @@ export class WireReader {
     return this.at + this.lo;
   }
 
-  /** Passes over the value of a field of a wire type; a group goes to its end. */
-  skip(wireType: number, depth = 0): void {
+  /** Skips the value of a field, by default that of the last tag; a group is skipped to its end. */
+  skip(wireType = this.wireType, depth = 0): void {
     const start = this.at;
     if (wireType === WIRE_VARINT) this.varint();
     else if (wireType === WIRE_BYTES) this.at = this.length();
@@ -187,7 +214,7 @@ export class ByteWriter {
     bytes[at + 3] = value >>> 24;
   }
 
-  /** Puts the length of what stands from `start` on before it, as a varint; one byte is kept free there. */
+  /** Completes a field with a length: `start` is the one byte that was reserved for it. Longer contents move up. */
   prefixLength(start: number): void {
     const length = this.at - start - 1;
     if (length > 127) {

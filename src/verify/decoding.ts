@@ -67,18 +67,16 @@ class CheckingHandler implements ImageHandler {
 
   private check({ plan, bytes, start, end }: RawMessage): void {
     const canonical = canonicalMessage(plan, bytes, start, end);
-    this.walk(plan, new WireReader(canonical.bytes).over(canonical.bytes, canonical.start, canonical.end));
+    this.walk(plan, new WireReader().over(canonical.bytes, canonical.start, canonical.end));
   }
 
   /** Goes through a message in canonical form: its depth was checked on the way there. */
   private walk(plan: MessagePlan, reader: WireReader): void {
-    while (reader.at < reader.end) {
-      reader.varint();
-      const number = reader.lo >>> 3;
-      const wireType = reader.lo & 7;
+    while (reader.nextTag()) {
+      const { number } = reader;
       const field = plan.byNumber[number];
-      if (field?.wireType !== wireType) {
-        reader.skip(wireType);
+      if (field?.wireType !== reader.wireType) {
+        reader.skip();
         this.tell('UNKNOWN_FIELD', plan, number, `known fields only, found field ${number} of ${plan.name}`);
       } else if (field.kind === KIND.MESSAGE) {
         const { end: outer } = reader;
@@ -90,7 +88,7 @@ class CheckingHandler implements ImageHandler {
         do this.enumValue(plan, field, reader);
         while (reader.at < end);
       } else {
-        reader.skip(wireType);
+        reader.skip();
       }
     }
   }
