@@ -14,7 +14,7 @@ export { encodePagemapStart, PagemapDecoder, PagemapEncoder } from './image/page
 export { JsonImageWriter, type JsonOptions } from './image/to-json.js';
 export { type FaultList, FaultListParser, faultLine, faultListHead } from './memory/fault-list.js';
 export * from './memory/runs.js';
-export { AddressSpace, type Place, RunTable, type Segment } from './memory/space.js';
+export { AddressSpace, type PageSpan, RunTable, type StoredAt } from './memory/space.js';
 export * from './memory/vma.js';
 export { pump, type RecordSink, type Stage } from './pump.js';
 export * from './records.js';

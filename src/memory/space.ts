@@ -19,7 +19,7 @@ import {
 } from './runs.js';
 
 /** Some pages of a range that are in the same state. */
-export interface Segment {
+export interface PageSpan {
   /** Address / page size. */
   pageNumber: number;
   pages: number;
@@ -29,11 +29,11 @@ export interface Segment {
    */
   state: 'stored' | 'lazy' | 'absent';
   /** Of stored pages: where they are. */
-  at?: Place;
+  at?: StoredAt;
 }
 
 /** Where stored pages are. */
-export interface Place {
+export interface StoredAt {
   file: PayloadFile;
   /** Bytes: of the first page, or of the first block where they are compressed. */
   position: number;
@@ -100,7 +100,7 @@ export class RunTable {
   }
 
   /** The runs in a range, and the gaps between them: bits are 0 for a gap. */
-  *walk(pageNumber: number, pages: number): Generator<TableSegment> {
+  *walk(pageNumber: number, pages: number): Generator<TableSpan> {
     const end = pageNumber + pages;
     let page = pageNumber;
     for (let i = this.find(page); page < end; i++) {
@@ -134,7 +134,7 @@ export class RunTable {
   }
 }
 
-interface TableSegment {
+interface TableSpan {
   pageNumber: number;
   pages: number;
   bits: number;
@@ -170,7 +170,7 @@ export class AddressSpace {
    * Where the pages of a range are: segments without gaps, in order, each in one state and in one file.
    * @throws {DumpError} NO_PARENT for a page of a parent dump that has no such address space
    */
-  *locate(pageNumber: number, pages: number): Generator<Segment> {
+  *locate(pageNumber: number, pages: number): Generator<PageSpan> {
     for (const run of this.table.walk(pageNumber, pages)) {
       const range = { pageNumber: run.pageNumber, pages: run.pages };
       if (run.bits & PE_PARENT) {
@@ -187,7 +187,7 @@ export class AddressSpace {
    * The pages of a range with their bytes, in pieces of at most `pieceBytes`. The bytes of stored pages are overwritten
    * by the next piece; lazy and absent pages have none.
    */
-  *read(pageNumber: number, pages: number, pieceBytes = 1024 * 1024): Generator<Segment & { bytes?: Uint8Array }> {
+  *read(pageNumber: number, pages: number, pieceBytes = 1024 * 1024): Generator<PageSpan & { bytes?: Uint8Array }> {
     const { pageSize } = this.options;
     const piecePages = Math.max(1, Math.floor(pieceBytes / pageSize));
     const buffer = new Uint8Array(Math.min(piecePages, pages) * pageSize);
@@ -220,7 +220,7 @@ export class AddressSpace {
     return parent;
   }
 
-  private placeOf(run: TableSegment): Place {
+  private placeOf(run: TableSpan): StoredAt {
     const { pageSize } = this.options;
     const compressed = run.detail?.compressed;
     return compressed
@@ -234,7 +234,7 @@ export class AddressSpace {
   }
 
   /** Reads whole pages from where they are stored: as many as `bytes` holds, from `pageNumber` on. */
-  fill(bytes: Uint8Array, pageNumber: number, at: Place): void {
+  fill(bytes: Uint8Array, pageNumber: number, at: StoredAt): void {
     const { pageSize } = this.options;
     if (!at.compressed) {
       at.file.read(bytes, at.position + (pageNumber - at.firstPage) * pageSize);

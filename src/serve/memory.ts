@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs';
 import type { ImageIndex } from '../archive/image-index.js';
 import { DumpError, onFile } from '../errors.js';
-import type { AddressSpace, Segment } from '../memory/space.js';
+import type { AddressSpace, PageSpan } from '../memory/space.js';
 import { isPagemapName, spaceIdentity } from '../records.js';
 import { Dump } from '../source/directory.js';
 import { FilePool, type FileStates, lookAt } from '../source/files.js';
@@ -81,8 +81,8 @@ export class DumpMemory {
   }
 
   /** The stored pages that stand at the beginning of a range, one behind the other. */
-  storedAt(pid: number, pageNumber: number, most: number): Segment[] {
-    const stored: Segment[] = [];
+  storedAt(pid: number, pageNumber: number, most: number): PageSpan[] {
+    const stored: PageSpan[] = [];
     for (const segment of this.space(pid)?.locate(pageNumber, most) ?? []) {
       if (segment.state !== 'stored') break;
       stored.push(segment);

@@ -7,7 +7,7 @@
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { PE_PRESENT } from '../memory/runs.js';
-import type { Segment } from '../memory/space.js';
+import type { PageSpan } from '../memory/space.js';
 import {
   COMMAND,
   commandName,
@@ -146,7 +146,7 @@ export class Session {
   }
 
   /** The stored pages at the beginning of a range; none where its address is no page's. */
-  private locate(vaddr: bigint, pid: number, most: number): Segment[] {
+  private locate(vaddr: bigint, pid: number, most: number): PageSpan[] {
     const pageBytes = BigInt(this.memory.pageSize);
     return vaddr % pageBytes === 0n ? this.memory.storedAt(pid, Number(vaddr / pageBytes), most) : [];
   }

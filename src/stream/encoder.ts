@@ -2,10 +2,10 @@
 import type protobuf from 'protobufjs/light.js';
 import type { Emit } from '../bytes.js';
 import { crc32 } from '../crc.js';
-import { DumpError, invariant } from '../errors.js';
+import { invariant } from '../errors.js';
 import { type RunBatch, type RunDetail, sliceRuns } from '../memory/runs.js';
 import type { AreaTable } from '../memory/vma.js';
-import type { BytesRecord, DumpRecord, FileRecord, Space } from '../records.js';
+import type { BytesRecord, CheckRecord, DumpRecord, FileRecord, Space } from '../records.js';
 import { messageType } from '../schema.js';
 import { encodeAreas, encodeRuns } from './columns.js';
 import {
@@ -19,6 +19,7 @@ import {
   STREAM_MAGIC,
   STREAM_VERSION,
 } from './format.js';
+import { PayloadCheck } from './payload-check.js';
 
 const MESSAGES = {
   header: messageType('pagepipe.Header'),
@@ -30,7 +31,7 @@ const MESSAGES = {
 
 const FILE_KIND = { regular: 1, link: 2, directory: 3 } as const;
 
-/** One frame of runs that waits for its turn: a large batch crosses in several. */
+/** A frame of runs that has yet to be written: a large batch takes several. */
 interface PendingRuns {
   body: Uint8Array;
   payloadBytes: number;
@@ -48,15 +49,17 @@ export class PageStreamEncoder {
   private runs = 0;
   private payloadBytes = 0;
 
-  /** Payload that is to come in the current frame of runs or file. */
+  /** Payload left of the current file or frame of runs. */
   private payloadLeft = 0;
-  /** Payload that is to come in the current data frame. */
+  /** Payload left of the current data frame. */
   private frameLeft = 0;
-  private payloadCrc = 0;
+  private readonly sum = new PayloadCheck();
   /** Whether the check comes with the records, so that no checksum is computed here. */
   private checked = false;
-  /** With `checked`, in a batch that is cut into several frames: checksum over all of them. */
-  private batchCrc: number | undefined;
+  /** A checked batch that is cut into several frames is checked here: each frame gets a checksum of its own. */
+  private readonly batchCheck = new PayloadCheck();
+  private checksBatch = false;
+  private pagemap = '';
   private pending: PendingRuns[] = [];
 
   constructor(private readonly emit: Emit) {}
@@ -67,7 +70,7 @@ export class PageStreamEncoder {
       return;
     }
     if (record.type === 'check') {
-      this.check(record.crc32);
+      this.check(record);
       return;
     }
     invariant(this.payloadLeft === 0 && this.pending.length === 0, 'payload is complete before the next record');
@@ -144,7 +147,9 @@ export class PageStreamEncoder {
     const parts = cutBatch(runs, this.pageSize);
     this.pending = parts.map((part) => ({ body: encodeRuns(space.index, part), payloadBytes: part.payloadBytes }));
     const split = parts.length > 1 && runs.payloadBytes > 0;
-    this.batchCrc = split && checked ? 0 : undefined;
+    this.checksBatch = split && checked;
+    this.batchCheck.start();
+    this.pagemap = space.pagemap;
     this.checked = checked && !split;
     this.nextRuns();
   }
@@ -163,12 +168,12 @@ export class PageStreamEncoder {
   private startPayload(bytes: number, checked: boolean): void {
     this.payloadLeft = bytes;
     this.frameLeft = 0;
-    this.payloadCrc = 0;
+    this.sum.start();
     this.checked = checked;
   }
 
   private payload({ bytes }: BytesRecord): void {
-    if (this.batchCrc !== undefined) this.batchCrc = crc32(bytes, this.batchCrc);
+    if (this.checksBatch) this.batchCheck.add(bytes);
     let rest = bytes;
     while (rest.length > 0) {
       invariant(this.payloadLeft > 0, 'no more payload than was announced');
@@ -177,26 +182,26 @@ export class PageStreamEncoder {
         this.frameHeader(FRAME.DATA, this.frameLeft);
       }
       const piece = rest.subarray(0, this.frameLeft);
-      if (!this.checked) this.payloadCrc = crc32(piece, this.payloadCrc);
+      if (!this.checked) this.sum.add(piece);
       this.emit(piece);
       this.frameLeft -= piece.length;
       this.payloadLeft -= piece.length;
       rest = rest.subarray(piece.length);
       if (this.payloadLeft === 0 && !this.checked) {
-        this.message(FRAME.CHECK, MESSAGES.check, { crc32: this.payloadCrc });
+        this.message(FRAME.CHECK, MESSAGES.check, { crc32: this.sum.crc32 });
         this.nextRuns();
       }
     }
   }
 
-  private check(crc: number): void {
-    if (this.batchCrc === undefined) {
+  private check(record: CheckRecord): void {
+    if (this.checksBatch) {
+      this.batchCheck.end(record, this.pagemap);
+      this.checksBatch = false;
+    } else {
       invariant(this.payloadLeft === 0, 'a check follows its payload');
-      this.message(FRAME.CHECK, MESSAGES.check, { crc32: crc });
-    } else if (this.batchCrc !== crc) {
-      throw new DumpError('STREAM_DAMAGED', 'the payload does not match its checksum');
+      this.message(FRAME.CHECK, MESSAGES.check, { crc32: record.crc32 });
     }
-    this.batchCrc = undefined;
   }
 
   private message(type: number, message: protobuf.Type, fields: object): void {

@@ -1,10 +1,15 @@
-/** Payload against the checksum that came with it, from where it was read first. */
+/** Checksums of payload: computed where it is first read, and compared with the one that came with it. */
 import { crc32 } from '../crc.js';
 import { DumpError } from '../errors.js';
 import type { CheckRecord } from '../records.js';
 
 export class PayloadCheck {
   private crc = 0;
+
+  /** Of what was added since the start. */
+  get crc32(): number {
+    return this.crc;
+  }
 
   /** Begins with the payload of another file or another batch of runs. */
   start(): void {

@@ -1,0 +1,7 @@
+// A page stream on stdin made lazy by stream-chain: each stage is a Transform stream of Node. What comes out goes to stdout.
+import { pipeline } from 'node:stream/promises';
+import { classify, DROP_LAZY, decodePageStream, encodePageStream, filter, rebuild } from 'pagepipe';
+import chain from 'stream-chain';
+
+const stages = [decodePageStream(), classify(), filter(DROP_LAZY), rebuild(), encodePageStream()];
+await pipeline(process.stdin, chain(stages, { noGrouping: true }), process.stdout);
