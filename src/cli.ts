@@ -116,8 +116,23 @@ export async function main(words: readonly string[], io: Io, interrupts: Interru
     await command.run(io.parse(command, rest), io);
     return 0;
   } catch (error) {
-    return report(error, command, io);
+    if (command?.cleansUp) await pendingSignals();
+    return report(reasonOf(error, io.signal), command, io);
   }
+}
+
+/**
+ * Ctrl-C ends all programs of a pipe, so that the end of the input may be seen before the signal. The signal is the reason then.
+ * A failure of the system or of a client while a command stops is an error of its own.
+ */
+function reasonOf(error: unknown, { aborted, reason }: AbortSignal): unknown {
+  const isOwn = error instanceof DumpError && (error.code === 'SYSTEM' || error.code === 'PROTOCOL');
+  return aborted && reason instanceof Interrupted && !isOwn ? reason : error;
+}
+
+/** Resolves when signals that this process already has were handled: the first turn may skip them, the second one does not. */
+async function pendingSignals(): Promise<void> {
+  for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 async function findCommand(name: string): Promise<Command> {

@@ -1,17 +1,18 @@
-/** The end of `pagepipe send` that takes the dump, and passes on what restores ask for. */
+/** The far end of `pagepipe send`: writes the dump, then forwards what restores ask for. */
 import { existsSync, rmSync } from 'node:fs';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2';
 import { join, resolve } from 'node:path';
 import { type Duplex, PassThrough } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Compression, decompress } from '../archive/compression.js';
 import { DumpError, onFile } from '../errors.js';
 import { pump } from '../pump.js';
 import type { Address } from '../serve/address.js';
 import { bridge } from '../serve/bridge.js';
-import { type ClientEnd, listen } from '../serve/server.js';
+import { type ClientEnd, LINGER_MS, listen } from '../serve/server.js';
 import { DirectorySink } from '../sink/directory.js';
 import type { Written } from '../sink/dump-directory.js';
+import { pour } from '../stream/pour.js';
 import { decodeChunks } from '../stream/stream.js';
 import {
   CLIENT_HEADER,
@@ -23,24 +24,24 @@ import {
   UNDELIVERED,
 } from './protocol.js';
 
-/** Restores at a time. */
+/** Restores at the same time. */
 const MAX_CLIENTS = 64;
-/** The origin that HTTP/2 asks for; there is but one place that the connection leads to. */
+/** HTTP/2 wants an origin, though the connection leads to one place only. */
 const ORIGIN = 'http://pagepipe';
 const PLACE = 'stdin';
 
 export interface AcceptOptions {
-  /** Directory that appears. */
+  /** Directory to make. */
   out: string;
   force: boolean;
-  /** Where to serve the pages that are not in it; nowhere if it is not given. */
+  /** Where to serve the pages that are not in the directory; without it they are not served. */
   address?: Address;
   onWritten(written: Written): void;
   onEnd(end: ClientEnd): void;
 }
 
 /**
- * Takes a dump, and passes restores on until the near end has enough.
+ * Takes a dump, then forwards restores until the near end closes the connection.
  * @throws {DumpError} PROTOCOL, TRUNCATED if the connection ends too early; what {@link DirectorySink} throws
  */
 export async function accept(connection: Duplex, options: AcceptOptions, signal: AbortSignal): Promise<void> {
@@ -50,19 +51,21 @@ export async function accept(connection: Duplex, options: AcceptOptions, signal:
     settings: { ...SETTINGS, enablePush: false },
   });
   session.on('connect', () => session.setLocalWindowSize(SESSION_WINDOW_BYTES));
-  // Whoever waits for a stream is told.
+  // The streams report it to their readers and writers.
   session.on('error', () => {});
+  const far = new FarEnd(connection, session, options, signal);
   const stop = () => {
     session.destroy();
     connection.destroy();
   };
   signal.addEventListener('abort', stop);
-  // A near end that was killed says no more than that.
-  connection.on('end', stop);
+  // The session itself does not end with its input, which is all that is seen of a near end that was killed.
+  connection.on('end', () => {
+    far.readRest();
+    stop();
+  });
   try {
-    const written = await takeDump(session, options, signal);
-    if (options.address) await servePages(connection, session, options.address, written, options, signal);
-    else await tellLanded(session, { out: resolve(options.out), bytes: written.bytes });
+    await far.run();
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     throw isOfConnection(error) ? brokenOff(error) : error;
@@ -72,111 +75,119 @@ export async function accept(connection: Duplex, options: AcceptOptions, signal:
   }
 }
 
-async function takeDump(session: ClientHttp2Session, options: AcceptOptions, signal: AbortSignal): Promise<Written> {
-  const { out, onWritten } = options;
-  const mark = join(out, UNDELIVERED);
-  const sink = new DirectorySink(out, { force: options.force || existsSync(mark) });
-  const stream = session.request({ ':path': PATH.DUMP, 'accept-encoding': 'zstd, gzip' });
-  try {
-    // From the start: a short answer that nobody reads yet is dropped by Node 24 and later when its stream is closed.
-    const chunks = chunksOf(stream);
-    const encoding = await answered(stream);
-    const plain = encoding ? decompress({ chunks, name: PLACE }, encoding, Number.MAX_SAFE_INTEGER) : chunks;
-    await pump(decodeChunks(plain, PLACE), [], sink, signal);
-  } finally {
-    await sink.discard();
+class FarEnd {
+  /** The dump, while it is coming. */
+  private dump: ClientHttp2Stream | undefined;
+  /** Restores that are being forwarded. */
+  private readonly clients = new Set<Promise<void>>();
+
+  constructor(
+    private readonly connection: Duplex,
+    private readonly session: ClientHttp2Session,
+    private readonly options: AcceptOptions,
+    private readonly signal: AbortSignal,
+  ) {}
+
+  async run(): Promise<void> {
+    const { bytes } = await this.takeDump();
+    const landed = { out: resolve(this.options.out), bytes };
+    if (this.options.address) await this.servePages(this.options.address, landed);
+    else await this.tellLanded(landed);
   }
-  onWritten(sink.written);
-  return sink.written;
-}
 
-async function tellLanded(session: ClientHttp2Session, landed: Landed): Promise<void> {
-  const stream = session.request({ ':method': 'POST', ':path': PATH.LANDED });
-  stream.end(JSON.stringify(landed));
-  await answered(stream);
-}
+  /** Takes over what has arrived of the dump: a stream that is destroyed drops what nobody has read yet. */
+  readRest(): void {
+    while (this.dump?.read()) {
+      // The body of the answer gets it.
+    }
+  }
 
-async function servePages(
-  connection: Duplex,
-  session: ClientHttp2Session,
-  address: Address,
-  written: Written,
-  { out, onEnd }: AcceptOptions,
-  signal: AbortSignal,
-): Promise<void> {
-  /** Clients that are passed on, until their last byte is. */
-  const clients = new Set<Promise<void>>();
-  const enough = new AbortController();
-  let delivered = false;
-  let failure: unknown;
-  const end = async () => {
-    await Promise.allSettled(clients);
-    enough.abort();
-  };
-  connection.on('close', end);
-  const waitForDelivery = async () => {
-    const stream = session.request({ ':path': PATH.DELIVERED });
+  private async takeDump(): Promise<Written> {
+    const { out, force, onWritten } = this.options;
+    const sink = new DirectorySink(out, { force: force || existsSync(join(out, UNDELIVERED)) });
+    this.dump = this.session.request({ ':path': PATH.DUMP, 'accept-encoding': 'zstd, gzip' });
+    try {
+      // Read from the start: Node 24 drops a short answer if its stream is closed before somebody reads it.
+      const body = new PassThrough({ highWaterMark: SETTINGS.maxFrameSize });
+      // Whoever reads the body sees the rejection.
+      pour(this.dump, body).catch(() => {});
+      const encoding = await answered(this.dump);
+      const chunks = encoding ? decompress({ chunks: body, name: PLACE }, encoding, Number.MAX_SAFE_INTEGER) : body;
+      await pump(decodeChunks(chunks, PLACE), [], sink, this.signal);
+    } finally {
+      this.dump = undefined;
+      await sink.discard();
+    }
+    onWritten(sink.written);
+    return sink.written;
+  }
+
+  private async tellLanded(landed: Landed): Promise<void> {
+    const stream = this.session.request({ ':method': 'POST', ':path': PATH.LANDED });
+    stream.end(JSON.stringify(landed));
     await answered(stream);
-    delivered = true;
+  }
+
+  private async waitForDelivery(): Promise<void> {
+    const { out } = this.options;
+    await answered(this.session.request({ ':path': PATH.DELIVERED }));
     onFile(out, () => rmSync(join(out, UNDELIVERED), { force: true }));
-  };
-  const serve = async (client: Duplex, name: string) => {
-    const stream = session.request({ ':method': 'POST', ':path': PATH.PAGES, [CLIENT_HEADER]: name });
+  }
+
+  private async servePages(address: Address, landed: Landed): Promise<void> {
+    const { connection, signal } = this;
+    const enough = new AbortController();
+    const end = async () => {
+      // The last bytes may still be on their way to a client, unless it does not take them.
+      await Promise.race([Promise.allSettled(this.clients), delay(LINGER_MS, undefined, { ref: false })]);
+      enough.abort();
+    };
+    connection.on('close', end);
+    let delivered = false;
+    let failure: unknown;
+    const follow = async (pageServer: Address) => {
+      try {
+        await this.tellLanded({ ...landed, pageServer });
+        await this.waitForDelivery();
+        delivered = true;
+      } catch (error) {
+        failure = error;
+        // The connection may have been closed before anybody listened for that.
+        await end();
+      }
+    };
+    await listen(
+      { address, maxClients: MAX_CLIENTS, idleSeconds: 0, isLast: () => false, signal: enough.signal },
+      (client, name) => this.forward(client, name),
+      { onListening: (pageServer) => void follow(pageServer), onEnd: this.options.onEnd },
+    );
+    signal.throwIfAborted();
+    if (!delivered) throw failure ?? brokenOff();
+  }
+
+  private async forward(client: Duplex, name: string): Promise<boolean> {
+    const stream = this.session.request({ ':method': 'POST', ':path': PATH.PAGES, [CLIENT_HEADER]: name });
     stream.on('error', () => {});
-    const passed = bridge(client, stream, stream).finally(() => clients.delete(passed));
-    clients.add(passed);
-    await passed;
+    const forwarded = bridge(client, stream, stream).finally(() => this.clients.delete(forwarded));
+    this.clients.add(forwarded);
+    await forwarded;
     return true;
-  };
-  await listen(
-    { address, maxClients: MAX_CLIENTS, idleSeconds: 0, isLast: () => false, signal: enough.signal },
-    serve,
-    {
-      onListening: (pageServer) => {
-        tellLanded(session, { out: resolve(out), bytes: written.bytes, pageServer })
-          .then(waitForDelivery)
-          .catch((error) => {
-            failure ??= error;
-            // Also where the connection was closed before anybody waited for that.
-            void end();
-          });
-      },
-      onEnd,
-    },
-  );
-  signal.throwIfAborted();
-  if (!delivered) throw failure ?? brokenOff(undefined);
+  }
 }
 
-const brokenOff = (cause: unknown): DumpError =>
-  new DumpError('PROTOCOL', 'expected the sending side to go on, found the connection ended', { file: PLACE, cause });
+const brokenOff = (cause?: unknown): DumpError =>
+  new DumpError('PROTOCOL', 'the connection ended before the sending side was done', { file: PLACE, cause });
 
-/** Resolves when a request was granted, to the compression of the answer. */
+/** Resolves when a request is granted, to the compression of the answer. */
 async function answered(stream: ClientHttp2Stream): Promise<Compression | undefined> {
   const headers = await new Promise<Record<string, unknown>>((resolve, reject) => {
     stream.on('response', resolve);
-    stream.on('error', (error) => reject(brokenOff(error)));
-    stream.on('close', () => reject(brokenOff(undefined)));
+    stream.on('error', reject);
+    stream.on('close', () => reject(brokenOff()));
   });
   if (headers[':status'] !== 200) {
-    throw new DumpError('PROTOCOL', 'expected pagepipe send of the same version, found another one', { file: PLACE });
+    throw new DumpError('PROTOCOL', 'the sending side is another version of pagepipe', { file: PLACE });
   }
   const encoding = headers['content-encoding'];
   return encoding === 'zstd' || encoding === 'gzip' ? encoding : undefined;
-}
-
-/** What an answer has, read from the call on. */
-function chunksOf(stream: ClientHttp2Stream): AsyncGenerator<Uint8Array> {
-  const body = new PassThrough({ highWaterMark: SETTINGS.maxFrameSize });
-  // Met by whoever reads.
-  pipeline(stream, body).catch(() => {});
-  return piecesOf(body);
-}
-
-async function* piecesOf(body: PassThrough): AsyncGenerator<Uint8Array> {
-  try {
-    yield* body as AsyncIterable<Buffer>;
-  } catch (error) {
-    throw brokenOff(error);
-  }
 }

@@ -1,4 +1,4 @@
-/** The end of `pagepipe send` that has the dump: gives it away, then its pages, over one connection. */
+/** The near end of `pagepipe send`: sends the dump, then its pages on demand, over one connection. */
 import {
   constants,
   type IncomingHttpHeaders,
@@ -21,7 +21,7 @@ import {
   SETTINGS,
 } from './protocol.js';
 
-/** The connection has ended too early: who runs the program at its far end may know why. */
+/** The connection ended too early: how the program at the far end exited may say why. */
 export class ConnectionError extends DumpError {
   constructor(what: string, place: ErrorPlace) {
     super('PROTOCOL', what, place);
@@ -32,20 +32,20 @@ export interface Shipment {
   /** Writes all of the dump, once. */
   ship(sink: RecordSink): Promise<void>;
   compress: boolean;
-  /** What is done with each client of the page server; without it no pages are asked for. */
+  /** Serves one client of the page server; without it no pages are served. */
   serve?: Serve;
-  /** Whether to go on when the first clients have all their pages. */
+  /** Whether to go on when the first restore has all its pages. */
   keep: boolean;
-  /** Told of the bytes of each piece of payload. */
+  /** Called with the size of each piece of payload, in bytes. */
   progress?: (bytes: number) => void;
   onLanded(landed: Landed): void;
   onEnd(end: ClientEnd): void;
 }
 
 /**
- * Sends a dump to the far end of a connection. Resolves when it is there, and, if pages are served, when the first client and all
- * that came meanwhile have theirs.
- * @param place of the far end, for errors
+ * Sends a dump to the far end of a connection. Resolves when it has arrived, and, if pages are served, when a client has fetched all
+ * its pages and no other one is connected.
+ * @param place name of the far end, for errors
  * @throws {DumpError} PROTOCOL if the connection ends too early; whatever {@link Shipment.ship} throws
  */
 export async function send(connection: Duplex, place: string, shipment: Shipment, signal: AbortSignal): Promise<void> {
@@ -57,11 +57,11 @@ export async function send(connection: Duplex, place: string, shipment: Shipment
     connection.destroy();
   };
   signal.addEventListener('abort', stop);
-  // A far end that was killed says no more than that.
+  // The session itself does not end with its input, which is all that is seen of a far end that was killed.
   connection.on('end', stop);
   const closed = new Promise<void>((resolve) => {
     session.on('close', resolve);
-    // In Node 20 a session whose last words fail never says that it is closed. What it says otherwise comes first.
+    // In Node 20 a session never emits 'close' if its last frame cannot be written. Its other events come before this.
     connection.on('close', () => setImmediate(resolve));
   });
   try {
@@ -76,10 +76,11 @@ export async function send(connection: Duplex, place: string, shipment: Shipment
 class NearEnd {
   private asked = false;
   private landed: Landed | undefined;
-  /** Clients that are there now. */
+  /** Clients that are connected now. */
   private clients = 0;
+  /** Whether a client has fetched all its pages. */
   private delivered = false;
-  /** Waits for the first delivery. */
+  /** The request that is answered then. */
   private waiting: ServerHttp2Stream | undefined;
   private failure: unknown;
 
@@ -94,16 +95,16 @@ class NearEnd {
     const { session } = this;
     session.on('error', (error) => this.fail(this.notOurs(error)));
     session.on('stream', (stream, headers) => {
-      // Whoever reads or writes is told as well.
+      // Its reader or writer sees the error as well.
       stream.on('error', () => {});
       this.answer(stream, headers).catch((error) => this.fail(error));
     });
     await closed;
-    // How the connection ends does not matter when all is done.
+    // When all is done it does not matter how the connection ends.
     if (this.failure !== undefined && !(this.isDone && this.failure instanceof ConnectionError)) throw this.failure;
-    if (!this.landed) throw this.brokenOff('the far side to take all of the dump');
+    if (!this.landed) throw this.brokenOff('before the far side had all of the dump');
     if (!this.isDone) {
-      throw this.brokenOff('a restore at the far side to fetch all pages', 'the same command sends it again');
+      throw this.brokenOff('before a restore had fetched all pages', 'the same command sends the dump again');
     }
   }
 
@@ -112,8 +113,8 @@ class NearEnd {
     return this.landed !== undefined && (!serve || (this.delivered && (keep || this.clients === 0)));
   }
 
-  private brokenOff(expected: string, hint?: string): DumpError {
-    return new ConnectionError(`expected ${expected}, found the connection ended`, {
+  private brokenOff(when: string, hint?: string): DumpError {
+    return new ConnectionError(`the connection ended ${when}`, {
       file: this.place,
       ...(hint === undefined ? {} : { hint }),
     });
@@ -121,15 +122,15 @@ class NearEnd {
 
   private notOurs(cause: unknown): unknown {
     if (this.asked || (cause as NodeJS.ErrnoException).code !== 'ERR_HTTP2_ERROR') return cause;
-    return new DumpError('PROTOCOL', 'expected pagepipe at the far side, found something else on its stdout', {
+    return new DumpError('PROTOCOL', 'the far side printed something that is not from pagepipe', {
       file: this.place,
-      hint: 'does the start file of the shell there print something?',
+      hint: 'does a startup file of its shell print something?',
       cause,
     });
   }
 
   private fail(error: unknown): void {
-    this.failure ??= isOfConnection(error) ? this.brokenOff('the far side to go on') : error;
+    this.failure ??= isOfConnection(error) ? this.brokenOff('too early') : error;
     this.session.destroy(undefined, constants.NGHTTP2_INTERNAL_ERROR);
   }
 
@@ -145,6 +146,7 @@ class NearEnd {
       this.shipment.onLanded(landed);
     } else if (path === PATH.DELIVERED && this.landed && !this.waiting) {
       this.waiting = stream;
+      this.endIfDone();
     } else if (path === PATH.PAGES && this.landed && this.shipment.serve) {
       await this.serve(stream, String(headers[CLIENT_HEADER] ?? 'unknown'), this.shipment.serve);
     } else {
@@ -160,18 +162,23 @@ class NearEnd {
   }
 
   private async serve(stream: ServerHttp2Stream, client: string, serve: Serve): Promise<void> {
-    // It may have left before it was heard of.
+    // The client may be gone by now.
     if (stream.closed || stream.destroyed) return;
     stream.respond({ ':status': 200 });
     this.clients++;
     const end = await runClient(stream, client, serve, 0);
     this.clients--;
     this.shipment.onEnd(this.session.destroyed && !end.closed ? { ...end, error: CUT_OFF } : end);
-    if (end.closed && !this.delivered) {
-      this.delivered = true;
-      this.waiting?.respond({ ':status': 200 }, { endStream: true });
-    }
-    if (this.delivered && this.clients === 0 && !this.shipment.keep) this.session.close();
+    if (end.closed) this.delivered = true;
+    this.endIfDone();
+  }
+
+  /** Answers the far end when pages are delivered. A client may be faster than the request for this answer. */
+  private endIfDone(): void {
+    const { waiting } = this;
+    if (!this.delivered || !waiting) return;
+    if (!waiting.headersSent) waiting.respond({ ':status': 200 }, { endStream: true });
+    if (this.isDone && !this.shipment.keep) this.session.close();
   }
 }
 
@@ -186,7 +193,7 @@ async function readLanded(stream: ServerHttp2Stream, place: string): Promise<Lan
   try {
     return parseLanded(Buffer.concat(pieces).toString());
   } catch (cause) {
-    throw new DumpError('PROTOCOL', 'expected to hear where the dump is, found something else', { file: place, cause });
+    throw new DumpError('PROTOCOL', 'the far side did not say where the dump is', { file: place, cause });
   }
 }
 

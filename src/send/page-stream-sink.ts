@@ -1,15 +1,16 @@
-/** Records as a page stream into a stream of Node. */
+/** Writes records as a page stream to a stream of Node. */
 import type { Writable } from 'node:stream';
-import { finished, pipeline } from 'node:stream/promises';
+import { finished } from 'node:stream/promises';
 import { type Compression, compressor } from '../archive/compression.js';
 import type { RecordSink } from '../pump.js';
 import type { DumpRecord, ExtentsRecord } from '../records.js';
 import { PageStreamEncoder } from '../stream/encoder.js';
 import { ExtentReader, PIPE_PIECE_BYTES } from '../stream/extents.js';
+import { pour } from '../stream/pour.js';
 
 /** Small pieces are gathered into blocks of this size. */
 const BLOCK_BYTES = 128 * 1024;
-/** Bytes that the stream has and has not passed on: with fewer it would run dry before it asks for more. */
+/** Bytes that the stream may hold: with fewer it would run dry before the next ones come. */
 const MAX_IN_FLIGHT_BYTES = 1024 * 1024;
 
 export class PageStreamSink implements RecordSink {
@@ -19,11 +20,11 @@ export class PageStreamSink implements RecordSink {
   private filled = 0;
   private inFlight = 0;
   private wake: (() => void) | undefined;
-  /** What is written to: the compressor, or the stream itself. */
+  /** The compressor, or the stream itself. */
   private readonly first: Writable;
   private readonly closed: Promise<void>;
 
-  /** @param progress told of the bytes of each piece of payload */
+  /** @param progress called with the size of each piece of payload, in bytes */
   constructor(
     private readonly out: Writable,
     compression: Compression | undefined,
@@ -32,12 +33,12 @@ export class PageStreamSink implements RecordSink {
     if (compression) {
       const first = compressor(compression);
       this.first = first;
-      this.closed = pipeline(first, out);
+      this.closed = pour(first, out);
     } else {
       this.first = out;
       this.closed = finished(out, { readable: false });
     }
-    // Met by whoever writes next, or waits for the end.
+    // The next write, or finish(), sees the rejection.
     this.closed.catch(() => {}).finally(() => this.wake?.());
   }
 
@@ -53,7 +54,7 @@ export class PageStreamSink implements RecordSink {
 
   discard(): void {
     this.first.destroy();
-    this.out.destroy(new Error('the dump ends here, and not at its end'));
+    this.out.destroy(new Error('the dump is incomplete'));
   }
 
   private async writeExtents(pieces: Iterable<Uint8Array>): Promise<void> {
@@ -63,7 +64,7 @@ export class PageStreamSink implements RecordSink {
     }
   }
 
-  /** A promise if the stream wants to be waited for. */
+  /** Returns a promise if the stream holds enough. */
   private encode(record: Exclude<DumpRecord, ExtentsRecord>): void | Promise<void> {
     this.encoder.write(record);
     if (record.type === 'bytes') this.progress?.(record.bytes.length);
@@ -71,7 +72,7 @@ export class PageStreamSink implements RecordSink {
     if (this.inFlight >= MAX_IN_FLIGHT_BYTES) return this.room();
   }
 
-  /** Resolves when half of what is in flight has gone, or when the stream is closed. */
+  /** Resolves when the stream has passed on half of what it holds, or is closed. */
   private room(): Promise<void> {
     return new Promise((resolve) => {
       this.wake = resolve;
@@ -88,7 +89,7 @@ export class PageStreamSink implements RecordSink {
     }
   }
 
-  /** Hands on what was gathered; the stream keeps it. */
+  /** Passes on the block, which is the stream's from now on. */
   private pass(): void {
     if (this.filled === 0) return;
     const bytes = this.filled;

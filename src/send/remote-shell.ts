@@ -7,31 +7,31 @@ import { DumpError, UsageError } from '../errors.js';
 import { SocketPair } from '../serve/socket-pair.js';
 import { quoteWord } from '../shell.js';
 
-/** What ssh ends with if it has not come through. */
+/** Exit code of ssh when it could not connect. */
 const SSH_FAILED = 255;
-/** What shells end with if there is no such program. */
+/** Exit code of shells for a program that does not exist. */
 const NOT_FOUND = 127;
 
 /** Where a dump goes. */
 export interface Destination {
   /** As ssh takes it: a name of its configuration, or `user@host`. */
   host: string;
-  /** Path there, from the home directory if it is relative. */
+  /** Path on that host; a relative one starts at the home directory. */
   out: string;
 }
 
-/** Parses `[USER@]HOST:OUT`; an IPv6 address stands in brackets. Throws {@link UsageError}. */
+/** Parses `[USER@]HOST:OUT`; an IPv6 address is in brackets. Throws {@link UsageError}. */
 export function parseDestination(text: string): Destination {
   const [, user = '', bracketed, plain, path] = /^([^/:@]+@)?(?:\[([^\]/]+)\]|([^/:@[\]]+)):(.+)$/s.exec(text) ?? [];
   const host = bracketed ?? plain;
   if (host === undefined || path === undefined || host.startsWith('-') || user.startsWith('-')) {
     throw new UsageError(`expected HOST:OUT, found ${JSON.stringify(text)}`);
   }
-  // Where ssh begins; quoted as the rest is, no shell would expand it.
+  // ssh starts in the home directory, and no shell would expand a quoted ~.
   return { host: user + host, out: path.replace(/^~\/+(?=.)/, '') };
 }
 
-/** A program that runs, and its stdin and stdout. */
+/** A running program, with its stdin and stdout as one stream. */
 export class RemoteProgram {
   readonly connection: Duplex;
   private readonly ended: Promise<[code: number | null, signal: NodeJS.Signals | null]>;
@@ -50,12 +50,12 @@ export class RemoteProgram {
 
   /**
    * @param shell such as `ssh -p 2222`, in words between spaces
-   * @param words of the command there, the program first
+   * @param words of the command on that host, the program first
    * @throws {DumpError} SYSTEM if the shell cannot be run
    */
   static async start(shell: string, host: string, words: readonly string[]): Promise<RemoteProgram> {
     const [program = 'ssh', ...options] = shell.split(' ').filter((word) => word !== '');
-    // As words, which ssh joins again: others run them as they are.
+    // As separate words: ssh joins them, other shells run them as they are.
     const child = spawn(program, [...options, host, ...words.map(quoteWord)], { stdio: ['pipe', 'pipe', 'inherit'] });
     try {
       await once(child, 'spawn');
@@ -65,18 +65,18 @@ export class RemoteProgram {
     return new RemoteProgram(child, program, host, words[0] as string);
   }
 
-  /** Resolves when it has ended well. Throws {@link DumpError} PROTOCOL for one that has not. */
+  /** Resolves when the program has exited with 0. Throws {@link DumpError} PROTOCOL if it fails. */
   async end(): Promise<void> {
     const [code, signal] = await this.ended;
     if (code === 0) return;
     const place = { file: this.host };
     if (code === NOT_FOUND) {
-      throw new DumpError('PROTOCOL', `expected ${this.program} there, found no such program`, {
+      throw new DumpError('PROTOCOL', `${this.program} was not found there`, {
         ...place,
         hint: 'say where it is with --pagepipe-path',
       });
     }
-    if (code === SSH_FAILED) throw new DumpError('PROTOCOL', `${this.shell} did not come through`, place);
+    if (code === SSH_FAILED) throw new DumpError('PROTOCOL', `${this.shell} could not connect`, place);
     throw new DumpError('PROTOCOL', `the far side ended with ${signal ?? `exit code ${code}`}`, place);
   }
 

@@ -1,6 +1,6 @@
 /** Joins a client to a stream pair that answers it: a program's stdin and stdout, a stream of another connection. */
 import type { Duplex, Readable, Writable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { pour } from '../stream/pour.js';
 
 /**
  * Passes on what either side says, until the answering side has said all.
@@ -9,7 +9,7 @@ import { pipeline } from 'node:stream/promises';
 export async function bridge(client: Duplex, input: Writable, output: Readable): Promise<void> {
   void feed(client, input).catch(() => {});
   // Also the last words of an answering side that fails are for the client.
-  await pipeline(output, client);
+  await pour(output, client);
 }
 
 /**

@@ -38,7 +38,7 @@ export const LEFT = 'left';
 export const CUT_OFF = 'cut off: the server stops';
 
 /** For the end of a connection to reach the client: how long it may take its time. */
-const LINGER_MS = 1000;
+export const LINGER_MS = 1000;
 /** Within which a client must have shown its certificate. */
 const HANDSHAKE_MS = 30_000;
 

@@ -19,16 +19,15 @@ export class Running {
       for (const watcher of this.watchers) watcher();
     };
     this.outcome = cli(words, { signal: this.controller.signal, out: hear('out'), err: hear('err'), ...options });
-    this.outcome.then(() => hear('err')(''));
     onTestFinished(async () => {
       this.stop();
       await this.outcome;
     });
   }
 
-  /** Resolves when something was printed. */
+  /** Resolves when something was printed; rejects if the command ends without it. */
   prints(what: RegExp, name: 'out' | 'err' = 'err'): Promise<RegExpExecArray> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const check = () => {
         const found = what.exec(this[name]);
         if (!found) return;
@@ -37,6 +36,7 @@ export class Running {
       };
       this.watchers.add(check);
       check();
+      this.outcome.then(({ code }) => reject(neverPrinted(what, code, this[name])), reject);
     });
   }
 
@@ -67,19 +67,27 @@ export function start(words: readonly string[]) {
   });
   child.stdin.on('error', () => {});
   const prints = (what: RegExp): Promise<RegExpExecArray> =>
-    new Promise((resolve) => {
+    new Promise((resolve, reject) => {
       const check = () => {
         const found = what.exec(stderr.text);
         if (found) resolve(found);
       };
       watchers.add(check);
       check();
+      exitOf(child).then((code) => reject(neverPrinted(what, code, stderr.text)), reject);
     });
   return { child, stderr, prints };
 }
 
-/** The exit code of a process, or the signal that ended it. */
+/**
+ * The exit code of a process, or the signal that ended it; all that it printed has been read then. So have ended the processes that
+ * it left its stderr to.
+ */
 export const exitOf = async (child: ChildProcess): Promise<number | string | null> => {
-  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  const isOver = (child.exitCode ?? child.signalCode) !== null && child.stdout?.closed && child.stderr?.closed;
+  if (!isOver) await once(child, 'close');
   return child.exitCode ?? child.signalCode;
 };
+
+const neverPrinted = (what: RegExp, code: number | string | null, text: string): Error =>
+  new Error(`${what} was not printed before the exit with ${code}, but ${JSON.stringify(text)}`);

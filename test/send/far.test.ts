@@ -24,7 +24,7 @@ async function nearEnd(stream: Buffer, goneAt: string): Promise<Socket> {
       else {
         request.respond({ ':status': 200 });
         request.end(stream);
-        if (goneAt === 'the end of the dump') request.on('close', () => socket.destroy());
+        if (goneAt === 'the end of the dump') request.on('close', () => socket.end());
       }
     });
   });
@@ -50,7 +50,10 @@ it.each([
     onWritten() {},
     onEnd() {},
   };
-  await expect(accept(connection, options, new AbortController().signal)).rejects.toMatchObject({ code: 'PROTOCOL' });
+  await expect(accept(connection, options, new AbortController().signal)).rejects.toMatchObject({
+    code: 'PROTOCOL',
+    message: 'stdin: the connection ended before the sending side was done',
+  });
   expect(existsSync(out)).toBe(isThere);
   expect(existsSync(join(out, UNDELIVERED))).toBe(false);
 });
