@@ -39,11 +39,6 @@ class Counter implements ImageHandler {
     this.count++;
   }
 
-  message(): void {}
-  payload(): void {}
-  bytes(): void {}
-  payloadEnd(): void {}
-
   end(): void {
     this.count = Math.max(this.count, 0);
   }

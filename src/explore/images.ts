@@ -5,7 +5,7 @@
 import { DumpError, isErrno } from '../errors.js';
 import type { Messages } from '../generated/entries.js';
 import { canonicalMessage } from '../image/canonical.js';
-import { ImageDecoder, type ImageHandler } from '../image/decoder.js';
+import { ImageDecoder, type ImageHandler, type RawMessage, type TakeMessage } from '../image/decoder.js';
 import { headerBytes, type ImageType } from '../image/magic.js';
 import { type MessageName, type MessagePlan, messagePlan } from '../image/message.js';
 import { readObject } from '../image/object.js';
@@ -26,16 +26,6 @@ export interface Files {
   readAll(name: string, limit: number): Uint8Array;
   readSome(name: string, buffer: Uint8Array, position: number): number;
 }
-
-/** A message of an image, in `bytes` from `start` to `end`; good for the time of a call. */
-export interface RawMessage {
-  bytes: Uint8Array;
-  start: number;
-  end: number;
-  plan: MessagePlan;
-}
-
-export type TakeMessage = (message: RawMessage) => void;
 
 /** A process, as `pstree.img` has it. */
 export type Task = Messages['pstree_entry'];

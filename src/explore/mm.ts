@@ -1,8 +1,9 @@
 /** The memory of a process by its mm image: one message that may hold a million areas, walked through as bytes. */
+import type { RawMessage, TakeMessage } from '../image/decoder.js';
 import { type MessageName, messagePlan } from '../image/message.js';
 import { WIRE_BYTES, WireReader } from '../image/wire.js';
 import { type Kind, kindOf, MARCH, type MapFlags, mapFlagsOf, VMA } from '../memory/vma.js';
-import type { Images, RawMessage, TakeMessage } from './images.js';
+import type { Images } from './images.js';
 import { type Field, NumberFields } from './numbers.js';
 
 const AREA_FIELDS = ['start', 'end', 'pgoff', 'shmid', 'prot', 'flags', 'status'] as const;

@@ -2,9 +2,9 @@
  * 64-bit numbers as two 32-bit halves, and some fields of a message as such. A process may have a million areas and ten
  * million pagemap entries: what is asked of each is read into the same few places, and no object is made.
  */
+import type { RawMessage } from '../image/decoder.js';
 import { type MessageName, messagePlan } from '../image/message.js';
 import { WIRE_VARINT, WireError, WireReader } from '../image/wire.js';
-import type { RawMessage } from './images.js';
 
 const TWO_32 = 2 ** 32;
 

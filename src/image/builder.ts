@@ -2,16 +2,23 @@
  * Makes messages in canonical form of fields that come in any order. What is written goes into one buffer; a message
  * whose fields came out of order is put in order when it is closed.
  */
+import { closestMatch } from 'leven';
 import { writeNumber } from './canonical.js';
-import type { Magnitude } from './hints.js';
 import { type FieldPlan, KIND, kindName, type MessagePlan } from './message.js';
 import { type ByteWriter, MAX_MESSAGE_DEPTH, WIRE_BYTES, WireError, WireReader } from './wire.js';
 
-/** A value or a message that cannot be written; whoever knows where it comes from says so. */
+/** A value or a message that cannot be written. */
 export class ValueError extends Error {
   override readonly name = 'ValueError';
-  /** Where it belongs, if that is known here. */
+  /** Of the value, once it is known. */
   path: string | undefined;
+}
+
+/** A number as a sign and the two halves of its magnitude. */
+export interface Magnitude {
+  negative: boolean;
+  lo: number;
+  hi: number;
 }
 
 /** A message under construction. */
@@ -246,3 +253,23 @@ export function buildNumber(builder: MessageBuilder, field: FieldPlan, value: Ma
   }
   builder.number(field, lo, field.kind === KIND.SINT32 ? 0 : hi);
 }
+
+/** The field of a name. Throws {@link ValueError} if there is none. */
+export function fieldOf(plan: MessagePlan, name: string): FieldPlan {
+  const field = plan.byName.get(name);
+  if (field) return field;
+  const maxDistance = Math.min(3, Math.floor(name.length / 2));
+  const close = closestMatch(name, [...plan.byName.keys()], { maxDistance });
+  throw new ValueError(
+    `expected a field of ${plan.name}, found none of this name${close ? `; did you mean ${close}?` : ''}`,
+  );
+}
+
+/** The error for a value that is none of its field's type. */
+export function unexpectedValue(field: FieldPlan, wantsList: boolean, found: string): ValueError {
+  const name = field.kind === KIND.MESSAGE ? field.message.name : kindName(field.kind);
+  return new ValueError(`expected ${wantsList ? `a list of ${name}` : withArticle(name)}, found ${found}`);
+}
+
+/** A text for an error. */
+export const shorten = (text: string): string => (text.length > 40 ? `${text.slice(0, 40)}…` : text);

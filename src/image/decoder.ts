@@ -3,29 +3,38 @@
  * are gathered as a whole; payloads pass in pieces. See grammar.ts for what stands where.
  */
 import { DumpError } from '../errors.js';
-import { canonicalMessage } from './canonical.js';
 import { checkEntrySize, hex32, MAX_ENTRY_BYTES, truncated, wrongMagic } from './framing.js';
 import { extraOf, firstMessage, mayHaveExtra, nextMessage, type Payload, paddingOf } from './grammar.js';
 import { firstMagic, IMG_COMMON_MAGIC, IMG_SERVICE_MAGIC, type ImageType, MAGIC, typeOfMagic } from './magic.js';
 import { type MessagePlan, messagePlan } from './message.js';
-import { readObject } from './object.js';
+import { readAnyObject } from './object.js';
 import { guessRaw } from './raw.js';
 import { ByteWriter, WireError, word } from './wire.js';
 
 /** Takes the parts of an image, in order. Bytes are overwritten after the call. */
 export interface ImageHandler {
   /** @param header the magic numbers */
-  image(type: ImageType, header: Uint8Array): void;
+  image?(type: ImageType, header: Uint8Array): void;
   /** An entry: its message, in whatever form it was written. */
   entry(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void;
   /** A message inside the extra of an entry. */
-  message(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void;
+  message?(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void;
   /** A payload begins. */
-  payload(payload: Payload): void;
-  bytes(bytes: Uint8Array, start: number, end: number): void;
-  payloadEnd(padding: Uint8Array): void;
-  end(): void;
+  payload?(payload: Payload): void;
+  bytes?(bytes: Uint8Array, start: number, end: number): void;
+  payloadEnd?(padding: Uint8Array): void;
+  end?(): void;
 }
+
+/** A message of an image, in `bytes` from `start` to `end`; valid until the call that it was handed to returns. */
+export interface RawMessage {
+  bytes: Uint8Array;
+  start: number;
+  end: number;
+  plan: MessagePlan;
+}
+
+export type TakeMessage = (message: RawMessage) => void;
 
 /** Larger buffers are given back when they have served. */
 const KEPT_BYTES = 1024 * 1024;
@@ -87,11 +96,11 @@ export class ImageDecoder {
   end(): void {
     const left = this.pending.at;
     if (this.state === 'payload' && !Number.isFinite(this.payloadLeft)) {
-      this.handler.payloadEnd(NOTHING);
+      this.handler.payloadEnd?.(NOTHING);
     } else if (this.state !== 'size' || left > 0 || this.messages > 0) {
       throw this.cutOff(left);
     }
-    this.handler.end();
+    this.handler.end?.();
   }
 
   private cutOff(left: number): DumpError {
@@ -194,7 +203,7 @@ export class ImageDecoder {
     this.type = type;
     this.plan = messagePlan(firstMessage(type));
     this.nextPlan = messagePlan(nextMessage(type));
-    this.handler.image(type, header.view());
+    this.handler.image?.(type, header.view());
     this.state = 'size';
   }
 
@@ -214,7 +223,7 @@ export class ImageDecoder {
     const end = viewAt + this.size;
     const plan = (this.nested ? messagePlan('ipc_msg') : this.plan) as MessagePlan;
     try {
-      if (this.nested) handler.message(plan, view, viewAt, end);
+      if (this.nested) handler.message?.(plan, view, viewAt, end);
       else handler.entry(plan, view, viewAt, end);
       if (mayHaveExtra(plan.name)) this.readExtra(plan, view, viewAt, end);
     } catch (error) {
@@ -228,8 +237,7 @@ export class ImageDecoder {
   }
 
   private readExtra(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void {
-    const message = canonicalMessage(plan, bytes, start, end);
-    const extra = extraOf(plan.name, readObject(plan, message.bytes, message.start, message.end));
+    const extra = extraOf(plan.name, readAnyObject(plan, bytes, start, end));
     this.payloads.push(...extra.payloads);
     this.messages += extra.messages;
   }
@@ -241,14 +249,14 @@ export class ImageDecoder {
       this.state = 'size';
       return;
     }
-    this.handler.payload(payload);
+    this.handler.payload?.(payload);
     this.payloadLeft = payload.size;
     this.state = 'payload';
   }
 
   private readPayload(): boolean {
     const count = Math.min(this.payloadLeft, this.input.length - this.inputAt);
-    if (count > 0) this.handler.bytes(this.input, this.inputAt, this.inputAt + count);
+    if (count > 0) this.handler.bytes?.(this.input, this.inputAt, this.inputAt + count);
     this.inputAt += count;
     this.offset += count;
     this.payloadLeft -= count;
@@ -260,7 +268,7 @@ export class ImageDecoder {
   private readPadding(): boolean {
     const count = paddingOf(this.payloads[0] as Payload);
     if (!this.have(count)) return false;
-    this.handler.payloadEnd(this.view.subarray(this.viewAt, this.viewAt + count));
+    this.handler.payloadEnd?.(this.view.subarray(this.viewAt, this.viewAt + count));
     this.payloads.shift();
     this.next();
     return true;

@@ -7,11 +7,11 @@ import { isMany, none } from 'stream-chain/defs.js';
 import { jsonParser, type Token } from 'stream-json/core/parser.js';
 import type { Emit } from '../bytes.js';
 import { DumpError } from '../errors.js';
-import { MessageBuilder, ValueError } from './builder.js';
+import { fieldOf, MessageBuilder, ValueError } from './builder.js';
 import { canonicalMessage } from './canonical.js';
 import type { ImageHandler } from './decoder.js';
 import { extraOf, mayHaveExtra } from './grammar.js';
-import { fieldOf, JsonFields } from './json-fields.js';
+import { JsonFields } from './json-fields.js';
 import type { ImageType } from './magic.js';
 import { type FieldPlan, KIND, type MessagePlan } from './message.js';
 import { readObject } from './object.js';
@@ -103,8 +103,6 @@ export class ImageEditor implements ImageHandler {
     this.out.raw(bytes.subarray(start, end));
     this.emit(this.out.view());
   }
-
-  payload(): void {}
 
   bytes(bytes: Uint8Array, start: number, end: number): void {
     this.emit(bytes.subarray(start, end));

@@ -1,11 +1,10 @@
 /** Messages of images that are in memory as a whole, as objects of the generated types. */
 import { DumpError } from '../errors.js';
 import type { Messages } from '../generated/entries.js';
-import { canonicalMessage } from './canonical.js';
 import { rawEntries } from './framing.js';
 import type { ImageType } from './magic.js';
 import { type MessageName, messagePlan } from './message.js';
-import { readObject } from './object.js';
+import { readAnyObject } from './object.js';
 import { WireError } from './wire.js';
 
 /**
@@ -35,8 +34,7 @@ export function readMessage<M extends MessageName>(
 ): Messages[M] {
   const plan = messagePlan(message);
   try {
-    const { bytes, start, end } = canonicalMessage(plan, body, 0, body.length);
-    return readObject(plan, bytes, start, end) as unknown as Messages[M];
+    return readAnyObject(plan, body, 0, body.length) as unknown as Messages[M];
   } catch (error) {
     if (!(error instanceof WireError)) throw error;
     throw new DumpError('MALFORMED', error.message, { ...place, offset: place.offset + error.at });

@@ -2,14 +2,8 @@
  * How numbers are written for people: names of flags and of constants, device numbers, addresses. The names are those of
  * the kernel's headers, in the choice that crit makes; whatever has no name keeps its number, so nothing is lost.
  */
+import type { Magnitude } from './builder.js';
 import type { Hints } from './message.js';
-
-/** A number as a sign and the two halves of its magnitude; reused by its maker. */
-export interface Magnitude {
-  negative: boolean;
-  lo: number;
-  hi: number;
-}
 
 type Names = readonly (readonly [name: string, bits: number])[];
 

@@ -1,10 +1,9 @@
 /** The fields of a message in JSON, token by token, into a {@link MessageBuilder}. */
-import { closestMatch } from 'leven';
 import type { Token } from 'stream-json/core/parser.js';
 import { decodeBase64 } from './base64.js';
-import { buildNumber, type MessageBuilder, ValueError, withArticle } from './builder.js';
+import { buildNumber, fieldOf, type MessageBuilder, shorten, unexpectedValue, ValueError } from './builder.js';
 import { parseAddress, parseDigits, parseNumber } from './hints.js';
-import { type FieldPlan, KIND, kindName, type MessagePlan } from './message.js';
+import { type FieldPlan, KIND, type MessagePlan } from './message.js';
 import { encodeText } from './object.js';
 import { UNKNOWN_KEY } from './print.js';
 import { decodeQuotedPrintable } from './quoted-printable.js';
@@ -143,10 +142,7 @@ export class JsonFields {
   }
 
   private unexpected(field: FieldPlan, found: string): ValueError {
-    const name = field.kind === KIND.MESSAGE ? field.message.name : kindName(field.kind);
-    return new ValueError(
-      `expected ${this.wantsList(field) ? `a list of ${name}` : withArticle(name)}, found ${found}`,
-    );
+    return unexpectedValue(field, this.wantsList(field), found);
   }
 
   /** A value that is no object and no list. */
@@ -163,17 +159,6 @@ export class JsonFields {
       throw this.unexpected(field, form === 'string' ? JSON.stringify(shorten(text)) : shorten(text));
     }
   }
-}
-
-/** The field of a name. Throws {@link ValueError} if there is none. */
-export function fieldOf(plan: MessagePlan, name: string): FieldPlan {
-  const field = plan.byName.get(name);
-  if (field) return field;
-  const maxDistance = Math.min(3, Math.floor(name.length / 2));
-  const close = closestMatch(name, [...plan.byName.keys()], { maxDistance });
-  throw new ValueError(
-    `expected a field of ${plan.name}, found none of this name${close ? `; did you mean ${close}?` : ''}`,
-  );
 }
 
 /** Writes a value as it stands in JSON; false if it is none of the field's type. Throws {@link ValueError} out of range. */
@@ -218,6 +203,3 @@ export function append(text: string, more: string): string {
   }
   return text + more;
 }
-
-/** A text for an error. */
-export const shorten = (text: string): string => (text.length > 40 ? `${text.slice(0, 40)}…` : text);

@@ -1,5 +1,5 @@
 /** Messages as objects: of the generated types, 64-bit numbers as bigint. */
-import { readNumber } from './canonical.js';
+import { canonicalMessage, readNumber } from './canonical.js';
 import { type FieldPlan, KIND, type MessagePlan } from './message.js';
 import { WireReader } from './wire.js';
 
@@ -11,6 +11,15 @@ export const UNKNOWN_FIELDS = '$unknown';
 /** An object of a message in canonical form. Bytes are copies. */
 export const readObject = (plan: MessagePlan, bytes: Uint8Array, start: number, end: number): MessageObject =>
   readFields(plan, new WireReader().over(bytes, start, end));
+
+/**
+ * An object of a message in any form. Bytes are copies.
+ * @throws {WireError} if it is damaged, or if a required field is missing
+ */
+export function readAnyObject(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): MessageObject {
+  const message = canonicalMessage(plan, bytes, start, end);
+  return readObject(plan, message.bytes, message.start, message.end);
+}
 
 function readFields(plan: MessagePlan, reader: WireReader): MessageObject {
   const object: MessageObject = {};

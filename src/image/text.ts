@@ -17,7 +17,6 @@ const CHAR = {
   SPACE: 0x20,
   QUOTE: 0x22,
   COMMA: 0x2c,
-  MINUS: 0x2d,
   ZERO: 0x30,
   EQUALS: 0x3d,
   BACKSLASH: 0x5c,

@@ -187,11 +187,6 @@ export class JsonImageWriter implements ImageHandler {
     this.text.close('}');
     this.text.flush();
   }
-
-  /** Hands on what is written so far. */
-  flush(): void {
-    this.text.flush();
-  }
 }
 
 const UNITS = ['', 'K', 'M', 'G', 'T', 'P', 'E'];

@@ -1,8 +1,14 @@
 /** Objects of the generated types to messages. */
-import { buildNumber, type MessageBuilder, ValueError, withArticle } from './builder.js';
-import type { Magnitude } from './hints.js';
-import { fieldOf, shorten } from './json-fields.js';
-import { type FieldPlan, KIND, kindName, type MessagePlan } from './message.js';
+import {
+  buildNumber,
+  fieldOf,
+  type Magnitude,
+  type MessageBuilder,
+  shorten,
+  unexpectedValue,
+  ValueError,
+} from './builder.js';
+import { type FieldPlan, KIND, type MessagePlan } from './message.js';
 import { encodeText, type MessageObject, UNKNOWN_FIELDS } from './object.js';
 
 /**
@@ -84,10 +90,8 @@ function magnitudeOf(field: FieldPlan, value: unknown): Magnitude {
   return { negative: signed < 0n, lo: Number(magnitude & 0xffffffffn), hi: Number(magnitude >> 32n) };
 }
 
-function unexpected(field: FieldPlan, value: unknown, wantsList = false): ValueError {
-  const name = field.kind === KIND.MESSAGE ? field.message.name : kindName(field.kind);
-  return new ValueError(`expected ${wantsList ? `a list of ${name}` : withArticle(name)}, found ${wordsFor(value)}`);
-}
+const unexpected = (field: FieldPlan, value: unknown, wantsList = false): ValueError =>
+  unexpectedValue(field, wantsList, wordsFor(value));
 
 /** A value of any type for an error. */
 function wordsFor(value: unknown): string {

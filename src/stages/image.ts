@@ -121,8 +121,6 @@ class PartCollector implements ImageHandler {
       ...(padding.some((byte) => byte !== 0) ? { padding: padding.slice() } : {}),
     });
   }
-
-  end(): void {}
 }
 
 /**

@@ -2,9 +2,8 @@
  * Whether every image can be decoded to its end, extras and payloads included, and whether all in it is known. Pagemaps
  * are left to memory.ts, which reads them in the way that their pages are found.
  */
-import type { RawMessage } from '../explore/images.js';
 import { canonicalMessage } from '../image/canonical.js';
-import type { ImageHandler } from '../image/decoder.js';
+import type { ImageHandler, RawMessage } from '../image/decoder.js';
 import { firstMessage } from '../image/grammar.js';
 import { headerBytes, type ImageType, typeOfName } from '../image/magic.js';
 import { type FieldPlan, KIND, type MessagePlan } from '../image/message.js';
@@ -106,10 +105,4 @@ class CheckingHandler implements ImageHandler {
     this.told.add(key);
     this.dump.warning(code, this.name, `expected ${expected}`, { entry: this.entries - 1 });
   }
-
-  image(): void {}
-  payload(): void {}
-  bytes(): void {}
-  payloadEnd(): void {}
-  end(): void {}
 }

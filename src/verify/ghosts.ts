@@ -3,10 +3,9 @@
  * whether the content is all there.
  */
 import type { Messages } from '../generated/entries.js';
-import { canonicalMessage } from '../image/canonical.js';
 import type { ImageHandler } from '../image/decoder.js';
 import { type MessagePlan, messagePlan } from '../image/message.js';
-import { readObject } from '../image/object.js';
+import { readAnyObject } from '../image/object.js';
 import type { DumpFiles } from './dump-files.js';
 import { eachFile } from './file-ids.js';
 
@@ -74,8 +73,7 @@ class Content implements ImageHandler {
   held = 0;
 
   entry(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void {
-    const canonical = canonicalMessage(plan, bytes, start, end);
-    const object = readObject(plan, canonical.bytes, canonical.start, canonical.end);
+    const object = readAnyObject(plan, bytes, start, end);
     if (plan === messagePlan('ghost_file_entry')) {
       const { mode, chunks, size } = object as unknown as Messages['ghost_file_entry'];
       this.isRegular = (mode & S_IFMT) === S_IFREG;
@@ -89,10 +87,4 @@ class Content implements ImageHandler {
   bytes(_bytes: Uint8Array, start: number, end: number): void {
     this.held += end - start;
   }
-
-  image(): void {}
-  message(): void {}
-  payload(): void {}
-  payloadEnd(): void {}
-  end(): void {}
 }
