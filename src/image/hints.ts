@@ -241,72 +241,45 @@ function safeDigits(text: string): number {
 
 /** Words of an IPv6 address. */
 const IPV6_WORDS = 4;
+/** 16-bit groups of an IPv6 address. */
+const IPV6_GROUPS = 8;
 
 /** An address as crit writes it, of words in network byte order; undefined if they are no address. */
 export function addressText(words: readonly number[]): string | undefined {
   if (words.length !== 1 && words.length !== IPV6_WORDS) return undefined;
   const bytes = words.flatMap((word) => [word & 255, (word >>> 8) & 255, (word >>> 16) & 255, word >>> 24]);
   if (words.length === 1) return bytes.join('.');
-  const groups = Array.from({ length: 8 }, (_, i) => ((bytes[2 * i] as number) << 8) | (bytes[2 * i + 1] as number));
-  const mapped = groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff;
-  return mapped ? `::ffff:${bytes.slice(12).join('.')}` : compressGroups(groups);
+  const text = shortestIpv6(
+    bytes.map((byte, i) => (i % 2 || i === 0 ? '' : ':') + byte.toString(16).padStart(2, '0')).join(''),
+  );
+  const mapped = /^::ffff:[^:]+:[^:]+$/.test(text);
+  return mapped ? `::ffff:${bytes.slice(12).join('.')}` : text;
 }
 
-/** The longest run of zero groups, of two at least, becomes `::`. */
-function compressGroups(groups: readonly number[]): string {
-  let [best, bestLength] = [0, 1];
-  for (let start = 0; start < groups.length; start++) {
-    let end = start;
-    while (groups[end] === 0) end++;
-    if (end - start > bestLength) [best, bestLength] = [start, end - start];
-  }
-  const text = (part: readonly number[]) => part.map((group) => group.toString(16)).join(':');
-  if (bestLength < 2) return text(groups);
-  return `${text(groups.slice(0, best))}::${text(groups.slice(best + bestLength))}`;
-}
+/** An IPv6 address with `::` for its longest run of zeros, all in groups: URL knows how (node:net takes 10 ms to load). */
+const shortestIpv6 = (text: string): string => new URL(`http://[${text}]`).hostname.slice(1, -1);
 
 /** The words of an address in network byte order, or undefined if the text is none. */
 export function parseAddress(text: string): number[] | undefined {
-  const bytes = text.includes(':') ? ipv6Bytes(text) : ipv4Bytes(text);
-  if (!bytes) return undefined;
-  return Array.from({ length: bytes.length / 4 }, (_, i) => {
-    const [a = 0, b = 0, c = 0, d = 0] = bytes.slice(4 * i, 4 * i + 4);
-    return (a | (b << 8) | (c << 16) | (d << 24)) >>> 0;
+  const groups = text.includes(':') ? ipv6Groups(text) : ipv4Groups(text);
+  if (!groups) return undefined;
+  const swapped = groups.map((group) => (group >> 8) | ((group & 255) << 8));
+  return Array.from({ length: groups.length / 2 }, (_, i) => {
+    const [first = 0, second = 0] = swapped.slice(2 * i);
+    return (first | (second << 16)) >>> 0;
   });
 }
 
-function ipv4Bytes(text: string): number[] | undefined {
-  const parts = text.split('.');
-  const valid = parts.length === 4 && parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) < 256);
-  return valid ? parts.map(Number) : undefined;
+function ipv4Groups(text: string): number[] | undefined {
+  if (!/^(?:(?:0|[1-9]\d{0,2})(?:\.(?!$)|$)){4}$/.test(text)) return undefined;
+  const [a = 0, b = 0, c = 0, d = 0] = text.split('.').map(Number);
+  return Math.max(a, b, c, d) < 256 ? [(a << 8) | b, (c << 8) | d] : undefined;
 }
 
-function ipv6Bytes(text: string): number[] | undefined {
-  const [head = '', tail, more] = text.split('::');
-  if (more !== undefined) return undefined;
-  const before = groupBytes(head, tail === undefined);
-  const after = tail === undefined ? [] : groupBytes(tail, true);
-  if (!before || !after) return undefined;
-  const gap = 16 - before.length - after.length;
-  if (tail === undefined ? gap !== 0 : gap < 2) return undefined;
-  return [...before, ...new Array<number>(gap).fill(0), ...after];
-}
-
-/** Bytes of groups between colons; the last of an address may be one of IPv4. */
-function groupBytes(text: string, isLast: boolean): number[] | undefined {
-  if (text === '') return [];
-  const groups = text.split(':');
-  const bytes: number[] = [];
-  for (const [i, group] of groups.entries()) {
-    if (isLast && i === groups.length - 1 && group.includes('.')) {
-      const last = ipv4Bytes(group);
-      if (!last) return undefined;
-      bytes.push(...last);
-    } else {
-      if (!/^[\da-fA-F]{1,4}$/.test(group)) return undefined;
-      const value = Number.parseInt(group, 16);
-      bytes.push(value >> 8, value & 255);
-    }
-  }
-  return bytes;
+function ipv6Groups(text: string): number[] | undefined {
+  if (!/^[\da-fA-F:.]+$/.test(text) || !URL.canParse(`http://[${text}]`)) return undefined;
+  const [before = [], after = []] = shortestIpv6(text)
+    .split('::')
+    .map((part) => (part === '' ? [] : part.split(':').map((group) => Number.parseInt(group, 16))));
+  return [...before, ...new Array<number>(IPV6_GROUPS - before.length - after.length).fill(0), ...after];
 }
