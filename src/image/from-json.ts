@@ -14,10 +14,10 @@ import { Base64Reader, decodeBase64 } from './base64.js';
 import { shorten, ValueError } from './builder.js';
 import { EntryWriter } from './entry-writer.js';
 import { parseDigits } from './hints.js';
-import { append, TWICE } from './json-fields.js';
 import { newParser, parserWords } from './json-parser.js';
 import { type ImageType, MAGIC } from './magic.js';
 import { EXTRA_KEY, HEADER_KEY, PADDING_KEY, RAW_KEY } from './to-json.js';
+import { type ScalarForm, TokenReader, TWICE } from './token-reader.js';
 import { WireError } from './wire.js';
 
 /** Text that is kept where `magic` comes behind the entries, in characters. */
@@ -49,7 +49,7 @@ type Place = Keyed | Indexed;
 type Keyed = { kind: 'image' | 'fields' | 'parts' | 'skipped'; key: string; seen?: string[] };
 type Indexed = { kind: 'entries' | 'numbers' | 'messages'; index: number };
 
-export class JsonImageReader {
+export class JsonImageReader extends TokenReader<Place> {
   private readonly file: string;
   private readonly utf8 = new TextDecoder('utf-8', { fatal: true });
   private readonly entries: EntryWriter;
@@ -64,14 +64,12 @@ export class JsonImageReader {
   /** Whether the entries came before the type. */
   private isLate = false;
 
-  private readonly places: Place[] = [];
-  private place: Place | undefined;
-  private text = '';
   /** Of a payload under way. */
   private base64: Base64Reader | undefined;
 
   /** @param emit takes the image; the bytes are overwritten after the call */
   constructor(emit: Emit, { file = 'stdin', warn = () => {} }: EncodeOptions = {}) {
+    super();
     this.file = file;
     this.entries = new EntryWriter(emit, () =>
       warn(`${file}: ${this.path()}: differs from its ${RAW_KEY}, so its fields are written in canonical form`),
@@ -140,10 +138,10 @@ export class JsonImageReader {
     }
   }
 
-  private token(token: Token): void {
+  override token(token: Token): void {
     const { place } = this;
     if (place?.kind === 'fields') this.fieldToken(place, token);
-    else this.placeToken(token);
+    else super.token(token);
   }
 
   /** A token of an entry, or of a message in an extra. */
@@ -165,66 +163,12 @@ export class JsonImageReader {
       }
     }
     if (place.key === '') entries.fields.token(token);
-    else this.placeToken(token);
-  }
-
-  private placeToken(token: Token): void {
-    switch (token.name) {
-      case 'keyValue':
-        (this.place as Keyed).key = token.value;
-        if (this.place?.kind === 'parts') checkOnce(this.place);
-        return;
-      case 'startObject':
-        this.next();
-        this.openObject();
-        return;
-      case 'startArray':
-        this.next();
-        this.openArray();
-        return;
-      case 'endObject':
-        if (this.place?.kind === 'image') this.closeImage(this.place);
-        this.leave();
-        return;
-      case 'endArray':
-        this.leave();
-        return;
-      case 'startString':
-        this.next();
-        this.text = '';
-        if (this.isPayload) this.beginPayload();
-        return;
-      case 'stringChunk':
-        if (this.base64) this.entries.payloadBytes(this.base64.push(checkLeftOut(token.value)));
-        else this.text = append(this.text, token.value);
-        return;
-      case 'endString':
-        if (this.base64) this.endPayload();
-        else this.string(this.text);
-        return;
-      default:
-        this.next();
-        this.word(String('value' in token ? token.value : ''));
-    }
-  }
-
-  private next(): void {
-    if (this.place && 'index' in this.place) this.place.index++;
-  }
-
-  private enter(place: Place): void {
-    this.places.push(place);
-    this.place = place;
-  }
-
-  private leave(): void {
-    this.places.pop();
-    this.place = this.places.at(-1);
+    else super.token(token);
   }
 
   // Objects and lists.
 
-  private openObject(): void {
+  protected openObject(): void {
     const { place } = this;
     if (!place) {
       this.enter({ kind: 'image', key: '' });
@@ -243,7 +187,7 @@ export class JsonImageReader {
     }
   }
 
-  private openArray(): void {
+  protected openArray(): void {
     const { place } = this;
     if (place?.kind === 'image' && place.key === 'entries') {
       this.openEntries();
@@ -272,7 +216,14 @@ export class JsonImageReader {
     this.enter({ kind: 'entries', index: -1 });
   }
 
-  private closeImage(place: { key: string }): void {
+  protected override key(name: string): void {
+    super.key(name);
+    if (this.place?.kind === 'parts') checkOnce(this.place);
+  }
+
+  protected override closeObject(): void {
+    const { place } = this;
+    if (place?.kind !== 'image') return;
     place.key = '';
     if (this.seenMagic && this.seenEntries) return;
     throw new ValueError(`expected "${this.seenMagic ? 'entries' : 'magic'}", found none`);
@@ -291,10 +242,11 @@ export class JsonImageReader {
 
   // Values.
 
-  private string(text: string): void {
+  protected scalar(text: string, form: ScalarForm): void {
     const { place } = this;
     if (place && this.isSkipped(place)) return;
-    if (place?.kind === 'image' && place.key === 'magic') this.setType(text);
+    if (form !== 'string') this.extraNumber(text);
+    else if (place?.kind === 'image' && place.key === 'magic') this.setType(text);
     else if (place?.kind === 'image' && place.key === HEADER_KEY) this.setHeader(decodeBase64(text));
     else if (place?.kind === 'fields') this.entries.special(place.key, decodeBase64(text));
     else throw this.unexpected(JSON.stringify(shorten(text)));
@@ -319,11 +271,9 @@ export class JsonImageReader {
     this.header = bytes;
   }
 
-  /** A number, or true, false, null. */
-  private word(text: string): void {
-    const { place } = this;
-    if (place && this.isSkipped(place)) return;
-    const value = place?.kind === 'numbers' ? parseDigits(text) : undefined;
+  /** A number of an extra that is a list of them. */
+  private extraNumber(text: string): void {
+    const value = this.place?.kind === 'numbers' ? parseDigits(text) : undefined;
     if (!value || value.negative || value.hi !== 0 || value.lo > 0xffff) throw this.unexpected(shorten(text));
     this.entries.payloadBytes(Uint8Array.of(value.lo, value.lo >> 8));
   }
@@ -337,30 +287,38 @@ export class JsonImageReader {
     );
   }
 
-  private beginPayload(): void {
+  protected override openString(): void {
     const { place } = this;
+    if (!this.isPayload) return;
     const form = this.entries.extraForm;
     if (place?.kind === 'fields' && form !== 'bytes') throw this.unexpected('a string');
     this.entries.beginPayload(place?.kind === 'parts' ? place.key : undefined);
     this.base64 = new Base64Reader();
   }
 
-  private endPayload(): void {
-    this.base64?.end();
+  protected override stringChunk(text: string): void {
+    if (this.base64) this.entries.payloadBytes(this.base64.push(checkLeftOut(text)));
+    else super.stringChunk(text);
+  }
+
+  protected override closeString(text: string): void {
+    if (!this.base64) {
+      super.closeString(text);
+      return;
+    }
+    this.base64.end();
     this.base64 = undefined;
     this.entries.endPayload();
   }
 
   // Errors.
 
-  /** Where the next token stands, in the words of jq. */
-  private path(): string {
-    const path = this.places.map((place) => {
-      if ('index' in place) return place.index < 0 ? '' : `[${place.index}]`;
-      if (place.kind === 'fields' && place.key === '') return this.entries.fields.path();
-      return place.key && `.${place.key}`;
-    });
-    return path.join('').replace(/^\./, '');
+  protected override step(place: Place): string {
+    return place.kind === 'fields' && place.key === '' ? this.entries.fields.path() : super.step(place);
+  }
+
+  override path(): string {
+    return super.path().replace(/^\./, '');
   }
 
   /** The error for text that is no JSON. The parser tells no place: only the last value before this text is known. */

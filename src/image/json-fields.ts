@@ -1,5 +1,4 @@
 /** The fields of a message in JSON, token by token, into a {@link MessageBuilder}. */
-import type { Token } from 'stream-json/core/parser.js';
 import { decodeBase64 } from './base64.js';
 import { buildNumber, fieldOf, type MessageBuilder, shorten, unexpectedValue, ValueError } from './builder.js';
 import { parseAddress, parseDigits, parseNumber } from './hints.js';
@@ -7,25 +6,17 @@ import { type FieldPlan, KIND, type MessagePlan } from './message.js';
 import { encodeText } from './object.js';
 import { UNKNOWN_KEY } from './print.js';
 import { decodeQuotedPrintable } from './quoted-printable.js';
+import { type ScalarForm, TokenReader, TWICE } from './token-reader.js';
 
-/** A longer text of one value is none of an image's. */
-const MAX_TEXT = 256 * 1024 * 1024;
-/** Where the next token stands. */
+/** The place of the next token. */
 type Place =
   | { plan: MessagePlan; key: string; hasUnknown?: boolean; field?: undefined }
   | { field: FieldPlan; index: number };
 
-/** What is said of a key that stands twice. */
-export const TWICE = 'expected this key once, found it twice';
-
-export type ScalarForm = 'string' | 'number' | 'word';
-
-export class JsonFields {
-  private readonly places: Place[] = [];
-  private place: Place | undefined;
-  private text = '';
-
-  constructor(public builder: MessageBuilder) {}
+export class JsonFields extends TokenReader<Place> {
+  constructor(public builder: MessageBuilder) {
+    super();
+  }
 
   /** Begins with a message whose brace has been read. */
   begin(plan: MessagePlan): void {
@@ -44,84 +35,28 @@ export class JsonFields {
     return this.places.length === 1;
   }
 
-  token(token: Token): void {
-    switch (token.name) {
-      case 'keyValue':
-        (this.place as { key: string }).key = token.value;
-        return;
-      case 'numberValue':
-        this.nextElement();
-        this.scalar(token.value, 'number');
-        return;
-      case 'startString':
-        this.nextElement();
-        this.text = '';
-        return;
-      case 'stringChunk':
-        this.text = append(this.text, token.value);
-        return;
-      case 'endString':
-        this.scalar(this.text, 'string');
-        return;
-      case 'trueValue':
-      case 'falseValue':
-      case 'nullValue':
-        this.nextElement();
-        this.scalar(String(token.value), 'word');
-        return;
-      case 'startObject':
-        this.nextElement();
-        this.openObject();
-        return;
-      case 'endObject':
-        this.endMessage();
-        this.builder.closeField();
-        this.leave();
-        return;
-      case 'startArray':
-        this.nextElement();
-        this.openArray();
-        return;
-      case 'endArray':
-        if (this.place?.field?.packed) this.builder.closePacked();
-        this.leave();
-    }
-  }
-
-  /** Where the next token stands, below the message. */
-  path(): string {
-    return this.places
-      .map((place) => (place.field ? (place.index < 0 ? '' : `[${place.index}]`) : place.key && `.${place.key}`))
-      .join('');
-  }
-
   /** Forgets the key of a message that ends: what is wrong then is wrong with the whole. */
   endMessage(): void {
     if (this.place && !this.place.field) this.place.key = '';
   }
 
-  private nextElement(): void {
-    if (this.place?.field) this.place.index++;
+  protected override closeObject(): void {
+    this.endMessage();
+    this.builder.closeField();
   }
 
-  private enter(place: Place): void {
-    this.places.push(place);
-    this.place = place;
+  protected override closeArray(): void {
+    if (this.place?.field?.packed) this.builder.closePacked();
   }
 
-  private leave(): void {
-    this.places.pop();
-    this.place = this.places.at(-1);
-  }
-
-  private openObject(): void {
+  protected openObject(): void {
     const field = this.field('an object');
     if (field.kind !== KIND.MESSAGE || this.wantsList(field)) throw this.unexpected(field, 'an object');
     this.builder.openField(field);
     this.enter({ plan: field.message, key: '' });
   }
 
-  private openArray(): void {
+  protected openArray(): void {
     const field = this.field('a list');
     if (!this.wantsList(field)) throw this.unexpected(field, 'a list');
     if (this.builder.has(field)) throw new ValueError(TWICE);
@@ -145,8 +80,7 @@ export class JsonFields {
     return unexpectedValue(field, this.wantsList(field), found);
   }
 
-  /** A value that is no object and no list. */
-  private scalar(text: string, form: ScalarForm): void {
+  protected scalar(text: string, form: ScalarForm): void {
     const { place } = this;
     if (form === 'string' && place && !place.field && place.key === UNKNOWN_KEY) {
       if (place.hasUnknown) throw new ValueError(TWICE);
@@ -194,12 +128,4 @@ function bytesOf(field: FieldPlan, text: string): Uint8Array {
   const bytes = encodeText(text);
   if (!bytes) throw new ValueError('expected text, found half of a surrogate pair');
   return bytes;
-}
-
-/** Adds to the text of a value that comes in pieces. */
-export function append(text: string, more: string): string {
-  if (text.length + more.length > MAX_TEXT) {
-    throw new ValueError(`expected a text of at most ${MAX_TEXT} characters`);
-  }
-  return text + more;
 }
