@@ -13,14 +13,19 @@ export const command: Command = {
   help: `Usage
   pagepipe connect [--listen HOST:PORT] [--once] -- COMMAND ...
 
-A local port for a page server at the other end of a command: each client that comes gets a COMMAND of its own, and talks
-to its stdin and stdout. The port is said on stderr when clients may come; without --listen a free one is taken.
+Listens on a local port for a page server behind a command. For each client it
+runs COMMAND and connects the client to its stdin and stdout. The port is
+printed to stderr when clients can connect.
 
-  --once  end with the first client
+Options
+  --listen HOST:PORT  address (a free port of 127.0.0.1)
+  --once              exit after the first client
 
 Example
-  pagepipe connect --listen 127.0.0.1:27000 -- ssh source pagepipe serve dump --stdio &
-  criu lazy-pages --page-server --address 127.0.0.1 --port 27000 -D small -W run &
+  pagepipe connect --listen 127.0.0.1:27000 -- \\
+    ssh source pagepipe serve dump --stdio &
+  criu lazy-pages --page-server --address 127.0.0.1 --port 27000 \\
+    -D small -W run &
 `,
   flags: { listen: { type: 'string' }, once: { type: 'boolean' } },
   cleansUp: true,

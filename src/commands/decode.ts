@@ -8,14 +8,15 @@ export const command: Command = {
   help: `Usage
   pagepipe decode [-i IMAGE] [-o JSON] [--pretty]
 
-Turns an image into JSON, in the form of crit decode. Without -i it reads stdin, without -o it writes to stdout.
+Turns an image into JSON, in the form of crit decode. Reads stdin without -i,
+writes to stdout without -o.
 
 Options
   -i, --in FILE   the image
-  -o, --out FILE  the JSON; it appears complete or not at all
+  -o, --out FILE  the JSON; appears complete or not at all
   --pretty        one value a line; flags, devices and addresses in words
 
-What crit would lose stands under keys that begin with @: see docs/crit.md.
+What crit would lose is under keys that begin with @: see docs/crit.md.
 
 Examples
   pagepipe decode -i core-12.img | jq '.entries[0].tc.comm'

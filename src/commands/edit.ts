@@ -9,15 +9,17 @@ export const command: Command = {
   help: `Usage
   pagepipe edit IMAGE --set PATH=VALUE ... [-o FILE]
 
-Changes fields of an image. The new image takes the place of the old one when it is complete; all that is not named
-stays as it is, byte for byte.
+Changes fields of an image. The new image replaces the old one when it is
+complete. Everything else stays the same, byte for byte.
 
-PATH is that of decode: entries[0].tc.comm, entries[*].vmas[2].flags; * stands for all.
-VALUE is what encode takes: a number in any base, flags or constants in words, base64, text, or JSON.
+PATH is as in the output of decode: entries[0].tc.comm,
+entries[*].vmas[2].flags, where * means all.
+VALUE is what encode accepts: a number in any base, flags or constants in
+words, base64, text, or JSON.
 
 Options
-  --set PATH=VALUE  may be given several times
-  -o, --out FILE    write the image there instead; - is stdout
+  --set PATH=VALUE  may be repeated
+  -o, --out FILE    write the image to FILE instead; - is stdout
 
 Examples
   pagepipe edit files.img --set 'entries[3].reg.name=/var/log/new.log'

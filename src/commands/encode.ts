@@ -7,15 +7,17 @@ export const command: Command = {
   help: `Usage
   pagepipe encode [-i JSON] [-o IMAGE]
 
-Turns the JSON of pagepipe decode, or of crit decode, pretty or not, back into an image. Without -i it reads stdin,
-without -o it writes to stdout.
+Turns the JSON of pagepipe decode or crit decode, pretty or not, back into an
+image. Reads stdin without -i, writes to stdout without -o.
 
 Options
   -i, --in FILE   the JSON
-  -o, --out FILE  the image; it appears complete or not at all, and one that is replaced keeps its mode
+  -o, --out FILE  the image; appears complete or not at all, and keeps the mode
+                  of a file that it replaces
 
 Example
-  pagepipe decode -i files.img | jq '(.entries[] | select(.id == 3)).reg.name = "/tmp/log"' |
+  pagepipe decode -i files.img |
+    jq '(.entries[] | select(.id == 3)).reg.name = "/tmp/log"' |
     pagepipe encode -o files.img
 `,
   flags: IN_OUT_FLAGS,

@@ -8,7 +8,8 @@ export const command: Command = {
   help: `Usage
   pagepipe info IMAGE
 
-Says of which type an image is, and how many entries it has; the head of a pagemap does not count.
+Prints the type of an image and the number of its entries, without the head of
+a pagemap.
 `,
   flags: {},
   async run(args, io) {

@@ -25,27 +25,37 @@ export const command: Command = {
   pagepipe receive OUT [--listen HOST:PORT] [options]
   pagepipe receive - [--listen HOST:PORT] [options] > STREAM
 
-Takes the pages of one dump, as criu page-server does, and ends. OUT appears complete or not at all; with - the pages go
-into a page stream as they arrive. All other images are written where criu dump runs; a restore wants them beside the pages.
+Receives the pages of one dump, as criu page-server does, and exits. OUT
+appears complete or not at all. With - the pages go into a page stream as they
+arrive. criu dump writes all other images locally; a restore needs them in the
+same directory as the pages.
 
   dest$    pagepipe receive dump --listen 10.0.0.2:27000
-  source$  criu dump -t PID -D rest --page-server --address 10.0.0.2 --port 27000 && rsync -a rest/ dest:dump/
+  source$  criu dump -t PID -D rest --page-server --address 10.0.0.2 \\
+             --port 27000 && rsync -a rest/ dest:dump/
 
-Only criu dump knows whether the dump is good: what it has sent of one that fails, it calls complete as well.
+Only criu dump knows whether the dump succeeded: after a failure, too, it
+reports to the page server that the dump is complete.
 
 Options
-  --listen HOST:PORT      where (127.0.0.1:27000); whoever reaches it without --tls can send a dump
-  --stdio                 take it from stdin and answer on stdout: for ssh, socat and pagepipe connect
-  --idle-timeout SECONDS  give up when nothing comes (600; 0 for never)
-  --tls                   TLS, both sides with certificates, as criu --tls; the files as criu has them:
+  --listen HOST:PORT      address (127.0.0.1:27000); without --tls, everybody
+                          who can connect can send a dump
+  --stdio                 receive on stdin and answer on stdout, for ssh, socat
+                          and pagepipe connect
+  --idle-timeout SECONDS  give up when nothing arrives (600; 0 for never)
+  --tls                   TLS with certificates on both sides, as criu --tls;
+                          the default files are those of criu:
   --tls-cacert --tls-cacrl --tls-cert --tls-key FILE
-  --prev-images-dir DIR   the dump that this one builds on; from OUT, as criu has it
+  --prev-images-dir DIR   the dump that this one builds on, relative to OUT, as
+                          for criu
   --page-size BYTES       page size of the dumped machine (${USUAL_PAGE_BYTES})
   --force                 replace OUT if it is not empty
-  --json                  the report in lines of JSON, on stdout; with - or --stdio on stderr
+  --json                  print the report as lines of JSON on stdout; with -
+                          or --stdio on stderr
 
 Example
-  pagepipe receive - | pagepipe run 'filter --drop lazy | rebuild' | pagepipe write small
+  pagepipe receive - | pagepipe run 'filter --drop lazy | rebuild' |
+    pagepipe write small
 `,
   flags: {
     ...LISTEN_FLAGS,

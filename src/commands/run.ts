@@ -9,10 +9,13 @@ export const command: Command = {
   help: `Usage
   pagepipe run 'STAGE | STAGE ...' < STREAM > STREAM
 
-Runs several stages in one process. A stage is classify, filter or rebuild with its options.
+Runs several stages in one process. A stage is classify, filter or rebuild with
+its options.
 
 Example
-  pagepipe read dump | pagepipe run 'classify | filter --drop lazy | rebuild' | pagepipe write small
+  pagepipe read dump |
+    pagepipe run 'classify | filter --drop lazy | rebuild' |
+    pagepipe write small
 `,
   flags: {},
   async run(args, io) {

@@ -36,28 +36,36 @@ export const command: Command = {
   help: `Usage
   pagepipe serve DUMP [--listen HOST:PORT] [options]
 
-Serves the pages of a dump to lazy restores: any number of them, at once and one after the other, by an unchanged CRIU.
-DUMP is a directory or a plain tar archive, which is read where it is.
+Serves the pages of a dump to lazy restores by an unmodified CRIU, any number
+of them, at once or one after the other. DUMP is a directory or a plain tar
+archive, which is read in place.
 
   source$  pagepipe make-lazy dump small && rsync -a small/ dest:small/
   source$  pagepipe serve dump --listen 10.0.0.1:27000
-  dest$    criu lazy-pages --page-server --address 10.0.0.1 --port 27000 -D small -W run &
+  dest$    criu lazy-pages --page-server --address 10.0.0.1 --port 27000 \\
+             -D small -W run &
   dest$    criu restore --lazy-pages -D small -W run -d
 
 Options
-  --listen HOST:PORT      where (127.0.0.1:${DEFAULT_PORT}); whoever reaches it without --tls can read the memory of the dump
-  --once                  end after the first client that closes its session
-  --max-clients N         turn others away (64)
-  --idle-timeout SECONDS  send clients away that neither send nor take anything (600; 0 for never)
-  --stdio                 serve one client on stdin and stdout: for ssh, socat and pagepipe connect
-  --tls                   TLS, both sides with certificates, as criu --tls; the files as criu has them:
+  --listen HOST:PORT      address (127.0.0.1:${DEFAULT_PORT}); without --tls, everybody
+                          who can connect can read the memory of the dump
+  --once                  exit after the first client that closes its session
+  --max-clients N         refuse further clients (64)
+  --idle-timeout SECONDS  disconnect clients that neither send nor receive
+                          (600; 0 for never)
+  --stdio                 serve one client on stdin and stdout, for ssh, socat
+                          and pagepipe connect
+  --tls                   TLS with certificates on both sides, as criu --tls;
+                          the default files are those of criu:
   --tls-cacert --tls-cacrl --tls-cert --tls-key FILE
-  --record FILE           write down which pages are faulted on, for make-lazy --eager-list
-  --metrics HOST:PORT     for Prometheus
-  --page-size BYTES       page size of the dumped machine (found out from the dump)
-  --json                  a line of JSON for each client, on stdout
+  --record FILE           record which pages are faulted on, for
+                          make-lazy --eager-list
+  --metrics HOST:PORT     address of metrics for Prometheus
+  --page-size BYTES       page size of the dumped machine (found in the dump)
+  --json                  print a line of JSON for each client on stdout
 
-Stops at SIGINT or SIGTERM. A client that asks for what the dump does not have is sent away; the others go on.
+SIGINT and SIGTERM stop it. A client that asks for something that is not in
+the dump is disconnected; the others are not affected.
 `,
   flags: {
     ...LISTEN_FLAGS,

@@ -6,10 +6,11 @@ export const command: Command = {
   help: `Usage
   pagepipe show IMAGE [--nopl]
 
-Shows an image as decode --pretty does.
+Prints an image as decode --pretty does.
 
 Options
-  --nopl  only the sizes of payloads: what pipes, queues, segments and deleted files hold
+  --nopl  print only the sizes of payloads: the contents of pipes, queues,
+          segments and deleted files
 `,
   flags: { nopl: { type: 'boolean' } },
   async run(args, io) {

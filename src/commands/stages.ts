@@ -34,19 +34,25 @@ function stageCommand(of: Pick<StageCommand, 'name' | 'help' | 'flags' | 'stage'
 export const classifyCommand = stageCommand({
   name: 'classify',
   help: `Usage
-  pagepipe classify [--policy auto|flags|vma|seed] [--eager-list FILE] < STREAM > STREAM
+  pagepipe classify [--policy auto|flags|vma|seed] [--eager-list FILE]
+    < STREAM > STREAM
 
-Splits page runs at the borders of memory areas, and marks each as lazy or eager and with its kind:
+Cuts page runs at the borders of memory areas, and marks each run as lazy or
+eager and with its kind:
 ${wrapWords(KINDS.slice(1), 2)}
 
 Options
-  --policy auto   flags where the dump carries flags, else vma (default)
-  --policy flags  trust the flag PE_LAZY in the pagemap
-  --policy vma    the rule of CRIU 3 and later: private anonymous memory, not locked, hugetlb, vdso, vvar or vsyscall
-  --policy seed   the rule of 2016, for CRIU 2 only; refused where CRIU 3 and later would lose memory
-  --force         let seed do so
+  --policy auto   as flags where the pagemap has flags, otherwise as vma
+                  (default)
+  --policy flags  lazy is what is flagged PE_LAZY in the pagemap
+  --policy vma    the rule of CRIU 3 and later: private anonymous memory that
+                  is not locked, hugetlb, vdso, vvar or vsyscall
+  --policy seed   the rule of 2016, only for CRIU 2; refused where CRIU 3 and
+                  later would lose memory
+  --force         use seed even then
   --eager-list FILE
-                  mark the lazy pages that the file names as eager, and clear their flag PE_LAZY: lines PID 0xADDRESS
+                  mark the lazy pages that FILE names as eager and clear their
+                  flag PE_LAZY; its lines are PID 0xADDRESS
 `,
   flags: { policy: { type: 'string' }, force: { type: 'boolean' }, eagerList: { type: 'string' } },
   stage: (args, io) => {
@@ -63,15 +69,19 @@ Options
 export const filterCommand = stageCommand({
   name: 'filter',
   help: `Usage
-  pagepipe filter (--drop CLASS | --keep CLASS) [--pid PID]... [--kind KIND]... [--range START-END] < STREAM > STREAM
+  pagepipe filter (--drop CLASS | --keep CLASS) [--pid PID]... [--kind KIND]...
+    [--range START-END] < STREAM > STREAM
 
-Takes the payload of page runs out. CLASS is lazy, eager or all; --pid, --kind and --range narrow it down. With --drop
-the selected pages are taken out, with --keep all others. Pages that the parent dump holds are left alone.
+Takes the payload of page runs out. CLASS is lazy, eager or all; --pid, --kind
+and --range restrict it. --drop takes out the selected pages, --keep all
+others. Pages in the parent dump are not affected.
 
 Options
-  --pid PID          of this process; may be repeated
-  --kind KIND        of this kind of memory (see pagepipe classify --help); may be repeated
-  --range START-END  of these addresses, in hex (0x…) or decimal, END exclusive; whole pages
+  --pid PID          only this process; may be repeated
+  --kind KIND        only this kind of memory (pagepipe classify --help lists
+                     them); may be repeated
+  --range START-END  only these addresses, in hex (0x…) or decimal, without
+                     END; whole pages
 
 Examples
   pagepipe filter --drop lazy
@@ -92,11 +102,13 @@ export const rebuildCommand = stageCommand({
   help: `Usage
   pagepipe rebuild [--holes flag|drop] < STREAM > STREAM
 
-Turns page runs back into the entries of a pagemap, in the generation that they came in.
+Turns page runs back into pagemap entries, in the format that they were read
+in.
 
 Options
-  --holes flag  where lazy pages were taken out, an entry flagged PE_LAZY alone stays (default)
-  --holes drop  no entry stays
+  --holes flag  where lazy pages were taken out, an entry flagged only PE_LAZY
+                remains (default)
+  --holes drop  no entry remains
 `,
   flags: { holes: { type: 'string' } },
   stage: (args) => rebuild({ holes: choice(args, 'holes', HOLES, 'flag') }),
@@ -137,7 +149,7 @@ function addressRange(text: string): { start: bigint; end: bigint } {
 function wrapWords(words: readonly string[], indent: number): string {
   const lines = [''];
   for (const word of words) {
-    if ((lines.at(-1) as string).length + word.length > 100) lines.push('');
+    if ((lines.at(-1) as string).length + word.length > 76) lines.push('');
     lines[lines.length - 1] += `${lines.at(-1) === '' ? ' '.repeat(indent) : ', '}${word}`;
   }
   return lines.join(',\n');

@@ -12,21 +12,27 @@ export const command: Command = {
   help: `Usage
   pagepipe write OUT [options] < STREAM
 
-Turns a page stream into a dump directory, an archive or shards. OUT appears complete or not at all.
+Turns a page stream into a dump directory, an archive or shards. OUT appears
+complete or not at all.
 
 Options
   --to directory|tar|shards
-                     what OUT becomes (a directory; tar if it is -, which is stdout); several shards with commas
-  --shard-fds 10,11  instead of OUT: shards to these descriptors
+                     what to write (directory, or tar if OUT is -, which is
+                     stdout); separate several shards by commas
+  --shard-fds 10,11  write shards to these descriptors, without OUT
   --compress gzip|zstd
                      compress the archive
-  --prefix FOLDER    folder of the images in the archive, such as checkpoint (at the top)
-  --buffer MIB       memory for the pages of a process, whose size stands before them in an archive (64)
-  --spill-dir DIR    folder for what does not fit there, in a file without a name (the system's temporary folder)
+  --prefix FOLDER    folder of the images in the archive, such as checkpoint
+                     (top level)
+  --buffer MIB       memory for the pages of a process in an archive, which
+                     wait until their size is known (64)
+  --spill-dir DIR    folder of an unnamed file for what exceeds --buffer
+                     (the system's temporary folder)
   --force            replace OUT if it is not empty
 
 Example
-  pagepipe read dump | pagepipe write - --compress zstd | ssh host 'tar --zstd -x'
+  pagepipe read dump | pagepipe write - --compress zstd |
+    ssh host 'tar --zstd -x'
 `,
   flags: {
     to: { type: 'string' },

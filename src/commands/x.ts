@@ -23,28 +23,32 @@ const TOPICS: Record<string, { text: Explorer; json: Explorer }> = {
 export const command: Command = {
   name: 'x',
   help: `Usage
-  pagepipe x DUMP ps      the processes, as a tree
+  pagepipe x DUMP ps      processes, as a tree
   pagepipe x DUMP fds     their open files
   pagepipe x DUMP mems    their memory areas
-  pagepipe x DUMP rss     their dumped pages, and the areas that these are in
+  pagepipe x DUMP rss     their dumped pages, by area
 
-Explores a dump, in the words of crit x. Pages files are not needed, and other images only as far as they are asked for.
-DUMP is a directory, a tar archive (a plain one is read where it is), a page stream, or shards as for pagepipe read; - is
-stdin.
+Explores a dump and prints the same text as crit x. It reads only the images
+that it needs, and no pages. DUMP is a directory, a tar archive (a plain one is
+read in place), a page stream, or shards as for pagepipe read; - is stdin.
 
 Options
-  --json             one JSON list instead, with an element for each process; addresses are strings in hexadecimal:
-                       ps    {pid, ppid, pgid, sid, comm, state, threads: [tid]}
-                       fds   {pid, fds: [{fd, type, id, path | pipe | unix: {ino, peer, name}}], cwd, root, exe}
-                       mems  {pid, exe, areas: [{start, end, bytes, prot, shared, kind, regular,
-                             file and pgoff, or segment}]}
-                       rss   {pid, areas: [{start, end, kind, file, runs: [{start, pages, flags}], pages}], pages}
-  --page-size BYTES  page size of the dumped machine, for rss (4096, as for crit)
+  --json             print one JSON list instead, with an element for each
+                     process; addresses are strings in hexadecimal:
+    ps    {pid, ppid, pgid, sid, comm, state, threads: [tid]}
+    fds   {pid, fds: [{fd, type, id, path | pipe | unix: {ino, peer, name}}],
+          cwd, root, exe}
+    mems  {pid, exe, areas: [{start, end, bytes, prot, shared, kind, regular,
+          file and pgoff, or segment}]}
+    rss   {pid, areas: [{start, end, kind, file,
+          runs: [{start, pages, flags}], pages}], pages}
+  --page-size BYTES  page size of the dumped machine, for rss (4096, as crit)
   --from, --shard-fds, --buffer, --spill-dir, --max-bytes
                      as for pagepipe read
 
 Example
-  pagepipe x dump rss --json | jq '.[] | {pid, heap: [.areas[] | select(.kind == "heap").pages] | add}'
+  pagepipe x dump rss --json |
+    jq '.[] | {pid, heap: [.areas[] | select(.kind == "heap").pages] | add}'
 `,
   flags: { json: { type: 'boolean' }, ...SOURCE_FLAGS },
   async run(args, io) {
