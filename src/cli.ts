@@ -12,9 +12,9 @@ const COMMANDS: Record<string, { summary: string; load(): Promise<Command> }> = 
     summary: 'copy a dump without the pages that can be restored lazily',
     load: async () => (await import('./commands/make-lazy.js')).command,
   },
-  read: { summary: 'a dump to a page stream', load: async () => (await import('./commands/read.js')).command },
+  read: { summary: 'turn a dump into a page stream', load: async () => (await import('./commands/read.js')).command },
   classify: {
-    summary: 'mark the pages of a stream as lazy or eager, and with their kind',
+    summary: 'mark the pages of a stream as lazy or eager and with their kind',
     load: async () => (await import('./commands/stages.js')).classifyCommand,
   },
   filter: {
@@ -25,44 +25,50 @@ const COMMANDS: Record<string, { summary: string; load(): Promise<Command> }> = 
     summary: 'turn page runs back into pagemap entries',
     load: async () => (await import('./commands/stages.js')).rebuildCommand,
   },
-  write: { summary: 'a page stream to a dump', load: async () => (await import('./commands/write.js')).command },
+  write: { summary: 'turn a page stream into a dump', load: async () => (await import('./commands/write.js')).command },
   copy: {
-    summary: 'a dump from wherever it is to wherever it is to be, unchanged',
+    summary: 'copy a dump into another container, unchanged',
     load: async () => (await import('./commands/copy.js')).command,
   },
-  decode: { summary: 'image to JSON', load: async () => (await import('./commands/decode.js')).command },
-  encode: { summary: 'JSON to image', load: async () => (await import('./commands/encode.js')).command },
+  decode: { summary: 'turn an image into JSON', load: async () => (await import('./commands/decode.js')).command },
+  encode: { summary: 'turn JSON into an image', load: async () => (await import('./commands/encode.js')).command },
   info: {
-    summary: 'type of an image, and how many entries',
+    summary: 'print the type of an image and its number of entries',
     load: async () => (await import('./commands/info.js')).command,
   },
-  show: { summary: 'image to JSON for reading', load: async () => (await import('./commands/show.js')).command },
+  show: {
+    summary: 'print an image as JSON for reading',
+    load: async () => (await import('./commands/show.js')).command,
+  },
   edit: { summary: 'change fields of an image', load: async () => (await import('./commands/edit.js')).command },
   x: { summary: 'explore a dump: ps, fds, mems, rss', load: async () => (await import('./commands/x.js')).command },
-  serve: { summary: 'page server for lazy restores', load: async () => (await import('./commands/serve.js')).command },
+  serve: { summary: 'serve pages to lazy restores', load: async () => (await import('./commands/serve.js')).command },
   receive: {
-    summary: 'take in what criu dump --page-server sends',
+    summary: 'receive what criu dump --page-server sends',
     load: async () => (await import('./commands/receive.js')).command,
   },
   connect: {
-    summary: 'local port for a page server behind a command such as ssh',
+    summary: 'open a local port for a page server behind a command such as ssh',
     load: async () => (await import('./commands/connect.js')).command,
   },
   send: {
-    summary: 'a dump to another machine, through ssh',
+    summary: 'send a dump to another machine through ssh',
     load: async () => (await import('./commands/send.js')).command,
   },
-  accept: { summary: 'the far side of send', load: async () => (await import('./commands/accept.js')).command },
+  accept: {
+    summary: 'run at the far end of send, which starts it',
+    load: async () => (await import('./commands/accept.js')).command,
+  },
   verify: { summary: 'check a dump', load: async () => (await import('./commands/verify.js')).command },
   split: {
-    summary: 'a dump in two: what starts at once, and the lazy pages',
+    summary: 'divide a dump into what starts at once and the lazy pages',
     load: async () => (await import('./commands/split.js')).command,
   },
   merge: {
-    summary: 'the two halves of a split dump as the dump that they were',
+    summary: 'merge the two halves of a split dump',
     load: async () => (await import('./commands/merge.js')).command,
   },
-  run: { summary: 'several stages in one process', load: async () => (await import('./commands/run.js')).command },
+  run: { summary: 'run several stages in one process', load: async () => (await import('./commands/run.js')).command },
 };
 
 const HELP = `pagepipe: a stream-transform toolkit for CRIU dumps
@@ -78,7 +84,8 @@ ${Object.entries(COMMANDS)
   pagepipe COMMAND --help   more about a command
   pagepipe --version        the version
 
-Exit codes: 0 done, 1 bad input or a failing system, 2 wrong usage, 70 a bug, 130 interrupted (128 + the signal's number)
+Exit codes: 0 done, 1 bad input or a system error, 2 wrong usage, 70 a bug,
+128 + the signal's number when interrupted
 `;
 
 const EXIT = { FAILED: 1, USAGE: 2, BUG: 70, SIGNAL: 128 };
