@@ -1,0 +1,113 @@
+// Changes copies of a dump in one point each, and asks CRIU and verify what they make of it.
+//
+//   bench.mjs WORK [OPTION...]    as "verify-gaps" says; WORK is a folder of its own, and has the programs
+import { appendFileSync, mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+import { parseArgs } from 'node:util';
+import { everyImage, everyImageOfNamespaces } from './changes/every-image.mjs';
+import { files } from './changes/files.mjs';
+import { memory } from './changes/memory.mjs';
+import { namespaces, surroundings } from './changes/surroundings.mjs';
+import { tasks } from './changes/tasks.mjs';
+import { DumpCopy, Original } from './dump-copy.mjs';
+import { summarize, tableOf, writeInto } from './table.mjs';
+import { criuVersion, makeDump, restore, verify } from './trial.mjs';
+
+/** A restore takes a second, or two where the machine is busy. */
+const RESTORE_SECONDS = 20;
+const QUICK_STEP = 6;
+/** A trial waits for much. */
+const WORKERS = 4;
+
+const DUMPS = [
+  { name: 'plain', namespaces: [], changes: [...everyImage, ...memory, ...tasks, ...files, ...surroundings] },
+  {
+    name: 'namespaces',
+    namespaces: ['--uts', '--ipc', '--pid', '--time'],
+    changes: [...everyImageOfNamespaces, ...namespaces],
+  },
+];
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    quick: { type: 'boolean', default: false },
+    check: { type: 'string' },
+    write: { type: 'boolean', default: false },
+    suite: { type: 'string', default: 'trixie' },
+    only: { type: 'string' },
+    json: { type: 'string' },
+  },
+});
+const [work] = positionals;
+const pagepipe = process.env.PAGEPIPE.split(' ');
+const setting = { suite: options.suite, programs: join(work, 'programs'), seconds: RESTORE_SECONDS };
+
+const isWanted = ({ image, what }, index) =>
+  (!options.quick || index % QUICK_STEP === 0) && (!options.only || RegExp(options.only).test(`${image}: ${what}`));
+
+/** Tries a change, or none. `outcome` is undefined where the change could not be made, which is a fault of this bench. */
+async function attempt(at, original, change, folder) {
+  mkdirSync(folder);
+  const copy = new DumpCopy(original, join(folder, 'dump'));
+  try {
+    await change?.apply(copy);
+  } catch (error) {
+    return { said: String(error.stderr || error.stack) };
+  }
+  const { directory } = copy;
+  const { answer, codes, said: verifySaid } = await verify(pagepipe, directory);
+  const { outcome, said } = await restore(setting, at, directory, join(folder, 'run'));
+  if (!process.env.KEEP) rmSync(folder, { recursive: true });
+  return { outcome, said, answer, codes, verifySaid };
+}
+
+async function tryAll({ name, namespaces: unshared, changes }) {
+  const wanted = changes.filter(isWanted);
+  if (wanted.length === 0) return { untouched: [], results: [] };
+  const at = join(work, name);
+  await makeDump(setting, at, unshared);
+  const original = new Original(join(at, 'dump'), pagepipe);
+  await original.prepare();
+  const untouched = [{ image: name, ...(await attempt(at, original, undefined, join(at, 'untouched'))) }];
+  const results = [];
+  let next = 0;
+  const worker = async () => {
+    while (next < wanted.length) {
+      const index = next++;
+      const { image, what } = wanted[index];
+      const result = await attempt(at, original, wanted[index], join(at, String(index)));
+      results[index] = { dump: name, image, what, ...result };
+      if (options.json) appendFileSync(options.json, `${JSON.stringify(results[index])}\n`);
+      if (process.stderr.isTTY) process.stderr.write(`\r${name}: ${index + 1} of ${wanted.length} `);
+    }
+  };
+  await Promise.all(Array.from({ length: WORKERS }, worker));
+  return { untouched, results };
+}
+
+const version = await criuVersion(setting);
+const untouched = [];
+const results = [];
+for (const dump of DUMPS) {
+  const tried = await tryAll(dump);
+  untouched.push(...tried.untouched);
+  results.push(...tried.results);
+}
+
+const unmade = results.filter(({ outcome }) => outcome === undefined);
+for (const { image, what, said } of unmade) console.error(`${image}: ${what}: ${said}`);
+if (unmade.length > 0) process.exitCode = 1;
+
+const made = results.filter(({ outcome }) => outcome !== undefined);
+const summary = summarize(untouched, made);
+const table = tableOf(version, made, summary);
+console.log(table);
+if (options.write) writeInto(new URL('../../docs/verify.md', import.meta.url), table);
+for (const complaint of summary.complaints) console.error(complaint);
+if (summary.complaints.length > 0 && options.check) process.exitCode = 1;
+if (options.check && summary.foundPercent < Number(options.check)) {
+  console.error(`verify finds ${summary.foundPercent} % of what CRIU cannot restore, and should ${options.check} %`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,24 @@
+// What a change of a dump is: { image, what, apply }, where `apply` is given the copy to be changed.
+
+/** Changes of the entries of one image: what is changed, to a function of the entries and of the names in the dump. */
+export const of = (image, changes) =>
+  Object.entries(changes).map(([what, change]) => ({ image, what, apply: (dump) => dump.edit(image, change) }));
+
+/** Changes of files as such, or of several images. */
+export const whole = (image, changes) => Object.entries(changes).map(([what, apply]) => ({ image, what, apply }));
+
+export function swap(list, i, j) {
+  [list[i], list[j]] = [list[j], list[i]];
+}
+
+/** The first entry of files.img with this type. */
+export const fileOf = (entries, type, test = () => true) => entries.find((entry) => entry.type === type && test(entry));
+
+export const without = (entries, gone) => entries.filter((entry) => entry !== gone);
+
+/** Counts of pages stand in another field since CRIU 4.2. */
+export const pagesOf = (entry) => Number(entry.nr_pages ?? entry.compat_nr_pages);
+
+export function setPages(entry, pages) {
+  entry[entry.nr_pages === undefined ? 'compat_nr_pages' : 'nr_pages'] = pages;
+}
