@@ -111,7 +111,7 @@ export async function* readShards(inputs: readonly ShardInput[]): AsyncGenerator
       if (marker.kind === 'imageEnd') break;
       if (marker.kind === 'filename') {
         current = marker.name;
-        if (known.get(current) === 'ended') throw unexpected(shard, `no more of ${current}`);
+        if (known.get(current) === 'ended') throw misplaced(shard, seq, `no more of ${current}`);
         if (!known.has(current)) {
           checkMemberName(current, shard.name, shard.reader.offset);
           known.set(current, 'open');
@@ -119,7 +119,7 @@ export async function* readShards(inputs: readonly ShardInput[]): AsyncGenerator
         }
         continue;
       }
-      if (current === undefined || known.get(current) === 'ended') throw unexpected(shard, 'a file name');
+      if (current === undefined || known.get(current) === 'ended') throw misplaced(shard, seq, 'a file name');
       if (marker.kind === 'fileEnd') {
         known.set(current, 'ended');
         yield { type: 'memberEnd', name: current };
@@ -146,15 +146,18 @@ async function checkEnd(shards: readonly Shard[], known: ReadonlyMap<string, 'op
   }
   for (const shard of shards) {
     await shard.peek();
-    if (shard.next) throw unexpected(shard, 'nothing behind the end of the dump');
+    if (shard.next) throw misplaced(shard, shard.next.seq, 'nothing after the end of the dump');
   }
 }
 
 /** The shard whose next marker has a number, if that is here already. Throws {@link DumpError} ORDER. */
 function readyShard(shards: readonly Shard[], seq: number): Shard | undefined {
   for (const shard of shards) shard.peekReady();
-  const behind = shards.find(({ next }) => next && next.seq < seq);
-  if (behind) throw unexpected(behind, `marker number ${seq}: are these shards of one dump?`);
+  for (const shard of shards) {
+    if (shard.next && shard.next.seq < seq) {
+      throw misplaced(shard, shard.next.seq, `marker ${seq}: are these shards of one dump?`);
+    }
+  }
   return shards.find(({ next }) => next?.seq === seq);
 }
 
@@ -173,8 +176,9 @@ async function shardOf(shards: readonly Shard[], seq: number): Promise<Shard> {
   }
 }
 
-const unexpected = (shard: Shard, expected: string): DumpError =>
-  new DumpError('ORDER', `expected ${expected}, found marker number ${shard.next?.seq ?? ''} otherwise`, {
+/** @param seq of the marker that is out of place */
+const misplaced = (shard: Shard, seq: number, expected: string): DumpError =>
+  new DumpError('ORDER', `marker ${seq} does not belong here: expected ${expected}`, {
     file: shard.name,
     offset: shard.reader.offset,
   });

@@ -21,14 +21,20 @@ async function readAndWrite(dir: string, out: string, ...source: string[]): Prom
   expect(write.code, write.stderr).toBe(0);
 }
 
-/** One line of an error, and nothing written. */
-async function expectRefused(parts: readonly Uint8Array[], error: RegExp, ...options: string[]): Promise<void> {
+/** This one line of an error, with no folder of the shards, and nothing written. */
+async function expectRefused(
+  parts: readonly Uint8Array[],
+  error: string | RegExp,
+  ...options: string[]
+): Promise<void> {
   const dir = tempDir();
   const paths = putAll(dir, 'shard', parts);
   const before = describeTree(dir);
   const run = await cli(['make-lazy', paths.join(','), join(dir, 'out'), '--from', 'shards', ...options]);
-  expect(run.stderr).toMatch(/^pagepipe: error: [^\n]*\n(pagepipe: hint: [^\n]*\n)?$/);
-  expect(run.stderr).toMatch(error);
+  const [, line] = /^pagepipe: error: ([^\n]*)\n(?:pagepipe: hint: [^\n]*\n)?$/.exec(run.stderr) ?? [];
+  const message = line?.replace(`${dir}/`, '');
+  if (typeof error === 'string') expect(message).toBe(error);
+  else expect(message).toMatch(error);
   expect(run.code).toBe(1);
   expect(describeTree(dir)).toEqual(before);
   expect(openFiles(dir)).toEqual([]);
@@ -133,6 +139,8 @@ describe('any capture', () => {
   });
 });
 
+const QUESTION = 'are these shards of one dump?';
+
 describe('refused', () => {
   const ends = () => {
     // Where markers begin.
@@ -154,10 +162,13 @@ describe('refused', () => {
     for (const cut of [...cuts.flatMap((end) => [end - 1, end, end + 1, end + 5]), bytes.length - 1]) {
       await expectRefused(
         [bytes.subarray(0, cut)],
-        /shard0.*expected .*(found the end of the shard|one is cut off|marker)/,
+        /^shard0(: expected marker number \d+, found it in no shard: one is cut off or missing|@0x[0-9a-f]+: expected (a marker|\d+ more bytes of \S+), found the end of the shard)$/,
       );
     }
-    await expectRefused([new Uint8Array(0)], /expected marker number 0/);
+    await expectRefused(
+      [new Uint8Array(0)],
+      'shard0: expected marker number 0, found it in no shard: one is cut off or missing',
+    );
   });
 
   it('a set with one missing, twice, or of another dump', async () => {
@@ -165,26 +176,38 @@ describe('refused', () => {
     for (const left of [0, 1, 2]) {
       await expectRefused(
         parts.filter((_, i) => i !== left),
-        /expected marker number \d+, found it in no shard: one is cut off or missing|are these shards of one dump/,
+        `shard0: expected marker number ${2 - left}, found it in no shard: one is cut off or missing`,
       );
     }
-    await expectRefused([...parts, parts[1] as Buffer], /are these shards of one dump/);
-    await expectRefused([parts[0], single(), parts[2]] as Buffer[], /are these shards of one dump/);
+    await expectRefused(
+      [...parts, parts[1] as Buffer],
+      `shard3@0xa: marker 1 does not belong here: expected marker 2: ${QUESTION}`,
+    );
+    await expectRefused(
+      [parts[0], single(), parts[2]] as Buffer[],
+      `shard2@0x11: marker 0 does not belong here: expected marker 1: ${QUESTION}`,
+    );
   });
 
   it('bytes behind the end', async () => {
-    await expectRefused([Buffer.concat([single(), Buffer.from('x')])], /TRUNCATED|expected a marker/);
+    await expectRefused(
+      [Buffer.concat([single(), Buffer.from('x')])],
+      'shard0@0x23fdfe: expected a marker, found the end of the shard',
+    );
     const last = marker(1_000_000, 'fileEnd');
-    await expectRefused([Buffer.concat([single(), last])], /expected nothing behind the end of the dump/);
+    await expectRefused(
+      [Buffer.concat([single(), last])],
+      'shard0@0x23fe07: marker 1000000 does not belong here: expected nothing after the end of the dump',
+    );
   });
 
   it.each([
-    ['pstree.img', /no pstree\.img/],
-    ['inventory.img', /no inventory\.img/],
-    ['mm-15.img', /mm-15\.img: expected this image/],
-    ['core-15.img', /core-15\.img: expected this image/],
-    ['pagemap-15.img', /pagemap-15\.img: expected this image/],
-    [/^pages-/, /pages-\d+\.img: expected this image/],
+    ['pstree.img', 'shard0: expected a dump, found no pstree.img'],
+    ['inventory.img', 'shard0: expected a dump, found no inventory.img'],
+    ['mm-15.img', 'mm-15.img: expected this image, named by pstree.img, found none'],
+    ['core-15.img', 'core-15.img: expected this image, named by pstree.img, found none'],
+    ['pagemap-15.img', 'pagemap-15.img: expected this image, named by pstree.img, found none'],
+    [/^pages-/, 'pages-2.img: expected this image, named by pagemap-15.img, found none'],
   ])('a whole capture without %s: CRIU has died', async (image, error) => {
     const files = filesOf(fixture('family-criu-4.2.1'));
     for (const name of files.keys())
@@ -194,20 +217,35 @@ describe('refused', () => {
 
   it.each(['../x.img', '/etc/x', 'a/../b', 'a\0b', '', './x'])('the name %j', async (name) => {
     const files = new Map([...filesOf(fixture('mosaic-criu-4.2.1')), [name, Buffer.from('x')]]);
-    await expectRefused(writeShards(files), /expected a file name inside the dump/);
+    await expectRefused(
+      writeShards(files),
+      `shard0@0x${(0xcc97f + name.length).toString(16)}: expected a file name inside the dump, found ${JSON.stringify(name)}`,
+    );
   });
 
   it('data without a file, a file that goes on behind its end, one without an end', async () => {
-    await expectRefused([marker(0, { data: Buffer.from('x') })], /expected a file name/);
+    await expectRefused(
+      [marker(0, { data: Buffer.from('x') })],
+      'shard0@0x6: marker 0 does not belong here: expected a file name',
+    );
     const twice = [marker(0, { name: 'a' }), marker(1, 'fileEnd'), marker(2, { name: 'a' })];
-    await expectRefused([Buffer.concat(twice)], /expected no more of a/);
-    await expectRefused([Buffer.concat([twice[0] as Buffer, marker(1, 'imageEnd')])], /a: expected the end of a/);
+    await expectRefused([Buffer.concat(twice)], 'shard0@0x18: marker 2 does not belong here: expected no more of a');
+    await expectRefused(
+      [Buffer.concat([twice[0] as Buffer, marker(1, 'imageEnd')])],
+      'a: expected the end of a, found that of all',
+    );
   });
 
   it('a marker of an absurd size, and absurd data', async () => {
-    await expectRefused([Buffer.from('ffffffff00', 'hex')], /expected a marker of at most 4096 bytes/);
+    await expectRefused(
+      [Buffer.from('ffffffff00', 'hex')],
+      'shard0@0x0: expected a marker of at most 4096 bytes, found a length of 4294967295',
+    );
     const body = Buffer.from('1880808080f0ffffff01', 'hex').subarray(0, 9);
-    await expectRefused([Buffer.concat([marker(0, { name: 'a' }), Buffer.from([9, 0, 0, 0]), body])], /error: /);
+    await expectRefused(
+      [Buffer.concat([marker(0, { name: 'a' }), Buffer.from([9, 0, 0, 0]), body])],
+      'shard0@0xb: expected a varint, found the end of the message',
+    );
   });
 
   it('descriptors that are none, and files that are not there', async () => {

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { cpSync, lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 
@@ -32,6 +32,12 @@ export function copyFixture(name: string, into: string): string {
   const chain = /^chain\/[^/]+/.exec(name)?.[0];
   cpSync(fixture(chain ?? name), join(into, chain ? 'chain' : 'dump'), { recursive: true, verbatimSymlinks: true });
   return join(into, chain ? name.replace(chain, 'chain') : 'dump');
+}
+
+/** A copy of a fixture, and a place next to it for what is made of it. */
+export function dumpAndOut(name: string): { dump: string; out: string } {
+  const dump = copyFixture(name, tempDir());
+  return { dump, out: join(dirname(dump), 'out') };
 }
 
 /** Files below a directory that this process has open, removed ones as well. */

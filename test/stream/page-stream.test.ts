@@ -51,25 +51,28 @@ function encode(records: Writable[]): Buffer {
 function decode(bytes: Buffer, chunkBytes: number): DumpRecord[] {
   const decoder = new PageStreamDecoder();
   const records: DumpRecord[] = [];
+  /** Payload that belongs together, in as many pieces as it came. */
+  let pieces: Uint8Array[] = [];
+  const join = () => {
+    if (pieces.length > 0) records.push({ type: 'bytes', bytes: Uint8Array.from(Buffer.concat(pieces)) });
+    pieces = [];
+  };
   const buffer = Buffer.alloc(chunkBytes);
   for (let at = 0; at < bytes.length; at += chunkBytes) {
     const chunk = buffer.subarray(0, bytes.copy(buffer, 0, at, at + chunkBytes));
     for (const record of decoder.push(chunk)) {
-      const last = records.at(-1);
-      if (record.type !== 'bytes') records.push(record);
-      else if (last?.type === 'bytes') records[records.length - 1] = joined(last.bytes, record.bytes);
-      else records.push(joined(new Uint8Array(0), record.bytes));
+      if (record.type === 'bytes') pieces.push(record.bytes.slice());
+      else {
+        join();
+        records.push(record);
+      }
     }
     buffer.fill(0xee);
   }
   decoder.end();
+  join();
   return records;
 }
-
-const joined = (a: Uint8Array, b: Uint8Array): DumpRecord => ({
-  type: 'bytes',
-  bytes: Uint8Array.from(Buffer.concat([a, b])),
-});
 
 /** A batch with every kind of detail. */
 const anyRuns = fc

@@ -1,0 +1,17 @@
+/** How a failing command line looks. */
+import { expect } from 'vitest';
+import type { Outcome } from './cli.js';
+
+/** One line that says what is wrong, and maybe one that says what to do. */
+export function expectError({ code, stdout, stderr }: Outcome, error: string | RegExp, hint?: string): void {
+  const [line, ...more] = stderr.split('\n').filter((text) => text !== '');
+  if (typeof error === 'string') expect(line).toBe(`pagepipe: error: ${error}`);
+  else {
+    expect(line).toMatch(/^pagepipe: error: /);
+    expect(line?.slice('pagepipe: error: '.length)).toMatch(error);
+  }
+  expect(more).toEqual(hint === undefined ? [] : [`pagepipe: hint: ${hint}`]);
+  expect(stderr.endsWith('\n')).toBe(true);
+  expect(stdout).toBe('');
+  expect(code).toBe(1);
+}
