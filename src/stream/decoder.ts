@@ -1,26 +1,15 @@
 /**
- * Page stream to records: synchronous, no I/O, for chunks of any size. Everything that comes in is hostile: lengths are
- * checked before anything is held, the order of the frames and what the columns say before it is passed on.
+ * Page stream to records: synchronous, no I/O, for chunks of any size. Input is hostile: the order of the frames and what
+ * they say is checked before anything is passed on.
  */
 import type protobuf from 'protobufjs/light.js';
-import { concatBytes, plainBytes } from '../bytes.js';
-import { crc32 } from '../crc.js';
 import { DumpError } from '../errors.js';
 import { PAGE_SIZES, pageNumberLimit } from '../memory/runs.js';
 import { type DumpRecord, type FileRecord, isPagemapName, pagesName, type Space, spaceIdentity } from '../records.js';
 import { messageType } from '../schema.js';
 import { Damage, decodeAreas, decodeRuns } from './columns.js';
-import {
-  DATA_BYTES,
-  FRAME,
-  FRAME_HEADER_BYTES,
-  MAX_BODY_BYTES,
-  MAX_LINK_BYTES,
-  MAX_NAME_BYTES,
-  PROLOGUE_BYTES,
-  STREAM_MAGIC,
-  STREAM_VERSION,
-} from './format.js';
+import { FRAME, MAX_LINK_BYTES, MAX_NAME_BYTES } from './format.js';
+import { FRAME_NAMES, type Frame, FrameReader } from './frames.js';
 
 const MESSAGES = {
   header: messageType('pagepipe.Header'),
@@ -32,24 +21,16 @@ const MESSAGES = {
 };
 
 const FILE_KINDS: Record<number, FileRecord['kind']> = { 1: 'regular', 2: 'link', 3: 'directory' };
-const FRAME_NAMES = Object.fromEntries(Object.entries(FRAME).map(([name, type]) => [type, name]));
 
 /** Decodes a stream; `push` gives the records that each chunk completes. */
 export class PageStreamDecoder {
-  private offset = 0;
-  /** Chunks of a frame that is not all there, and how many bytes it needs to go on. */
-  private held: Uint8Array[] = [];
-  private heldBytes = 0;
-  private needBytes = 0;
-  private started = false;
-  private ended = false;
-  private crc = 0;
-
+  private readonly frames: FrameReader;
   private pageSize = 0;
   private readonly names = new Set<string>();
   private readonly spaces: Space[] = [];
-  /** Where each space has come to; `at` of areas and runs. */
-  private areaEnd: number[] = [];
+  /** First page behind the areas of each space. */
+  private readonly areaEnd: number[] = [];
+  /** The space whose runs are coming, and the first page behind them. */
   private currentSpace = -1;
   private nextPage = 0;
   private files = 0;
@@ -57,150 +38,35 @@ export class PageStreamDecoder {
   private payloadBytes = 0;
 
   private hasHeader = false;
-  private payloadLeft = 0;
-  private frameLeft = 0;
   private wantsCheck = false;
 
   /** @param file for errors */
-  constructor(private readonly file = 'stdin') {}
+  constructor(file = 'stdin') {
+    this.frames = new FrameReader(file);
+  }
 
   /**
-   * The records that end in `data`. Bytes records are views of it: they must be done with before it is overwritten.
+   * The records that end in `data`. The bytes of bytes records are views of it, so they must not be needed when it is
+   * overwritten.
    * @throws {DumpError} NOT_A_STREAM, STREAM_VERSION, LIMIT, STREAM_DAMAGED
    */
   *push(data: Uint8Array): Generator<DumpRecord> {
-    const chunk = plainBytes(data);
-    if (this.heldBytes + chunk.length < this.needBytes) {
-      this.hold(chunk);
-      return;
+    for (const part of this.frames.push(data)) {
+      yield part instanceof Uint8Array ? { type: 'bytes', bytes: part } : this.frame(part);
     }
-    const bytes = this.heldBytes > 0 ? concatBytes([...this.held, chunk]) : chunk;
-    this.held = [];
-    this.heldBytes = 0;
-    this.needBytes = 0;
-    let at = 0;
-    for (;;) {
-      if (this.frameLeft > 0) {
-        if (at === bytes.length) break;
-        const piece = bytes.subarray(at, at + this.frameLeft);
-        at += piece.length;
-        this.offset += piece.length;
-        this.frameLeft -= piece.length;
-        this.payloadLeft -= piece.length;
-        yield { type: 'bytes', bytes: piece };
-        continue;
-      }
-      const used = this.started ? this.frameSize(bytes, at) : this.prologue(bytes, at);
-      if (used === 0) break;
-      if (this.started) {
-        const record = this.frame(bytes, at, used);
-        if (record) yield record;
-      } else {
-        this.started = true;
-      }
-      at += used;
-      this.offset += used;
-    }
-    if (at < bytes.length) this.hold(bytes.subarray(at));
-  }
-
-  /** Keeps a copy: the chunk may be overwritten. */
-  private hold(bytes: Uint8Array): void {
-    this.held.push(bytes.slice());
-    this.heldBytes += bytes.length;
-  }
-
-  /** Says how many bytes it takes to go on, if they are not there. */
-  private lacks(bytes: Uint8Array, at: number, need: number): boolean {
-    const lacking = bytes.length - at < need;
-    if (lacking) this.needBytes = need;
-    return lacking;
   }
 
   /** Throws unless the stream came to its end. */
   end(): void {
-    if (this.ended) {
-      if (this.heldBytes > 0) throw this.damaged(`the end of the stream, found ${this.heldBytes} more bytes`);
-      return;
-    }
-    if (!this.started) {
-      throw new DumpError(
-        'NOT_A_STREAM',
-        `expected a page stream, found ${this.heldBytes > 0 ? `only ${this.heldBytes} bytes` : 'nothing'}`,
-        { file: this.file, offset: 0 },
-      );
-    }
-    const missing = this.frameLeft > 0 ? `${this.frameLeft} more bytes of payload` : 'more frames and an end';
-    throw new DumpError('STREAM_DAMAGED', `expected ${missing}, found the end of the input: the stream was cut`, {
-      file: this.file,
-      offset: this.offset + this.heldBytes,
-    });
+    this.frames.end();
   }
 
-  /** Bytes of the prologue once it is all there; 0 before. */
-  private prologue(bytes: Uint8Array, at: number): number {
-    const have = Math.min(bytes.length - at, STREAM_MAGIC.length);
-    if (STREAM_MAGIC.subarray(0, have).some((byte, i) => byte !== bytes[at + i])) {
-      throw new DumpError('NOT_A_STREAM', 'expected a page stream (PAGEPIPE), found something else', {
-        file: this.file,
-        offset: 0,
-        hint: 'pagepipe read DUMP makes one',
-      });
-    }
-    if (this.lacks(bytes, at, PROLOGUE_BYTES)) return 0;
-    const version = viewOf(bytes).getUint32(at + 8, true);
-    if (version !== STREAM_VERSION) {
-      throw new DumpError('STREAM_VERSION', `expected page stream version ${STREAM_VERSION}, found ${version}`, {
-        file: this.file,
-        offset: 8,
-      });
-    }
-    return PROLOGUE_BYTES;
-  }
-
-  /** Size of the frame at `at` once all that must be held of it is there; 0 before. Payload is not held. */
-  private frameSize(bytes: Uint8Array, at: number): number {
-    if (bytes.length === at) return 0;
-    if (this.ended) throw this.damaged('the end of the stream, found more bytes');
-    if (this.lacks(bytes, at, FRAME_HEADER_BYTES)) return 0;
-    const view = viewOf(bytes);
-    const type = view.getUint32(at, true);
-    const length = view.getUint32(at + 4, true);
-    if (!(type in FRAME_NAMES)) throw this.damaged(`a frame, found type ${type}`);
-    if (type === FRAME.DATA) {
-      const expected = Math.min(DATA_BYTES, this.payloadLeft);
-      if (length !== expected || expected === 0) {
-        throw this.damaged(
-          expected === 0 ? 'no payload here, found a data frame' : `a data frame of ${expected} bytes, found ${length}`,
-        );
-      }
-      return FRAME_HEADER_BYTES;
-    }
-    if (length > MAX_BODY_BYTES) {
-      throw new DumpError('LIMIT', `expected a frame of at most ${MAX_BODY_BYTES} bytes, found ${length}`, {
-        file: this.file,
-        offset: this.offset,
-      });
-    }
-    return this.lacks(bytes, at, FRAME_HEADER_BYTES + length) ? 0 : FRAME_HEADER_BYTES + length;
-  }
-
-  private frame(bytes: Uint8Array, at: number, size: number): DumpRecord | undefined {
-    const type = viewOf(bytes).getUint32(at, true);
-    const before = this.crc;
-    this.crc = crc32(bytes.subarray(at, at + size), this.crc);
-    if (type === FRAME.DATA) {
-      this.frameLeft = viewOf(bytes).getUint32(at + 4, true);
-      return undefined;
-    }
-    const body = bytes.subarray(at + FRAME_HEADER_BYTES, at + size);
-    if (this.payloadLeft > 0)
-      throw this.damaged(`${this.payloadLeft} more bytes of payload, found ${FRAME_NAMES[type]}`);
+  private frame({ type, body, crcBefore }: Frame): DumpRecord {
     if (this.wantsCheck !== (type === FRAME.CHECK)) {
       throw this.damaged(this.wantsCheck ? `a check, found ${FRAME_NAMES[type]}` : 'no check here');
     }
     try {
-      return this.record(type, body, before);
+      return this.record(type, body, crcBefore);
     } catch (cause) {
       if (cause instanceof DumpError) throw cause;
       if (cause instanceof Damage) throw this.damaged(cause.message);
@@ -277,7 +143,7 @@ export class PageStreamDecoder {
     const pagemap = message['pagemap'] as string;
     const index = message['index'] as number;
     if (index !== this.spaces.length) throw this.damaged(`space ${this.spaces.length}, found ${index}`);
-    if (!isPagemapName(pagemap)) throw this.badName(pagemap, 'the name of a pagemap');
+    if (!isPagemapName(pagemap)) throw this.frames.badName(pagemap, 'the name of a pagemap');
     const space: Space = {
       index,
       ...spaceIdentity(pagemap),
@@ -332,12 +198,12 @@ export class PageStreamDecoder {
       throw this.damaged(`${expected} files, spaces, runs and bytes of payload, found ${found}`);
     }
     if (end['crc32'] !== crcBefore) throw this.damaged('frames that match their checksum');
-    this.ended = true;
+    this.frames.ended = true;
     return { type: 'end' };
   }
 
   private startPayload(bytes: number): void {
-    this.payloadLeft = bytes;
+    this.frames.payloadLeft = bytes;
     this.wantsCheck = bytes > 0;
   }
 
@@ -348,17 +214,10 @@ export class PageStreamDecoder {
       Buffer.byteLength(name) > MAX_NAME_BYTES ||
       parts.some((part) => part === '' || part === '.' || part === '..')
     ) {
-      throw this.badName(name, 'a name inside the dump');
+      throw this.frames.badName(name, 'a name inside the dump');
     }
-    if (this.names.has(name)) throw this.badName(name, 'each name once');
+    if (this.names.has(name)) throw this.frames.badName(name, 'each name once');
     this.names.add(name);
-  }
-
-  private badName(name: string, expected: string): DumpError {
-    return new DumpError('BAD_NAME', `expected ${expected}, found ${JSON.stringify(name)}`, {
-      file: this.file,
-      offset: this.offset,
-    });
   }
 
   private count(value: unknown, what: string): number {
@@ -368,16 +227,14 @@ export class PageStreamDecoder {
   }
 
   private damaged(expected: string, cause?: unknown): DumpError {
-    return new DumpError('STREAM_DAMAGED', `expected ${expected}`, { file: this.file, offset: this.offset, cause });
+    return this.frames.damaged(expected, cause);
   }
 }
 
 const isLinkTarget = (target: Uint8Array): boolean =>
   target.length > 0 && target.length <= MAX_LINK_BYTES && !target.includes(0);
 
-const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-
-/** Fields of a message; those that are absent are undefined and not their defaults. */
+/** Fields of a message; absent ones are undefined, and do not have their defaults. */
 function fields(message: protobuf.Type, body: Uint8Array): Record<string, unknown> {
   const decoded = message.decode(body) as unknown as Record<string, unknown>;
   return Object.fromEntries(Object.entries(decoded));
