@@ -12,7 +12,7 @@ export function widen<T extends NumberColumn>(column: T): T {
   return wider;
 }
 
-/** Columns of one kind, one behind the other. */
+/** Joins columns of one kind. */
 export function concatColumns<T extends NumberColumn>(first: T, ...others: T[]): T {
   const parts = [first, ...others];
   const joined = newColumn(

@@ -77,7 +77,7 @@ export async function pump(
   }
 }
 
-/** A sink that gets large extents in portions; timers and signals have their turn between them. */
+/** A sink that gets large extents in portions; timers and signals run between them. */
 function paced(sink: RecordSink, signal: AbortSignal | undefined): RecordSink {
   const breather = new Breather();
   const checkSignal = () => signal?.throwIfAborted();

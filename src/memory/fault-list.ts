@@ -7,9 +7,9 @@
  * fault   := PID SP "0x" ADDRESS         pid in its namespace, decimal; address of the page's first byte, hex
  * comment := "#" anything
  *
- * A comment "# pagepipe fault list 1, page size BYTES" says which version the list is of, and how large the pages are. It
- * stands before all faults; a list that does not have it is of 4096. Lists can be put one behind the other, sorted, and
- * written by hand: the order counts for nothing, more white space is allowed, and a page may be named again.
+ * A comment "# pagepipe fault list 1, page size BYTES" gives the version of the list and the size of its pages. It comes
+ * before all faults; without it the size is 4096. Lists can be concatenated, sorted, and written by hand: the order does not
+ * matter, more white space is allowed, and a page may be named again.
  */
 
 import { widen } from '../columns.js';
@@ -18,7 +18,7 @@ import { PAGE_SIZES } from './runs.js';
 
 export const FAULT_LIST_VERSION = 1;
 
-/** What a list is taken to be of that does not say it, in bytes. */
+/** Page size of a list that does not name one, in bytes. */
 const USUAL_PAGE_BYTES = 4096;
 /** Longest line: a fault has 30 bytes, the rest is for comments. */
 const MAX_LINE_BYTES = 4096;
@@ -59,7 +59,7 @@ const SMALL_X = 0x78;
 /** Reads a list that comes in chunks of any size. */
 export class FaultListParser {
   private readonly columns = new Map<number, Column>();
-  /** That of the last line: faults of one process come together. */
+  /** The process of the last line, and its column: faults of one process come together. */
   private pid = 0;
   private column: Column | undefined;
   private pageSize: number | undefined;

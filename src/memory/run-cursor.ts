@@ -17,7 +17,7 @@ export interface RunPart {
   /** As in {@link RunBatch}; all parts of a run but its first have CONTINUES. */
   bits: number;
   detail: RunDetail | undefined;
-  /** Where its payload begins and how much it is, in bytes of the payload of all runs. */
+  /** Position of its payload in that of all runs, and its length, in bytes. */
   position: number;
   payloadBytes: number;
 }
@@ -49,7 +49,7 @@ export class RunCursor {
     return this.pages === 0;
   }
 
-  /** First page behind the run. */
+  /** First page after the run. */
   get end(): number {
     return this.pageNumber + this.pages;
   }

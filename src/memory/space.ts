@@ -1,8 +1,8 @@
 /**
- * The primitive under everything that reads memory: (address space, page range) -> bytes.
+ * What everything that reads memory is built on: (address space, page range) -> bytes.
  *
- * Right for every generation of pagemap: pages that stand in the pages file, plain or in compressed blocks, pages that
- * stand in a parent dump, however far up the chain, and pages that stand nowhere.
+ * It works for every generation of pagemap. Pages may be in the pages file, plain or in compressed blocks, in a parent
+ * dump, however far up the chain, or in no file.
  */
 import type { PayloadFile } from '../bytes.js';
 import { lowerBound } from '../columns.js';
@@ -37,7 +37,7 @@ export interface StoredAt {
   file: PayloadFile;
   /** Bytes: of the first page, or of the first block where they are compressed. */
   position: number;
-  /** The page that stands at `position`. */
+  /** The page at `position`. */
   firstPage: number;
   compressed?: CompressedBlocks;
   /** Pages of the run, which gives the length of its last block. */
@@ -47,7 +47,7 @@ export interface StoredAt {
 /** Decodes one LZ4 block into exactly `plainBytes` bytes. */
 export type DecodeBlock = (block: Uint8Array, plainBytes: number) => Uint8Array;
 
-/** All runs of a pagemap, and where the payload of each stands. */
+/** All runs of a pagemap, and the position of the payload of each. */
 export class RunTable {
   private readonly batches: RunBatch[] = [];
   private readonly firstIndex: number[] = [];
@@ -94,7 +94,7 @@ export class RunTable {
     return (this.bits[i] as number) & DETAIL ? this.details.get(i) : undefined;
   }
 
-  /** Index of the first run that ends behind a page. */
+  /** Index of the first run that ends after a page. */
   private find(pageNumber: number): number {
     return lowerBound(this.length, (i) => (this.pageNumbers[i] as number) + (this.pages[i] as number) <= pageNumber);
   }
@@ -158,7 +158,7 @@ export interface AddressSpaceOptions {
   close?: () => void;
 }
 
-/** The memory of one task or segment of one dump, with that of its parents behind it. */
+/** The memory of one task or segment of one dump, with that of its parents where the dump refers to them. */
 export class AddressSpace {
   constructor(
     private readonly table: RunTable,
@@ -206,7 +206,7 @@ export class AddressSpace {
     }
   }
 
-  /** Closes the files of this dump, as far as they are its own, and of its parents. */
+  /** Closes the files of this space and of its parents. */
   close(): void {
     this.options.close?.();
     this.options.parent?.close();
@@ -215,7 +215,7 @@ export class AddressSpace {
   private get parent(): AddressSpace {
     const { parent, name } = this.options;
     if (!parent) {
-      throw new DumpError('NO_PARENT', 'expected a parent dump with these pages, found none', { file: name });
+      throw new DumpError('NO_PARENT', 'these pages are in a parent dump, and this dump has none', { file: name });
     }
     return parent;
   }
@@ -272,11 +272,10 @@ export class AddressSpace {
       if (decoded.length === plain) return decoded;
       throw new RangeError(`it gives ${decoded.length} bytes`);
     } catch (cause) {
-      throw new DumpError(
-        'MALFORMED',
-        `expected an LZ4 block of ${plain} bytes, found something else: ${(cause as Error).message}`,
-        { ...place, cause },
-      );
+      throw new DumpError('MALFORMED', `this is no LZ4 block of ${plain} bytes: ${(cause as Error).message}`, {
+        ...place,
+        cause,
+      });
     }
   }
 }

@@ -26,7 +26,7 @@ export const VMA = {
   EXTERNAL: 1 << 27,
 } as const;
 
-/** MAP_* flags that the rules ask for. */
+/** MAP_* flags that the rules use. */
 export interface MapFlags {
   PRIVATE: number;
   ANONYMOUS: number;
@@ -84,7 +84,7 @@ export const KINDS = [
   'other',
 ] as const;
 
-/** A kind of memory; `shmem` is what stands in a `pagemap-shmem` image. */
+/** A kind of memory; `shmem` is that of `pagemap-shmem` images. */
 export type Kind = (typeof KINDS)[number];
 
 export const kindIndex = (kind: Kind): number => KINDS.indexOf(kind);
@@ -142,8 +142,8 @@ export class AreaTableBuilder {
   private ascending = true;
 
   /**
-   * Adds an area; `start` and `end` are page numbers. Guards are left out: they lie inside other areas, stand at the
-   * end of the list and own no pages.
+   * Adds an area; `start` and `end` are page numbers. Guards are left out: they are inside other areas, come at
+   * the end of the list and own no pages.
    */
   push(start: number, end: number, flags: number, status: number): void {
     if (status & VMA.GUARD) return;
@@ -194,7 +194,7 @@ export class AreaTableBuilder {
   }
 }
 
-/** Index of the first area that ends behind `pageNumber`; the number of areas if none does. */
+/** Index of the first area that ends after `pageNumber`; the number of areas if none does. */
 export const firstAreaEndingAfter = ({ ends }: AreaTable, pageNumber: number): number =>
   lowerBound(ends.length, (i) => (ends[i] as number) <= pageNumber);
 

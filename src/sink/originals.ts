@@ -10,7 +10,7 @@ import type { DumpRecord, RunsRecord, Space } from '../records.js';
 import { originalName } from '../stages/cold.js';
 import { PagemapWriter } from './pagemap-writer.js';
 
-/** A pagemap in the spool, behind those before it. */
+/** A pagemap in the spool, after those before it. */
 interface Original {
   space: Space;
   bytes: number;
@@ -56,7 +56,7 @@ class Originals {
     this.current?.entries.add(runs);
   }
 
-  /** Begins with a pagemap, behind the one before, which is complete. */
+  /** Begins with a pagemap; the one before is complete. */
   private start(space: Space): void {
     this.current?.entries.end();
     this.waiting.delete(space.index);

@@ -84,7 +84,7 @@ class Merger {
 
   private claim(space: Space): void {
     if (!this.unclaimed.delete(originalName(space.pagemap))) {
-      throw new DumpError('MISSING_IMAGE', 'expected this pagemap in the cold half, found none', {
+      throw new DumpError('MISSING_IMAGE', 'the cold half has no such pagemap', {
         file: originalName(space.pagemap),
       });
     }
@@ -132,7 +132,7 @@ class Merger {
     for (const space of this.waiting.values()) new SpaceMerger(space, this.cold, this.pageSize).end();
     const [other] = this.unclaimed;
     if (other === undefined) return;
-    throw new DumpError('NOT_HALVES', 'expected the space of this pagemap in the hot half, found none', {
+    throw new DumpError('NOT_HALVES', 'the hot half has no space of this pagemap', {
       file: other,
     });
   }

@@ -3,7 +3,7 @@
  * eager, by one of the policies.
  *
  * CRIU merges pages of adjacent areas into one pagemap entry, so an entry says nothing about areas. Areas and runs both
- * ascend: one walk over the two is enough.
+ * ascend, so one walk over the two is enough.
  */
 import { DumpError } from '../errors.js';
 import { RunCursor } from '../memory/run-cursor.js';
@@ -47,7 +47,7 @@ export interface ClassifyOptions {
   policy?: Policy;
   /** Lets `seed` mark pages that a modern CRIU would restore as zeros. */
   force?: boolean;
-  /** Told once, at the end, of pages that are flagged lazy in areas where no restore fetches them. */
+  /** Called once, at the end, if pages are flagged lazy in areas where no restore fetches them. */
   warn?: (message: string) => void;
 }
 

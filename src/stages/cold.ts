@@ -35,7 +35,7 @@ export function notCold() {
 
 /**
  * Makes the stages that leave out files that are not needed, and shared memory, which is never lazy.
- * @throws {DumpError} UNSUPPORTED for pages that are said to be here and in the parent dump
+ * @throws {DumpError} UNSUPPORTED for pages that are both here and in the parent dump
  */
 export const coldPart = () => [
   dropFiles(({ name }) => !NEEDED.test(name) && !isOriginalName(name)),
@@ -72,7 +72,7 @@ function withoutParents(runs: RunBatch, space: Space, pageSize: number): RunBatc
     const bits = runs.bits[i] as number;
     if (bits & PE_PARENT) {
       if (!(bits & PE_PRESENT)) continue;
-      throw new DumpError('UNSUPPORTED', 'expected pages here or in the parent dump, found some in both', {
+      throw new DumpError('UNSUPPORTED', 'some pages are both here and in the parent dump', {
         file: space.pagemap,
       });
     }

@@ -2,7 +2,7 @@
 import { invariant } from '../errors.js';
 import type { PayloadRecord } from '../records.js';
 
-/** Cuts a piece of payload behind its first `bytes`; the second part is undefined if nothing is left for it. */
+/** Cuts a piece of payload after its first `bytes`; the second part is undefined if nothing is left. */
 export function splitPayload(record: PayloadRecord, bytes: number): [PayloadRecord, PayloadRecord | undefined] {
   const total = payloadLength(record);
   if (bytes >= total) return [record, undefined];
@@ -28,7 +28,7 @@ export class PayloadCutter {
    */
   constructor(private readonly ranges: Float64Array) {}
 
-  /** The parts of the next piece of payload that lie in a range. */
+  /** The parts of the next piece of payload that are in a range. */
   cut(record: PayloadRecord): PayloadRecord[] {
     return record.type === 'bytes' ? this.cutBytes(record.bytes) : this.cutExtents(record);
   }
@@ -48,7 +48,7 @@ export class PayloadCutter {
     return kept.length === 0 ? [] : [{ type: 'extents', file: record.file, extents: Float64Array.from(kept) }];
   }
 
-  /** Moves over `length` bytes of payload, and calls `keep` for each part of them that lies in a range. */
+  /** Moves over `length` bytes of payload, and calls `keep` for each part of them that is in a range. */
   private advance(length: number, keep: (from: number, to: number) => void): void {
     const start = this.at;
     const end = start + length;

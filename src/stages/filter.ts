@@ -1,6 +1,6 @@
 /**
- * The page filter: takes the payload of runs out, by class, pid, kind and address range. The runs stay, marked, so that
- * the rebuilder can leave a hole or nothing in their place.
+ * The page filter: takes the payload of runs out, by class, pid, kind and address range. The runs remain and are marked, so
+ * that the rebuilder can leave a hole or nothing in their place.
  */
 import { DumpError } from '../errors.js';
 import { RunCursor } from '../memory/run-cursor.js';
@@ -62,14 +62,14 @@ export function filter({ action, selection }: FilterOptions) {
     const wanted = selection.class ?? 'all';
     if (wanted === 'all' && !kindBits) return true;
     if ((bits & CLASS_MASK) === 0) {
-      throw new DumpError('NOT_CLASSIFIED', 'expected runs with a class and a kind, found none', {
+      throw new DumpError('NOT_CLASSIFIED', 'the runs have neither a class nor a kind of memory', {
         file: space.pagemap,
         hint: 'put classify before filter',
       });
     }
     if (wanted !== 'all' && (bits & CLASS_MASK) !== (wanted === 'lazy' ? CLASS_LAZY : CLASS_EAGER)) return false;
     if (kindBits && (bits & KIND_MASK) === 0) {
-      throw new DumpError('NOT_CLASSIFIED', 'expected runs with a kind of memory, found a class alone', {
+      throw new DumpError('NOT_CLASSIFIED', 'the runs have a class, but no kind of memory', {
         file: space.pagemap,
         hint: 'kinds come from memory areas, and this stream has none',
       });

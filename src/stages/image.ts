@@ -172,14 +172,14 @@ class PartWriter {
     return located(this.path(part), () => this.writePart(part));
   }
 
-  /** Says that nothing follows. */
+  /** Checks that nothing is missing at the end. */
   end(): Uint8Array {
     if (!this.hasBegun) throw new ValueError('expected an image, found nothing');
     located(this.path(), () => this.checkEnd());
     return NOTHING;
   }
 
-  /** Where a part stands, in the words of jq. */
+  /** The place of a part, as jq writes it. */
   private path(part?: ImagePart): string {
     if (part?.type === 'entry') return `entries[${this.entries}]`;
     return this.entries === 0 ? 'entries' : `entries[${this.entries - 1}]${part ? '.extra' : ''}`;

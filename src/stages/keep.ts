@@ -4,7 +4,7 @@
  *
  * CRIU skips whatever is flagged PE_LAZY in a lazy restore, even if it is there. So these pages lose the flag as well.
  *
- * A block of compressed pages cannot be cut: one listed page keeps all of it. List and runs both ascend: one walk over
+ * A block of compressed pages cannot be cut: one listed page keeps all of it. List and runs both ascend, so one walk over
  * the two is enough.
  */
 import { DumpError } from '../errors.js';
@@ -14,13 +14,13 @@ import { CLASS_EAGER, CLASS_LAZY, CLASS_MASK, isReadHere, PE_LAZY, type RunBatch
 import type { DumpRecord, Space } from '../records.js';
 
 export interface KeepOptions {
-  /** Told once, at the end, of processes in the list that the dump does not have. */
+  /** Called once, at the end, if the list names processes that the dump does not have. */
   warn?: (message: string) => void;
-  /** Told once, at the end, of listed pages that were no lazy pages of the dump. */
+  /** Called once, at the end, if listed pages are no lazy pages of the dump. */
   note?: (message: string) => void;
 }
 
-/** The listed pages of a task, and how far the walk has come. */
+/** The listed pages of a task, and the index of the next one. */
 interface Walk {
   listed: Float64Array;
   at: number;
@@ -145,7 +145,7 @@ function cutRun(walk: Walk, cursor: RunCursor, out: RunBuilder): void {
 
 function isLazy(bits: number, space: Space): boolean {
   if ((bits & CLASS_MASK) === 0) {
-    throw new DumpError('NOT_CLASSIFIED', 'expected runs with a class, found none', {
+    throw new DumpError('NOT_CLASSIFIED', 'the runs have no class', {
       file: space.pagemap,
       hint: 'put classify before it',
     });

@@ -21,8 +21,8 @@ import type { DumpRecord } from '../records.js';
 export const HOLES = ['flag', 'drop'] as const;
 
 /**
- * What stands where lazy pages were taken out: `flag` leaves an entry flagged PE_LAZY alone, as `criu dump --lazy-pages`
- * does; `drop` leaves nothing. Pages that are not lazy leave nothing in either case: nobody would fetch them.
+ * What remains where lazy pages were taken out: `flag` leaves an entry flagged PE_LAZY alone, as `criu dump --lazy-pages`
+ * does; `drop` leaves nothing. Pages that are not lazy leave nothing in either case, because nothing would fetch them.
  */
 export type Holes = (typeof HOLES)[number];
 
@@ -57,7 +57,7 @@ function rebuildRuns(runs: RunBatch, holes: Holes, pageSize: number): RunBatch {
   return out.finish();
 }
 
-/** Whether no entry stays for a run. A page is lazy by its class; where nobody classified it, by its flag. */
+/** Whether no entry remains of a run. Its class says whether it is lazy, or its flag if it has no class. */
 function leavesNothing(bits: number, holes: Holes): boolean {
   if (!(bits & TAKEN)) return false;
   const lazy = bits & CLASS_MASK ? (bits & CLASS_MASK) === CLASS_LAZY : (bits & PE_LAZY) !== 0;

@@ -1,4 +1,4 @@
-/** Counts what passes: pages and bytes kept and taken out, by space and kind. Changes nothing. */
+/** Counts pages and bytes kept and taken out, by space and kind. Changes nothing. */
 import { detailOf, KIND_MASK, KIND_SHIFT, PE_LAZY, PE_PARENT, PE_PRESENT, storedBytes, TAKEN } from '../memory/runs.js';
 import { KINDS, type Kind } from '../memory/vma.js';
 import type { DumpRecord, RunsRecord, Space } from '../records.js';

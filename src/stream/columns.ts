@@ -2,7 +2,7 @@
  * The bodies of area and run frames, both ways. They are protobuf messages whose columns are packed fixed-width numbers,
  * written and read as a whole: protobufjs would make an object of each.
  *
- * What comes in is hostile; what it says must hold before it is passed on.
+ * Input is hostile: all of it is checked before it is passed on.
  */
 import protobuf from 'protobufjs/light.js';
 import {
@@ -33,7 +33,7 @@ import { packFixed32, packFixed64, unpackFixed32, unpackFixed64 } from './format
 
 const { Reader, Writer } = protobuf;
 
-/** What was expected of a frame, and is not so. */
+/** What a frame was expected to hold, and does not. */
 export class Damage extends Error {}
 
 /** The body of a frame of areas `[from, to)`; `space` is its index. */
@@ -147,7 +147,7 @@ function checkBits(word: number): void {
   if (word & TAKEN && !(word & PE_PRESENT)) throw new Damage('only present pages taken out');
 }
 
-/** An entry of this shape must be able to say what the run says. */
+/** An entry of this shape must be able to express the run. */
 function checkShape(word: number, pages: number): void {
   const counts = (word & (COUNT_IN_FIELD_2 | HAS_FIELD_5)) !== 0;
   if (!counts || (word & COUNT_IN_FIELD_2 && pages > MAX_COUNT_IN_FIELD_2)) {

@@ -1,4 +1,4 @@
-/** Reads payload that is referred to, in pieces, into one buffer that stays in the processor's cache. */
+/** Reads the payload of extents, in pieces, into one buffer that stays in the processor's cache. */
 import type { ExtentsRecord, PayloadFile } from '../records.js';
 
 /** From file to file, 64 KiB to 256 KiB run at the same rate; pieces of 1 MiB leave the processor's cache. */
@@ -6,7 +6,7 @@ export const FILE_PIECE_BYTES = 128 * 1024;
 /** Into a pipe, which holds 64 KiB: while the reader takes some, the rest is filled. */
 export const PIPE_PIECE_BYTES = 16 * 1024;
 
-/** Extents are copied in portions of so many bytes: a signal is heard between two of them. */
+/** Extents are copied in portions of so many bytes; between two of them signals are handled. */
 const PORTION_BYTES = 8 * 1024 * 1024;
 
 /** One range of a file, in bytes. */

@@ -9,20 +9,20 @@ import { isErrno, onFile, systemError } from '../errors.js';
 
 /** What a Linux pipe holds: a read never gives more. */
 const PIPE_BYTES = 64 * 1024;
-/** Read of a file at a time. */
+/** Bytes of a file per read. */
 const FILE_BYTES = 256 * 1024;
 /** Smaller pieces are gathered before they are written. */
 const GATHER_BYTES = 4 * 1024;
 
 /**
- * How often an empty pipe is looked at again before the event loop is asked to wait. A look costs some 10 µs, about what
- * the writer needs to fill it; any sleep takes longer.
+ * How often an empty pipe is read again before waiting in the event loop. A read costs some 10 µs, about what the writer
+ * needs to fill the pipe; any sleep takes longer.
  */
 const SPINS = 6;
 
 /**
- * Reads a descriptor to its end. Without a signal to listen to, a read simply blocks; with one, it must leave the event
- * loop its turn, so that the signal is heard.
+ * Reads a descriptor to its end. Without a signal to listen to, a read simply blocks; with one, the event loop must run
+ * as well, so that the signal arrives.
  */
 export class FdReader {
   private readonly buffer: Uint8Array;
@@ -110,8 +110,8 @@ export class FdReader {
 }
 
 /**
- * The same pipe, opened anew, so that whoever shares the descriptor never sees it non-blocking. Without /proc it has to
- * be the descriptor itself.
+ * The same pipe, opened anew, so that others who share the descriptor never see it as non-blocking. Without /proc the
+ * descriptor itself is used.
  */
 function nonBlocking(fd: number): number {
   try {
@@ -132,7 +132,7 @@ export class FdWriter {
     private readonly name = 'stdout',
   ) {}
 
-  /** Must be given the same bytes to the end of the call alone. Throws EPIPE as it is if the reader has left. */
+  /** Needs the bytes only until it returns. Passes EPIPE on as it is if the reader has left. */
   readonly write = (bytes: Uint8Array): void => {
     if (bytes.length + this.gatheredBytes <= GATHER_BYTES) {
       this.gathered.set(bytes, this.gatheredBytes);
@@ -162,7 +162,7 @@ export class FdWriter {
     }
   }
 
-  /** One write; where somebody made the descriptor non-blocking, waits until it takes something. */
+  /** One write; if the descriptor was made non-blocking elsewhere, waits until it takes something. */
   private writeSome(pieces: Uint8Array[]): number {
     for (let waitMs = 0.05; ; waitMs = Math.min(2 * waitMs, 10)) {
       try {
@@ -177,5 +177,5 @@ export class FdWriter {
 
 const SLEEPER = new Int32Array(new SharedArrayBuffer(4));
 
-/** Waits, and the event loop with it. */
+/** Waits, and blocks the event loop. */
 const sleep = (ms: number): void => void Atomics.wait(SLEEPER, 0, 0, ms);

@@ -21,7 +21,7 @@ export const DATA_BYTES = 1024 * 1024;
 /** Largest body of any other frame. */
 export const MAX_BODY_BYTES = 1024 * 1024;
 
-/** 20 bytes a run: a frame of these stays far below MAX_BODY_BYTES, details apart. */
+/** 20 bytes a run: without details, a frame of these is far below MAX_BODY_BYTES. */
 export const RUNS_PER_FRAME = 16 * 1024;
 /** A frame's details; one of them may be as large as an entry, verbatim and its blocks. */
 export const DETAIL_BYTES_PER_FRAME = 128 * 1024;
@@ -57,7 +57,7 @@ export function unpackFixed64(bytes: Uint8Array): Float64Array {
 
 export const packFixed32 = (values: Uint32Array): Uint8Array => littleEndian(values);
 
-/** A copy: `bytes` may lie anywhere, and be overwritten. */
+/** A copy: `bytes` may be unaligned, and be overwritten. */
 export function unpackFixed32(bytes: Uint8Array): Uint32Array {
   const copy = bytes.slice();
   if (BIG_ENDIAN) swap(copy);

@@ -8,13 +8,13 @@ import { PageStreamEncoder } from './encoder.js';
 import { ExtentReader, PIPE_PIECE_BYTES } from './extents.js';
 import { FdReader, FdWriter } from './fd.js';
 
-/** Records of the page stream that a descriptor gives, for `pump`. Throws {@link DumpError} unless it comes to its end. */
+/** Records of the page stream from a descriptor, for `pump`. Throws {@link DumpError} unless the stream is complete. */
 export async function* readPageStream(fd: number, signal?: AbortSignal): AsyncGenerator<Iterable<DumpRecord>> {
   yield* decodeChunks(new FdReader(fd, signal).chunks(), 'stdin');
 }
 
 /**
- * The same of chunks, each of which may be overwritten when the next is asked for.
+ * The same from chunks, each of which may be overwritten when the next is asked for.
  * @param name for errors
  */
 export async function* decodeChunks(
@@ -55,7 +55,7 @@ export class StreamSink implements RecordSink {
     this.writer.flush();
   }
 
-  /** What has been sent cannot be called back: it has no end, so its reader knows. */
+  /** What was sent cannot be undone; its reader knows that it is not complete, because the end is missing. */
   discard(): void {}
 
   private payload(record: BytesRecord): void {
@@ -116,7 +116,7 @@ export function encodePageStream() {
   return function* encodeRecord(record: DumpRecord): Generator<Uint8Array> {
     if (record.type === 'extents') {
       for (const bytes of extents.read(record)) {
-        // Downstream may keep it past the next piece.
+        // Later streams may keep it past the next piece.
         encoder.write({ type: 'bytes', bytes: bytes.slice() });
         yield* out;
         out = [];

@@ -184,7 +184,7 @@ describe('an address space', () => {
       .field(6, Message.packed([5]))
       .int(7, 5);
     const space = spaceOf(image('PAGEMAP', [new Message().int(1, 1), entry]), Buffer.from('12345'));
-    expect(() => readPages(space, 0, 1)).toThrow(/pages@0x0: expected an LZ4 block of 4096 bytes/);
+    expect(() => readPages(space, 0, 1)).toThrow(/pages@0x0: this is no LZ4 block of 4096 bytes/);
   });
 
   it('refuses pages of a parent that does not have them', () => {

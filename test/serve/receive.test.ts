@@ -585,7 +585,7 @@ describe('stages behind it', () => {
     const receiver = new DumpReceiver(script as unknown as Duplex, 'client', { pageSize: PAGE });
     const stages = [filter({ action: 'drop', selection: { kinds: ['heap'] } })];
     await expect(pump(receiver.records(), stages, new SizeSink())).rejects.toThrow(
-      'pagemap-1000.img: expected runs with a kind of memory, found a class alone',
+      'pagemap-1000.img: the runs have a class, but no kind of memory',
     );
   });
 

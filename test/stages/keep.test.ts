@@ -215,7 +215,7 @@ describe('keepEager', () => {
 
   it('wants runs with a class, where it is to change it', () => {
     const bare = runsOf(TASK, [10, 1, PE_PRESENT | SHAPE]);
-    expect(() => keep(listOf({ 5: [10] }), bare)).toThrow('pagemap-5.img: expected runs with a class, found none');
+    expect(() => keep(listOf({ 5: [10] }), bare)).toThrow('pagemap-5.img: the runs have no class');
     expect(keep(listOf({ 5: [11] }), bare).records).toContain(bare);
   });
 

@@ -279,7 +279,9 @@ describe('filter', () => {
   });
 
   it('asks for a class where it is to go by class', () => {
-    expect(() => feed(filter(DROP_LAZY), HEADER, runsOf(TASK, [1, 1, LAZY]))).toThrow(/expected runs with a class/);
+    expect(() => feed(filter(DROP_LAZY), HEADER, runsOf(TASK, [1, 1, LAZY]))).toThrow(
+      /the runs have neither a class nor a kind of memory/,
+    );
   });
 
   it('verifies the checksum of payload that it cuts', () => {
