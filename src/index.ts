@@ -13,6 +13,7 @@ export { type ImageType, MAGIC, typeOfMagic, typeOfName } from './image/magic.js
 export { encodePagemapStart, PagemapDecoder, PagemapEncoder } from './image/pagemap.js';
 export { JsonImageWriter, type JsonOptions } from './image/to-json.js';
 export { type FaultList, FaultListParser, faultLine, faultListHead } from './memory/fault-list.js';
+export { RunCursor, type RunPart } from './memory/run-cursor.js';
 export * from './memory/runs.js';
 export { AddressSpace, type PageSpan, RunTable, type StoredAt } from './memory/space.js';
 export * from './memory/vma.js';
