@@ -41,12 +41,12 @@ export class MessageBuilder {
 
   constructor(readonly out: ByteWriter) {}
 
-  /** Begins a message that stands by itself. */
+  /** Begins a top-level message. */
   open(plan: MessagePlan): void {
     this.frames.push({ plan, start: this.out.at, firstField: this.ranks.length, lastRank: 0, ascending: true });
   }
 
-  /** Ends the message that was begun last. Throws {@link ValueError} if a field is missing or stands twice. */
+  /** Ends the message that was begun last. Throws {@link ValueError} if a field is missing or occurs twice. */
   close(): void {
     const frame = this.frames.pop() as Frame;
     if (!frame.ascending) this.sort(frame);
@@ -121,7 +121,7 @@ export class MessageBuilder {
     }
   }
 
-  /** A field as it stands in another message, with its tag. */
+  /** A field of another message, copied with its tag. */
   copy(number: number, known: boolean, bytes: Uint8Array): void {
     this.place(number, known);
     this.out.raw(bytes);
@@ -265,7 +265,7 @@ export function fieldOf(plan: MessagePlan, name: string): FieldPlan {
   );
 }
 
-/** The error for a value that is none of its field's type. */
+/** The error for a value of the wrong type. */
 export function unexpectedValue(field: FieldPlan, wantsList: boolean, found: string): ValueError {
   const name = field.kind === KIND.MESSAGE ? field.message.name : kindName(field.kind);
   return new ValueError(`expected ${wantsList ? `a list of ${name}` : withArticle(name)}, found ${found}`);

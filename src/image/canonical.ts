@@ -1,8 +1,8 @@
 /**
- * The canonical form of a message: what CRIU, like every protobuf writer, puts on disk.
+ * The canonical form of a message: what CRIU, like every protobuf library, writes.
  *
- * Fields ascend by number, unknown ones behind known ones of the same number; varints take as few bytes as they can and
- * hold no more than their type; singular fields stand once. A message in this form can be printed and made again bit by
+ * Fields ascend by number, unknown ones after known ones of the same number; varints take as few bytes as they can and
+ * hold no more than their type; singular fields occur once. A message in this form can be printed and made again bit by
  * bit. Others are legal, and turned into this form before anything is made of them.
  */
 import { concatBytes } from '../bytes.js';
@@ -15,7 +15,7 @@ const MAX_OTHER_BYTES = 1024 * 1024;
 const walker = new WireReader();
 
 /** A message in canonical form: `bytes` from `start` to `end`. */
-export interface CanonicalMessage {
+interface CanonicalMessage {
   bytes: Uint8Array;
   start: number;
   end: number;
@@ -50,10 +50,10 @@ export function isCanonical(plan: MessagePlan, bytes: Uint8Array, start: number,
   return check(plan, walker.over(bytes, start, end), 0, false);
 }
 
-/** Where a field stands among others: unknown fields come behind known ones of the same number. */
+/** The order of fields: unknown fields come after known ones of the same number. */
 const rank = (number: number, known: boolean): number => 2 * number + (known ? 0 : 1);
 
-/** @param whole no message stands in two parts, either of which may lack a required field */
+/** @param whole false where a message may come in two parts, either of which may lack a required field */
 function check(plan: MessagePlan, reader: WireReader, depth: number, whole: boolean): boolean {
   const start = reader.at;
   let lastRank = 0;

@@ -1,6 +1,6 @@
 /**
  * An image of any type, as it arrives: the bytes go in in chunks, whatever their size, and its parts come out. Entries
- * are gathered as a whole; payloads pass in pieces. See grammar.ts for what stands where.
+ * are gathered as a whole; payloads pass in pieces. grammar.ts has the order of the parts.
  */
 import { DumpError } from '../errors.js';
 import { checkEntrySize, hex32, MAX_ENTRY_BYTES, truncated, wrongMagic } from './framing.js';
@@ -36,7 +36,7 @@ export interface RawMessage {
 
 export type TakeMessage = (message: RawMessage) => void;
 
-/** Larger buffers are given back when they have served. */
+/** Larger buffers are not kept after use. */
 const KEPT_BYTES = 1024 * 1024;
 
 const NOTHING = new Uint8Array(0);
@@ -58,9 +58,9 @@ export class ImageDecoder {
 
   private input: Uint8Array = NOTHING;
   private inputAt = 0;
-  /** The beginning of something that is not there as a whole yet. */
+  /** The beginning of something that has not arrived completely. */
   private readonly pending = new ByteWriter();
-  /** Where something stands as a whole: see {@link have}. */
+  /** Where {@link have} found something complete. */
   private view: Uint8Array = NOTHING;
   private viewAt = 0;
   /** In the file, of what comes next. */
@@ -92,7 +92,7 @@ export class ImageDecoder {
     while (this.step());
   }
 
-  /** Says that nothing follows. */
+  /** Ends the image. Throws {@link DumpError} if it is incomplete. */
   end(): void {
     const left = this.pending.at;
     if (this.state === 'payload' && !Number.isFinite(this.payloadLeft)) {
@@ -129,7 +129,7 @@ export class ImageDecoder {
     return { file: this.file, offset, ...(entry === undefined ? {} : { entry }) };
   }
 
-  /** Does one thing; false if it takes more input. */
+  /** Takes one step; false if it needs more input. */
   private step(): boolean {
     switch (this.state) {
       case 'size':
@@ -145,7 +145,7 @@ export class ImageDecoder {
     }
   }
 
-  /** Whether `count` bytes are there; then they stand in the view, and are consumed. */
+  /** Consumes `count` bytes into the view, if that many have arrived. */
   private have(count: number): boolean {
     const left = this.input.length - this.inputAt;
     const { pending } = this;
@@ -242,7 +242,7 @@ export class ImageDecoder {
     this.messages += extra.messages;
   }
 
-  /** Goes on with what follows an entry, or with the next one. */
+  /** Continues with what follows an entry, or with the next entry. */
   private next(): void {
     const [payload] = this.payloads;
     if (!payload) {

@@ -1,5 +1,5 @@
 /**
- * Fields of an image changed on its way through: entries that are not meant, and fields of others, pass as they are.
+ * Fields of an image changed on its way through: entries and fields that no assignment names pass unchanged.
  *
  * A path names a value as jq does: `entries[0].tc.comm`, `entries[*].vmas[2].flags`, with or without a dot in front.
  */
@@ -30,7 +30,7 @@ export interface Assignment {
   value: string;
 }
 
-/** Parses `PATH=VALUE`. Returns undefined if it is none. */
+/** Parses `PATH=VALUE`; undefined if the text has another form. */
 export function parseAssignment(text: string): Assignment | undefined {
   const [, path, index, rest = '', value = ''] =
     /^(\.?entries\[(\d+|\*)\]((?:\.\w+|\[(?:\d+|\*)\])+))=(.*)$/s.exec(text) ?? [];
@@ -199,7 +199,7 @@ function tokensOf(value: string, field: FieldPlan): Token[] {
   return [{ name: 'startString' }, { name: 'stringChunk', value }, { name: 'endString' }];
 }
 
-/** A value that says how much follows its entry cannot change without that. */
+/** A field that gives the length of the extra cannot change alone. */
 function checkExtra(plan: MessagePlan, before: Uint8Array, after: Uint8Array): void {
   if (!mayHaveExtra(plan.name)) return;
   const [old, current] = [before, after].map((bytes) =>

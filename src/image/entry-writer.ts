@@ -1,4 +1,4 @@
-/** Entries with their extras into the bytes of an image, from what stands in JSON. */
+/** Writes entries with their extras, as they are read from JSON, into the bytes of an image. */
 import type { Emit } from '../bytes.js';
 import { invariant } from '../errors.js';
 import { MessageBuilder, ValueError, withArticle } from './builder.js';

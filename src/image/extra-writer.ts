@@ -26,7 +26,7 @@ export class ExtraWriter {
 
   /**
    * @param out takes the payloads behind their entry
-   * @param drain hands on what stands in `out`
+   * @param drain passes on the contents of `out`
    */
   constructor(
     private readonly out: ByteWriter,
@@ -87,7 +87,7 @@ export class ExtraWriter {
     if (this.heldBytes > MAX_LIST_BYTES) throw new ValueError(`expected an extra of at most ${MAX_LIST_BYTES} bytes`);
   }
 
-  /** Sets what stands in the gaps behind payloads, in place of zeros. */
+  /** Sets the bytes that fill the gaps after payloads, in place of zeros. */
   setPadding(bytes: Uint8Array): void {
     this.padding = bytes as Uint8Array<ArrayBuffer>;
   }

@@ -50,8 +50,8 @@ export function checkEntrySize(size: number, limit: number, file: string, offset
   });
 }
 
-/** One entry of an image: its message, and where it stands. */
-export interface RawEntry {
+/** One entry of an image: its message, and its position. */
+interface RawEntry {
   body: Uint8Array;
   /** Of the message, in bytes from the start of the file. */
   offset: number;

@@ -36,12 +36,12 @@ const SPECIAL_KEYS: ReadonlySet<string> = new Set([EXTRA_KEY, RAW_KEY, PADDING_K
 export interface EncodeOptions {
   /** For errors. */
   file?: string;
-  /** Told of what came out otherwise than it was written. */
+  /** Called with a warning where the image differs from the text. */
   warn?: (message: string) => void;
 }
 
 /**
- * Where the next token stands: `fields` are those of an entry, or of a message in an extra; the others are named after what
+ * The place of the next token: `fields` are those of an entry, or of a message in an extra; the others are named after what
  * they hold. `parts` is an extra that is an object, `skipped` anything before the type is known.
  */
 type Place = Keyed | Indexed;
@@ -80,7 +80,7 @@ export class JsonImageReader extends TokenReader<Place> {
     this.feed(this.decodeUtf8(chunk, true));
   }
 
-  /** Says that nothing follows. */
+  /** Ends the text. Throws {@link DumpError} if the image is incomplete. */
   end(): void {
     this.feed(this.decodeUtf8(undefined, false));
     this.take(none);

@@ -1,5 +1,5 @@
 /**
- * What stands in an image behind its magic: which messages, and what follows each of them.
+ * The parts of an image after its magic: which messages, and what follows each of them.
  *
  * image    := header, entry*                       pagemap: head, then entries
  *                                                  ghost file: one entry with `chunks`, then chunk entries
@@ -20,7 +20,7 @@ import type { MessageName } from './message.js';
 
 /** A stretch of bytes behind an entry. */
 export interface Payload {
-  /** As what it stands in JSON: base64, or a list of 16-bit numbers. */
+  /** Its form in JSON: base64, or a list of 16-bit numbers. */
   form: 'bytes' | 'u16';
   /** Bytes; Infinity if it goes to the end of the file. */
   size: number;

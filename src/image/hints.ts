@@ -97,12 +97,12 @@ const CONSTANTS: Record<string, Record<string, Record<number, string>>> = {
   },
 };
 
-/** The same few values stand in every entry. */
+/** The same few values occur in every entry. */
 const MAX_CACHED_FLAGS = 1024;
 const cachedFlags = new Map<string, Map<number, string>>();
 
 /**
- * A 32-bit number in the words of its hints, or undefined if it is best written as the number it is.
+ * A 32-bit number as its hints write it, or undefined if it is written as a plain number.
  * @param name of the field
  */
 export function numberText(hints: Hints, name: string, value: number): string | undefined {
@@ -147,9 +147,9 @@ function deviceText(value: number, odev: boolean): string {
 }
 
 /**
- * The number that a text stands for: the words of the hints, or digits.
+ * The number that a text means: names of the hints, or digits.
  * @param name of the field
- * @returns undefined if it stands for none
+ * @returns undefined if it is not a number
  */
 export function parseNumber(hints: Hints, name: string, text: string): Magnitude | undefined {
   if (hints.dev && text.includes(':')) return parseDevice(text, hints.odev);
@@ -244,7 +244,7 @@ const IPV6_WORDS = 4;
 /** 16-bit groups of an IPv6 address. */
 const IPV6_GROUPS = 8;
 
-/** An address as crit writes it, of words in network byte order; undefined if they are no address. */
+/** An address as crit writes it, of words in network byte order; undefined for any other count of words. */
 export function addressText(words: readonly number[]): string | undefined {
   if (words.length !== 1 && words.length !== IPV6_WORDS) return undefined;
   const bytes = words.flatMap((word) => [word & 255, (word >>> 8) & 255, (word >>> 16) & 255, word >>> 24]);
@@ -259,7 +259,7 @@ export function addressText(words: readonly number[]): string | undefined {
 /** An IPv6 address with `::` for its longest run of zeros, all in groups: URL knows how (node:net takes 10 ms to load). */
 const shortestIpv6 = (text: string): string => new URL(`http://[${text}]`).hostname.slice(1, -1);
 
-/** The words of an address in network byte order, or undefined if the text is none. */
+/** The words of an address in network byte order, or undefined if the text is not an address. */
 export function parseAddress(text: string): number[] | undefined {
   const groups = text.includes(':') ? ipv6Groups(text) : ipv4Groups(text);
   if (!groups) return undefined;

@@ -95,7 +95,7 @@ export class JsonFields extends TokenReader<Place> {
   }
 }
 
-/** Writes a value as it stands in JSON; false if it is none of the field's type. Throws {@link ValueError} out of range. */
+/** Writes a value from JSON; false if it has the wrong type for the field. Throws {@link ValueError} out of range. */
 function buildScalar(builder: MessageBuilder, field: FieldPlan, text: string, form: ScalarForm): boolean {
   if (field.kind === KIND.MESSAGE || (form !== 'string' && field.kind >= KIND.STRING)) return false;
   if (field.kind >= KIND.STRING) {

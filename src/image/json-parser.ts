@@ -11,7 +11,7 @@ export const newParser = () =>
     streamNumbers: false,
   });
 
-/** What the parser says, as it is said here. */
+/** A message of the parser in the wording of our errors. */
 export function parserWords(message: string): string {
   const what = message.replace(/^Parser (cannot parse input: |has )?/, '');
   if (what === 'escaped characters') return 'expected a character or an escape in a string, found neither';

@@ -89,7 +89,7 @@ const TYPE_BY_MAGIC = new Map<number, ImageType>(
   Object.entries(MAGIC).map(([type, magic]) => [magic, type as ImageType]),
 );
 
-/** The image type that a magic number stands for, if it is one. */
+/** The image type of a magic number, if it has one. */
 export const typeOfMagic = (magic: number): ImageType | undefined => TYPE_BY_MAGIC.get(magic);
 
 const SERVICE_NAMES = /^(stats-|irmap-cache)/;

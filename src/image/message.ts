@@ -6,7 +6,7 @@ import { WIRE_BYTES, WIRE_FIXED32, WIRE_FIXED64, WIRE_VARINT } from './wire.js';
 
 export type MessageName = keyof Messages;
 
-/** How a value stands in bytes, and which values it may have. */
+/** How a value is encoded, and which values it may have. */
 export const KIND = {
   UINT32: 0,
   INT32: 1,
@@ -70,7 +70,7 @@ export class FieldPlan {
   /** Of an enum. */
   readonly names: Record<number, string> | undefined;
   readonly numbers: Record<string, number> | undefined;
-  /** `"name": ` as it stands in JSON. */
+  /** `"name": ` as JSON has it. */
   readonly jsonKey: Uint8Array;
   private plan: MessagePlan | undefined;
 

@@ -86,7 +86,7 @@ function numberValue(field: FieldPlan, lo: number, hi: number): unknown {
   }
 }
 
-/** Text of UTF-8; bytes that are none become U+DC80 to U+DCFF, as Python's surrogateescape has it. */
+/** Text of UTF-8; other bytes become U+DC80 to U+DCFF, as Python's surrogateescape has it. */
 export function decodeText(bytes: Uint8Array): string {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);

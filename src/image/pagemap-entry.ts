@@ -53,7 +53,7 @@ interface ParsedEntry {
 }
 
 /** Why an entry is refused. */
-export interface Complaint {
+interface Complaint {
   code: 'MALFORMED' | 'UNSUPPORTED';
   message: string;
 }

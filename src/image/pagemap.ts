@@ -38,7 +38,7 @@ import { EntryParser } from './pagemap-entry.js';
 import { ByteWriter } from './wire.js';
 
 /** Entries are some 20 bytes; a compressed one has up to 3 bytes a block. It must fit a frame of the page stream. */
-export const MAX_PAGEMAP_ENTRY_BYTES = 256 * 1024;
+const MAX_PAGEMAP_ENTRY_BYTES = 256 * 1024;
 
 /** The head is one number. */
 const MAX_HEAD_BYTES = 1024;
@@ -216,7 +216,7 @@ export class PagemapEncoder {
     const { out } = this;
     const start = out.at;
     out.u32(0);
-    if (detail?.verbatim && this.says(detail.verbatim, pageNumber, pages, bits, detail.compressed)) {
+    if (detail?.verbatim && this.matches(detail.verbatim, pageNumber, pages, bits, detail.compressed)) {
       out.raw(detail.verbatim);
     } else {
       this.fields(pageNumber, pages, bits);
@@ -234,8 +234,8 @@ export class PagemapEncoder {
     if (bits & HAS_FIELD_5) this.number(TAG.PAGES, pages);
   }
 
-  /** Whether an entry as it was read says what the columns say. */
-  private says(
+  /** Whether an entry as it was read has the values of the columns. */
+  private matches(
     message: Uint8Array,
     pageNumber: number,
     pages: number,

@@ -19,9 +19,9 @@ export class MessagePrinter {
 
   /**
    * The fields of a message, without the braces.
-   * @param reader stands at the message, which reaches to its end and is in canonical form
+   * @param reader at the start of the message, which is in canonical form and reaches to the end of the reader
    * @param pretty with hints
-   * @param hex integers are printed so, as the field that holds the message has it
+   * @param hex prints integers in hexadecimal, as the field that holds the message asks for
    */
   fields(plan: MessagePlan, reader: WireReader, pretty: boolean, hex = false): void {
     let unknown: Uint8Array[] | undefined;
@@ -125,7 +125,7 @@ export class MessagePrinter {
     text.quote();
   }
 
-  /** A number as it stands on the wire. */
+  /** A number as it is on the wire. */
   private number(field: FieldPlan, lo: number, hi: number, pretty: boolean, hex: boolean): void {
     const { text } = this;
     const { kind } = field;
@@ -170,7 +170,7 @@ export class MessagePrinter {
 
 const plusOne = (lo: number, hi: number): [number, number] => (lo === 0xffffffff ? [0, (hi + 1) >>> 0] : [lo + 1, hi]);
 
-/** Passes over the tag of a field, if it stands next. */
+/** Reads the tag of a field, if it comes next. */
 function atField(field: FieldPlan, reader: WireReader): boolean {
   const { at } = reader;
   if (reader.nextTag() && reader.number === field.number && reader.wireType === field.wireType) return true;

@@ -64,7 +64,7 @@ function mustQuote(byte: number, next: number | undefined, lineLength: number, t
 
 const quoted = (byte: number): string => `=${byte.toString(16).toUpperCase().padStart(2, '0')}`;
 
-/** Characters beyond a byte are none of quoted-printable: only their low byte counts. */
+/** Quoted-printable has no characters beyond a byte: of such a character only the low byte counts. */
 export function decodeQuotedPrintable(text: string): Uint8Array {
   const bytes = new Uint8Array(text.length);
   let length = 0;

@@ -11,7 +11,7 @@ const RAW_KINDS: RawKind[] = [
   {
     name: /^pages-\d+\.img$/,
     what: 'bare memory pages, without a magic',
-    hint: 'pagepipe decode -i on the pagemap of the same pages_id says which page stands where',
+    hint: 'pagepipe decode -i on the pagemap of the same pages_id shows which page is where',
   },
   { name: /^tmpfs-(dev-)?\d+\.tar\.gz\.img$/, what: 'a tmpfs as a gzipped tar', hint: 'tar tzf lists what is in it' },
   {
@@ -40,6 +40,6 @@ const BEGINNINGS: { magic: number; mask: number; what: string; hint: string }[] 
 export const rawKind = (name: string): Pick<RawKind, 'what' | 'hint'> | undefined =>
   RAW_KINDS.find((kind) => kind.name.test(name));
 
-/** What a file may be that begins with this word, where its name says nothing. */
+/** What a file may be that begins with this word, where its name does not tell. */
 export const guessRaw = (word: number): { what: string; hint: string } | undefined =>
   BEGINNINGS.find(({ magic, mask }) => (word & mask) === magic);

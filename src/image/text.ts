@@ -36,7 +36,7 @@ export class JsonText {
   private readonly buffer = new Uint8Array(BUFFER_BYTES + SLACK_BYTES);
   private at = 0;
   private depth = 0;
-  /** Whether nothing stands yet in the innermost object or array. */
+  /** Whether the innermost object or array is still empty. */
   private empty = true;
 
   /**
@@ -70,7 +70,7 @@ export class JsonText {
     this.empty = false;
   }
 
-  /** Before each value of an object: `"name": ` with what stands before it. */
+  /** Before each value of an object: `"name": ` with the separator before it. */
   key(name: Uint8Array): void {
     this.element();
     const { buffer } = this;
@@ -151,7 +151,7 @@ export class JsonText {
     for (; shift >= 0; shift -= 4) this.buffer[this.at++] = HEX[nibble(lo, hi, shift)] as number;
   }
 
-  /** The inside of a string of UTF-8. What is none comes as `\udc80` to `\udcff`, as Python's surrogateescape has it. */
+  /** The inside of a string of UTF-8. Other bytes come as `\udc80` to `\udcff`, as Python's surrogateescape has it. */
   utf8(bytes: Uint8Array, start: number, end: number): void {
     for (let at = start; at < end; ) {
       if (this.at > BUFFER_BYTES) this.flush();
@@ -196,7 +196,7 @@ export class JsonText {
     for (let shift = 12; shift >= 0; shift -= 4) this.buffer[this.at++] = HEX[(unit >> shift) & 15] as number;
   }
 
-  /** Whole groups of three bytes as base64, the last of fewer padded. */
+  /** Groups of three bytes as base64, the last one padded. By hand: faster than Buffer, which makes a string first. */
   base64(bytes: Uint8Array, start: number, end: number): void {
     for (let at = start; at < end; at += 3) {
       if (this.at > BUFFER_BYTES) this.flush();
@@ -230,7 +230,7 @@ const nibble = (lo: number, hi: number, shift: number): number =>
   shift >= 32 ? (hi >>> (shift - 32)) & 15 : (lo >>> shift) & 15;
 
 /** Bytes of base64 in a line of it: Python's encodebytes breaks after 76 characters. */
-export const BASE64_LINE_BYTES = 57;
+const BASE64_LINE_BYTES = 57;
 
 /** Base64 as Python's encodebytes writes it, of bytes that come in pieces: every line ends with a newline. */
 export class Base64Lines {
@@ -266,7 +266,7 @@ export class Base64Lines {
   }
 }
 
-/** Bytes of the UTF-8 sequence at a position, 0 if there is none: overlong ones and surrogates are none. */
+/** Bytes of the UTF-8 sequence at a position, 0 if there is none; overlong sequences and surrogates are not valid. */
 function sequenceLength(bytes: Uint8Array, at: number, end: number): number {
   const first = bytes[at] as number;
   const length = first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;

@@ -27,7 +27,7 @@ export const PADDING_KEY = '@padding';
 export const EXTRA_KEY = 'extra';
 
 export interface JsonOptions {
-  /** One value a line, numbers in the words of their hints. */
+  /** One value a line, and numbers as their hints write them. */
   pretty?: boolean;
   /** Only the size of payloads. */
   noPayload?: boolean;
@@ -120,7 +120,7 @@ export class JsonImageWriter implements ImageHandler {
   payload(payload: Payload): void {
     this.current = payload;
     if (this.noPayload) {
-      // Of ghost files crit says nothing.
+      // crit prints nothing for ghost files.
       if (!payload.ghost) this.payloadBytes = (this.payloadBytes ?? 0) + payload.size;
       return;
     }

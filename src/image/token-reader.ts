@@ -11,7 +11,7 @@ export const TWICE = 'expected this key once, found it twice';
 export type ScalarForm = 'string' | 'number' | 'word';
 
 /** The place of the next token: behind a key of an object, or in a list, -1 before its first element. */
-export type TokenPlace = { key: string } | { index: number };
+type TokenPlace = { key: string } | { index: number };
 
 export abstract class TokenReader<Place extends TokenPlace> {
   protected readonly places: Place[] = [];
@@ -62,7 +62,7 @@ export abstract class TokenReader<Place extends TokenPlace> {
     }
   }
 
-  /** The place of the next token, in the words of jq. */
+  /** The path of the next token, as jq writes it. */
   path(): string {
     return this.places.map((place) => this.step(place)).join('');
   }

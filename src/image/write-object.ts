@@ -13,7 +13,7 @@ import { encodeText, type MessageObject, UNKNOWN_FIELDS } from './object.js';
 
 /**
  * Writes the fields of an object into the message that was opened last. Absent and undefined are the same.
- * @param path where the object stands, for errors
+ * @param path of the object, for errors
  * @throws {ValueError} with the path of what cannot be written
  */
 export function writeObject(builder: MessageBuilder, plan: MessagePlan, object: MessageObject, path: string): void {
@@ -28,7 +28,7 @@ export function writeObject(builder: MessageBuilder, plan: MessagePlan, object: 
   }
 }
 
-/** Says of a {@link ValueError} where it belongs; only the innermost place is kept. */
+/** Adds the path to a {@link ValueError}; only the innermost one is kept. */
 export function located<T>(path: string, action: () => T): T {
   try {
     return action();

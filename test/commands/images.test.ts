@@ -322,7 +322,7 @@ describe('what is wrong with an input is one line, and nothing is left', () => {
     [
       'pages-1.img',
       'bare memory pages, without a magic',
-      'pagepipe decode -i on the pagemap of the same pages_id says which page stands where',
+      'pagepipe decode -i on the pagemap of the same pages_id shows which page is where',
     ],
     ['tmpfs-62.tar.gz.img', 'a tmpfs as a gzipped tar', 'tar tzf lists what is in it'],
     ['tmpfs-dev-62.tar.gz.img', 'a tmpfs as a gzipped tar', 'tar tzf lists what is in it'],
