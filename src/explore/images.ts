@@ -7,7 +7,7 @@ import type { Messages } from '../generated/entries.js';
 import { canonicalMessage } from '../image/canonical.js';
 import { ImageDecoder, type ImageHandler, type RawMessage, type TakeMessage } from '../image/decoder.js';
 import { headerBytes, type ImageType } from '../image/magic.js';
-import { type MessageName, type MessagePlan, messagePlan } from '../image/message.js';
+import { type MessageDescriptor, type MessageName, messageDescriptor } from '../image/message.js';
 import { readObject } from '../image/object.js';
 
 /** Images other than pagemaps are read as a whole; the largest mm known is a few MiB. */
@@ -73,10 +73,10 @@ export class Images {
     by: string,
     take: (entry: Messages[M]) => void,
   ): void {
-    const plan = messagePlan(message);
+    const descriptor = messageDescriptor(message);
     this.messages(name, type, by, ({ bytes, start, end }) => {
-      const canonical = canonicalMessage(plan, bytes, start, end);
-      take(readObject(plan, canonical.bytes, canonical.start, canonical.end) as unknown as Messages[M]);
+      const canonical = canonicalMessage(descriptor, bytes, start, end);
+      take(readObject(descriptor, canonical.bytes, canonical.start, canonical.end) as unknown as Messages[M]);
     });
   }
 
@@ -137,12 +137,12 @@ class MessageHandler implements ImageHandler {
 
   constructor(private readonly take: TakeMessage) {}
 
-  entry(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void {
-    this.last ??= { bytes, start, end, plan };
+  entry(descriptor: MessageDescriptor, bytes: Uint8Array, start: number, end: number): void {
+    this.last ??= { bytes, start, end, descriptor };
     this.last.bytes = bytes;
     this.last.start = start;
     this.last.end = end;
-    this.last.plan = plan;
+    this.last.descriptor = descriptor;
     this.take(this.last);
   }
 

@@ -1,6 +1,6 @@
 /** The memory of a process by its mm image: one message that may hold a million areas, walked through as bytes. */
 import type { RawMessage, TakeMessage } from '../image/decoder.js';
-import { type MessageName, messagePlan } from '../image/message.js';
+import { type MessageName, messageDescriptor } from '../image/message.js';
 import { WIRE_BYTES, WireReader } from '../image/wire.js';
 import { type Kind, kindOf, MARCH, type MapFlags, mapFlagsOf, VMA } from '../memory/vma.js';
 import type { Images } from './images.js';
@@ -11,7 +11,8 @@ const AREA_FIELDS = ['start', 'end', 'pgoff', 'shmid', 'prot', 'flags', 'status'
 /** The area that was read last: fields of `vma_entry`. */
 export type Area = Record<(typeof AREA_FIELDS)[number], Field>;
 
-const fieldNumber = (message: MessageName, name: string): number => messagePlan(message).byName.get(name)?.number ?? 0;
+const fieldNumber = (message: MessageName, name: string): number =>
+  messageDescriptor(message).byName.get(name)?.number ?? 0;
 
 /** Takes the mm_entry of a process, for the time of the call. */
 export const readMm = (images: Images, pid: number, take: TakeMessage): void =>

@@ -3,7 +3,7 @@
  * million pagemap entries: what is asked of each is read into the same few places, and no object is made.
  */
 import type { RawMessage } from '../image/decoder.js';
-import { type MessageName, messagePlan } from '../image/message.js';
+import { type MessageName, messageDescriptor } from '../image/message.js';
 import { WIRE_VARINT, WireError, WireReader } from '../image/wire.js';
 
 const TWO_32 = 2 ** 32;
@@ -59,13 +59,13 @@ export class NumberFields<Name extends string> {
     private readonly message: MessageName,
     names: readonly Name[],
   ) {
-    const plan = messagePlan(message);
+    const descriptor = messageDescriptor(message);
     this.fields = {} as Record<Name, Field>;
     for (const name of names) {
       const field = { lo: 0, hi: 0, present: false };
       this.fields[name] = field;
       this.slots.push(field);
-      const known = plan.byName.get(name);
+      const known = descriptor.byName.get(name);
       if (!known) throw new TypeError(`${message} has no field ${name}`);
       this.byNumber[known.number] = field;
       if (known.required) this.required.push({ name, field });

@@ -2,7 +2,7 @@
  * The entries of a pagemap for looking at: address, count and flags. Other readers here refuse what they do not know,
  * since it may move the pages; this one never asks where the pages are.
  */
-import { messagePlan } from '../image/message.js';
+import { messageDescriptor } from '../image/message.js';
 import { PE_LAZY, PE_MASK, PE_PARENT, PE_PRESENT } from '../memory/runs.js';
 import type { Images } from './images.js';
 import { NumberFields, type Word } from './numbers.js';
@@ -20,12 +20,12 @@ export interface PagemapEntry {
  * @param take is given the same object every time
  */
 export function eachPagemapEntry(images: Images, pid: number, take: (entry: PagemapEntry) => void): void {
-  const head = messagePlan('pagemap_head');
+  const head = messageDescriptor('pagemap_head');
   const message = new NumberFields('pagemap_entry', ['vaddr', 'compat_nr_pages', 'in_parent', 'flags', 'nr_pages']);
   const { vaddr, compat_nr_pages: older, in_parent: inParent, flags, nr_pages: newer } = message.fields;
   const entry: PagemapEntry = { vaddr, pages: older, flags: 0 };
   images.messages(`pagemap-${pid}.img`, 'PAGEMAP', 'pstree.img', (raw) => {
-    if (raw.plan === head) return;
+    if (raw.descriptor === head) return;
     message.read(raw);
     entry.pages = newer.present ? newer : older;
     entry.flags = flags.present ? flags.lo : inParent.lo ? 0 : PE_PRESENT;

@@ -4,7 +4,7 @@
  */
 import { closestMatch } from 'leven';
 import { writeNumber } from './canonical.js';
-import { type FieldPlan, KIND, kindName, type MessagePlan } from './message.js';
+import { type FieldDescriptor, KIND, kindName, type MessageDescriptor } from './message.js';
 import { type ByteWriter, MAX_MESSAGE_DEPTH, WIRE_BYTES, WireError, WireReader } from './wire.js';
 
 /** A value or a message that cannot be written. */
@@ -23,7 +23,7 @@ export interface Magnitude {
 
 /** A message under construction. */
 interface Frame {
-  plan: MessagePlan;
+  descriptor: MessageDescriptor;
   /** Of its first byte in the buffer. */
   start: number;
   /** Index of its first field. */
@@ -42,8 +42,8 @@ export class MessageBuilder {
   constructor(readonly out: ByteWriter) {}
 
   /** Begins a top-level message. */
-  open(plan: MessagePlan): void {
-    this.frames.push({ plan, start: this.out.at, firstField: this.ranks.length, lastRank: 0, ascending: true });
+  open(descriptor: MessageDescriptor): void {
+    this.frames.push({ descriptor, start: this.out.at, firstField: this.ranks.length, lastRank: 0, ascending: true });
   }
 
   /** Ends the message that was begun last. Throws {@link ValueError} if a field is missing or occurs twice. */
@@ -56,7 +56,7 @@ export class MessageBuilder {
   }
 
   /** Begins a message in a field of the current one. */
-  openField(field: FieldPlan): void {
+  openField(field: FieldDescriptor): void {
     if (this.frames.length > MAX_MESSAGE_DEPTH) {
       throw new ValueError(`expected at most ${MAX_MESSAGE_DEPTH} messages in each other`);
     }
@@ -72,20 +72,20 @@ export class MessageBuilder {
   }
 
   /** A number in range of its field. */
-  number(field: FieldPlan, lo: number, hi: number): void {
+  number(field: FieldDescriptor, lo: number, hi: number): void {
     if (!field.packed) this.tag(field.number, field.wireType, true);
     writeNumber(this.out, field.kind, lo, hi);
   }
 
   /** Text, bytes, or a message that is already made. */
-  bytes(field: FieldPlan, bytes: Uint8Array): void {
+  bytes(field: FieldDescriptor, bytes: Uint8Array): void {
     this.tag(field.number, WIRE_BYTES, true);
     this.out.varint(bytes.length);
     this.out.raw(bytes);
   }
 
   /** Begins a list of packed numbers. */
-  openPacked(field: FieldPlan): void {
+  openPacked(field: FieldDescriptor): void {
     this.tag(field.number, WIRE_BYTES, true);
     this.out.byte(0);
     this.packedStart = this.out.at;
@@ -102,12 +102,12 @@ export class MessageBuilder {
 
   /** Fields that the schema does not know, as they were read. */
   unknown(bytes: Uint8Array): void {
-    const { plan } = this.frames.at(-1) as Frame;
+    const { descriptor } = this.frames.at(-1) as Frame;
     const reader = new WireReader(bytes);
     try {
       while (reader.nextTag()) {
         const { number, wireType } = reader;
-        const known = plan.byNumber[number];
+        const known = descriptor.byNumber[number];
         if (known?.takes(wireType)) {
           throw new ValueError(`expected fields that the schema does not know, found ${known.name}`);
         }
@@ -128,12 +128,12 @@ export class MessageBuilder {
   }
 
   /** Whether the current message has a field already. */
-  has(field: FieldPlan): boolean {
+  has(field: FieldDescriptor): boolean {
     return this.ranks.indexOf(rankOf(field.number, true), this.frames.at(-1)?.firstField) >= 0;
   }
 
   /** Makes a varint of the current message one of 32 bits of another number; tags take a byte each. */
-  renumber(from: FieldPlan, to: FieldPlan): void {
+  renumber(from: FieldDescriptor, to: FieldDescriptor): void {
     const frame = this.frames.at(-1) as Frame;
     const index = this.ranks.indexOf(rankOf(from.number, true), frame.firstField);
     const start = this.starts[index] as number;
@@ -183,28 +183,28 @@ export class MessageBuilder {
     }
   }
 
-  private check({ plan, firstField }: Frame): void {
+  private check({ descriptor, firstField }: Frame): void {
     const { ranks } = this;
     let required = 0;
     for (let i = firstField; i < ranks.length; i++) {
       const rank = ranks[i] as number;
       if ((rank & 1) !== 0) continue;
-      const field = plan.byNumber[rank >>> 1] as FieldPlan;
+      const field = descriptor.byNumber[rank >>> 1] as FieldDescriptor;
       if (field.required) required++;
       if (i > firstField && ranks[i - 1] === rank && !field.repeated) {
         throw new ValueError(`expected ${field.name} once, found it twice`);
       }
     }
-    if (required === plan.requiredFields.length) return;
+    if (required === descriptor.requiredFields.length) return;
     const present = new Set(ranks.slice(firstField));
-    const missing = plan.requiredFields.find(({ number }) => !present.has(rankOf(number, true)));
-    throw new ValueError(`expected the required field ${missing?.name} of ${plan.name}, found none`);
+    const missing = descriptor.requiredFields.find(({ number }) => !present.has(rankOf(number, true)));
+    throw new ValueError(`expected the required field ${missing?.name} of ${descriptor.name}, found none`);
   }
 }
 
 const rankOf = (number: number, known: boolean): number => 2 * number + (known ? 0 : 1);
 
-const outOfRange = ({ kind }: FieldPlan, { negative, lo, hi }: Magnitude): ValueError => {
+const outOfRange = ({ kind }: FieldDescriptor, { negative, lo, hi }: Magnitude): ValueError => {
   const value = (BigInt(hi) << 32n) | BigInt(lo);
   return new ValueError(`expected ${withArticle(kindName(kind))}, found ${negative ? -value : value}`);
 };
@@ -214,7 +214,7 @@ export const withArticle = (name: string): string =>
   name === 'bytes' ? name : `${/^[aeiou](?!int)/.test(name) ? 'an' : 'a'} ${name}`;
 
 /** Writes a number into a field. Throws {@link ValueError} if it is beyond what the field holds. */
-export function buildNumber(builder: MessageBuilder, field: FieldPlan, value: Magnitude): void {
+export function buildNumber(builder: MessageBuilder, field: FieldDescriptor, value: Magnitude): void {
   const { negative } = value;
   let { lo, hi } = value;
   const zero = lo === 0 && hi === 0;
@@ -255,18 +255,18 @@ export function buildNumber(builder: MessageBuilder, field: FieldPlan, value: Ma
 }
 
 /** The field of a name. Throws {@link ValueError} if there is none. */
-export function fieldOf(plan: MessagePlan, name: string): FieldPlan {
-  const field = plan.byName.get(name);
+export function fieldOf(descriptor: MessageDescriptor, name: string): FieldDescriptor {
+  const field = descriptor.byName.get(name);
   if (field) return field;
   const maxDistance = Math.min(3, Math.floor(name.length / 2));
-  const close = closestMatch(name, [...plan.byName.keys()], { maxDistance });
+  const close = closestMatch(name, [...descriptor.byName.keys()], { maxDistance });
   throw new ValueError(
-    `expected a field of ${plan.name}, found none of this name${close ? `; did you mean ${close}?` : ''}`,
+    `expected a field of ${descriptor.name}, found none of this name${close ? `; did you mean ${close}?` : ''}`,
   );
 }
 
 /** The error for a value of the wrong type. */
-export function unexpectedValue(field: FieldPlan, wantsList: boolean, found: string): ValueError {
+export function unexpectedValue(field: FieldDescriptor, wantsList: boolean, found: string): ValueError {
   const name = field.kind === KIND.MESSAGE ? field.message.name : kindName(field.kind);
   return new ValueError(`expected ${wantsList ? `a list of ${name}` : withArticle(name)}, found ${found}`);
 }

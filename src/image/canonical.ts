@@ -6,7 +6,7 @@
  * bit. Others are legal, and turned into this form before anything is made of them.
  */
 import { concatBytes } from '../bytes.js';
-import { type FieldPlan, KIND, type MessagePlan } from './message.js';
+import { type FieldDescriptor, KIND, type MessageDescriptor } from './message.js';
 import { ByteWriter, MAX_MESSAGE_DEPTH, WIRE_BYTES, WireError, WireReader } from './wire.js';
 
 /** Turning a message into this form takes some hundred times its size. */
@@ -27,13 +27,18 @@ interface CanonicalMessage {
  * A message in canonical form: itself, if it has it.
  * @throws {WireError} if it is damaged, or if a required field is missing
  */
-export function canonicalMessage(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): CanonicalMessage {
-  if (isCanonical(plan, bytes, start, end)) return { bytes, start, end, raw: undefined };
+export function canonicalMessage(
+  descriptor: MessageDescriptor,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): CanonicalMessage {
+  if (isCanonical(descriptor, bytes, start, end)) return { bytes, start, end, raw: undefined };
   let isCopy = false;
   try {
-    const canonical = canonicalise(plan, bytes, start, end);
+    const canonical = canonicalise(descriptor, bytes, start, end);
     isCopy = Buffer.compare(canonical, bytes.subarray(start, end)) === 0;
-    check(plan, walker.over(canonical, 0, canonical.length), 0, true);
+    check(descriptor, walker.over(canonical, 0, canonical.length), 0, true);
     return { bytes: canonical, start: 0, end: canonical.length, raw: bytes.subarray(start, end) };
   } catch (error) {
     if (!(error instanceof WireError)) throw error;
@@ -46,22 +51,22 @@ export function canonicalMessage(plan: MessagePlan, bytes: Uint8Array, start: nu
  * Whether a message has the canonical form.
  * @throws {WireError} if it is damaged, or in canonical form without a required field
  */
-export function isCanonical(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): boolean {
-  return check(plan, walker.over(bytes, start, end), 0, false);
+export function isCanonical(descriptor: MessageDescriptor, bytes: Uint8Array, start: number, end: number): boolean {
+  return check(descriptor, walker.over(bytes, start, end), 0, false);
 }
 
 /** The order of fields: unknown fields come after known ones of the same number. */
 const rank = (number: number, known: boolean): number => 2 * number + (known ? 0 : 1);
 
 /** @param whole false where a message may come in two parts, either of which may lack a required field */
-function check(plan: MessagePlan, reader: WireReader, depth: number, whole: boolean): boolean {
+function check(descriptor: MessageDescriptor, reader: WireReader, depth: number, whole: boolean): boolean {
   const start = reader.at;
   let lastRank = 0;
   let required = 0;
   while (reader.nextTag()) {
     const { number, wireType } = reader;
     if (!reader.minimal) return false;
-    const field = plan.byNumber[number];
+    const field = descriptor.byNumber[number];
     if (field?.otherWireType === wireType) return false;
     const known = field !== undefined && field.wireType === wireType;
     const here = rank(number, known);
@@ -71,12 +76,12 @@ function check(plan: MessagePlan, reader: WireReader, depth: number, whole: bool
     else if (!checkField(field, reader, depth, whole)) return false;
     else if (field.required) required++;
   }
-  if (required === plan.requiredFields.length) return true;
+  if (required === descriptor.requiredFields.length) return true;
   if (!whole && depth > 0) return false;
-  throw missing(plan, reader, start);
+  throw missing(descriptor, reader, start);
 }
 
-function checkField(field: FieldPlan, reader: WireReader, depth: number, whole: boolean): boolean {
+function checkField(field: FieldDescriptor, reader: WireReader, depth: number, whole: boolean): boolean {
   if (field.kind === KIND.MESSAGE) {
     const end = reader.length();
     if (!reader.minimal) return false;
@@ -126,22 +131,22 @@ export function readNumber(kind: number, reader: WireReader): void {
 const tooDeep = (at: number) => new WireError(`expected at most ${MAX_MESSAGE_DEPTH} messages in each other`, at);
 
 /** The error for a message in canonical form that lacks required fields. */
-function missing(plan: MessagePlan, reader: WireReader, start: number): WireError {
+function missing(descriptor: MessageDescriptor, reader: WireReader, start: number): WireError {
   const present = new Set<number>();
   const again = new WireReader().over(reader.bytes, start, reader.end);
   while (again.nextTag()) {
-    if (plan.byNumber[again.number]?.wireType === again.wireType) present.add(again.number);
+    if (descriptor.byNumber[again.number]?.wireType === again.wireType) present.add(again.number);
     again.skip();
   }
-  const field = plan.requiredFields.find(({ number }) => !present.has(number));
-  return new WireError(`expected the required field ${field?.name} of ${plan.name}, found none`, start);
+  const field = descriptor.requiredFields.find(({ number }) => !present.has(number));
+  return new WireError(`expected the required field ${field?.name} of ${descriptor.name}, found none`, start);
 }
 
 /** A field as it was read: its value is `bytes`, without the tag. */
 interface RawField {
   number: number;
   wireType: number;
-  field: FieldPlan | undefined;
+  field: FieldDescriptor | undefined;
   value: Uint8Array;
 }
 
@@ -149,11 +154,17 @@ interface RawField {
  * A message in canonical form, as protobuf's own rules have it: of a singular field the last counts, but messages are merged.
  * @throws {WireError} if it is damaged
  */
-export function canonicalise(plan: MessagePlan, bytes: Uint8Array, start: number, end: number, depth = 0): Uint8Array {
+export function canonicalise(
+  descriptor: MessageDescriptor,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  depth = 0,
+): Uint8Array {
   if (depth > MAX_MESSAGE_DEPTH) throw tooDeep(start);
   if (end - start > MAX_OTHER_BYTES) {
     throw new WireError(
-      `expected at most ${MAX_OTHER_BYTES} bytes of a ${plan.name} whose fields are out of order, found ${end - start}`,
+      `expected at most ${MAX_OTHER_BYTES} bytes of a ${descriptor.name} whose fields are out of order, found ${end - start}`,
       start,
     );
   }
@@ -161,7 +172,7 @@ export function canonicalise(plan: MessagePlan, bytes: Uint8Array, start: number
   const groups = new Map<number, RawField[]>();
   const reader = new WireReader().over(bytes, start, end);
   while (reader.nextTag()) {
-    const raw = readRaw(plan, reader);
+    const raw = readRaw(descriptor, reader);
     const key = rank(raw.number, raw.field !== undefined);
     const group = groups.get(key);
     if (group) group.push(raw);
@@ -172,9 +183,9 @@ export function canonicalise(plan: MessagePlan, bytes: Uint8Array, start: number
 }
 
 /** The field whose tag was read last. */
-function readRaw(plan: MessagePlan, reader: WireReader): RawField {
+function readRaw(descriptor: MessageDescriptor, reader: WireReader): RawField {
   const { number, wireType, at: from } = reader;
-  const candidate = plan.byNumber[number];
+  const candidate = descriptor.byNumber[number];
   const field = candidate?.takes(wireType) ? candidate : undefined;
   reader.skip();
   return { number, wireType, field, value: reader.bytes.subarray(from, reader.at) };
@@ -206,14 +217,14 @@ function contents({ value }: RawField): Uint8Array {
   return value.subarray(reader.at);
 }
 
-function writeBytes(out: ByteWriter, field: FieldPlan, bytes: Uint8Array, depth: number): void {
+function writeBytes(out: ByteWriter, field: FieldDescriptor, bytes: Uint8Array, depth: number): void {
   const body = field.kind === KIND.MESSAGE ? canonicalise(field.message, bytes, 0, bytes.length, depth + 1) : bytes;
   out.varint(((field.number << 3) | WIRE_BYTES) >>> 0);
   out.varint(body.length);
   out.raw(body);
 }
 
-function writeNumbers(out: ByteWriter, field: FieldPlan, group: RawField[]): void {
+function writeNumbers(out: ByteWriter, field: FieldDescriptor, group: RawField[]): void {
   const body = new ByteWriter();
   for (const raw of group) {
     const bytes = raw.wireType === WIRE_BYTES ? contents(raw) : raw.value;

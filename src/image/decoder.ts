@@ -6,7 +6,7 @@ import { DumpError } from '../errors.js';
 import { checkEntrySize, hex32, MAX_ENTRY_BYTES, truncated, wrongMagic } from './framing.js';
 import { extraOf, firstMessage, mayHaveExtra, nextMessage, type Payload, paddingOf } from './grammar.js';
 import { firstMagic, IMG_COMMON_MAGIC, IMG_SERVICE_MAGIC, type ImageType, MAGIC, typeOfMagic } from './magic.js';
-import { type MessagePlan, messagePlan } from './message.js';
+import { type MessageDescriptor, messageDescriptor } from './message.js';
 import { readAnyObject } from './object.js';
 import { guessRaw } from './raw.js';
 import { ByteWriter, WireError, word } from './wire.js';
@@ -16,9 +16,9 @@ export interface ImageHandler {
   /** @param header the magic numbers */
   image?(type: ImageType, header: Uint8Array): void;
   /** An entry: its message, in whatever form it was written. */
-  entry(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void;
+  entry(descriptor: MessageDescriptor, bytes: Uint8Array, start: number, end: number): void;
   /** A message inside the extra of an entry. */
-  message?(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void;
+  message?(descriptor: MessageDescriptor, bytes: Uint8Array, start: number, end: number): void;
   /** A payload begins. */
   payload?(payload: Payload): void;
   bytes?(bytes: Uint8Array, start: number, end: number): void;
@@ -31,7 +31,7 @@ export interface RawMessage {
   bytes: Uint8Array;
   start: number;
   end: number;
-  plan: MessagePlan;
+  descriptor: MessageDescriptor;
 }
 
 export type TakeMessage = (message: RawMessage) => void;
@@ -68,8 +68,8 @@ export class ImageDecoder {
 
   /** Entries begun. */
   private entries = 0;
-  private plan: MessagePlan | undefined;
-  private nextPlan: MessagePlan | undefined;
+  private descriptor: MessageDescriptor | undefined;
+  private nextDescriptor: MessageDescriptor | undefined;
   /** Bytes of the message that comes next. */
   private size = 0;
   private nested = false;
@@ -201,8 +201,8 @@ export class ImageDecoder {
     if (this.firstWord !== undefined) header.u32(this.firstWord);
     header.u32(magic);
     this.type = type;
-    this.plan = messagePlan(firstMessage(type));
-    this.nextPlan = messagePlan(nextMessage(type));
+    this.descriptor = messageDescriptor(firstMessage(type));
+    this.nextDescriptor = messageDescriptor(nextMessage(type));
     this.handler.image?.(type, header.view());
     this.state = 'size';
   }
@@ -221,23 +221,23 @@ export class ImageDecoder {
     if (!this.have(this.size)) return false;
     const { view, viewAt, handler } = this;
     const end = viewAt + this.size;
-    const plan = (this.nested ? messagePlan('ipc_msg') : this.plan) as MessagePlan;
+    const descriptor = (this.nested ? messageDescriptor('ipc_msg') : this.descriptor) as MessageDescriptor;
     try {
-      if (this.nested) handler.message?.(plan, view, viewAt, end);
-      else handler.entry(plan, view, viewAt, end);
-      if (mayHaveExtra(plan.name)) this.readExtra(plan, view, viewAt, end);
+      if (this.nested) handler.message?.(descriptor, view, viewAt, end);
+      else handler.entry(descriptor, view, viewAt, end);
+      if (mayHaveExtra(descriptor.name)) this.readExtra(descriptor, view, viewAt, end);
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       throw new DumpError('MALFORMED', error.message, this.place(this.offset - this.size + error.at - viewAt));
     }
     if (this.nested) this.messages--;
-    else this.plan = this.nextPlan;
+    else this.descriptor = this.nextDescriptor;
     this.next();
     return true;
   }
 
-  private readExtra(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void {
-    const extra = extraOf(plan.name, readAnyObject(plan, bytes, start, end));
+  private readExtra(descriptor: MessageDescriptor, bytes: Uint8Array, start: number, end: number): void {
+    const extra = extraOf(descriptor.name, readAnyObject(descriptor, bytes, start, end));
     this.payloads.push(...extra.payloads);
     this.messages += extra.messages;
   }

@@ -13,7 +13,7 @@ import type { ImageHandler } from './decoder.js';
 import { extraOf, mayHaveExtra } from './grammar.js';
 import { JsonFields } from './json-fields.js';
 import type { ImageType } from './magic.js';
-import { type FieldPlan, KIND, type MessagePlan } from './message.js';
+import { type FieldDescriptor, KIND, type MessageDescriptor } from './message.js';
 import { readObject } from './object.js';
 import { ByteWriter, WireReader } from './wire.js';
 
@@ -61,29 +61,35 @@ export class ImageEditor implements ImageHandler {
     this.emit(header);
   }
 
-  entry(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void {
+  entry(descriptor: MessageDescriptor, bytes: Uint8Array, start: number, end: number): void {
     this.index++;
     const meant = this.assignments.filter(({ entry }) => entry === '*' || entry === this.index);
     this.out.at = 0;
     this.out.u32(0);
     if (meant.length === 0) this.out.raw(bytes.subarray(start, end));
-    else this.edit(plan, bytes, start, end, meant);
+    else this.edit(descriptor, bytes, start, end, meant);
     this.out.setU32(0, this.out.at - 4);
     this.emit(this.out.view());
   }
 
-  private edit(plan: MessagePlan, bytes: Uint8Array, start: number, end: number, meant: Assignment[]): void {
-    const before = canonicalMessage(plan, bytes, start, end);
+  private edit(
+    descriptor: MessageDescriptor,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    meant: Assignment[],
+  ): void {
+    const before = canonicalMessage(descriptor, bytes, start, end);
     let message = before.bytes.slice(before.start, before.end);
     let isChanged = false;
     for (const assignment of meant) {
       const out = new ByteWriter();
       const builder = new MessageBuilder(out);
       try {
-        builder.open(plan);
-        if (!assign(builder, plan, message, assignment.steps, assignment.value)) continue;
+        builder.open(descriptor);
+        if (!assign(builder, descriptor, message, assignment.steps, assignment.value)) continue;
         builder.close();
-        checkExtra(plan, message, out.view());
+        checkExtra(descriptor, message, out.view());
         this.used.add(assignment);
         isChanged = true;
       } catch (error) {
@@ -97,7 +103,7 @@ export class ImageEditor implements ImageHandler {
     this.out.raw(isChanged ? message : bytes.subarray(start, end));
   }
 
-  message(_plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void {
+  message(_plan: MessageDescriptor, bytes: Uint8Array, start: number, end: number): void {
     this.out.at = 0;
     this.out.u32(end - start);
     this.out.raw(bytes.subarray(start, end));
@@ -125,15 +131,15 @@ export class ImageEditor implements ImageHandler {
 /** Copies a message with a value in place of others; false if its path leads to none. */
 function assign(
   builder: MessageBuilder,
-  plan: MessagePlan,
+  descriptor: MessageDescriptor,
   message: Uint8Array,
   steps: Step[],
   value: string,
 ): boolean {
   const [name, ...rest] = steps;
   if (typeof name !== 'string' || name === '*')
-    throw new ValueError(`expected a field of ${plan.name}, found a position`);
-  const field = fieldOf(plan, name);
+    throw new ValueError(`expected a field of ${descriptor.name}, found a position`);
+  const field = fieldOf(descriptor, name);
   const [element, ...below] = rest;
   const inList = typeof element === 'number' || element === '*';
   if (inList && !field.repeated) throw new ValueError(`expected a field that is a list, found ${name}`);
@@ -150,7 +156,7 @@ function assign(
     reader.skip();
     const isField = number === field.number && wireType === field.wireType;
     if (!isField || (inList && element !== '*' && element !== index++)) {
-      builder.copy(number, plan.byNumber[number]?.wireType === wireType, message.subarray(start, reader.at));
+      builder.copy(number, descriptor.byNumber[number]?.wireType === wireType, message.subarray(start, reader.at));
     } else if (inner.length > 0) {
       builder.openField(field);
       changed = assign(builder, field.message, contents(message, from, reader.at), inner, value) || changed;
@@ -176,14 +182,14 @@ function contents(message: Uint8Array, start: number, end: number): Uint8Array {
 }
 
 /** Writes a value given as JSON, or as bare text, with what encode takes for the field. */
-function writeValue(builder: MessageBuilder, field: FieldPlan, value: string, isElement: boolean): void {
+function writeValue(builder: MessageBuilder, field: FieldDescriptor, value: string, isElement: boolean): void {
   const fields = new JsonFields(builder);
   fields.beginValue(field, isElement);
   for (const token of tokensOf(value, field)) fields.token(token);
 }
 
 /** Text is taken for a string if the field holds one and it is not in quotes, or if it is no JSON. */
-function tokensOf(value: string, field: FieldPlan): Token[] {
+function tokensOf(value: string, field: FieldDescriptor): Token[] {
   const isBare = (field.kind === KIND.STRING || field.kind === KIND.BYTES) && !/^["[]/.test(value);
   if (!isBare) {
     try {
@@ -200,10 +206,10 @@ function tokensOf(value: string, field: FieldPlan): Token[] {
 }
 
 /** A field that gives the length of the extra cannot change alone. */
-function checkExtra(plan: MessagePlan, before: Uint8Array, after: Uint8Array): void {
-  if (!mayHaveExtra(plan.name)) return;
+function checkExtra(descriptor: MessageDescriptor, before: Uint8Array, after: Uint8Array): void {
+  if (!mayHaveExtra(descriptor.name)) return;
   const [old, current] = [before, after].map((bytes) =>
-    JSON.stringify(extraOf(plan.name, readObject(plan, bytes, 0, bytes.length))),
+    JSON.stringify(extraOf(descriptor.name, readObject(descriptor, bytes, 0, bytes.length))),
   );
   if (old === current) return;
   throw new ValueError('expected a field that does not say how long the extra is; decode and encode change both');

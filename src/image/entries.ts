@@ -3,7 +3,7 @@ import { DumpError } from '../errors.js';
 import type { Messages } from '../generated/entries.js';
 import { rawEntries } from './framing.js';
 import type { ImageType } from './magic.js';
-import { type MessageName, messagePlan } from './message.js';
+import { type MessageName, messageDescriptor } from './message.js';
 import { readAnyObject } from './object.js';
 import { WireError } from './wire.js';
 
@@ -32,9 +32,9 @@ export function readMessage<M extends MessageName>(
   body: Uint8Array,
   place: { file: string; offset: number; entry?: number },
 ): Messages[M] {
-  const plan = messagePlan(message);
+  const descriptor = messageDescriptor(message);
   try {
-    return readAnyObject(plan, body, 0, body.length) as unknown as Messages[M];
+    return readAnyObject(descriptor, body, 0, body.length) as unknown as Messages[M];
   } catch (error) {
     if (!(error instanceof WireError)) throw error;
     throw new DumpError('MALFORMED', error.message, { ...place, offset: place.offset + error.at });

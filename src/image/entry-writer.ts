@@ -8,7 +8,7 @@ import { ExtraWriter } from './extra-writer.js';
 import { type Extra, extraOf, firstMessage, mayHaveExtra, nextMessage, type Payload } from './grammar.js';
 import { JsonFields } from './json-fields.js';
 import { IMG_COMMON_MAGIC, IMG_SERVICE_MAGIC, type ImageType, MAGIC } from './magic.js';
-import { type FieldPlan, type MessagePlan, messagePlan } from './message.js';
+import { type FieldDescriptor, type MessageDescriptor, messageDescriptor } from './message.js';
 import { type MessageObject, readObject } from './object.js';
 import { PADDING_KEY, RAW_KEY } from './to-json.js';
 import { ByteWriter, word } from './wire.js';
@@ -34,9 +34,9 @@ export class EntryWriter {
   /** Takes the tokens of what was opened last. */
   readonly fields = new JsonFields(this.builder);
 
-  private firstPlan: MessagePlan | undefined;
-  private nextPlan: MessagePlan | undefined;
-  private plan: MessagePlan | undefined;
+  private firstDescriptor: MessageDescriptor | undefined;
+  private nextDescriptor: MessageDescriptor | undefined;
+  private descriptor: MessageDescriptor | undefined;
   private entryStart = 0;
   private isWritten = false;
   private inMessage = false;
@@ -61,8 +61,8 @@ export class EntryWriter {
       throw new ValueError(`expected magic numbers of ${type}, found others`);
     }
     this.out.raw(header);
-    this.firstPlan = messagePlan(firstMessage(type));
-    this.nextPlan = messagePlan(nextMessage(type));
+    this.firstDescriptor = messageDescriptor(firstMessage(type));
+    this.nextDescriptor = messageDescriptor(nextMessage(type));
   }
 
   end(): void {
@@ -70,28 +70,28 @@ export class EntryWriter {
   }
 
   open(index: number): void {
-    const plan = index === 0 ? this.firstPlan : this.nextPlan;
-    invariant(plan, 'entries come after the type');
+    const descriptor = index === 0 ? this.firstDescriptor : this.nextDescriptor;
+    invariant(descriptor, 'entries come after the type');
     if (this.isOver) throw new ValueError('expected no entry behind bytes that go to the end of the image');
-    this.plan = plan;
+    this.descriptor = descriptor;
     this.entryStart = this.out.at;
     this.isWritten = false;
     this.raw = undefined;
     this.out.u32(0);
-    this.builder.open(plan);
-    this.fields.begin(plan);
+    this.builder.open(descriptor);
+    this.fields.begin(descriptor);
   }
 
   /** Opens a message in the extra. */
   openMessage(): void {
-    const plan = messagePlan('ipc_msg');
+    const descriptor = messageDescriptor('ipc_msg');
     this.entryRaw = this.raw;
     this.raw = undefined;
     this.inMessage = true;
     this.sideBuilder.out.at = 0;
-    this.sideBuilder.open(plan);
+    this.sideBuilder.open(descriptor);
     this.fields.builder = this.sideBuilder;
-    this.fields.begin(plan);
+    this.fields.begin(descriptor);
   }
 
   private entryRaw: Uint8Array | undefined;
@@ -111,41 +111,41 @@ export class EntryWriter {
   }
 
   private closeMessage(): void {
-    const plan = messagePlan('ipc_msg');
+    const descriptor = messageDescriptor('ipc_msg');
     const { out } = this.sideBuilder;
     this.sideBuilder.close();
-    const extra = extraOf(plan.name, readObject(plan, out.bytes, 0, out.at));
-    if (this.raw) this.putRaw(plan, this.raw, out, 0);
+    const extra = extraOf(descriptor.name, readObject(descriptor, out.bytes, 0, out.at));
+    if (this.raw) this.putRaw(descriptor, this.raw, out, 0);
     this.extra.addMessage(out.view().slice(), extra);
     this.inMessage = false;
     this.raw = this.entryRaw;
     this.fields.builder = this.builder;
     // The entry itself goes on.
-    this.fields.begin(this.plan as MessagePlan);
+    this.fields.begin(this.descriptor as MessageDescriptor);
   }
 
   /** Completes the message of an entry; returns what must follow it. */
   private writeEntry(): Extra {
     const { out, builder } = this;
-    const plan = this.plan as MessagePlan;
-    if (plan.name === 'pagemap_entry') countInField2(plan, builder);
+    const descriptor = this.descriptor as MessageDescriptor;
+    if (descriptor.name === 'pagemap_entry') countInField2(descriptor, builder);
     builder.close();
     const start = this.entryStart + 4;
-    const fields = mayHaveExtra(plan.name) ? readObject(plan, out.bytes, start, out.at) : NO_FIELDS;
-    if (this.raw) this.putRaw(plan, this.raw, out, start);
+    const fields = mayHaveExtra(descriptor.name) ? readObject(descriptor, out.bytes, start, out.at) : NO_FIELDS;
+    if (this.raw) this.putRaw(descriptor, this.raw, out, start);
     out.setU32(this.entryStart, out.at - start);
     this.isWritten = true;
     // crit takes the entries behind such a segment for its bytes: they go back where they were.
     if (fields === NO_FIELDS) return NO_EXTRA;
     if (fields['in_pagemaps'] === true) return { payloads: [ANY_BYTES], messages: 0 };
-    const extra = extraOf(plan.name, fields);
+    const extra = extraOf(descriptor.name, fields);
     this.isOver = extra.payloads.some(({ size }) => size === Number.POSITIVE_INFINITY);
     return extra;
   }
 
   /** Puts a message back as it was, unless its fields have been changed since. */
-  private putRaw(plan: MessagePlan, raw: Uint8Array, out: ByteWriter, start: number): void {
-    const canonical = canonicalise(plan, raw, 0, raw.length);
+  private putRaw(descriptor: MessageDescriptor, raw: Uint8Array, out: ByteWriter, start: number): void {
+    const canonical = canonicalise(descriptor, raw, 0, raw.length);
     if (Buffer.compare(canonical, out.bytes.subarray(start, out.at)) !== 0) {
       this.onChanged();
       return;
@@ -156,7 +156,7 @@ export class EntryWriter {
 
   /** Whether the message that was opened last knows a field. */
   hasField(name: string): boolean {
-    return !this.inMessage && this.plan?.byName.has(name) === true;
+    return !this.inMessage && this.descriptor?.byName.has(name) === true;
   }
 
   /** A key that comes when the entry is written already is too late. */
@@ -172,7 +172,7 @@ export class EntryWriter {
   }
 
   get extraForm(): ExtraForm {
-    const name = this.plan?.name;
+    const name = this.descriptor?.name;
     if (this.inMessage || !name || !mayHaveExtra(name)) return 'none';
     if (name === 'tcp_stream_entry') return 'parts';
     if (name === 'ipc_sem_entry') return 'numbers';
@@ -181,7 +181,7 @@ export class EntryWriter {
 
   /** What the extra must be, for errors. */
   get extraWords(): string {
-    const name = this.plan?.name ?? '';
+    const name = this.descriptor?.name ?? '';
     return {
       bytes: 'base64',
       parts: 'an object with inq and outq in base64',
@@ -229,7 +229,7 @@ export class EntryWriter {
  * crit 4.1.1 calls field 2 of a pagemap entry nr_pages, the name that field 5 has since. Field 2 is required, so an entry
  * without it comes from there.
  */
-function countInField2(plan: MessagePlan, builder: MessageBuilder): void {
-  const [old, current] = [plan.byNumber[2] as FieldPlan, plan.byNumber[5] as FieldPlan];
+function countInField2(descriptor: MessageDescriptor, builder: MessageBuilder): void {
+  const [old, current] = [descriptor.byNumber[2] as FieldDescriptor, descriptor.byNumber[5] as FieldDescriptor];
   if (builder.has(current) && !builder.has(old)) builder.renumber(current, old);
 }

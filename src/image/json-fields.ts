@@ -2,7 +2,7 @@
 import { decodeBase64 } from './base64.js';
 import { buildNumber, fieldOf, type MessageBuilder, shorten, unexpectedValue, ValueError } from './builder.js';
 import { parseAddress, parseDigits, parseNumber } from './hints.js';
-import { type FieldPlan, KIND, type MessagePlan } from './message.js';
+import { type FieldDescriptor, KIND, type MessageDescriptor } from './message.js';
 import { encodeText } from './object.js';
 import { UNKNOWN_KEY } from './print.js';
 import { decodeQuotedPrintable } from './quoted-printable.js';
@@ -10,8 +10,8 @@ import { type ScalarForm, TokenReader, TWICE } from './token-reader.js';
 
 /** The place of the next token. */
 type Place =
-  | { plan: MessagePlan; key: string; hasUnknown?: boolean; field?: undefined }
-  | { field: FieldPlan; index: number };
+  | { descriptor: MessageDescriptor; key: string; hasUnknown?: boolean; field?: undefined }
+  | { field: FieldDescriptor; index: number };
 
 export class JsonFields extends TokenReader<Place> {
   constructor(public builder: MessageBuilder) {
@@ -19,15 +19,15 @@ export class JsonFields extends TokenReader<Place> {
   }
 
   /** Begins with a message whose brace has been read. */
-  begin(plan: MessagePlan): void {
+  begin(descriptor: MessageDescriptor): void {
     this.places.length = 0;
-    this.enter({ plan, key: '' });
+    this.enter({ descriptor, key: '' });
   }
 
   /** Begins with a value alone: of a field, or of an element of its list. */
-  beginValue(field: FieldPlan, isElement: boolean): void {
+  beginValue(field: FieldDescriptor, isElement: boolean): void {
     this.places.length = 0;
-    this.enter(isElement ? { field, index: -1 } : { plan: field.parent, key: field.name });
+    this.enter(isElement ? { field, index: -1 } : { descriptor: field.parent, key: field.name });
   }
 
   /** Whether the next token is one of the message itself, not of one in it. */
@@ -53,7 +53,7 @@ export class JsonFields extends TokenReader<Place> {
     const field = this.field('an object');
     if (field.kind !== KIND.MESSAGE || this.wantsList(field)) throw this.unexpected(field, 'an object');
     this.builder.openField(field);
-    this.enter({ plan: field.message, key: '' });
+    this.enter({ descriptor: field.message, key: '' });
   }
 
   protected openArray(): void {
@@ -65,18 +65,18 @@ export class JsonFields extends TokenReader<Place> {
   }
 
   /** The field that takes the next value. */
-  private field(found: string): FieldPlan {
+  private field(found: string): FieldDescriptor {
     const place = this.place as Place;
     if (place.field) return place.field;
     if (place.key === UNKNOWN_KEY) throw new ValueError(`expected base64, found ${found}`);
-    return fieldOf(place.plan, place.key);
+    return fieldOf(place.descriptor, place.key);
   }
 
-  private wantsList(field: FieldPlan): boolean {
+  private wantsList(field: FieldDescriptor): boolean {
     return field.repeated && !this.place?.field;
   }
 
-  private unexpected(field: FieldPlan, found: string): ValueError {
+  private unexpected(field: FieldDescriptor, found: string): ValueError {
     return unexpectedValue(field, this.wantsList(field), found);
   }
 
@@ -96,7 +96,7 @@ export class JsonFields extends TokenReader<Place> {
 }
 
 /** Writes a value from JSON; false if it has the wrong type for the field. Throws {@link ValueError} out of range. */
-function buildScalar(builder: MessageBuilder, field: FieldPlan, text: string, form: ScalarForm): boolean {
+function buildScalar(builder: MessageBuilder, field: FieldDescriptor, text: string, form: ScalarForm): boolean {
   if (field.kind === KIND.MESSAGE || (form !== 'string' && field.kind >= KIND.STRING)) return false;
   if (field.kind >= KIND.STRING) {
     builder.bytes(field, bytesOf(field, text));
@@ -118,12 +118,12 @@ function buildScalar(builder: MessageBuilder, field: FieldPlan, text: string, fo
   return value !== undefined;
 }
 
-function parseWord(field: FieldPlan, text: string) {
+function parseWord(field: FieldDescriptor, text: string) {
   const number = field.numbers?.[text];
   return number === undefined ? parseNumber(field.hints, field.name, text) : parseDigits(String(number));
 }
 
-function bytesOf(field: FieldPlan, text: string): Uint8Array {
+function bytesOf(field: FieldDescriptor, text: string): Uint8Array {
   if (field.kind === KIND.BYTES) return field.hints.unixName ? decodeQuotedPrintable(text) : decodeBase64(text);
   const bytes = encodeText(text);
   if (!bytes) throw new ValueError('expected text, found half of a surrogate pair');

@@ -53,7 +53,7 @@ export interface Hints {
   unixName: boolean;
 }
 
-export class FieldPlan {
+export class FieldDescriptor {
   readonly number: number;
   readonly name: string;
   readonly kind: number;
@@ -72,12 +72,12 @@ export class FieldPlan {
   readonly numbers: Record<string, number> | undefined;
   /** `"name": ` as JSON has it. */
   readonly jsonKey: Uint8Array;
-  private plan: MessagePlan | undefined;
+  private descriptor: MessageDescriptor | undefined;
 
   /** @param parent the message that it is a field of */
   constructor(
     private readonly field: protobuf.Field,
-    readonly parent: MessagePlan,
+    readonly parent: MessageDescriptor,
   ) {
     field.resolve();
     const { resolvedType, options = {} } = field;
@@ -115,9 +115,9 @@ export class FieldPlan {
   }
 
   /** The type of a message field. */
-  get message(): MessagePlan {
-    this.plan ??= planOf(this.field.resolvedType as protobuf.Type);
-    return this.plan;
+  get message(): MessageDescriptor {
+    this.descriptor ??= descriptorOf(this.field.resolvedType as protobuf.Type);
+    return this.descriptor;
   }
 }
 
@@ -127,18 +127,18 @@ function wireTypeOf(kind: number): number {
   return kind === KIND.FIXED32 ? WIRE_FIXED32 : WIRE_VARINT;
 }
 
-export class MessagePlan {
+export class MessageDescriptor {
   readonly name: MessageName;
   /** In ascending order of their numbers. */
-  readonly fields: readonly FieldPlan[];
-  readonly byNumber: readonly (FieldPlan | undefined)[];
-  readonly byName: ReadonlyMap<string, FieldPlan>;
-  readonly requiredFields: readonly FieldPlan[];
+  readonly fields: readonly FieldDescriptor[];
+  readonly byNumber: readonly (FieldDescriptor | undefined)[];
+  readonly byName: ReadonlyMap<string, FieldDescriptor>;
+  readonly requiredFields: readonly FieldDescriptor[];
 
   constructor(type: protobuf.Type) {
     this.name = type.name as MessageName;
-    this.fields = type.fieldsArray.map((field) => new FieldPlan(field, this)).sort((a, b) => a.number - b.number);
-    const byNumber: (FieldPlan | undefined)[] = [];
+    this.fields = type.fieldsArray.map((field) => new FieldDescriptor(field, this)).sort((a, b) => a.number - b.number);
+    const byNumber: (FieldDescriptor | undefined)[] = [];
     for (const field of this.fields) byNumber[field.number] = field;
     this.byNumber = byNumber;
     this.byName = new Map(this.fields.map((field) => [field.name, field]));
@@ -146,16 +146,16 @@ export class MessagePlan {
   }
 }
 
-const plans = new Map<protobuf.Type, MessagePlan>();
+const descriptors = new Map<protobuf.Type, MessageDescriptor>();
 
-function planOf(type: protobuf.Type): MessagePlan {
-  let plan = plans.get(type);
-  if (!plan) {
-    plan = new MessagePlan(type);
-    plans.set(type, plan);
+function descriptorOf(type: protobuf.Type): MessageDescriptor {
+  let descriptor = descriptors.get(type);
+  if (!descriptor) {
+    descriptor = new MessageDescriptor(type);
+    descriptors.set(type, descriptor);
   }
-  return plan;
+  return descriptor;
 }
 
-/** The plan of a message of CRIU's images, made when it is first asked for. */
-export const messagePlan = (name: MessageName): MessagePlan => planOf(messageType(`criu.${name}`));
+/** The descriptor of a message of CRIU's images, made when it is first asked for. */
+export const messageDescriptor = (name: MessageName): MessageDescriptor => descriptorOf(messageType(`criu.${name}`));

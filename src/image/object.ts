@@ -1,6 +1,6 @@
 /** Messages as objects: of the generated types, 64-bit numbers as bigint. */
 import { canonicalMessage, readNumber } from './canonical.js';
-import { type FieldPlan, KIND, type MessagePlan } from './message.js';
+import { type FieldDescriptor, KIND, type MessageDescriptor } from './message.js';
 import { WireReader } from './wire.js';
 
 export type MessageObject = Record<string, unknown>;
@@ -9,22 +9,31 @@ export type MessageObject = Record<string, unknown>;
 export const UNKNOWN_FIELDS = '$unknown';
 
 /** An object of a message in canonical form. Bytes are copies. */
-export const readObject = (plan: MessagePlan, bytes: Uint8Array, start: number, end: number): MessageObject =>
-  readFields(plan, new WireReader().over(bytes, start, end));
+export const readObject = (
+  descriptor: MessageDescriptor,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): MessageObject => readFields(descriptor, new WireReader().over(bytes, start, end));
 
 /**
  * An object of a message in any form. Bytes are copies.
  * @throws {WireError} if it is damaged, or if a required field is missing
  */
-export function readAnyObject(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): MessageObject {
-  const message = canonicalMessage(plan, bytes, start, end);
-  return readObject(plan, message.bytes, message.start, message.end);
+export function readAnyObject(
+  descriptor: MessageDescriptor,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): MessageObject {
+  const message = canonicalMessage(descriptor, bytes, start, end);
+  return readObject(descriptor, message.bytes, message.start, message.end);
 }
 
-function readFields(plan: MessagePlan, reader: WireReader): MessageObject {
+function readFields(descriptor: MessageDescriptor, reader: WireReader): MessageObject {
   const object: MessageObject = {};
   for (let { at } = reader; reader.nextTag(); at = reader.at) {
-    const field = plan.byNumber[reader.number];
+    const field = descriptor.byNumber[reader.number];
     if (field?.wireType !== reader.wireType) {
       reader.skip();
       append(object, UNKNOWN_FIELDS, reader.bytes.slice(at, reader.at));
@@ -46,7 +55,7 @@ function append(object: MessageObject, key: string, value: unknown): void {
   else object[key] = [value];
 }
 
-function readValue(field: FieldPlan, reader: WireReader): unknown {
+function readValue(field: FieldDescriptor, reader: WireReader): unknown {
   const { kind } = field;
   if (kind < KIND.STRING) {
     readNumber(kind, reader);
@@ -65,7 +74,7 @@ function readValue(field: FieldPlan, reader: WireReader): unknown {
   return object;
 }
 
-function numberValue(field: FieldPlan, lo: number, hi: number): unknown {
+function numberValue(field: FieldDescriptor, lo: number, hi: number): unknown {
   switch (field.kind) {
     case KIND.BOOL:
       return lo !== 0;

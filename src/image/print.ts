@@ -1,7 +1,7 @@
 /** A message in canonical form to JSON, in crit's words. */
 import { readNumber } from './canonical.js';
 import { addressText, numberText } from './hints.js';
-import { type FieldPlan, KIND, type MessagePlan } from './message.js';
+import { type FieldDescriptor, KIND, type MessageDescriptor } from './message.js';
 import { encodeQuotedPrintable } from './quoted-printable.js';
 import { Base64Lines, type JsonText } from './text.js';
 import type { WireReader } from './wire.js';
@@ -23,10 +23,10 @@ export class MessagePrinter {
    * @param pretty with hints
    * @param hex prints integers in hexadecimal, as the field that holds the message asks for
    */
-  fields(plan: MessagePlan, reader: WireReader, pretty: boolean, hex = false): void {
+  fields(descriptor: MessageDescriptor, reader: WireReader, pretty: boolean, hex = false): void {
     let unknown: Uint8Array[] | undefined;
     for (let { at } = reader; reader.nextTag(); at = reader.at) {
-      const field = plan.byNumber[reader.number];
+      const field = descriptor.byNumber[reader.number];
       if (field?.wireType !== reader.wireType) {
         reader.skip();
         unknown ??= [];
@@ -53,7 +53,7 @@ export class MessagePrinter {
   }
 
   /** All values of a repeated field, one after the other. */
-  private list(field: FieldPlan, reader: WireReader, pretty: boolean, hex: boolean): void {
+  private list(field: FieldDescriptor, reader: WireReader, pretty: boolean, hex: boolean): void {
     this.text.open('[');
     const address = pretty && field.hints.ipadd ? this.address(field, reader) : undefined;
     if (address !== undefined) {
@@ -76,7 +76,7 @@ export class MessagePrinter {
   }
 
   /** Takes the words of an address, if they are one. */
-  private address(field: FieldPlan, reader: WireReader): string | undefined {
+  private address(field: FieldDescriptor, reader: WireReader): string | undefined {
     const { at } = reader;
     const words: number[] = [];
     while (atField(field, reader)) {
@@ -88,7 +88,7 @@ export class MessagePrinter {
     return text;
   }
 
-  private value(field: FieldPlan, reader: WireReader, pretty: boolean, inheritedHex: boolean): void {
+  private value(field: FieldDescriptor, reader: WireReader, pretty: boolean, inheritedHex: boolean): void {
     const { kind } = field;
     const hex = inheritedHex || field.hints.hex;
     if (kind < KIND.STRING) {
@@ -110,7 +110,7 @@ export class MessagePrinter {
     }
   }
 
-  private bytes(field: FieldPlan, bytes: Uint8Array, start: number, end: number): void {
+  private bytes(field: FieldDescriptor, bytes: Uint8Array, start: number, end: number): void {
     const { text } = this;
     text.quote();
     if (field.kind === KIND.STRING) {
@@ -126,7 +126,7 @@ export class MessagePrinter {
   }
 
   /** A number as it is on the wire. */
-  private number(field: FieldPlan, lo: number, hi: number, pretty: boolean, hex: boolean): void {
+  private number(field: FieldDescriptor, lo: number, hi: number, pretty: boolean, hex: boolean): void {
     const { text } = this;
     const { kind } = field;
     if (kind === KIND.BOOL) {
@@ -171,7 +171,7 @@ export class MessagePrinter {
 const plusOne = (lo: number, hi: number): [number, number] => (lo === 0xffffffff ? [0, (hi + 1) >>> 0] : [lo + 1, hi]);
 
 /** Reads the tag of a field, if it comes next. */
-function atField(field: FieldPlan, reader: WireReader): boolean {
+function atField(field: FieldDescriptor, reader: WireReader): boolean {
   const { at } = reader;
   if (reader.nextTag() && reader.number === field.number && reader.wireType === field.wireType) return true;
   reader.at = at;

@@ -16,7 +16,7 @@ import { canonicalMessage } from './canonical.js';
 import { type ImageHandler, isUsualHeader } from './decoder.js';
 import type { Payload } from './grammar.js';
 import type { ImageType } from './magic.js';
-import type { MessagePlan } from './message.js';
+import type { MessageDescriptor } from './message.js';
 import { MessagePrinter } from './print.js';
 import { Base64Lines, JsonText } from './text.js';
 import { WireReader } from './wire.js';
@@ -69,28 +69,28 @@ export class JsonImageWriter implements ImageHandler {
     text.open('[');
   }
 
-  entry(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void {
+  entry(descriptor: MessageDescriptor, bytes: Uint8Array, start: number, end: number): void {
     this.closeEntry();
     const { text } = this;
     text.element();
     text.open('{');
     this.inEntry = true;
-    this.fields(plan, bytes, start, end, this.pretty);
-    if (plan.name === 'ipc_msg_entry' || plan.name === 'tcp_stream_entry') this.openExtra(plan);
+    this.fields(descriptor, bytes, start, end, this.pretty);
+    if (descriptor.name === 'ipc_msg_entry' || descriptor.name === 'tcp_stream_entry') this.openExtra(descriptor);
   }
 
   /** Extras of more than one part. */
-  private openExtra(plan: MessagePlan): void {
+  private openExtra(descriptor: MessageDescriptor): void {
     if (this.noPayload) {
       this.payloadBytes = 0;
       return;
     }
-    this.closing = plan.name === 'ipc_msg_entry' ? ']' : '}';
+    this.closing = descriptor.name === 'ipc_msg_entry' ? ']' : '}';
     this.text.namedKey(EXTRA_KEY);
     this.text.open(this.closing === ']' ? '[' : '{');
   }
 
-  message(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void {
+  message(descriptor: MessageDescriptor, bytes: Uint8Array, start: number, end: number): void {
     if (this.noPayload) {
       this.payloadBytes = (this.payloadBytes ?? 0) + end - start;
       return;
@@ -99,13 +99,13 @@ export class JsonImageWriter implements ImageHandler {
     text.element();
     text.open('{');
     // Never with hints: so does crit.
-    this.fields(plan, bytes, start, end, false);
+    this.fields(descriptor, bytes, start, end, false);
     text.close('}');
   }
 
-  private fields(plan: MessagePlan, bytes: Uint8Array, start: number, end: number, pretty: boolean): void {
-    const message = canonicalMessage(plan, bytes, start, end);
-    this.printer.fields(plan, this.reader.over(message.bytes, message.start, message.end), pretty);
+  private fields(descriptor: MessageDescriptor, bytes: Uint8Array, start: number, end: number, pretty: boolean): void {
+    const message = canonicalMessage(descriptor, bytes, start, end);
+    this.printer.fields(descriptor, this.reader.over(message.bytes, message.start, message.end), pretty);
     if (message.raw) this.base64(RAW_KEY, message.raw);
   }
 

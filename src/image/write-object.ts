@@ -8,7 +8,7 @@ import {
   unexpectedValue,
   ValueError,
 } from './builder.js';
-import { type FieldPlan, KIND, type MessagePlan } from './message.js';
+import { type FieldDescriptor, KIND, type MessageDescriptor } from './message.js';
 import { encodeText, type MessageObject, UNKNOWN_FIELDS } from './object.js';
 
 /**
@@ -16,7 +16,12 @@ import { encodeText, type MessageObject, UNKNOWN_FIELDS } from './object.js';
  * @param path of the object, for errors
  * @throws {ValueError} with the path of what cannot be written
  */
-export function writeObject(builder: MessageBuilder, plan: MessagePlan, object: MessageObject, path: string): void {
+export function writeObject(
+  builder: MessageBuilder,
+  descriptor: MessageDescriptor,
+  object: MessageObject,
+  path: string,
+): void {
   for (const [key, value] of Object.entries(object)) {
     if (value === undefined) continue;
     if (key === UNKNOWN_FIELDS) {
@@ -24,7 +29,7 @@ export function writeObject(builder: MessageBuilder, plan: MessagePlan, object: 
       continue;
     }
     const place = `${path}.${key}`;
-    located(place, () => writeField(builder, fieldOf(plan, key), value, place));
+    located(place, () => writeField(builder, fieldOf(descriptor, key), value, place));
   }
 }
 
@@ -45,7 +50,7 @@ function writeUnknown(builder: MessageBuilder, value: unknown): void {
   for (const field of value) builder.unknown(field);
 }
 
-function writeField(builder: MessageBuilder, field: FieldPlan, value: unknown, path: string): void {
+function writeField(builder: MessageBuilder, field: FieldDescriptor, value: unknown, path: string): void {
   if (!field.repeated) {
     writeValue(builder, field, value, path);
     return;
@@ -59,7 +64,7 @@ function writeField(builder: MessageBuilder, field: FieldPlan, value: unknown, p
   if (field.packed) builder.closePacked();
 }
 
-function writeValue(builder: MessageBuilder, field: FieldPlan, value: unknown, path: string): void {
+function writeValue(builder: MessageBuilder, field: FieldDescriptor, value: unknown, path: string): void {
   if (field.kind === KIND.MESSAGE) {
     if (typeof value !== 'object' || value === null) throw unexpected(field, value);
     builder.openField(field);
@@ -77,7 +82,7 @@ function writeValue(builder: MessageBuilder, field: FieldPlan, value: unknown, p
   }
 }
 
-function magnitudeOf(field: FieldPlan, value: unknown): Magnitude {
+function magnitudeOf(field: FieldDescriptor, value: unknown): Magnitude {
   const named = typeof value === 'string' ? field.numbers?.[value] : value;
   const isNumber =
     typeof named === 'bigint' ||
@@ -90,7 +95,7 @@ function magnitudeOf(field: FieldPlan, value: unknown): Magnitude {
   return { negative: signed < 0n, lo: Number(magnitude & 0xffffffffn), hi: Number(magnitude >> 32n) };
 }
 
-const unexpected = (field: FieldPlan, value: unknown, wantsList = false): ValueError =>
+const unexpected = (field: FieldDescriptor, value: unknown, wantsList = false): ValueError =>
   unexpectedValue(field, wantsList, wordsFor(value));
 
 /** A value of any type for an error. */

@@ -15,7 +15,7 @@ import { canonicalise, canonicalMessage } from '../image/canonical.js';
 import { type DecodeOptions, ImageDecoder, type ImageHandler, isUsualHeader, usualHeader } from '../image/decoder.js';
 import { extraOf, type MessagesIn, mayHaveExtra, type Payload, paddingOf } from '../image/grammar.js';
 import type { ImageType } from '../image/magic.js';
-import { type MessageName, type MessagePlan, messagePlan } from '../image/message.js';
+import { type MessageDescriptor, type MessageName, messageDescriptor } from '../image/message.js';
 import { type MessageObject, readObject } from '../image/object.js';
 import { ByteWriter, WireError } from '../image/wire.js';
 import { located, writeObject } from '../image/write-object.js';
@@ -92,19 +92,25 @@ class PartCollector implements ImageHandler {
     this.parts.push({ type: 'image', image, ...(isUsualHeader(image, header) ? {} : { header: header.slice() }) });
   }
 
-  entry(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void {
-    this.add('entry', plan, bytes, start, end);
+  entry(descriptor: MessageDescriptor, bytes: Uint8Array, start: number, end: number): void {
+    this.add('entry', descriptor, bytes, start, end);
   }
 
-  message(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void {
-    this.add('message', plan, bytes, start, end);
+  message(descriptor: MessageDescriptor, bytes: Uint8Array, start: number, end: number): void {
+    this.add('message', descriptor, bytes, start, end);
   }
 
-  private add(type: 'entry' | 'message', plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void {
-    const canonical = canonicalMessage(plan, bytes, start, end);
-    const entry = readObject(plan, canonical.bytes, canonical.start, canonical.end);
+  private add(
+    type: 'entry' | 'message',
+    descriptor: MessageDescriptor,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): void {
+    const canonical = canonicalMessage(descriptor, bytes, start, end);
+    const entry = readObject(descriptor, canonical.bytes, canonical.start, canonical.end);
     const raw = canonical.raw && { raw: canonical.raw.slice() };
-    this.parts.push({ type, message: plan.name, entry, ...raw } as unknown as ImagePart);
+    this.parts.push({ type, message: descriptor.name, entry, ...raw } as unknown as ImagePart);
   }
 
   payload({ size, key }: Payload): void {
@@ -221,19 +227,19 @@ class PartWriter {
   }
 
   private writeMessage(part: MessagePart, path: string): Uint8Array {
-    const plan = messagePlan(part.message);
+    const descriptor = messageDescriptor(part.message);
     const { out, builder } = this;
     out.at = 0;
     out.u32(0);
-    builder.open(plan);
-    writeObject(builder, plan, part.entry as unknown as MessageObject, path);
+    builder.open(descriptor);
+    writeObject(builder, descriptor, part.entry as unknown as MessageObject, path);
     builder.close();
-    if (mayHaveExtra(plan.name)) {
-      const extra = extraOf(plan.name, readObject(plan, out.bytes, 4, out.at));
+    if (mayHaveExtra(descriptor.name)) {
+      const extra = extraOf(descriptor.name, readObject(descriptor, out.bytes, 4, out.at));
       this.payloads.push(...extra.payloads);
       this.messages += extra.messages;
     }
-    if (part.raw && isFormOf(plan, part.raw, out.view().subarray(4))) {
+    if (part.raw && isFormOf(descriptor, part.raw, out.view().subarray(4))) {
       out.at = 4;
       out.raw(part.raw);
     }
@@ -268,9 +274,9 @@ class PartWriter {
 }
 
 /** Whether a message says the same as one in canonical form. */
-function isFormOf(plan: MessagePlan, raw: Uint8Array, canonical: Uint8Array): boolean {
+function isFormOf(descriptor: MessageDescriptor, raw: Uint8Array, canonical: Uint8Array): boolean {
   try {
-    return Buffer.compare(canonicalise(plan, raw, 0, raw.length), canonical) === 0;
+    return Buffer.compare(canonicalise(descriptor, raw, 0, raw.length), canonical) === 0;
   } catch (error) {
     throw error instanceof WireError ? new ValueError(`expected raw to be an entry: ${error.message}`) : error;
   }

@@ -6,7 +6,7 @@ import { canonicalMessage } from '../image/canonical.js';
 import type { ImageHandler, RawMessage } from '../image/decoder.js';
 import { firstMessage } from '../image/grammar.js';
 import { headerBytes, type ImageType, typeOfName } from '../image/magic.js';
-import { type FieldPlan, KIND, type MessagePlan } from '../image/message.js';
+import { type FieldDescriptor, KIND, type MessageDescriptor } from '../image/message.js';
 import { WireReader } from '../image/wire.js';
 import { checkOriginals } from './cold.js';
 import type { DumpFiles } from './dump-files.js';
@@ -55,28 +55,33 @@ class CheckingHandler implements ImageHandler {
     private readonly name: string,
   ) {}
 
-  entry(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void {
+  entry(descriptor: MessageDescriptor, bytes: Uint8Array, start: number, end: number): void {
     this.entries++;
-    this.check({ plan, bytes, start, end });
+    this.check({ descriptor, bytes, start, end });
   }
 
-  message(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void {
-    this.check({ plan, bytes, start, end });
+  message(descriptor: MessageDescriptor, bytes: Uint8Array, start: number, end: number): void {
+    this.check({ descriptor, bytes, start, end });
   }
 
-  private check({ plan, bytes, start, end }: RawMessage): void {
-    const canonical = canonicalMessage(plan, bytes, start, end);
-    this.walk(plan, new WireReader().over(canonical.bytes, canonical.start, canonical.end));
+  private check({ descriptor, bytes, start, end }: RawMessage): void {
+    const canonical = canonicalMessage(descriptor, bytes, start, end);
+    this.walk(descriptor, new WireReader().over(canonical.bytes, canonical.start, canonical.end));
   }
 
   /** Goes through a message in canonical form: its depth was checked on the way there. */
-  private walk(plan: MessagePlan, reader: WireReader): void {
+  private walk(descriptor: MessageDescriptor, reader: WireReader): void {
     while (reader.nextTag()) {
       const { number } = reader;
-      const field = plan.byNumber[number];
+      const field = descriptor.byNumber[number];
       if (field?.wireType !== reader.wireType) {
         reader.skip();
-        this.tell('UNKNOWN_FIELD', plan, number, `known fields only, found field ${number} of ${plan.name}`);
+        this.tell(
+          'UNKNOWN_FIELD',
+          descriptor,
+          number,
+          `known fields only, found field ${number} of ${descriptor.name}`,
+        );
       } else if (field.kind === KIND.MESSAGE) {
         const { end: outer } = reader;
         reader.end = reader.length();
@@ -84,7 +89,7 @@ class CheckingHandler implements ImageHandler {
         reader.end = outer;
       } else if (field.kind === KIND.ENUM) {
         const end = field.packed ? reader.length() : 0;
-        do this.enumValue(plan, field, reader);
+        do this.enumValue(descriptor, field, reader);
         while (reader.at < end);
       } else {
         reader.skip();
@@ -92,15 +97,20 @@ class CheckingHandler implements ImageHandler {
     }
   }
 
-  private enumValue(plan: MessagePlan, field: FieldPlan, reader: WireReader): void {
+  private enumValue(descriptor: MessageDescriptor, field: FieldDescriptor, reader: WireReader): void {
     reader.varint();
     const value = reader.lo | 0;
     if (field.names?.[value] !== undefined) return;
-    this.tell('UNKNOWN_VALUE', plan, field.number, `a known ${field.name} of ${plan.name}, found ${value}`);
+    this.tell('UNKNOWN_VALUE', descriptor, field.number, `a known ${field.name} of ${descriptor.name}, found ${value}`);
   }
 
-  private tell(code: 'UNKNOWN_FIELD' | 'UNKNOWN_VALUE', plan: MessagePlan, field: number, expected: string): void {
-    const key = `${plan.name} ${field}`;
+  private tell(
+    code: 'UNKNOWN_FIELD' | 'UNKNOWN_VALUE',
+    descriptor: MessageDescriptor,
+    field: number,
+    expected: string,
+  ): void {
+    const key = `${descriptor.name} ${field}`;
     if (this.told.has(key)) return;
     this.told.add(key);
     this.dump.warning(code, this.name, `expected ${expected}`, { entry: this.entries - 1 });

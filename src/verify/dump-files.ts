@@ -10,7 +10,7 @@ import type { Messages } from '../generated/entries.js';
 import { canonicalMessage } from '../image/canonical.js';
 import { ImageDecoder, type ImageHandler, type RawMessage } from '../image/decoder.js';
 import { typeOfName } from '../image/magic.js';
-import { type MessageName, type MessagePlan, messagePlan } from '../image/message.js';
+import { type MessageDescriptor, type MessageName, messageDescriptor } from '../image/message.js';
 import { readObject } from '../image/object.js';
 import { FilePool } from '../source/files.js';
 import { type FindingCode, type FindingPlace, type Findings, findingOf, type Severity } from './findings.js';
@@ -121,14 +121,14 @@ export class DumpFiles {
    * @returns false if the image is not there, or damaged
    */
   raw(name: string, message: MessageName, take: (message: RawMessage, entry: number) => void): boolean {
-    return this.decode(name, new EntryHandler(messagePlan(message), take));
+    return this.decode(name, new EntryHandler(messageDescriptor(message), take));
   }
 
   /** The same as objects. */
   each<M extends MessageName>(name: string, message: M, take: (entry: Messages[M], index: number) => void): boolean {
-    return this.raw(name, message, ({ plan, bytes, start, end }, index) => {
-      const canonical = canonicalMessage(plan, bytes, start, end);
-      take(readObject(plan, canonical.bytes, canonical.start, canonical.end) as unknown as Messages[M], index);
+    return this.raw(name, message, ({ descriptor, bytes, start, end }, index) => {
+      const canonical = canonicalMessage(descriptor, bytes, start, end);
+      take(readObject(descriptor, canonical.bytes, canonical.start, canonical.end) as unknown as Messages[M], index);
     });
   }
 
@@ -147,13 +147,13 @@ export class EntryHandler implements ImageHandler {
   private index = 0;
 
   constructor(
-    private readonly plan: MessagePlan,
+    private readonly descriptor: MessageDescriptor,
     private readonly take: (message: RawMessage, entry: number) => void,
   ) {}
 
-  entry(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void {
+  entry(descriptor: MessageDescriptor, bytes: Uint8Array, start: number, end: number): void {
     const index = this.index++;
-    if (plan === this.plan) this.take({ bytes, start, end, plan }, index);
+    if (descriptor === this.descriptor) this.take({ bytes, start, end, descriptor }, index);
   }
 
   image(): void {}

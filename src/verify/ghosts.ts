@@ -4,7 +4,7 @@
  */
 import type { Messages } from '../generated/entries.js';
 import type { ImageHandler } from '../image/decoder.js';
-import { type MessagePlan, messagePlan } from '../image/message.js';
+import { type MessageDescriptor, messageDescriptor } from '../image/message.js';
 import { readAnyObject } from '../image/object.js';
 import type { DumpFiles } from './dump-files.js';
 import { eachFile } from './file-ids.js';
@@ -72,9 +72,9 @@ class Content implements ImageHandler {
   /** Bytes that are here. */
   held = 0;
 
-  entry(plan: MessagePlan, bytes: Uint8Array, start: number, end: number): void {
-    const object = readAnyObject(plan, bytes, start, end);
-    if (plan === messagePlan('ghost_file_entry')) {
+  entry(descriptor: MessageDescriptor, bytes: Uint8Array, start: number, end: number): void {
+    const object = readAnyObject(descriptor, bytes, start, end);
+    if (descriptor === messageDescriptor('ghost_file_entry')) {
       const { mode, chunks, size } = object as unknown as Messages['ghost_file_entry'];
       this.isRegular = (mode & S_IFMT) === S_IFREG;
       if (chunks) this.size = Number(size ?? 0n);

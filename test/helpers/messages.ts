@@ -5,14 +5,14 @@
  */
 import fc, { type GeneratorValue } from 'fast-check';
 import { schema } from '../../src/generated/schema.js';
-import { type FieldPlan, KIND, type MessageName, type MessagePlan } from '../../src/image/message.js';
+import { type FieldDescriptor, KIND, type MessageDescriptor, type MessageName } from '../../src/image/message.js';
 
 /** What a field holds: a number by its meaning, bytes of text or others, or a message. */
 export type Value = bigint | Uint8Array | MessageValue;
 
 export interface MessageValue {
-  plan: MessagePlan;
-  fields: { field: FieldPlan; values: Value[] }[];
+  descriptor: MessageDescriptor;
+  fields: { field: FieldDescriptor; values: Value[] }[];
   unknown: UnknownField[];
 }
 
@@ -103,25 +103,27 @@ const MAX_DEPTH = 4;
 /** A random message; `g` is that of fc.gen(). */
 export function randomMessage(
   g: GeneratorValue,
-  plan: MessagePlan,
+  descriptor: MessageDescriptor,
   options: MessageOptions = {},
   depth = 0,
 ): MessageValue {
-  const optional = plan.fields.filter((field) => !field.required && (depth < MAX_DEPTH || field.kind !== KIND.MESSAGE));
+  const optional = descriptor.fields.filter(
+    (field) => !field.required && (depth < MAX_DEPTH || field.kind !== KIND.MESSAGE),
+  );
   const numbers = optional.map(({ number }) => number);
   const chosen = g(fc.subarray<number>, numbers, { maxLength: Math.min(numbers.length, depth === 0 ? 8 : 3) });
-  const fields = plan.fields
+  const fields = descriptor.fields
     .filter((field) => field.required || chosen.includes(field.number))
     .map((field) => {
       const count = field.repeated ? g(fc.integer, { min: 1, max: field.kind === KIND.MESSAGE ? 2 : 5 }) : 1;
       return { field, values: Array.from({ length: count }, () => randomValue(g, field, options, depth)) };
     });
-  const isKnown = (number: number, wireType: number) => plan.byNumber[number]?.takes(wireType) === true;
+  const isKnown = (number: number, wireType: number) => descriptor.byNumber[number]?.takes(wireType) === true;
   const unknown = options.unknown ? g(unknownFields).filter((raw) => !isKnown(raw.number, raw.wireType)) : [];
-  return { plan, fields, unknown: unknown.sort((a, b) => a.number - b.number) };
+  return { descriptor, fields, unknown: unknown.sort((a, b) => a.number - b.number) };
 }
 
-function randomValue(g: GeneratorValue, field: FieldPlan, options: MessageOptions, depth: number): Value {
+function randomValue(g: GeneratorValue, field: FieldDescriptor, options: MessageOptions, depth: number): Value {
   if (field.kind === KIND.MESSAGE) return randomMessage(g, field.message, options, depth + 1);
   if (field.kind === KIND.STRING) return g(options.plain ? validText : anyText);
   if (field.kind === KIND.BYTES) return g(oddBytes);
@@ -210,10 +212,10 @@ const unknownPieces = ({ unknown }: MessageValue): Piece[] =>
     bytes: concat([tag(number, wireType), bytes]),
   }));
 
-const withLength = (field: FieldPlan, bytes: Uint8Array): Uint8Array =>
+const withLength = (field: FieldDescriptor, bytes: Uint8Array): Uint8Array =>
   concat([tag(field.number, 2), varint(BigInt(bytes.length)), bytes]);
 
-const lengthOrNumber = (field: FieldPlan, value: Value): Uint8Array => {
+const lengthOrNumber = (field: FieldDescriptor, value: Value): Uint8Array => {
   if (typeof value === 'bigint') return concat([tag(field.number, field.elementWireType), onWire(field.kind, value)]);
   return withLength(field, value instanceof Uint8Array ? value : canonicalBytes(value));
 };
@@ -253,7 +255,7 @@ export function otherBytes(g: GeneratorValue, message: MessageValue): Uint8Array
   return concat(order.flatMap((rank) => all.filter((piece) => piece.rank === rank).map(({ bytes }) => bytes)));
 }
 
-function otherPieces(g: GeneratorValue, mutations: Set<Mutation>, field: FieldPlan, values: Value[]): Piece[] {
+function otherPieces(g: GeneratorValue, mutations: Set<Mutation>, field: FieldDescriptor, values: Value[]): Piece[] {
   const maybe = (mutation: Mutation) => mutations.has(mutation) && g(fc.boolean);
   const more = (mutation: Mutation) => (maybe(mutation) ? g(fc.integer, { min: 1, max: 4 }) : 0);
   const rank = 2 * field.number;
@@ -292,10 +294,10 @@ function otherPieces(g: GeneratorValue, mutations: Set<Mutation>, field: FieldPl
 }
 
 /** A message as two that are merged when they are read. */
-function split({ plan, fields, unknown }: MessageValue): MessageValue[] {
+function split({ descriptor, fields, unknown }: MessageValue): MessageValue[] {
   const half = Math.ceil(fields.length / 2);
   return [
-    { plan, fields: fields.slice(0, half), unknown: [] },
-    { plan, fields: fields.slice(half), unknown },
+    { descriptor, fields: fields.slice(0, half), unknown: [] },
+    { descriptor, fields: fields.slice(half), unknown },
   ];
 }

@@ -5,7 +5,7 @@ import { MessageBuilder } from '../../src/image/builder.js';
 import { canonicalise, canonicalMessage, isCanonical } from '../../src/image/canonical.js';
 import { firstMessage, mayHaveExtra } from '../../src/image/grammar.js';
 import { type ImageType, MAGIC } from '../../src/image/magic.js';
-import { KIND, type MessageName, type MessagePlan, messagePlan } from '../../src/image/message.js';
+import { KIND, type MessageDescriptor, type MessageName, messageDescriptor } from '../../src/image/message.js';
 import { readObject } from '../../src/image/object.js';
 import { ByteWriter, WireError } from '../../src/image/wire.js';
 import { writeObject } from '../../src/image/write-object.js';
@@ -24,7 +24,7 @@ import {
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
 const anyMessage = (g: GeneratorValue, options: MessageOptions): MessageValue =>
-  randomMessage(g, messagePlan(g(fc.constantFrom<MessageName[]>, ...MESSAGE_NAMES)), options);
+  randomMessage(g, messageDescriptor(g(fc.constantFrom<MessageName[]>, ...MESSAGE_NAMES)), options);
 
 /** Types of images whose entries have nothing behind them. */
 const TYPES = (Object.keys(MAGIC) as ImageType[]).filter((type) => !mayHaveExtra(firstMessage(type)));
@@ -32,11 +32,11 @@ const TYPES = (Object.keys(MAGIC) as ImageType[]).filter((type) => !mayHaveExtra
 /** An image of a random type, of entries made by `bytesOf`, and whether all of them are in canonical form. */
 function anyImage(g: GeneratorValue, options: MessageOptions, bytesOf: (message: MessageValue) => Uint8Array) {
   const type = g(fc.constantFrom<ImageType[]>, ...TYPES);
-  const plans =
+  const descriptors =
     type === 'PAGEMAP'
-      ? (['pagemap_head', 'pagemap_entry', 'pagemap_entry'] as const).map(messagePlan)
-      : [messagePlan(firstMessage(type)), messagePlan(firstMessage(type))];
-  const messages = plans.map((plan) => randomMessage(g, plan, options));
+      ? (['pagemap_head', 'pagemap_entry', 'pagemap_entry'] as const).map(messageDescriptor)
+      : [messageDescriptor(firstMessage(type)), messageDescriptor(firstMessage(type))];
+  const messages = descriptors.map((descriptor) => randomMessage(g, descriptor, options));
   const bodies = messages.map(bytesOf);
   const forms = bodies.map((bytes, i) => isSame(bytes, canonicalBytes(messages[i] as MessageValue)));
   return { messages, image: imageOf(type, ...bodies.map((bytes) => new Message().raw(bytes))), forms };
@@ -47,7 +47,7 @@ const isSame = (a: Uint8Array, b: Uint8Array) => Buffer.compare(a, b) === 0;
 const hasUnknown = ({ fields, unknown }: MessageValue): boolean =>
   unknown.length > 0 ||
   fields.some(({ values }) =>
-    values.some((value) => typeof value === 'object' && 'plan' in value && hasUnknown(value)),
+    values.some((value) => typeof value === 'object' && 'descriptor' in value && hasUnknown(value)),
   );
 
 /** How often each property is tried: some hundred messages of each type in all. */
@@ -60,11 +60,11 @@ describe('a message in canonical form', () => {
     check((g) => {
       const message = anyMessage(g, { unknown: true });
       const bytes = canonicalBytes(message);
-      expect(isCanonical(message.plan, bytes, 0, bytes.length)).toBe(true);
-      expect(hex(canonicalise(message.plan, bytes, 0, bytes.length))).toBe(hex(bytes));
+      expect(isCanonical(message.descriptor, bytes, 0, bytes.length)).toBe(true);
+      expect(hex(canonicalise(message.descriptor, bytes, 0, bytes.length))).toBe(hex(bytes));
       // Wherever it stands.
       const shifted = Buffer.concat([Buffer.alloc(3, 0xff), bytes, Buffer.alloc(3, 0xff)]);
-      expect(isCanonical(message.plan, shifted, 3, bytes.length + 3)).toBe(true);
+      expect(isCanonical(message.descriptor, shifted, 3, bytes.length + 3)).toBe(true);
     });
   });
 
@@ -95,18 +95,18 @@ describe('a message in canonical form', () => {
 
   it('comes back from an object', () => {
     check((g) => {
-      const { plan, ...message } = anyMessage(g, { unknown: true });
-      const bytes = canonicalBytes({ plan, ...message });
-      expect(hex(objectBytes(plan, readObject(plan, bytes, 0, bytes.length)))).toBe(hex(bytes));
+      const { descriptor, ...message } = anyMessage(g, { unknown: true });
+      const bytes = canonicalBytes({ descriptor, ...message });
+      expect(hex(objectBytes(descriptor, readObject(descriptor, bytes, 0, bytes.length)))).toBe(hex(bytes));
     });
   });
 
   /** The message of an object. */
-  function objectBytes(plan: MessagePlan, object: Record<string, unknown>): Uint8Array {
+  function objectBytes(descriptor: MessageDescriptor, object: Record<string, unknown>): Uint8Array {
     const out = new ByteWriter();
     const builder = new MessageBuilder(out);
-    builder.open(plan);
-    writeObject(builder, plan, object, 'entry');
+    builder.open(descriptor);
+    writeObject(builder, descriptor, object, 'entry');
     builder.close();
     return out.view();
   }
@@ -132,8 +132,8 @@ describe('protobufjs', () => {
     check((g) => {
       const message = anyMessage(g, { plain: true });
       const bytes = canonicalBytes(message);
-      const object = plain(readObject(message.plan, bytes, 0, bytes.length));
-      expect(object).toEqual(byProtobufjs(message.plan.name, bytes));
+      const object = plain(readObject(message.descriptor, bytes, 0, bytes.length));
+      expect(object).toEqual(byProtobufjs(message.descriptor.name, bytes));
     });
   });
 
@@ -141,16 +141,16 @@ describe('protobufjs', () => {
     check((g) => {
       const { image, messages } = anyImage(g, { plain: true }, canonicalBytes);
       const { entries } = parseExactly(toJson(image)) as { entries: unknown[] };
-      const expected = messages.map((message) => byProtobufjs(message.plan.name, canonicalBytes(message)));
-      expect(entries.map((entry, i) => unquote(messages[i]?.plan as MessagePlan, entry))).toEqual(expected);
+      const expected = messages.map((message) => byProtobufjs(message.descriptor.name, canonicalBytes(message)));
+      expect(entries.map((entry, i) => unquote(messages[i]?.descriptor as MessageDescriptor, entry))).toEqual(expected);
     });
   });
 
   /** Values of JSON in the form of {@link plain}. */
-  const unquote = (plan: MessagePlan, entry: unknown): unknown =>
+  const unquote = (descriptor: MessageDescriptor, entry: unknown): unknown =>
     Object.fromEntries(
       Object.entries(entry as Record<string, unknown>).map(([name, value]) => {
-        const field = plan.byName.get(name);
+        const field = descriptor.byName.get(name);
         const one = (inner: unknown): unknown => {
           if (field?.kind === KIND.MESSAGE) return unquote(field.message, inner);
           if (typeof inner !== 'string') return inner;
@@ -179,9 +179,9 @@ describe('a message in another form', () => {
       const message = anyMessage(g, { unknown: true });
       const expected = canonicalBytes(message);
       const bytes = otherBytes(g, message);
-      expect(isCanonical(message.plan, bytes, 0, bytes.length)).toBe(isSame(bytes, expected));
-      expect(hex(canonicalise(message.plan, bytes, 0, bytes.length))).toBe(hex(expected));
-      const { raw } = canonicalMessage(message.plan, bytes, 0, bytes.length);
+      expect(isCanonical(message.descriptor, bytes, 0, bytes.length)).toBe(isSame(bytes, expected));
+      expect(hex(canonicalise(message.descriptor, bytes, 0, bytes.length))).toBe(hex(expected));
+      const { raw } = canonicalMessage(message.descriptor, bytes, 0, bytes.length);
       expect(raw && hex(raw)).toBe(isSame(bytes, expected) ? undefined : hex(bytes));
     });
   });
@@ -238,8 +238,8 @@ describe('a message in another form', () => {
 });
 
 describe('damage', () => {
-  const plan = messagePlan('utsns_entry');
-  const errorOf = (of: MessagePlan, bytes: Uint8Array, start = 0, end = bytes.length): string => {
+  const descriptor = messageDescriptor('utsns_entry');
+  const errorOf = (of: MessageDescriptor, bytes: Uint8Array, start = 0, end = bytes.length): string => {
     try {
       canonicalMessage(of, bytes, start, end);
     } catch (error) {
@@ -298,10 +298,10 @@ describe('damage', () => {
       '0: expected a field of at most 0 bytes, found a length of 9',
     ],
   ])('%s', (_, bytes, error) => {
-    expect(errorOf(plan, bytes)).toBe(error);
+    expect(errorOf(descriptor, bytes)).toBe(error);
   });
 
-  const pipe = messagePlan('pipe_entry');
+  const pipe = messageDescriptor('pipe_entry');
   const fown = new Message().int(1, 0).int(2, 0).int(3, 0).int(4, 0).int(5, 0).finish();
   const withFown = (...bytes: Uint8Array[]) =>
     new Message().int(1, 1).int(2, 2).int(3, 3).field(4, Buffer.concat(bytes)).finish();
@@ -334,15 +334,15 @@ describe('damage', () => {
   it('is a message of more than 1 MiB that is not in canonical form', () => {
     const large = new Uint8Array(1024 * 1024);
     const inOrder = Buffer.concat([name, Uint8Array.of(0x12, 0x80, 0x80, 0x40), large]);
-    expect(errorOf(plan, inOrder)).toBe('none');
+    expect(errorOf(descriptor, inOrder)).toBe('none');
     const outOfOrder = Buffer.concat([inOrder.subarray(3), name]);
-    expect(errorOf(plan, outOfOrder)).toBe(
+    expect(errorOf(descriptor, outOfOrder)).toBe(
       '0: expected at most 1048576 bytes of a utsns_entry whose fields are out of order, found 1048583',
     );
   });
 
   it('is a depth of more than 100 messages, in whatever form', () => {
-    const cgroup = messagePlan('cgroup_dir_entry');
+    const cgroup = messageDescriptor('cgroup_dir_entry');
     const nested = (depth: number, order: (name: Message, children: Message) => Message[]): Uint8Array => {
       let dir = new Message().field(1, 'leaf');
       for (let i = 0; i < depth; i++) {
