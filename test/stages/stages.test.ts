@@ -119,6 +119,16 @@ const payload = (...pages: number[]): Uint8Array => {
 };
 
 describe('classify', () => {
+  it('counts pages that are flagged lazy where none are fetched once, where runs are cut as well', () => {
+    const table: DumpRecord = { type: 'areas', space: TASK, areas: areas([10, 20, LOCKED], [20, 25, ANON]) };
+    const warnings: string[] = [];
+    const stage = classify({ warn: (message) => warnings.push(message) });
+    feed(stage, HEADER, table, runsOf(TASK, [10, 2, LAZY], [18, 4, LAZY]), { type: 'end' });
+    expect(warnings).toEqual([
+      '4 pages are flagged lazy where CRIU fetches no pages, the first in the locked area 0xa000-0x14000 of pagemap-5.img; --policy vma keeps them',
+    ]);
+  });
+
   it('splits a run at every area border and marks the pieces', () => {
     const out = feed(classify({ policy: 'vma' }), HEADER, AREAS, runsOf(TASK, [12, 12, EAGER], [30, 2, EAGER]));
     expect(describeRuns(out)).toEqual([
