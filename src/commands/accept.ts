@@ -9,11 +9,12 @@ export const command: Command = {
   help: `Usage
   pagepipe accept OUT [--listen HOST:PORT] [--force]
 
-The far side of pagepipe send, which starts it through ssh: takes a dump from stdin into the directory OUT, which appears
-complete or not at all. With --listen it is a page server then, and passes on over stdout what restores ask for.
+The far side of pagepipe send, which starts it through ssh. Writes the dump from
+stdin to the directory OUT, which appears complete or not at all. With --listen
+it is then a page server, and forwards requests of restores through stdout.
 
 Options
-  --listen HOST:PORT  serve the pages that are not in OUT, here (port 0: a free one)
+  --listen HOST:PORT  serve the pages that are not in OUT (port 0: a free port)
   --force             replace OUT if it is not empty
 `,
   flags: { listen: { type: 'string' }, force: { type: 'boolean' } },
@@ -35,7 +36,7 @@ Options
           if (written.holePages > 0 && !address) io.err(`pagepipe: warning: ${out}: ${NEVER_WITHOUT}\n`);
         },
         onEnd: ({ client, error }) => {
-          // Of those that came through, the near side tells.
+          // The near side reports all other clients.
           if (error !== undefined && error !== LEFT && error !== CUT_OFF) io.err(`pagepipe: ${client}: ${error}\n`);
         },
       },

@@ -22,7 +22,7 @@ import { fromPageServer, type RestoreCommands } from './restore-commands.js';
 import { addressFlag, openMemory, warnOfAddress } from './serve.js';
 import { openCommandSource, SOURCE_FLAGS, SOURCE_HELP, type Source } from './source.js';
 
-/** Flags that say nothing without `--lazy`, and their options. */
+/** Flags that mean nothing without `--lazy`, and their options. */
 const LAZY_ALONE = { policy: '--policy', eagerList: '--eager-list', listen: '--listen', keep: '--keep' };
 
 export const command: Command = {
@@ -30,30 +30,36 @@ export const command: Command = {
   help: `Usage
   pagepipe send DUMP HOST:OUT [--lazy] [--compress] [options]
 
-Sends a dump through ssh, as it is configured, to the directory OUT on HOST, where pagepipe is as well. OUT appears complete or
-not at all. With --lazy what make-lazy leaves goes first, and says when HOST can restore it; then the other pages follow
-through the same connection as they are asked for. It ends when a restore has them all.
+Sends a dump through ssh to the directory OUT on HOST. HOST needs pagepipe, too.
+OUT appears complete or not at all. With --lazy, send first sends what make-lazy
+keeps, and says when HOST can restore it. The other pages follow through the
+same connection on demand. It ends when a restore has fetched all of them.
 
 Options
-  --lazy               as above; DUMP is a directory or a plain tar archive then
-  --compress           compress the dump on its way with zstd; pages that follow are not
+  --lazy               as above; DUMP must be a directory or a plain tar archive
+  --compress           compress the dump with zstd, but not the pages on demand
   --force              replace OUT if it is not empty
-  --rsh COMMAND        in place of ssh (-e), such as 'ssh -p 2222'; is given HOST and the words of a command
+  --rsh COMMAND        use this in place of ssh (-e), such as 'ssh -p 2222'; it
+                       gets HOST and the words of a command
   --pagepipe-path PATH where pagepipe is on HOST (pagepipe)
   --policy auto|flags|vma, --eager-list FILE
                        with --lazy: which pages go first, as for make-lazy
-  --listen HOST:PORT   with --lazy: where HOST offers the pages to criu lazy-pages (127.0.0.1, a free port)
-  --keep               with --lazy: go on for more restores, until it is stopped
-  --json               lines of JSON on stdout: {event: "landed", out, bytes, pageServer, restore},
+  --listen HOST:PORT   with --lazy: where HOST serves the pages to criu lazy-pages
+                       (127.0.0.1, a free port)
+  --keep               with --lazy: serve more restores until it is stopped
+  --json               lines of JSON on stdout:
+                       {event: "landed", out, bytes, pageServer, restore},
                        {event: "client", …} as for serve, {event: "delivered"}
 ${SOURCE_HELP}
 
-Run it again if it was interrupted: HOST has nothing of it, or what --lazy had made there and is replaced.
+After an interruption run it again: HOST has either nothing, or a lazy dump that
+the next run replaces.
 
-The same as pipes
+The same with pipes
   pagepipe read dump | zstd | ssh host 'zstd -d | pagepipe write out'
 and with --lazy, the pages through a second connection
-  pagepipe read dump | pagepipe run 'classify | filter --drop lazy | rebuild' | ssh host pagepipe write out
+  pagepipe read dump | pagepipe run 'classify | filter --drop lazy | rebuild' |
+    ssh host pagepipe write out
   host$  pagepipe connect --listen 127.0.0.1:27000 -- ssh source pagepipe serve dump --stdio
 `,
   flags: {
@@ -88,10 +94,10 @@ and with --lazy, the pages through a second connection
   },
 };
 
-/** What goes first, and where the rest is asked for. */
+/** What is sent first, and where the rest is served. */
 interface Plan {
   stages: Stage[];
-  /** Whether the stages want areas. */
+  /** Whether the stages need areas. */
   areas: boolean;
   listen?: Address;
 }
@@ -99,7 +105,7 @@ interface Plan {
 function wholePlan(args: Arguments): Plan {
   for (const [name, option] of Object.entries(LAZY_ALONE)) {
     if (args.flags[name] === undefined || args.flags[name] === false) continue;
-    throw new UsageError(`${option}: expected it with --lazy, found it alone`);
+    throw new UsageError(`${option} needs --lazy`);
   }
   return { stages: [withoutOutside()], areas: false };
 }
@@ -121,7 +127,7 @@ function lazyPlan(args: Arguments, io: Io): Plan {
   return { stages, areas: policy !== 'flags', listen };
 }
 
-/** Starts the far side, and is its other end. */
+/** Starts the far side, and sends it the dump. */
 async function carry(
   source: Source,
   { stages, listen }: Plan,
@@ -154,7 +160,7 @@ async function carry(
     await far.end();
     report.done();
   } catch (error) {
-    // It knows better why the connection has ended.
+    // The far side knows better why the connection ended.
     if (error instanceof ConnectionError) await far.end();
     throw error;
   } finally {
@@ -172,7 +178,7 @@ const serving =
     return session.run();
   };
 
-/** What has been done, for people or for programs. */
+/** Reports progress, for people or for programs. */
 class Report {
   readonly clients: ClientReport;
   private lazily = false;
@@ -212,7 +218,7 @@ class Report {
   }
 }
 
-/** As root, at the far side. */
+/** Commands for root at the far side. */
 function restoreCommands({ out, pageServer }: Landed): Partial<RestoreCommands> & Pick<RestoreCommands, 'restore'> {
   const directory = quoteWord(out);
   return pageServer ? fromPageServer(directory, pageServer) : { restore: `criu restore -D ${directory} -d` };
