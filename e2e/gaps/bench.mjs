@@ -1,6 +1,6 @@
-// Changes copies of a dump in one point each, and asks CRIU and verify what they make of it.
+// Makes one change in each copy of a dump, restores the copy with CRIU, and runs verify on it.
 //
-//   bench.mjs WORK [OPTION...]    as "verify-gaps" says; WORK is a folder of its own, and has the programs
+//   bench.mjs WORK [OPTION...]    WORK is a temporary folder that holds the programs; verify-gaps describes the options
 import { appendFileSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -11,13 +11,13 @@ import { memory } from './changes/memory.mjs';
 import { namespaces, surroundings } from './changes/surroundings.mjs';
 import { tasks } from './changes/tasks.mjs';
 import { DumpCopy, Original } from './dump-copy.mjs';
-import { summarize, tableOf, writeInto } from './table.mjs';
+import { overviewOf, summarize, tableOf, writeInto } from './table.mjs';
 import { criuVersion, makeDump, restore, verify } from './trial.mjs';
 
-/** A restore takes a second, or two where the machine is busy. */
+/** A restore takes a second on an idle machine. */
 const RESTORE_SECONDS = 20;
 const QUICK_STEP = 6;
-/** A trial waits for much. */
+/** More than there are processors: a trial is mostly waiting. */
 const WORKERS = 4;
 
 const DUMPS = [
@@ -40,6 +40,7 @@ const { values: options, positionals } = parseArgs({
     json: { type: 'string' },
   },
 });
+if (options.write && (options.quick || options.only)) throw new Error('--write needs all changes');
 const [work] = positionals;
 const pagepipe = process.env.PAGEPIPE.split(' ');
 const setting = { suite: options.suite, programs: join(work, 'programs'), seconds: RESTORE_SECONDS };
@@ -47,7 +48,7 @@ const setting = { suite: options.suite, programs: join(work, 'programs'), second
 const isWanted = ({ image, what }, index) =>
   (!options.quick || index % QUICK_STEP === 0) && (!options.only || RegExp(options.only).test(`${image}: ${what}`));
 
-/** Tries a change, or none. `outcome` is undefined where the change could not be made, which is a fault of this bench. */
+/** Tries a change, or an unchanged copy. `outcome` is undefined if the change could not be made, which is a bug here. */
 async function attempt(at, original, change, folder) {
   mkdirSync(folder);
   const copy = new DumpCopy(original, join(folder, 'dump'));
@@ -76,9 +77,8 @@ async function tryAll({ name, namespaces: unshared, changes }) {
   const worker = async () => {
     while (next < wanted.length) {
       const index = next++;
-      const { image, what } = wanted[index];
       const result = await attempt(at, original, wanted[index], join(at, String(index)));
-      results[index] = { dump: name, image, what, ...result };
+      results[index] = { dump: name, ...wanted[index], ...result };
       if (options.json) appendFileSync(options.json, `${JSON.stringify(results[index])}\n`);
       if (process.stderr.isTTY) process.stderr.write(`\r${name}: ${index + 1} of ${wanted.length} `);
     }
@@ -102,12 +102,13 @@ if (unmade.length > 0) process.exitCode = 1;
 
 const made = results.filter(({ outcome }) => outcome !== undefined);
 const summary = summarize(untouched, made);
-const table = tableOf(version, made, summary);
-console.log(table);
-if (options.write) writeInto(new URL('../../docs/verify.md', import.meta.url), table);
+console.log(tableOf(version, made, summary));
+if (options.write) writeInto(new URL('../../docs/verify.md', import.meta.url), overviewOf(version, made, summary));
 for (const complaint of summary.complaints) console.error(complaint);
 if (summary.complaints.length > 0 && options.check) process.exitCode = 1;
 if (options.check && summary.foundPercent < Number(options.check)) {
-  console.error(`verify finds ${summary.foundPercent} % of what CRIU cannot restore, and should ${options.check} %`);
+  console.error(
+    `verify finds ${summary.foundPercent} % of what CRIU cannot restore, expected at least ${options.check} %`,
+  );
   process.exitCode = 1;
 }

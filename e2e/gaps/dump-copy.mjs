@@ -1,5 +1,5 @@
-// A copy of a dump in which images are changed. Files that stay are hard links; one that changes is written anew, by
-// pagepipe's own encode, of what its decode says.
+// A copy of a dump in which images are changed. The other files are hard links. A changed image goes through pagepipe's
+// decode and encode.
 import { execFile } from 'node:child_process';
 import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -7,10 +7,10 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 const MAX_JSON_BYTES = 64 * 1024 * 1024;
-/** Numbers that a double may not hold become text; encode takes them as such. */
+/** Numbers that a double cannot hold become strings, which encode accepts. */
 const LONG_NUMBER = /(?<=[[ :])-?\d{16,}(?=[,}\]])/g;
 
-/** A dump as CRIU made it, and who is in it. */
+/** A dump as CRIU made it, and the ids in it. */
 export class Original {
   #decoded = new Map();
 

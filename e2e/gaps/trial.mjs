@@ -1,4 +1,4 @@
-// Dumps and restores by a real CRIU, each in namespaces of its own and with limits of time.
+// Dumps and restores with a real CRIU, each in its own namespaces and with a time limit.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -12,7 +12,7 @@ const killGroup = (child) => process.kill(-child.pid, 'SIGKILL');
 process.on('exit', () => running.forEach(killGroup));
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 
-/** Runs to the end or to the limit. The first process of the pid namespace dies with what is killed, and all in it with that. */
+/** Runs a command with a time limit. Killing the group ends the pid namespace with everything in it. */
 function bounded(seconds, command, args) {
   return new Promise((resolve) => {
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
@@ -55,7 +55,7 @@ export async function criuVersion({ suite }) {
   return version;
 }
 
-/** Makes `at/dump`, and keeps in `at/run` what the program has outside of the dump. */
+/** Makes `at/dump`. `at/run` holds the files of the program, which are needed for the restore. */
 export async function makeDump(setting, at, namespaces) {
   mkdirSync(join(at, 'run'), { recursive: true });
   mkdirSync(join(at, 'dump'));
@@ -64,14 +64,14 @@ export async function makeDump(setting, at, namespaces) {
     throw new Error(`no dump: ${stderr}${textOf(join(at, 'run/dump.log'))}${textOf(join(at, 'run/report'))}`);
 }
 
-/** Restores `dump` where the one at `at` was made. @returns the outcome, and CRIU's first word about it */
+/** Restores `dump`, a copy of the one at `at`. @returns the outcome, and the first error */
 export async function restore(setting, at, dump, folder) {
-  // With its fifo and its socket, which Node does not copy.
+  // Node's own copy refuses fifos and sockets.
   await bounded(30, 'cp', ['-a', join(at, 'run'), folder]);
   const { timedOut, stderr } = await inside(setting, setting.seconds, folder, dump, ['restore']);
   const [, outcome, detail] = /^(\w+) ?(.*)$/m.exec(textOf(join(folder, 'outcome'))) ?? [];
   const errors = textOf(join(folder, 'restore.log')).match(/.*(Error|BUG).*/g) ?? [];
-  // A line of every restore where a privilege is missing.
+  // Normal where CAP_SYS_RESOURCE is missing.
   const [first] = errors.filter((line) => !line.includes('RLIMIT_NOFILE'));
   const said = detail || first?.trim() || textOf(join(folder, 'criu.err')).trim().split('\n')[0];
   if (timedOut) return { outcome: 'hangs', said };
@@ -79,7 +79,7 @@ export async function restore(setting, at, dump, folder) {
   return { outcome, said };
 }
 
-/** What verify finds: `error`, `warning` or `silent`, with the codes. */
+/** What verify finds: `error`, `warning` or `silent`, and the codes. */
 export async function verify(pagepipe, dump) {
   const [command, ...args] = pagepipe;
   const { code, stdout, stderr, timedOut } = await bounded(30, command, [...args, 'verify', dump, '--json']);
@@ -91,7 +91,7 @@ export async function verify(pagepipe, dump) {
     .map((line) => JSON.parse(line));
   const errors = findings.filter(({ severity }) => severity === 'error');
   const told = errors.length > 0 ? errors : findings;
-  // That it cannot be opened is no finding.
+  // Exit code 1 without findings: the dump could not be opened.
   const answer = errors.length > 0 || code === 1 ? 'error' : findings.length > 0 ? 'warning' : 'silent';
   return { answer, codes: [...new Set(told.map((finding) => finding.code))], said: told[0]?.message ?? stderr.trim() };
 }

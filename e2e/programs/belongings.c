@@ -1,10 +1,10 @@
 /*
- * The memory of mosaic.c in a small tree of processes, with one of everything else that a dump keeps: pipes and sockets
- * that hold data, a fifo, files that are deleted, locks, events, timers, signals, limits, a filter of system calls, and in
- * namespaces of their own a host name and System V objects.
+ * The memory of mosaic.c in a small process tree, with one of everything else that a dump holds: pipes and sockets with
+ * data in them, a fifo, deleted files, a file lock, events, timers, signals, limits, a seccomp filter, and, in namespaces of
+ * its own, a host name and System V objects.
  *
- * What the kernel says of each process is written down before the dump and again behind it, and the two texts are compared
- * line by line. What was on its way through a pipe or a socket must come out of it.
+ * Each process describes itself, from what the kernel says, before the dump and again after the restore. The two texts
+ * must be equal. What was written into a pipe or a socket before the dump must come out after the restore.
  */
 #define _GNU_SOURCE
 #include "memory.h"
@@ -41,7 +41,7 @@
 
 static const char text[] = "on its way";
 
-/* ---- What the kernel says of this process ---- */
+/* ---- What the kernel says about this process ---- */
 
 struct description {
 	size_t length;
@@ -86,7 +86,7 @@ static bool starts_with_one_of(const char *line, const char *const *prefixes)
 	return false;
 }
 
-/* The lines of a file that begin in one of these ways, each up to what a restore may change. */
+/* The lines of a file with one of these prefixes, each up to the part that may change in a restore. */
 static void say_lines(struct description *d, const char *path, const char *const *prefixes, const char *until)
 {
 	size_t length;
@@ -126,7 +126,7 @@ static void say_link(struct description *d, const char *path)
 	say(d, "%s: %s\n", path, target);
 }
 
-/* Areas that meet are one here if they allow the same: a restore may have them joined. */
+/* Adjacent areas with the same protection count as one, because the kernel may merge them after a restore. */
 static void say_areas(struct description *d)
 {
 	size_t length;
@@ -135,7 +135,7 @@ static void say_areas(struct description *d)
 	char allowed[5], allows[5] = "";
 
 	while (rest && (line = strsep(&rest, "\n"))) {
-		/* Of the kernel's own areas the number and the order differ between kernels. */
+		/* The kernel's own areas differ between kernels. */
 		if (sscanf(line, "%lx-%lx %4s", &start, &end, allowed) != 3 || strstr(line, "[v"))
 			continue;
 		if (start != last || strcmp(allowed, allows) != 0) {
@@ -149,7 +149,7 @@ static void say_areas(struct description *d)
 	say(d, "area: %lx-%lx %s\n", first, last, allows);
 }
 
-/* Fields by their numbers in proc(5), counted behind the name in brackets. */
+/* The field numbers are those of proc(5). The name, in brackets, may hold spaces, so counting starts after it. */
 static void say_stat(struct description *d)
 {
 	static const int wanted[] = { 7, 18, 19, 20, 26, 27, 28, 38, 40, 41, 45, 46, 47, 48, 49, 50, 51 };
@@ -185,7 +185,7 @@ static void say_descriptors(struct description *d)
 			continue;
 		snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
 		say_lines(d, path, lines, " ino:");
-		/* Behind the kind of a lock stands a pid. */
+		/* After the type of a lock comes a pid, which depends on the pid namespace of /proc. */
 		say_lines(d, path, locks, " READ ");
 	}
 }
@@ -238,7 +238,7 @@ static void describe(struct description *d)
 	char name[65] = "";
 
 	d->length = 0;
-	/* /proc may be that of another pid namespace. Whose child the first process is changes. */
+	/* Not from /proc, which may belong to another pid namespace. The first process gets a new parent. */
 	say(d, "pid %d, parent %d, group %d, session %d\n", getpid(), is_child ? getppid() : 0, getpgrp(), getsid(0));
 	say_lines(d, "/proc/self/status", status, NULL);
 	say_lines(d, "/proc/self/limits", limits, NULL);
@@ -261,7 +261,7 @@ static void describe(struct description *d)
 	say(d, "host name %s\n", name);
 }
 
-/* Reports the lines that are not what they were; returns 1 if there is one. */
+/* Reports lines that have changed; returns 1 if there are any. */
 static int verify_description(const char *prefix)
 {
 	char *old = before.text, *new = after.text;
@@ -278,7 +278,7 @@ static int verify_description(const char *prefix)
 	return differences > 0;
 }
 
-/* ---- What it has ---- */
+/* ---- Setting up what the dump must hold ---- */
 
 static int event_fd, timer_fd, pipe_fds[2], fifo_fd, stream[2], datagram[2], listener, deleted_fd, linked_fd, memory_fd;
 static int to_parent[2];
@@ -393,7 +393,7 @@ struct message {
 	char bytes[sizeof text];
 };
 
-/* CRIU only dumps these where the namespace is dumped, too. */
+/* CRIU dumps these only together with their namespace. */
 static void make_sysv_objects(void)
 {
 	struct message message = { .type = 3 };
@@ -410,13 +410,13 @@ static void make_sysv_objects(void)
 	need(sethostname("belongings", 10) == 0, "sethostname");
 }
 
-/* ---- Whether it still has it ---- */
+/* ---- Checking it after the restore ---- */
 
 static int comes_out(const char *what, ssize_t got, const char *bytes)
 {
 	if (got == sizeof text && memcmp(bytes, text, sizeof text) == 0)
 		return 0;
-	report("CORRUPT %s: what was in it does not come out\n", what);
+	report("CORRUPT %s: its content is lost\n", what);
 	return 1;
 }
 
@@ -498,7 +498,7 @@ enum { OWN_GROUP, OWN_SESSION, CHILDREN };
 
 static pid_t children[CHILDREN], zombie;
 
-/* What a child or grandchild does: tells that it is ready, waits, and looks. */
+/* A child says that it is ready, waits for the restore, and checks its state. */
 static void be_child(int number, int ready_fd)
 {
 	char prefix[16];
@@ -558,7 +558,7 @@ static int end_children(void)
 	return corrupt;
 }
 
-/* ROOM is a folder for its files, which is the current directory; with a third argument it has namespaces of its own. */
+/* Usage: belongings REPORT ROOM [namespaces]. ROOM is the folder for its files, and becomes its current directory. */
 int main(int argc, char **argv)
 {
 	PAGE_ALIGNED unsigned char stack[STACK_PAGES * PAGE];
@@ -575,14 +575,14 @@ int main(int argc, char **argv)
 		make_sysv_objects();
 	start_workers();
 	start_children();
-	/* Twice, for the first time takes memory. */
+	/* Twice, because the first call allocates memory. */
 	describe(&before);
 	describe(&before);
 
 	report("ready %d\n", (int)getpid());
 	wait_for_signal();
 
-	/* The children share what verify_belongings() empties, so they look first. */
+	/* Before verify_belongings(), which empties what the children share. */
 	const int corrupt = verify_memory("") + verify_description("") + end_children();
 	return end(corrupt + verify_belongings() + end_workers());
 }

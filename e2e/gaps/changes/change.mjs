@@ -1,4 +1,4 @@
-// What a change of a dump is: { image, what, apply }, where `apply` is given the copy to be changed.
+// What a change of a dump is: { image, what, apply, undetectable, tolerated }. `apply` changes the copy that it is given.
 
 /** Changes of the entries of one image: what is changed, to a function of the entries and of the names in the dump. */
 export const of = (image, changes) =>
@@ -6,6 +6,12 @@ export const of = (image, changes) =>
 
 /** Changes of files as such, or of several images. */
 export const whole = (image, changes) => Object.entries(changes).map(([what, apply]) => ({ image, what, apply }));
+
+/** Changes that leave a sound dump, of another process or for another machine. verify cannot find them. */
+export const undetectable = (changes) => changes.map((change) => ({ ...change, undetectable: true }));
+
+/** Damage that CRIU tolerates. verify may call it an error. */
+export const tolerated = (changes) => changes.map((change) => ({ ...change, tolerated: true }));
 
 export function swap(list, i, j) {
   [list[i], list[j]] = [list[j], list[i]];

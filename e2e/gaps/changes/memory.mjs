@@ -1,5 +1,5 @@
 // Areas, pagemaps, pages, segments.
-import { of, pagesOf, setPages, swap, whole } from './change.mjs';
+import { of, pagesOf, setPages, swap, tolerated, undetectable, whole } from './change.mjs';
 
 const PAGE = 4096;
 const PRIVATE = 2;
@@ -17,14 +17,8 @@ export const memory = [
     'two anonymous areas in the other order': ([mm]) =>
       swap(mm.vmas, mm.vmas.indexOf(anonymous(mm)), mm.vmas.indexOf(anonymous(mm)) - 1),
     'areas overlap by a page': ([mm]) => void (mm.vmas[2].start -= PAGE),
-    'an area twice': ([mm]) => void mm.vmas.splice(3, 0, mm.vmas[3]),
-    'an area with pages not there': ([mm]) => remove(mm, anonymous(mm)),
-    'an area without pages not there': ([mm]) =>
-      remove(
-        mm,
-        mm.vmas.find(({ prot, status }) => prot === 0 && status === 513),
-      ),
-    'the code not there': ([mm]) => remove(mm, mm.vmas[1]),
+    'an area with pages is missing': ([mm]) => remove(mm, anonymous(mm)),
+    'the code is missing': ([mm]) => remove(mm, mm.vmas[1]),
     'no areas': ([mm]) => void (mm.vmas = []),
     'an area shorter than its pages': ([mm]) => void (anonymous(mm).end -= PAGE),
     'an area that begins behind its first page': ([mm]) => void (anonymous(mm).start += PAGE),
@@ -54,7 +48,6 @@ export const memory = [
     'an area of huge pages that is none': ([mm]) => void (anonymous(mm).flags |= 0x40000),
     'locked memory without the flag': ([mm]) => void (mm.vmas.find(({ flags }) => flags & 0x2000).flags &= ~0x2000),
     'protection of an unknown kind': ([mm]) => void (anonymous(mm).prot = 0xff),
-    'an area that allows nothing and has pages': ([mm]) => void (anonymous(mm).prot = 0),
     'a stack that does not grow': ([mm]) => void (mm.vmas.find(({ flags }) => flags & 0x100).flags &= ~0x100),
     'advice of an unknown kind': ([mm]) => void (anonymous(mm).madv = '9223372036854775808'),
     'a mapped file that is not in the dump': ([mm]) => void (mapped(mm).shmid = 999),
@@ -92,6 +85,16 @@ export const memory = [
     'an auxiliary vector that is too long': ([mm]) => void mm.mm_saved_auxv.push(...Array(200).fill(0)),
     'dumpable of an unknown kind': ([mm]) => void (mm.dumpable = 9),
   }),
+  ...undetectable(
+    of('mm-ROOT', {
+      'an area without pages is missing': ([mm]) =>
+        remove(
+          mm,
+          mm.vmas.find(({ prot, status }) => prot === 0 && status === 513),
+        ),
+      'an area that allows nothing and has pages': ([mm]) => void (anonymous(mm).prot = 0),
+    }),
+  ),
   ...of('pagemap-ROOT', {
     'entries in another order': (entries) => swap(entries, 2, 3),
     'an entry twice in the middle': (entries) => void entries.splice(3, 0, entries[3]),
@@ -103,18 +106,26 @@ export const memory = [
     'an entry that is nowhere': (entries) => void (run(entries).flags = 0),
     'an entry that is lazy and nowhere': (entries) => void (run(entries).flags = 2),
     'an entry without flags': (entries) => void delete run(entries).flags,
-    'an entry with an unknown flag': (entries) => void (run(entries).flags |= 64),
-    'a run of an anonymous area not there': (entries) => entries.filter((entry) => entry !== run(entries)),
+    'a run of an anonymous area is missing': (entries) => entries.filter((entry) => entry !== run(entries)),
     'the pages of a segment': (entries) => void (entries[0].pages_id = 1),
     'a pages file that is not in the dump': (entries) => void (entries[0].pages_id = 999),
-    'two heads': (entries) => [entries[0], ...entries],
   }),
   ...whole('pages', {
     'a page too short': (dump) => dump.write('pages-PAGES', dump.read('pages-PAGES').subarray(0, -PAGE)),
-    'a page too long': (dump) =>
-      dump.write('pages-PAGES', Buffer.concat([dump.read('pages-PAGES'), Buffer.alloc(PAGE)])),
     'half a page too short': (dump) => dump.write('pages-PAGES', dump.read('pages-PAGES').subarray(0, -PAGE / 2)),
   }),
+  ...tolerated([
+    ...of('mm-ROOT', {
+      'an area twice': ([mm]) => void mm.vmas.splice(3, 0, mm.vmas[3]),
+    }),
+    ...of('pagemap-ROOT', {
+      'an entry with an unknown flag': (entries) => void (run(entries).flags |= 64),
+    }),
+    ...whole('pages', {
+      'a page too long': (dump) =>
+        dump.write('pages-PAGES', Buffer.concat([dump.read('pages-PAGES'), Buffer.alloc(PAGE)])),
+    }),
+  ]),
   ...of('pagemap-shmem-SHMEM', {
     'pages behind the end of the segment': (entries) => void (entries[1].vaddr = PAGE * 1000),
     'entries not at a page': (entries) => void (entries[1].vaddr += 8),

@@ -1,6 +1,6 @@
 // Namespaces; parents; and what lies in the folder beside the dump.
 import { mkdirSync, symlinkSync } from 'node:fs';
-import { of, pagesOf, whole } from './change.mjs';
+import { of, pagesOf, undetectable, whole } from './change.mjs';
 
 const PAGE = 4096;
 
@@ -38,7 +38,7 @@ export const surroundings = [
       await takePages(dump);
     },
     'pages in a parent, and no parent': takePages,
-    'pages in a parent that is not there': async (dump) => {
+    'pages in a parent that is missing': async (dump) => {
       linkParent(dump, 'earlier');
       await takePages(dump);
     },
@@ -54,14 +54,14 @@ export const surroundings = [
       dump.write('earlier/pages-PAGES', '');
       await takePages(dump);
     },
-    'pages in a parent that has them in its parent, which is not there': async (dump) => {
+    'pages in a parent that has them in its parent, which is missing': async (dump) => {
       makeParent(dump, 'earlier', MEMORY);
       linkParent(dump, 'earlier');
       await takePages(dump);
       dump.copy('pagemap-ROOT', 'earlier/pagemap-ROOT');
       dump.copy('pages-PAGES', 'earlier/pages-PAGES');
     },
-    'a parent that nobody asks for, and that is not there': (dump) => linkParent(dump, 'earlier'),
+    'a parent that nobody asks for, and that is missing': (dump) => linkParent(dump, 'earlier'),
     'a parent that nobody asks for': (dump) => {
       makeParent(dump, 'earlier', MEMORY);
       linkParent(dump, 'earlier');
@@ -69,7 +69,7 @@ export const surroundings = [
     'a dump that is its own parent': (dump) => linkParent(dump, '.'),
   }),
   ...whole('beside the dump', {
-    'statistics not there': (dump) => dump.remove('stats-dump'),
+    'statistics is missing': (dump) => dump.remove('stats-dump'),
     'a core of an earlier dump': (dump) => dump.copy('core-CHILD', 'core-7777'),
     'memory of an earlier dump': async (dump) => {
       dump.copy('mm-CHILD', 'mm-7777');
@@ -104,8 +104,12 @@ export const surroundings = [
 export const namespaces = [
   ...of('utsns-UTSNS', {
     'a host name that is too long': ([uts]) => void (uts.nodename = 'a'.repeat(100)),
-    'another host name': ([uts]) => void (uts.nodename = 'another'),
   }),
+  ...undetectable(
+    of('utsns-UTSNS', {
+      'another host name': ([uts]) => void (uts.nodename = 'another'),
+    }),
+  ),
   ...of('timens-TIMENS', {
     'too many nanoseconds': ([time]) => void (time.monotonic.tv_nsec = 2_000_000_000),
     'a time that is too far': ([time]) => void (time.monotonic.tv_sec = '9223372036854775807'),
@@ -117,21 +121,27 @@ export const namespaces = [
     'two segments of one key': (entries) => void entries.push({ ...entries[0], desc: { ...entries[0].desc, id: 1 } }),
   }),
   ...of('ipcns-sem-IPCNS-VAR', {
-    'another number of semaphores': ([set]) => void (set.nsems = 1),
-    'semaphores of another number': ([set]) => void (set.desc.id = 5),
     'a value out of range': ([set]) => void (set.extra[1] = 65535),
   }),
+  ...undetectable(
+    of('ipcns-sem-IPCNS-VAR', {
+      'semaphores of another number': ([set]) => void (set.desc.id = 5),
+    }),
+  ),
   ...of('ipcns-msg-IPCNS-VAR', {
-    'more messages than there are': ([queue]) => void (queue.qnum = 2),
-    'fewer messages than there are': ([queue]) => void Object.assign(queue, { qnum: 0, extra: [] }),
     'a message of type 0': ([queue]) => void (queue.extra[0].mtype = 0),
   }),
+  ...undetectable(
+    of('ipcns-msg-IPCNS-VAR', {
+      'fewer messages than there are': ([queue]) => void Object.assign(queue, { qnum: 0, extra: [] }),
+    }),
+  ),
   ...of('ipcns-var-IPCNS-VAR', {
     'values out of range': ([values]) => void (values.msg_ctlmax = 4294967295),
     'no semaphore limits': ([values]) => void (values.sem_ctls = []),
   }),
-  ...whole('mm of namespaces', {
-    'a System V segment that is not there': (dump) =>
+  ...whole('mm', {
+    'a System V segment that is missing': (dump) =>
       dump.edit('mm-ROOT', ([mm]) => void (mm.vmas.find(({ status }) => status & (1 << 10)).shmid = 99)),
   }),
 ];

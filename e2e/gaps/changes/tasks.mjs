@@ -1,5 +1,5 @@
 // The tree of processes, their cores, ids, folders, and what the inventory says.
-import { of, swap, whole } from './change.mjs';
+import { of, swap, tolerated, undetectable, whole } from './change.mjs';
 
 const tc =
   (change) =>
@@ -18,7 +18,6 @@ const NAMESPACE_FIELDS = ['pid', 'net', 'ipc', 'uts', 'mnt', 'user', 'cgroup', '
 export const tasks = [
   ...of('pstree', {
     'a thread twice': ([root]) => void root.threads.push(root.threads.at(-1)),
-    'a thread not there': ([root]) => void root.threads.pop(),
     'a thread without a core': ([root]) => void root.threads.push(999),
     'a thread that is another process': ([root, child]) => void (root.threads[2] = child.pid),
     'the threads in another order': ([root]) => swap(root.threads, 1, 2),
@@ -28,32 +27,37 @@ export const tasks = [
     'two processes of one pid': ([, child, other]) => void (other.pid = child.pid),
     'a pid without images': ([, child]) => void (child.pid = 999),
     'a pid of 0': ([, child]) => void (child.pid = 0),
-    'a parent that is not there': ([, child]) => void (child.ppid = 999),
+    'a parent that is missing': ([, child]) => void (child.ppid = 999),
     'a process that is its own parent': ([, child]) => void (child.ppid = child.pid),
     "two processes that are each other's parent": ([, child, other]) => {
       child.ppid = other.pid;
       other.ppid = child.pid;
     },
-    'another parent': ([, child, other]) => void (other.ppid = child.pid),
     'a parent that is a zombie': ([, child, , zombie]) => void (child.ppid = zombie.pid),
     'a first process that has a parent': ([root]) => void (root.ppid = 999),
     'two first processes': ([, child]) => void (child.ppid = 0),
     'a child before its parent': (entries) => swap(entries, 0, 1),
     'children in another order': (entries) => swap(entries, 1, 2),
-    'a pgid of no process': ([, child]) => void (child.pgid = 999),
     'a pgid of 0': ([, child]) => void (child.pgid = 0),
     'a pgid in another session': ([, child, other]) => void (child.pgid = other.pgid),
-    'another pgid in the session': ([root, child]) => void (child.pgid = root.pgid),
-    'a sid of no process': ([, child]) => void (child.sid = 999),
     'a sid of 0': ([, child]) => void (child.sid = 0),
     'a sid of a process that leads no session': ([, child, , zombie]) => void (zombie.sid = child.pid),
     'the session of a brother': ([, child, other]) => void (child.sid = other.sid),
     'the first process leads no session': ([root, , other]) => void (root.sid = other.sid),
     'a zombie in a group of no process': (entries) => void (entries.at(-1).pgid = 999),
     'a zombie with no threads': (entries) => void (entries.at(-1).threads = []),
-    'a child not there': (entries) => entries.filter((_, i) => i !== 1),
-    'a zombie not there': (entries) => entries.slice(0, -1),
   }),
+  ...undetectable(
+    of('pstree', {
+      'a thread is missing': ([root]) => void root.threads.pop(),
+      'another parent': ([, child, other]) => void (other.ppid = child.pid),
+      'a pgid of no process': ([, child]) => void (child.pgid = 999),
+      'another pgid in the session': ([root, child]) => void (child.pgid = root.pgid),
+      'a sid of no process': ([, child]) => void (child.sid = 999),
+      'a child is missing': (entries) => entries.filter((_, i) => i !== 1),
+      'a zombie is missing': (entries) => entries.slice(0, -1),
+    }),
+  ),
   ...whole('core', {
     'that of a thread for a process': (dump) => dump.link('core-THREAD', 'core-ROOT'),
     'that of a process for a thread': (dump) => dump.link('core-ROOT', 'core-THREAD'),
@@ -67,12 +71,11 @@ export const tasks = [
     'no thread_core': ([core]) => void delete core.thread_core,
     'no thread_info': ([core]) => void delete core.thread_info,
     'a live process said to be dead': tc((task) => (task.task_state = 2)),
-    'a live process said to be stopped': tc((task) => (task.task_state = 3)),
     'a state that there is not': tc((task) => (task.task_state = 9)),
     'a name that is too long': tc((task) => (task.comm = 'a name that is much too long for a task')),
     'a personality of an unknown kind': tc((task) => (task.personality = 0x7f)),
-    'a control group that is not there': thread((core) => (core.cg_set = 99)),
-    'a control group for the process that is not there': tc((task) => (task.cg_set = 99)),
+    'a control group that is missing': thread((core) => (core.cg_set = 99)),
+    'a control group for the process that is missing': tc((task) => (task.cg_set = 99)),
     'no timers': tc((task) => delete task.timers),
     'more microseconds than a second has': tc((task) => (task.timers.real.vusec = 2_000_000)),
     'an interval of too many microseconds': tc((task) => (task.timers.real.iusec = 2_000_000)),
@@ -99,14 +102,13 @@ export const tasks = [
     'no capabilities': thread((core) => (core.creds.cap_eff = [])),
     'more in effect than permitted': thread((core) => (core.creds.cap_prm = [0, 0])),
     'securebits of an unknown kind': thread((core) => (core.creds.secbits = 0xffff)),
-    'a profile of a security module': thread((core) => (core.creds.lsm_profile = 'nobody')),
+    'a profile of a security module, which the dump has none of': thread((core) => (core.creds.lsm_profile = 'nobody')),
     'an unknown scheduling policy': thread((core) => (core.sched_policy = 99)),
     'a real-time policy without priority': thread((core) => (core.sched_policy = 1)),
     'a nice value out of range': thread((core) => (core.sched_nice = 100)),
-    'a filter that is not there': thread((core) => (core.seccomp_filter = 99)),
+    'a filter that is missing': thread((core) => (core.seccomp_filter = 99)),
     'filters and none named': thread((core) => delete core.seccomp_filter),
     'a filter and no mode': thread((core) => delete core.seccomp_mode),
-    'strict mode of system calls': thread((core) => (core.seccomp_mode = 1)),
     'an unknown mode of system calls': thread((core) => (core.seccomp_mode = 9)),
     'a list of futexes in no area': thread((core) => (core.futex_rla = 4096)),
     'a list of futexes of another length': thread((core) => (core.futex_rla_len = 99)),
@@ -117,31 +119,43 @@ export const tasks = [
     'no place for the thread id': info((thread_info) => (thread_info.clear_tid_addr = 0)),
     'an instruction pointer in no area': info((thread_info) => (thread_info.gpregs.ip = 4096)),
     'a stack pointer in no area': info((thread_info) => (thread_info.gpregs.sp = 4096)),
-    'no registers of floating point': info((thread_info) => delete thread_info.fpregs),
     'no extended state': info((thread_info) => delete thread_info.fpregs.xsave),
     'half the registers of xmm': info((thread_info) => (thread_info.fpregs.xmm_space.length = 8)),
     'a thread-local base in no area': info((thread_info) => (thread_info.gpregs.fs_base = 4096)),
     'no descriptors of thread-local memory': info((thread_info) => (thread_info.tls = [])),
   }),
+  ...undetectable(
+    of('core-ROOT', {
+      'a live process said to be stopped': tc((task) => (task.task_state = 3)),
+      'strict mode of system calls': thread((core) => (core.seccomp_mode = 1)),
+    }),
+  ),
   ...of('core-THREAD', {
     'no thread_core': ([core]) => void delete core.thread_core,
     'no thread_info': ([core]) => void delete core.thread_info,
     'another architecture': ([core]) => void (core.mtype = 'AARCH64'),
-    'no registers of floating point': info((thread_info) => delete thread_info.fpregs),
-    'a filter that is not there': thread((core) => (core.seccomp_filter = 99)),
-    'a control group that is not there': thread((core) => (core.cg_set = 99)),
+    'a control group that is missing': thread((core) => (core.cg_set = 99)),
     'another user than the process': thread((core) => (core.creds.uid = 12345)),
   }),
+  ...tolerated(
+    of('core-THREAD', {
+      'a filter that is missing': thread((core) => (core.seccomp_filter = 99)),
+    }),
+  ),
   ...of('core-ZOMBIE', {
     'a zombie said to live': tc((task) => (task.task_state = 1)),
-    'another exit code': tc((task) => (task.exit_code = 256)),
     'no tc': ([core]) => void delete core.tc,
   }),
+  ...undetectable(
+    of('core-ZOMBIE', {
+      'another exit code': tc((task) => (task.exit_code = 256)),
+    }),
+  ),
   ...of('seccomp', {
     'a filter of no bytes': ([{ seccomp_filters: filters }]) => void (filters[0].filter = ''),
     'a filter that is none': ([{ seccomp_filters: filters }]) => void (filters.at(-1).filter = '//////////8='),
     'a filter of half an instruction': ([{ seccomp_filters: filters }]) => void (filters.at(-1).filter = 'BgAA'),
-    'a filter before it that is not there': ([{ seccomp_filters: filters }]) => void (filters.at(-1).prev = 99),
+    'a filter before it that is missing': ([{ seccomp_filters: filters }]) => void (filters.at(-1).prev = 99),
     'a filter that is before itself': ([{ seccomp_filters: filters }]) =>
       void (filters.at(-1).prev = filters.length - 1),
     'a filter less': ([{ seccomp_filters: filters }]) => void filters.pop(),
@@ -155,8 +169,6 @@ export const tasks = [
     'no umask': ([fs]) => void delete fs.umask,
   }),
   ...of('ids-CHILD', {
-    'descriptors that have no image': ([ids]) => void (ids.files_id = 99),
-    'the descriptors of the parent': ([ids], { FILES }) => void (ids.files_id = FILES),
     'the memory of the parent': ([ids]) => void (ids.vm_id = 2),
     'the signal handlers of the parent': ([ids]) => void (ids.sighand_id = 2),
     'the folders of the parent': ([ids]) => void (ids.fs_id = 2),
@@ -164,6 +176,12 @@ export const tasks = [
       NAMESPACE_FIELDS.map((field) => [`a ${field} of its own without images`, ([ids]) => void (ids[field] = 99)]),
     ),
   }),
+  ...undetectable(
+    of('ids-CHILD', {
+      'descriptors that have no image': ([ids]) => void (ids.files_id = 99),
+      'the descriptors of the parent': ([ids], { FILES }) => void (ids.files_id = FILES),
+    }),
+  ),
   ...whole('ids', {
     ...Object.fromEntries(
       NAMESPACE_FIELDS.map((field) => [
@@ -184,13 +202,16 @@ export const tasks = [
     'no root_ids': ([inventory]) => void delete inventory.root_ids,
     'no ns_per_id': ([inventory]) => void delete inventory.ns_per_id,
     'no fdinfo_per_id': ([inventory]) => void delete inventory.fdinfo_per_id,
-    'a control group that is not there': ([inventory]) => void (inventory.root_cg_set = 99),
+    'a control group that is missing': ([inventory]) => void (inventory.root_cg_set = 99),
     'no control group': ([inventory]) => void delete inventory.root_cg_set,
-    'another security module': ([inventory]) => void (inventory.lsmtype = 'SELINUX'),
-    'a plugin that is not there': ([inventory]) => void (inventory.plugins_entry = { plugins: ['no_such_plugin'] }),
     'another lock of the network': ([inventory]) => void (inventory.network_lock_method = 9),
-    tcp_close: ([inventory]) => void (inventory.tcp_close = true),
     'another run id': ([inventory]) => void (inventory.dump_criu_run_id = 'another'),
     'time at the dump': ([inventory]) => void (inventory.dump_uptime = 5),
+  }),
+  // The restore needs the same option.
+  ...undetectable(of('inventory', { tcp_close: ([inventory]) => void (inventory.tcp_close = true) })),
+  ...of('inventory', {
+    'another security module': ([inventory]) => void (inventory.lsmtype = 'SELINUX'),
+    'an unknown plugin': ([inventory]) => void (inventory.plugins_entry = { plugins: ['no_such_plugin'] }),
   }),
 ];
