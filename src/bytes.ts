@@ -40,6 +40,8 @@ export interface PayloadFile {
   readonly name: string;
   /** Bytes. */
   readonly size: number;
+  /** Whether it stays as it is until the dump is closed; else what is read later may be something else. */
+  readonly isLasting?: boolean;
   /** Fills all of `buffer` from `position`; throws DumpError if the file is shorter. */
   read(buffer: Uint8Array, position: number): void;
 }

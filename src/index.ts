@@ -5,6 +5,14 @@
  *     await pump(new Dump('dump').records(), [classify(), filter(DROP_LAZY), rebuild()], new DirectorySink('small'));
  */
 export type { Emit } from './bytes.js';
+export type { Written } from './containers/directory/dump-directory.js';
+export { DirectoryFiles } from './containers/directory/files.js';
+export { DirectorySink, type DirectorySinkOptions } from './containers/directory/write.js';
+export { Dump, type OpenDumpOptions } from './dump/dump.js';
+export * from './dump/files.js';
+export * from './dump/names.js';
+export { SizeSink } from './dump/size.js';
+export type { Task } from './dump/tasks.js';
 export * from './errors.js';
 export type * from './generated/entries.js';
 export { type DecodeOptions, ImageDecoder, type ImageHandler } from './image/decoder.js';
@@ -19,11 +27,6 @@ export { AddressSpace, type PageSpan, RunTable, type StoredAt } from './memory/s
 export * from './memory/vma.js';
 export { pump, type RecordSink, type Stage } from './pump.js';
 export * from './records.js';
-export { DirectorySink, type DirectorySinkOptions } from './sink/directory.js';
-export type { Written } from './sink/dump-directory.js';
-export { SizeSink } from './sink/size.js';
-export { Dump, type OpenDumpOptions } from './source/directory.js';
-export type { Task } from './source/tasks.js';
 export { type ClassifyOptions, classify, POLICIES, type Policy } from './stages/classify.js';
 export { DROP_LAZY, type FilterOptions, filter, type Selection } from './stages/filter.js';
 export * from './stages/image.js';

@@ -10,10 +10,7 @@
  * (`extents`) until somebody needs it; the bytes of a `bytes` record may be overwritten once the consumer has asked for
  * the next record, so who keeps them copies them.
  */
-import { posix } from 'node:path';
-import type { TarMember } from './archive/tar.js';
 import type { PayloadFile } from './bytes.js';
-import { DumpError } from './errors.js';
 import type { RunBatch } from './memory/runs.js';
 import type { AreaTable } from './memory/vma.js';
 
@@ -31,6 +28,21 @@ export interface HeaderRecord {
   readonly payloadBytes?: number;
 }
 
+/**
+ * The header of a file in the archive that it comes from. It passes byte for byte into another archive; other places have
+ * no use for it.
+ */
+export interface ArchiveHeader {
+  /** Name in the archive. */
+  readonly name: string;
+  /** Bytes of data in the archive. */
+  readonly storedBytes: number;
+  /** Whether the file has holes there: less is stored than it is long. */
+  readonly isSparse: boolean;
+  /** All blocks in front of the data, extensions among them. */
+  blocks(): Uint8Array;
+}
+
 /** A directory entry that is neither a pagemap nor its pages. */
 export interface FileRecord {
   readonly type: 'file';
@@ -44,10 +56,10 @@ export interface FileRecord {
   /** Of a link, as it was read. */
   readonly target?: Uint8Array;
   readonly checked: boolean;
-  /** Not of the dump, but beside it in its archive; the name is that in the archive. */
+  /** Not of the dump, but next to it in its archive; the name is that in the archive. */
   readonly outside?: true;
-  /** As it stands in an archive. */
-  readonly tar?: TarMember;
+  /** In the archive that it comes from. */
+  readonly header?: ArchiveHeader;
 }
 
 /** An address space: the memory of a task or a shared memory segment. */
@@ -65,8 +77,8 @@ export interface Space {
   /** Permission bits. */
   readonly pagemapMode: number;
   readonly pagesMode: number;
-  /** As they stand in an archive. */
-  readonly tar?: { pagemap?: TarMember; pages?: TarMember };
+  /** In the archive that they come from. */
+  readonly headers?: { pagemap: ArchiveHeader; pages: ArchiveHeader };
 }
 
 export interface SpaceRecord {
@@ -125,40 +137,3 @@ export type DumpRecord =
 /** Whether a record is payload of the file or the runs before it, or the check of it. */
 export const isPayload = (record: DumpRecord): record is PayloadRecord | CheckRecord =>
   record.type === 'bytes' || record.type === 'extents' || record.type === 'check';
-
-/** Name of the pages file of a space. */
-export const pagesName = (space: Pick<Space, 'pagesId'>): string => `pages-${space.pagesId}.img`;
-
-/** Whether a file name is that of a pages file. */
-export const isPagesName = (name: string): boolean => /^pages-\d+\.img$/.test(name);
-
-const PAGEMAP_NAME = /^pagemap-(?:shmem-)?(\d+)\.img$/;
-
-/** Whether a file name is that of a pagemap. */
-export const isPagemapName = (name: string): boolean => PAGEMAP_NAME.test(name);
-
-/** Kind and pid of a space, from the name of its pagemap. */
-export function spaceIdentity(pagemap: string): Pick<Space, 'kind' | 'pid'> {
-  if (pagemap.startsWith('pagemap-shmem-')) return { kind: 'shmem' };
-  return { kind: 'task', pid: Number(PAGEMAP_NAME.exec(pagemap)?.[1]) };
-}
-
-/** Whether a link of this name and target leads to a place inside the dump, whatever stands there. */
-export function linkStaysInside(name: string, target: string): boolean {
-  const place = posix.normalize(posix.join(posix.dirname(name), target));
-  return !posix.isAbsolute(target) && place !== '..' && !place.startsWith('../');
-}
-
-/**
- * Checks a link of a dump: all stay inside but `parent`, which alone leads to another dump.
- * @throws {DumpError} BAD_NAME
- */
-export function checkLink(name: string, target: string): void {
-  if (target.includes('\0')) {
-    throw new DumpError('BAD_NAME', 'expected a link to a name, found one with a NUL byte', { file: name });
-  }
-  if (name === 'parent' || linkStaysInside(name, target)) return;
-  throw new DumpError('BAD_NAME', 'expected a link that stays inside the dump, found one that leads outside', {
-    file: name,
-  });
-}

@@ -1,8 +1,10 @@
 /** make-lazy against an oracle that goes page by page, on real dumps and on generated ones, in every generation. */
+
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { DirectoryFiles } from '../src/containers/directory/files.js';
 import { Dump, type DumpRecord, pump, StreamSink } from '../src/index.js';
 import { cli } from './helpers/cli.js';
 import {
@@ -146,7 +148,7 @@ describe('of a page stream', () => {
   it('takes one that has memory alone', async () => {
     const dir = tempDir();
     const [path, out] = [join(dir, 'stream'), join(dir, 'out')];
-    const dump = new Dump(copyFixture('mosaic-criu-4.2.1', dir));
+    const dump = await Dump.open(new DirectoryFiles(copyFixture('mosaic-criu-4.2.1', dir)));
     const fd = openSync(path, 'w');
     let isFile = false;
     const memoryAlone = function* (record: DumpRecord) {

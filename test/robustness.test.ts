@@ -1,4 +1,5 @@
 /** When the system fails: every call in turn, short reads and writes, a consumer that stands still. */
+
 import * as fs from 'node:fs';
 import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,13 +7,14 @@ import { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import chain from 'stream-chain';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { extract } from '../src/archive/extract.js';
-import { readTar } from '../src/archive/tar-source.js';
+import { extract } from '../src/arrival/extract.js';
+import { DirectoryFiles } from '../src/containers/directory/files.js';
+import { DirectorySink } from '../src/containers/directory/write.js';
+import { readTar } from '../src/containers/tar/read.js';
+import { Dump } from '../src/dump/dump.js';
 import { DumpError } from '../src/errors.js';
 import { pump, type RecordSink } from '../src/pump.js';
 import type { DumpRecord, PayloadFile } from '../src/records.js';
-import { DirectorySink } from '../src/sink/directory.js';
-import { Dump } from '../src/source/directory.js';
 import { classify } from '../src/stages/classify.js';
 import { DROP_LAZY, filter } from '../src/stages/filter.js';
 import { rebuild } from '../src/stages/rebuild.js';
@@ -73,9 +75,9 @@ interface Place {
 /** What the commands do, without the command line. */
 const WORK: Record<string, (place: Place, force?: boolean) => Promise<void>> = {
   'make-lazy': async ({ dump: path, out }, force = false) => {
-    const dump = new Dump(path);
+    const dump = await Dump.open(new DirectoryFiles(path));
     try {
-      const sink = new DirectorySink(out, { source: path, force });
+      const sink = new DirectorySink(out, { sources: [path], force });
       await pump(dump.records(), [classify(), filter(DROP_LAZY), rebuild()], sink);
     } finally {
       dump.close();
@@ -93,7 +95,10 @@ const WORK: Record<string, (place: Place, force?: boolean) => Promise<void>> = {
     const fd = faults.real.openSync(archive, 'r');
     try {
       const budget = { bytes: 0, directory: join(out, '..') };
-      await extract(readTar(new FdReader(fd).chunks(), { name: archive, budget }), out, { name: archive, force });
+      await extract(readTar({ chunks: new FdReader(fd).chunks(), name: archive, budget }), out, {
+        name: archive,
+        force,
+      });
     } finally {
       faults.real.closeSync(fd);
     }
@@ -101,7 +106,7 @@ const WORK: Record<string, (place: Place, force?: boolean) => Promise<void>> = {
   read: async ({ dump: path, out }) => {
     const fd = faults.real.openSync(out, 'w');
     try {
-      const dump = new Dump(path);
+      const dump = await Dump.open(new DirectoryFiles(path));
       try {
         await pump(dump.records(), [], new StreamSink(fd));
       } finally {

@@ -1,13 +1,13 @@
-import { extract } from '../archive/extract.js';
+import { extract } from '../arrival/extract.js';
+import type { Written } from '../containers/directory/dump-directory.js';
 import { UsageError } from '../errors.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { pump } from '../pump.js';
-import type { Written } from '../sink/dump-directory.js';
 import { withoutOutside } from '../stages/drop-files.js';
 import { type Command, choice, inputs, pageSizeFlag } from './command.js';
 import { Progress } from './progress.js';
 import { warnOfCopy } from './report.js';
-import { archiveFlags, openSink, SINK_KINDS, sourceOf } from './sink.js';
+import { archiveFlags, openSink, SINK_KINDS } from './sink.js';
 import { openCommandSource, SOURCE_FLAGS, SOURCE_HELP } from './source.js';
 
 export const command: Command = {
@@ -55,10 +55,10 @@ Examples
       if (prefix !== '' && source.kind === 'tar') {
         throw new UsageError('expected no --prefix for what is an archive already: its files stay where they are');
       }
-      if (kind === 'directory' && source.members) {
-        const { members, name } = source;
-        const more = { name, signal: io.signal, ...sourceOf(source), ...pageSizeFlag(args, PAGE_SIZES) };
-        copy = { written: await extract(members, out, { ...options, ...more }) };
+      if (kind === 'directory' && source.events) {
+        const { events, name, paths: sources } = source;
+        const more = { name, sources, signal: io.signal, ...pageSizeFlag(args, PAGE_SIZES) };
+        copy = { written: await extract(events, out, { ...options, ...more }) };
       } else {
         const sink = openSink(kind, out, { ...source, compression }, options, io);
         await pump(source.records, kind === 'tar' ? [] : [withoutOutside()], sink, io.signal);

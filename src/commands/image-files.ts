@@ -6,7 +6,7 @@ import type { Emit } from '../bytes.js';
 import { DumpError, onFile, UsageError } from '../errors.js';
 import { type ImageType, typeOfName } from '../image/magic.js';
 import { rawKind } from '../image/raw.js';
-import { AtomicFile } from '../sink/atomic-file.js';
+import { AtomicFile } from '../io/atomic-file.js';
 import { FdReader, FdWriter } from '../stream/fd.js';
 import { type Arguments, type Flag, type Io, inputs } from './command.js';
 

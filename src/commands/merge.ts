@@ -1,7 +1,7 @@
+import { DirectorySink } from '../containers/directory/write.js';
 import { DumpError, UsageError } from '../errors.js';
 import { pump } from '../pump.js';
 import type { DumpRecord } from '../records.js';
-import { DirectorySink } from '../sink/directory.js';
 import { ColdHalf } from '../source/cold-half.js';
 import { mergedRecords } from '../source/merged.js';
 import { withoutOutside } from '../stages/drop-files.js';
@@ -10,7 +10,7 @@ import { areApart } from './halves.js';
 import { Progress } from './progress.js';
 import { warnOfParent } from './report.js';
 import { openSink, SINK_KINDS, sinkKindOf } from './sink.js';
-import { openCommandImages, openCommandSource, SOURCE_FLAGS, SOURCE_HELP, type Source } from './source.js';
+import { openCommandFiles, openCommandSource, SOURCE_FLAGS, SOURCE_HELP, type Source } from './source.js';
 
 export const command: Command = {
   name: 'merge',
@@ -58,20 +58,15 @@ ${SOURCE_HELP.replace('what the source must be', 'what HOT must be')}
 
 /** The cold half may have to be held first: by then it is known that HOT can be read, and OUT written. */
 async function* withCold(hot: Source, path: string, args: Arguments, io: Io): AsyncGenerator<Iterable<DumpRecord>> {
-  const index = await openCommandImages(path, coldArguments(args), io, { pages: 'hold', budget: hot.budget });
+  const files = await openCommandFiles(path, coldArguments(args), io, { pages: 'hold', budget: hot.budget });
   try {
-    const cold = new ColdHalf(path, index);
-    try {
-      yield* mergedRecords(hot.records, cold);
-    } finally {
-      cold.close();
-    }
+    yield* mergedRecords(hot.records, new ColdHalf(files));
   } finally {
-    index?.close();
+    files.close();
   }
 }
 
-/** The flags of sources are those of HOT; COLD has but a kind of its own. */
+/** The flags of sources are those of HOT; COLD has only a kind of its own. */
 function coldArguments(args: Arguments): Arguments {
   const { shardFds, coldFrom, ...flags } = args.flags;
   return { ...args, flags: { ...flags, from: coldFrom } };

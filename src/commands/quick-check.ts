@@ -13,13 +13,13 @@ import { type Arguments, type Io, pageSizeFlag } from './command.js';
 import { openBeforehand } from './source.js';
 
 /** What is found of a directory or a plain archive; undefined for what can only be read from front to back. */
-export async function findBeforehand(path: string, args: Arguments): Promise<Finding[] | undefined> {
-  const place = await openBeforehand(path, args);
-  if (!place) return undefined;
+export async function findBeforehand(path: string, args: Arguments, io: Io): Promise<Finding[] | undefined> {
+  const files = await openBeforehand(path, args, io);
+  if (!files) return undefined;
   try {
-    return quickFindings(path, { ...pageSizeFlag(args, PAGE_SIZES), index: place.index });
+    return quickFindings(files, pageSizeFlag(args, PAGE_SIZES));
   } finally {
-    place.index?.close();
+    files.close();
   }
 }
 

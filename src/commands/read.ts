@@ -34,7 +34,7 @@ Examples
     const [path] = inputs(args, 'DUMP') as [string];
     refuseTerminals(io, { stdout: true });
     const report = (findings: readonly Finding[]) => reportFindings(findings, args.flags['force'] === true, io);
-    const found = await findBeforehand(path, args);
+    const found = await findBeforehand(path, args, io);
     if (found) report(found);
     const source = await openCommandSource(path, args, true, io);
     const passing = found ? undefined : new PassingDump(path, source.budget);

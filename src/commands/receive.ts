@@ -1,6 +1,10 @@
 import { existsSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Duplex } from 'node:stream';
+import { DirectoryFiles } from '../containers/directory/files.js';
+import { DirectorySink } from '../containers/directory/write.js';
+import type { DumpFiles } from '../dump/files.js';
+import { openAddressSpace } from '../dump/pagemap.js';
 import { DumpError, isErrno, onFile, UsageError } from '../errors.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { pump, type RecordSink } from '../pump.js';
@@ -8,8 +12,6 @@ import type { DumpRecord } from '../records.js';
 import { type Address, addressText, isLoopback } from '../serve/address.js';
 import { DumpReceiver, type ParentDump, type ReceivedStats } from '../serve/receive.js';
 import { type ClientEnd, listen } from '../serve/server.js';
-import { DirectorySink } from '../sink/directory.js';
-import { openAddressSpace } from '../source/pagemap.js';
 import { StreamSink } from '../stream/stream.js';
 import { type Arguments, type Command, type Io, inputs, pageSizeFlag, refuseTerminals } from './command.js';
 import { Progress } from './progress.js';
@@ -70,7 +72,8 @@ Example
     if (out === '-') checkStreamOptions(args, options, io);
     const pageSize = pageSizeFlag(args, PAGE_SIZES).pageSize ?? USUAL_PAGE_BYTES;
     const { prevImagesDir } = args.flags as { prevImagesDir?: string };
-    const parent = prevImagesDir === undefined ? undefined : openParent(out, prevImagesDir, pageSize);
+    const before = prevImagesDir === undefined ? undefined : openParent(out, prevImagesDir);
+    const parent = before && parentDump(before, prevImagesDir as string, pageSize);
     const report = new Report(io, args.flags['json'] === true, out === '-' || options.stdio);
     const progress = new Progress(io, () => 0);
     const sink =
@@ -96,6 +99,7 @@ Example
       report.received(client, stats, seconds);
     } finally {
       progress.done();
+      before?.close();
       // Unless it is complete.
       await sink.discard();
     }
@@ -116,7 +120,7 @@ function checkStreamOptions(args: Arguments, { stdio }: ListenOptions, io: Io): 
 }
 
 /** The dump before the one in OUT. Throws {@link DumpError} if there is none. */
-function openParent(out: string, link: string, pageSize: number): ParentDump {
+function openParent(out: string, link: string): DumpFiles {
   const place = resolve(out);
   const path = onFile(out, () => {
     const real = existsSync(place) ? realpathSync(place) : join(realpathSync(dirname(place)), basename(place));
@@ -125,12 +129,14 @@ function openParent(out: string, link: string, pageSize: number): ParentDump {
   if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
     throw new DumpError('NO_PARENT', 'expected the directory of the dump before, found none', { file: path });
   }
-  return {
-    link,
-    has: (pagemap) => existsSync(join(path, pagemap)),
-    open: (pagemap) => openAddressSpace(path, pagemap, pageSize),
-  };
+  return new DirectoryFiles(path);
 }
+
+const parentDump = (files: DumpFiles, link: string, pageSize: number): ParentDump => ({
+  link,
+  has: (pagemap) => files.stat(pagemap) !== undefined,
+  open: (pagemap) => openAddressSpace(files, pagemap, pageSize),
+});
 
 /** Does something with the first client that comes, as {@link listen} and {@link serveStdio} have them. */
 async function oneClient(

@@ -1,7 +1,7 @@
 /** What `make-lazy` says at its end, for people and for programs. */
 import prettyBytes from 'pretty-bytes';
-import type { Written } from '../sink/dump-directory.js';
-import type { Task } from '../source/tasks.js';
+import type { Written } from '../containers/directory/dump-directory.js';
+import type { Task } from '../dump/tasks.js';
 import type { Holes } from '../stages/rebuild.js';
 import { type Amount, type KindTally, newKindTally, type SpaceTally } from '../stages/tally.js';
 import type { Io } from './command.js';

@@ -1,7 +1,6 @@
-import { statSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
-import { ImageIndex } from '../archive/image-index.js';
-import { DumpError, onFile, UsageError } from '../errors.js';
+import { openRandom } from '../arrival/open.js';
+import { DumpError, UsageError } from '../errors.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import type { Message } from '../protocol/page-server.js';
 import { type Address, addressText, DEFAULT_PORT, isLoopback, parseAddress } from '../serve/address.js';
@@ -133,18 +132,17 @@ the dump is disconnected; the others are not affected.
 
 /** The memory of a directory or a plain archive. Throws {@link DumpError} UNSUPPORTED for what can only be read in sequence. */
 export async function openMemory(path: string, options: DumpMemoryOptions): Promise<DumpMemory> {
-  if (!onFile(path, () => statSync(path)).isFile()) return new DumpMemory(path, options);
-  const index = await ImageIndex.ofTar(path);
-  if (!index) {
+  const files = await openRandom(path, { guard: true });
+  if (!files) {
     throw new DumpError('UNSUPPORTED', 'expected a directory or a plain tar archive, found another file', {
       file: path,
-      hint: 'what is compressed or in shards cannot be read here and there: pagepipe read DUMP | pagepipe write OUT',
+      hint: 'what is compressed or in shards is not open to random access: pagepipe read DUMP | pagepipe write OUT',
     });
   }
   try {
-    return new DumpMemory(path, { ...options, index });
+    return new DumpMemory(files, options);
   } catch (error) {
-    index.close();
+    files.close();
     throw error;
   }
 }

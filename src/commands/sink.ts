@@ -1,14 +1,14 @@
 /** Where commands put a dump. */
 import { existsSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import type { Compression } from '../archive/compression.js';
-import type { SpoolBudget } from '../archive/spool.js';
+import { DirectorySink, type DirectorySinkOptions } from '../containers/directory/write.js';
+import type { FilesSinkOptions } from '../containers/files-sink.js';
+import { ShardSink } from '../containers/shards/write.js';
+import { TarSink } from '../containers/tar/write.js';
 import { DumpError, onFile, UsageError } from '../errors.js';
-import { openOutput, openShard } from '../sink/byte-output.js';
-import { DirectorySink, type DirectorySinkOptions } from '../sink/directory.js';
-import type { FilesSinkOptions } from '../sink/files-sink.js';
-import { type ShardOutput, ShardSink } from '../sink/shards.js';
-import { TarSink } from '../sink/tar.js';
+import { openOutput, openShard, type ShardOutput } from '../io/byte-output.js';
+import type { MemoryBudget } from '../io/byte-queue.js';
+import type { Compression } from '../io/compression.js';
 import { type Arguments, choice, type Io, refuseTerminals } from './command.js';
 
 export const SINK_KINDS = ['directory', 'tar', 'shards'] as const;
@@ -18,10 +18,9 @@ export type SinkKind = (typeof SINK_KINDS)[number];
 export interface SinkSource {
   kind: string;
   compression: Compression | undefined;
-  directory: string | undefined;
-  /** Of the file that it is, if it is one. */
-  path: string | undefined;
-  budget: SpoolBudget;
+  /** Directories and files that it is in. */
+  paths: readonly string[];
+  budget: MemoryBudget;
 }
 
 /** Of an archive becomes an archive, of all else a directory. */
@@ -55,7 +54,7 @@ export function openSink(
   io: Io,
 ): DirectorySink | TarSink | ShardSink {
   const options = progress ? { progress } : {};
-  if (kind === 'directory') return new DirectorySink(out, { force, ...options, ...sourceOf(source) });
+  if (kind === 'directory') return new DirectorySink(out, { force, ...options, sources: source.paths });
   if (kind === 'shards') return openShards(out.split(','), source, { force, ...options }, io);
   if (out === '-') refuseTerminals(io, { stdout: true });
   else checkOutputFile(out, source, force);
@@ -68,16 +67,10 @@ export function openSink(
   });
 }
 
-/** What an output must not replace. */
-export function sourceOf({ directory, path }: Pick<SinkSource, 'directory' | 'path'>): { source?: string } {
-  const source = directory ?? path;
-  return source === undefined ? {} : { source };
-}
-
 /** A sink of shards by name or by descriptor. */
 export function openShards(
   places: readonly (string | number)[],
-  source: Partial<SinkSource>,
+  source: Pick<SinkSource, 'paths'>,
   { force = false, ...options }: FilesSinkOptions & { force?: boolean },
   io: Io,
 ): ShardSink {
@@ -97,18 +90,9 @@ export function openShards(
 }
 
 /** Throws {@link DumpError} OUTPUT_EXISTS, OUTPUT_INSIDE_DUMP for a place where no file may appear. */
-export function checkOutputFile(out: string, { directory, path }: Partial<SinkSource>, force: boolean): void {
+export function checkOutputFile(out: string, { paths }: Pick<SinkSource, 'paths'>, force: boolean): void {
   const found = onFile(out, () => statSync(out, { throwIfNoEntry: false }));
-  const input = path === undefined ? undefined : statSync(path, { throwIfNoEntry: false });
-  if (found && input && isSame(found, input)) {
-    throw new DumpError('OUTPUT_INSIDE_DUMP', 'expected an output other than the dump', { file: out });
-  }
-  if (directory !== undefined) {
-    const folder = onFile(out, () => realpathSync(dirname(resolve(out))));
-    if (join(folder, basename(out)).startsWith(`${realpathSync(directory)}/`)) {
-      throw new DumpError('OUTPUT_INSIDE_DUMP', 'expected an output outside the dump', { file: out });
-    }
-  }
+  for (const path of paths) checkApart(out, found, path);
   // Pipes and devices are written as they are.
   if (!found || found.isFIFO() || found.isCharacterDevice() || (found.isFile() && force)) return;
   const what = found.isFile() ? 'a file' : 'something else';
@@ -118,4 +102,15 @@ export function checkOutputFile(out: string, { directory, path }: Partial<SinkSo
   });
 }
 
-const isSame = (a: Stats, b: Stats): boolean => a.dev === b.dev && a.ino === b.ino;
+/** Throws {@link DumpError} OUTPUT_INSIDE_DUMP if a place is an input, or lies in it. */
+function checkApart(out: string, found: Stats | undefined, path: string): void {
+  const input = statSync(path, { throwIfNoEntry: false });
+  if (found && input && found.dev === input.dev && found.ino === input.ino) {
+    throw new DumpError('OUTPUT_INSIDE_DUMP', 'expected an output other than the dump', { file: out });
+  }
+  if (!input?.isDirectory()) return;
+  const folder = onFile(out, () => realpathSync(dirname(resolve(out))));
+  if (join(folder, basename(out)).startsWith(`${realpathSync(path)}/`)) {
+    throw new DumpError('OUTPUT_INSIDE_DUMP', 'expected an output outside the dump', { file: out });
+  }
+}

@@ -1,26 +1,24 @@
 /** What commands share that take a dump from wherever it is. */
-
-import { statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import type { ImageIndex } from '../archive/image-index.js';
-import type { MemberSource } from '../archive/members.js';
 import {
+  arrivingDump,
   type OpenOptions,
-  type OpenSource,
-  openImages,
-  openInPlace,
-  openSource,
+  openArrival,
+  openFiles,
+  openRandom,
   SOURCE_KINDS,
   type SourceKind,
-  sourceKind,
-} from '../archive/open.js';
-import type { SpoolBudget } from '../archive/spool.js';
-import type { KnownDump } from '../archive/streamed-dump.js';
+} from '../arrival/open.js';
+import type { KnownDump } from '../arrival/summary.js';
+import { Dump } from '../dump/dump.js';
+import type { FileEvents } from '../dump/events.js';
+import type { DumpFiles } from '../dump/files.js';
+import { hasSeveralPageSizes } from '../dump/page-size.js';
 import { UsageError } from '../errors.js';
+import type { MemoryBudget } from '../io/byte-queue.js';
+import type { Compression } from '../io/compression.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import type { RecordSource } from '../pump.js';
-import { Dump } from '../source/directory.js';
-import { VARIABLE_PAGE_SIZE } from '../source/tasks.js';
 import { type Arguments, choice, type Flag, type Io, pageSizeFlag } from './command.js';
 import type { ReportedDump } from './report.js';
 import type { DumpPlace } from './restore-commands.js';
@@ -49,21 +47,22 @@ const DEFAULT_BUFFER_MIB = 64;
 
 /** A dump that is open, and what is known of it when it has been read. */
 export interface Source {
-  kind: 'directory' | OpenSource['kind'];
-  compression: OpenSource['compression'];
+  kind: SourceKind;
+  compression: Compression | undefined;
+  /** Of a dump that is open to random access; they may be gone through again. */
   records: RecordSource;
-  /** The same as files that arrive, instead of the records, where it is neither a directory nor a page stream. */
-  members: MemberSource | undefined;
+  /** The same as files, instead of the records, where these arrive. */
+  events: FileEvents | undefined;
+  /** Whether it is open to random access. */
+  isRandom: boolean;
   /** Of the source, for errors. */
   name: string;
+  /** Directories and files that it is in. */
+  paths: readonly string[];
   /** Of files and pages, where it is known beforehand. */
   totalBytes(): number;
   reported(): ReportedDump;
-  /** Of its directory, if it is one. */
-  directory: string | undefined;
-  /** Of its file, if it is one. */
-  path: string | undefined;
-  budget: SpoolBudget;
+  budget: MemoryBudget;
   close(): void;
 }
 
@@ -78,55 +77,65 @@ export async function openCommandSource(
   args: Arguments,
   areas: boolean,
   io: Io,
-  budget: SpoolBudget = budgetOf(args),
+  budget: MemoryBudget = budgetOf(args),
 ): Promise<Source> {
-  const from = fromFlag(args);
+  const options = { ...openOptions(path, args, io), budget };
   const page = pageSizeFlag(args, PAGE_SIZES);
-  const shards = shardsOf(path, args);
-  if (!shards && sourceKind(path, from) === 'directory') return directorySource(path, page, budget, io);
-  const source = await openSource(path, { ...openOptions(path, args, io), ...page, areas, budget });
-  const file = path === '-' || shards ? undefined : path;
-  const paths = file === undefined ? (shards ?? []).filter((shard) => typeof shard === 'string') : [file];
-  const isServable = file !== undefined && source.kind === 'tar' && !source.compression && statSync(file).isFile();
+  const names = options.shards ?? (path === '-' ? [] : [path]);
+  const paths = names.filter((name) => typeof name === 'string');
+  const files = await openRandom(path, options);
+  if (files) return randomSource(await Dump.open(files, page), path, paths, budget);
+  const arrival = await openArrival(path, options);
+  const { kind, compression, name, events, close } = arrival;
+  const { records, dump } = arrivingDump(arrival, { ...page, areas, budget });
+  const place = { kind, isServable: false, paths };
   return {
-    ...source,
+    kind,
+    compression,
+    records,
+    events,
+    isRandom: false,
+    name,
+    paths,
     totalBytes: () => 0,
-    directory: undefined,
-    path: file,
+    reported: () => reportedOf(path, place, dump, dump.bytes),
     budget,
-    reported: () => reportedOf(path, { kind: source.kind, isServable, paths }, source.dump, source.dump.bytes),
+    close,
+  };
+}
+
+function randomSource(dump: Dump, path: string, paths: readonly string[], budget: MemoryBudget): Source {
+  const kind = dump.files.kind === 'tar' ? 'tar' : 'directory';
+  const bytes = dump.otherBytes + dump.payloadBytes;
+  return {
+    kind,
+    compression: undefined,
+    records: { [Symbol.iterator]: () => dump.records() },
+    events: undefined,
+    isRandom: true,
+    name: path,
+    paths,
+    totalBytes: () => bytes,
+    reported: () => reportedOf(path, { kind, isServable: true, paths }, dump, bytes),
+    budget,
+    close: () => dump.close(),
   };
 }
 
 /**
- * The files of what is no directory, for commands that look here and there; undefined for a directory.
+ * The files of a source, for commands that read at random: what arrives is held.
  * @param of whether pages are held as well; where a command opens more than one source, what they share
  */
-export async function openCommandImages(
+export const openCommandFiles = (
   path: string,
   args: Arguments,
   io: Io,
-  { pages = 'count', budget = budgetOf(args) }: { pages?: 'count' | 'hold'; budget?: SpoolBudget } = {},
-): Promise<ImageIndex | undefined> {
-  const options = openOptions(path, args, io);
-  if (!options.shards && sourceKind(path, options.from) === 'directory') return undefined;
-  return openImages(path, { ...options, pages, budget });
-}
+  { pages = 'count', budget = budgetOf(args) }: { pages?: 'count' | 'hold'; budget?: MemoryBudget } = {},
+): Promise<DumpFiles> => openFiles(path, { ...openOptions(path, args, io), pages, budget });
 
-/**
- * What can be looked into before it is read: a plain archive, by an index, or a directory. Undefined for what can only be
- * read from front to back.
- */
-export async function openBeforehand(
-  path: string,
-  args: Arguments,
-): Promise<{ index: ImageIndex | undefined } | undefined> {
-  const from = fromFlag(args);
-  const shards = shardsOf(path, args);
-  if (!shards && sourceKind(path, from) === 'directory') return { index: undefined };
-  const index = await openInPlace(path, { from, ...(shards ? { shards } : {}) });
-  return index && { index };
-}
+/** The files of what can be looked into before it is read; undefined for what arrives. */
+export const openBeforehand = (path: string, args: Arguments, io: Io): Promise<DumpFiles | undefined> =>
+  openRandom(path, openOptions(path, args, io));
 
 /** What a source is called in errors. */
 export const sourceName = (path: string, args: Arguments): string => {
@@ -134,38 +143,16 @@ export const sourceName = (path: string, args: Arguments): string => {
   return args.flags['shardFds'] === undefined ? 'stdin' : 'shards';
 };
 
-const fromFlag = (args: Arguments): SourceKind | undefined =>
-  args.flags['from'] === undefined ? undefined : choice(args, 'from', SOURCE_KINDS, 'directory');
-
 function openOptions(path: string, args: Arguments, io: Io): OpenOptions {
   const shards = shardsOf(path, args);
   return {
-    from: fromFlag(args),
+    from: args.flags['from'] === undefined ? undefined : choice(args, 'from', SOURCE_KINDS, 'directory'),
     ...(shards ? { shards } : {}),
-    areas: false,
     budget: budgetOf(args),
     maxBytes: positive(args, 'maxBytes', Number.MAX_SAFE_INTEGER),
     stdinFd: io.stdinFd,
     signal: io.signal,
-  };
-}
-
-function directorySource(path: string, page: { pageSize?: number }, budget: SpoolBudget, io: Io): Source {
-  const dump = new Dump(path, { ...page, warn: (message) => io.err(`pagepipe: warning: ${message}\n`) });
-  const bytes = () => dump.otherBytes + dump.payloadBytes;
-  return {
-    kind: 'directory',
-    compression: undefined,
-    // May be gone through again.
-    records: { [Symbol.iterator]: () => dump.records() },
-    members: undefined,
-    name: path,
-    totalBytes: bytes,
-    directory: path,
-    path: undefined,
-    budget,
-    reported: () => reportedOf(path, { kind: 'directory', isServable: true, paths: [path] }, dump, bytes()),
-    close: () => dump.close(),
+    warn: (message) => io.err(`pagepipe: warning: ${message}\n`),
   };
 }
 
@@ -175,11 +162,11 @@ function reportedOf(
   { tasks, pageSize, march }: Omit<KnownDump, 'bytes'>,
   bytes: number,
 ): ReportedDump {
-  const hidden = VARIABLE_PAGE_SIZE.includes(march ?? 0) ? { pageSize } : {};
+  const hidden = hasSeveralPageSizes(march) ? { pageSize } : {};
   return { path, place: { ...place, ...hidden }, tasks, pageSize, bytes };
 }
 
-export const budgetOf = (args: Arguments): SpoolBudget => ({
+export const budgetOf = (args: Arguments): MemoryBudget => ({
   bytes: positive(args, 'buffer', DEFAULT_BUFFER_MIB) * MIB,
   directory: (args.flags['spillDir'] as string | undefined) ?? tmpdir(),
 });

@@ -1,7 +1,6 @@
-import { statSync } from 'node:fs';
+import { DirectorySink } from '../containers/directory/write.js';
 import { DumpError, isErrno, UsageError } from '../errors.js';
 import { behindStages, pump, type RecordSink } from '../pump.js';
-import { DirectorySink } from '../sink/directory.js';
 import { addOriginals } from '../sink/originals.js';
 import { TeeSink } from '../sink/tee.js';
 import { classify, POLICIES, type Policy } from '../stages/classify.js';
@@ -50,15 +49,12 @@ ${SOURCE_HELP}
     const policy = choice(args, 'policy', POLICIES, 'auto');
     if (policy === 'seed') throw new UsageError('expected a policy of CRIU 3 and later, found seed');
     const budget = budgetOf(args);
-    const open = () => openCommandSource(places.dump, args, policy !== 'flags', io, budget);
-    const sources = [await open()] as [Source, ...Source[]];
-    const progress = new Progress(io, sources[0].totalBytes);
+    const source = await openCommandSource(places.dump, args, policy !== 'flags', io, budget);
+    const progress = new Progress(io, source.totalBytes);
     const warn = (message: string) => io.err(`pagepipe: warning: ${message}\n`);
     let hotIsComplete = false;
     try {
-      const again = canReadAgain(sources[0]);
-      if (again && sources[0].kind !== 'directory') sources.push(await open());
-      const { hot, cold } = await openHalves(places, sources[0], args, progress.add, io);
+      const { hot, cold } = await openHalves(places, source, args, progress.add, io);
       const hotSink = behindStages(hotStages(policy, hot.kind, warn), {
         write: (record) => hot.sink.write(record),
         finish: async () => {
@@ -68,14 +64,14 @@ ${SOURCE_HELP}
         discard: () => hot.sink.discard(),
       });
       const coldSink = behindStages([addOriginals(budget), ...coldStages(policy)], cold);
-      await (again ? inTurn : atOnce)(sources, hotSink, coldSink, io);
+      await (source.isRandom ? inTurn : atOnce)(source, hotSink, coldSink, io);
       if (hot.sink instanceof DirectorySink) warnOfParent(hot.sink.written, places.hot, io);
     } catch (error) {
       if (hotIsComplete) warn(`${places.hot} is complete, and ${places.cold ?? 'the half on stdout'} is not`);
       throw isErrno(error, 'EPIPE') ? readerGone(error) : error;
     } finally {
       progress.done();
-      for (const source of sources) source.close();
+      source.close();
     }
   },
 };
@@ -138,24 +134,19 @@ const coldStages = (policy: Policy) => [
 /** What `write` would make of the source is what is split, and what merge gives back. */
 const sourceStages = () => [notCold(), rebuild()];
 
-/** Whether the metadata alone can be read twice, and each page once. */
-const canReadAgain = ({ kind, compression, path }: Source): boolean =>
-  kind === 'directory' || (kind === 'tar' && !compression && path !== undefined && statSync(path).isFile());
-
-/** HOT, and then COLD. */
-async function inTurn(sources: [Source, ...Source[]], hot: RecordSink, cold: RecordSink, io: Io): Promise<void> {
-  const [first, second = first] = sources;
+/** HOT, and then COLD: the metadata is read twice, and each page once. */
+async function inTurn(source: Source, hot: RecordSink, cold: RecordSink, io: Io): Promise<void> {
   try {
-    await pump(first.records, sourceStages(), hot, io.signal);
+    await pump(source.records, sourceStages(), hot, io.signal);
   } catch (error) {
     await cold.discard();
     throw error;
   }
-  await pump(second.records, sourceStages(), cold, io.signal);
+  await pump(source.records, sourceStages(), cold, io.signal);
 }
 
-/** Both, of a source that can be read but once. */
-const atOnce = ([source]: [Source, ...Source[]], hot: RecordSink, cold: RecordSink, io: Io): Promise<void> =>
+/** Both, of a source that can be read only once. */
+const atOnce = (source: Source, hot: RecordSink, cold: RecordSink, io: Io): Promise<void> =>
   pump(source.records, sourceStages(), new TeeSink(hot, cold), io.signal);
 
 /** Elsewhere a reader that has seen enough is no failure; here a half would be missing. */

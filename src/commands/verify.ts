@@ -1,4 +1,4 @@
-import type { ImageIndex } from '../archive/image-index.js';
+import type { DumpFiles } from '../dump/files.js';
 import { DumpError, type DumpErrorCode, isErrno } from '../errors.js';
 import { TextOutput } from '../explore/output.js';
 import { PAGE_SIZES } from '../memory/runs.js';
@@ -6,7 +6,7 @@ import { FdWriter } from '../stream/fd.js';
 import { type Finding, findingOf, formatFinding } from '../verify/findings.js';
 import { type Verdict, verify } from '../verify/verify.js';
 import { type Arguments, type Command, type Io, inputs, pageSizeFlag } from './command.js';
-import { openCommandImages, SOURCE_FLAGS, SOURCE_HELP, sourceName } from './source.js';
+import { openCommandFiles, SOURCE_FLAGS, SOURCE_HELP, sourceName } from './source.js';
 
 export const command: Command = {
   name: 'verify',
@@ -63,18 +63,18 @@ async function verifySource(
   take: (finding: Finding) => void,
 ): Promise<Verdict | DumpError> {
   const page = pageSizeFlag(args, PAGE_SIZES);
-  let index: ImageIndex | undefined;
+  let files: DumpFiles;
   try {
-    index = await openCommandImages(path, args, io);
+    files = await openCommandFiles(path, args, io);
   } catch (error) {
     if (!(error instanceof DumpError) || NO_FINDING.includes(error.code)) throw error;
     take(findingOf(error, '', sourceName(path, args)));
     return error;
   }
   try {
-    return verify(path, take, { ...page, index });
+    return verify(files, take, page);
   } finally {
-    index?.close();
+    files.close();
   }
 }
 

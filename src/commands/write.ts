@@ -60,8 +60,7 @@ Example
     const source: SinkSource = {
       kind: 'stream',
       compression: archive.compress,
-      directory: undefined,
-      path: undefined,
+      paths: [],
       budget: budgetOf(args),
     };
     const sink = fds

@@ -1,15 +1,14 @@
+import { Images } from '../dump/images.js';
 import { UsageError } from '../errors.js';
 import { printDescriptors, printDescriptorsJson } from '../explore/fds.js';
-import { Images } from '../explore/images.js';
 import { printAreas, printAreasJson } from '../explore/mems.js';
 import { type Print, TextOutput } from '../explore/output.js';
 import { printProcesses, printProcessesJson } from '../explore/ps.js';
 import { printPages, printPagesJson, type RssOptions } from '../explore/rss.js';
 import { PAGE_SIZES } from '../memory/runs.js';
-import { FilePool } from '../source/files.js';
 import { FdWriter } from '../stream/fd.js';
 import { type Command, inputs, pageSizeFlag } from './command.js';
-import { openCommandImages, SOURCE_FLAGS } from './source.js';
+import { openCommandFiles, SOURCE_FLAGS } from './source.js';
 
 type Explorer = (images: Images, print: Print, options: RssOptions) => void;
 
@@ -60,8 +59,7 @@ Example
     const json = args.flags['json'] === true;
     if (args.flags['pageSize'] !== undefined && topic !== 'rss') throw new UsageError('--page-size: is for rss alone');
     const options = { pageSize: 4096, ...pageSizeFlag(args, PAGE_SIZES) };
-    const index = await openCommandImages(path, args, io);
-    const files = new FilePool(path, index ? { index } : {});
+    const files = await openCommandFiles(path, args, io);
     const writer = new FdWriter(io.stdoutFd);
     const output = new TextOutput(writer.write);
     try {
@@ -71,7 +69,6 @@ Example
       writer.flush();
     } finally {
       files.close();
-      index?.close();
     }
   },
 };

@@ -1,6 +1,7 @@
 /** The areas of one process as rows of numbers, in the order of its mm image. */
+
+import type { Images } from '../dump/images.js';
 import { VMA } from '../memory/vma.js';
-import type { Images } from './images.js';
 import { eachArea, readMm } from './mm.js';
 import { approximate, type Word } from './numbers.js';
 

@@ -1,30 +1,33 @@
 /** The open files of each process. */
+
+import type { Images } from '../dump/images.js';
+import { mmName } from '../dump/names.js';
 import { FileTable } from './file-table.js';
-import type { Images } from './images.js';
-import { exeFileId, mmName, readMm } from './mm.js';
+import { exeFileId, readMm } from './mm.js';
 import { type Print, printArray } from './output.js';
+import { lacksAsZombie, processesOf } from './processes.js';
 
 /** The images that say which files a process has open. */
 function descriptorsOf(images: Images, pid: number): { name: string; by: string } {
   const by = idsName(pid);
-  const { files_id } = images.first(by, 'IDS', 'task_kobj_ids_entry', 'pstree.img');
+  const { files_id } = images.first(by, 'task_kobj_ids_entry', 'pstree.img');
   return { name: `fdinfo-${files_id}.img`, by };
 }
 
 const idsName = (pid: number): string => `ids-${pid}.img`;
 
-const fsOf = (images: Images, pid: number) => images.first(`fs-${pid}.img`, 'FS', 'fs_entry', 'pstree.img');
+const fsOf = (images: Images, pid: number) => images.first(`fs-${pid}.img`, 'fs_entry', 'pstree.img');
 
 /** For each process its descriptors, its current directory and its root. A zombie has none of them. */
 export function printDescriptors(images: Images, print: Print): void {
   const files = new FileTable(images);
-  for (const { pid } of images.tasks()) {
+  for (const { pid } of processesOf(images)) {
     const line = (what: number | string, file: string) => print(`\t${String(what).padStart(7)}: ${file}\n`);
-    const zombie = images.lacksAsZombie(pid, idsName(pid));
+    const zombie = lacksAsZombie(images, pid, idsName(pid));
     print(`${pid}\n`);
     if (zombie) continue;
     const { name, by } = descriptorsOf(images, pid);
-    images.each(name, 'FDINFO', 'fdinfo_entry', by, (entry) => line(entry.fd, files.describe(entry)));
+    images.each(name, 'fdinfo_entry', (entry) => line(entry.fd, files.describe(entry)), by);
     const { cwd_id, root_id } = fsOf(images, pid);
     line('cwd', files.pathText(cwd_id));
     line('root', files.pathText(root_id));
@@ -35,14 +38,14 @@ export function printDescriptors(images: Images, print: Print): void {
 export function printDescriptorsJson(images: Images, print: Print): void {
   const files = new FileTable(images);
   printArray(print, (array) => {
-    for (const { pid } of images.tasks()) {
-      const zombie = images.lacksAsZombie(pid, idsName(pid));
+    for (const { pid } of processesOf(images)) {
+      const zombie = lacksAsZombie(images, pid, idsName(pid));
       array.next();
       print(`{"pid":${pid},"fds":`);
       printArray(print, (fds) => {
         if (zombie) return;
         const { name, by } = descriptorsOf(images, pid);
-        images.each(name, 'FDINFO', 'fdinfo_entry', by, (entry) => fds.add({ fd: entry.fd, ...files.data(entry) }));
+        images.each(name, 'fdinfo_entry', (entry) => fds.add({ fd: entry.fd, ...files.data(entry) }), by);
       });
       const fs = zombie ? undefined : fsOf(images, pid);
       const rest = {

@@ -4,13 +4,13 @@
  * Dumps of today have all files in `files.img`, where an id may stand twice: a fifo has an entry for its path and one for
  * the pipe in it. The first counts, as for crit. Older dumps have one image for each type of file.
  */
+
+import type { Images } from '../dump/images.js';
 import { DumpError } from '../errors.js';
 import type { Messages } from '../generated/entries.js';
-import type { ImageType } from '../image/magic.js';
 import type { MessageName } from '../image/message.js';
 import { decodeText } from '../image/object.js';
 import { encodeQuotedPrintable } from '../image/quoted-printable.js';
-import type { Images } from './images.js';
 
 /** What is kept of a file: the field of `file_entry` by which crit knows it. */
 interface Known {
@@ -41,10 +41,10 @@ export interface FileData {
 }
 
 const OLDER = {
-  reg: { image: 'reg-files.img', type: 'REG_FILES', message: 'reg_file_entry' },
-  pipe: { image: 'pipes.img', type: 'PIPES', message: 'pipe_entry' },
-  usk: { image: 'unixsk.img', type: 'UNIXSK', message: 'unix_sk_entry' },
-} as const satisfies Record<keyof Known, { image: string; type: ImageType; message: MessageName }>;
+  reg: { image: 'reg-files.img', message: 'reg_file_entry' },
+  pipe: { image: 'pipes.img', message: 'pipe_entry' },
+  usk: { image: 'unixsk.img', message: 'unix_sk_entry' },
+} as const satisfies Record<keyof Known, { image: string; message: MessageName }>;
 
 /** The files of a dump; images are read when a file in them is first asked for. */
 export class FileTable {
@@ -96,7 +96,7 @@ export class FileTable {
   private readFiles(): Map<number, Known> {
     const files = new Map<number, Known>();
     if (!this.images.has('files.img')) return files;
-    this.images.each('files.img', 'FILES', 'file_entry', '', ({ id, reg, pipe, usk }) => {
+    this.images.each('files.img', 'file_entry', ({ id, reg, pipe, usk }) => {
       if (files.has(id)) return;
       const known: Known = {};
       if (reg) known.reg = reg.name;
@@ -117,7 +117,7 @@ export class FileTable {
   }
 
   private readOlder(kind: keyof Known): Map<number, Known> {
-    const { image, type, message } = OLDER[kind];
+    const { image, message } = OLDER[kind];
     const files = new Map<number, Known>();
     if (!this.images.has(image)) {
       if (this.images.has('files.img')) return files;
@@ -125,7 +125,7 @@ export class FileTable {
         file: 'files.img',
       });
     }
-    this.images.each(image, type, message, '', (entry) => {
+    this.images.each(image, message, (entry) => {
       if (files.has(entry.id)) return;
       if ('pipe_id' in entry) files.set(entry.id, { pipe: entry.pipe_id });
       else if ('ino' in entry) files.set(entry.id, { usk: entry });

@@ -1,10 +1,13 @@
 /** The memory areas of each process, written while its mm image is walked through. */
+
+import type { Images } from '../dump/images.js';
+import { mmName } from '../dump/names.js';
 import { type MapFlags, VMA } from '../memory/vma.js';
 import { FileTable } from './file-table.js';
-import type { Images } from './images.js';
-import { type Area, eachArea, exeFileId, hasFile, kindOfArea, mapFlagsOfTask, mmName, readMm } from './mm.js';
+import { type Area, eachArea, exeFileId, hasFile, kindOfArea, mapFlagsOfTask, readMm } from './mm.js';
 import { approximate, decimal, hex, type Word } from './numbers.js';
 import { type Print, printArray } from './output.js';
+import { lacksAsZombie, processesOf } from './processes.js';
 
 /** Width of the column of addresses. */
 const WIDTH = 36;
@@ -20,8 +23,8 @@ const MAP_GROWSDOWN = 0x100;
 /** For each process its program and its areas: addresses, protection, and what the memory is. */
 export function printAreas(images: Images, print: Print): void {
   const describe = areaDescriber(new FileTable(images));
-  for (const { pid } of images.tasks()) {
-    const zombie = images.lacksAsZombie(pid, mmName(pid));
+  for (const { pid } of processesOf(images)) {
+    const zombie = lacksAsZombie(images, pid, mmName(pid));
     print(`${pid}\n`);
     if (zombie) continue;
     readMm(images, pid, (message) => {
@@ -75,8 +78,8 @@ function areaDescriber(files: FileTable) {
 export function printAreasJson(images: Images, print: Print): void {
   const files = new FileTable(images);
   printArray(print, (array) => {
-    for (const { pid } of images.tasks()) {
-      const zombie = images.lacksAsZombie(pid, mmName(pid));
+    for (const { pid } of processesOf(images)) {
+      const zombie = lacksAsZombie(images, pid, mmName(pid));
       array.next();
       if (zombie) {
         print(`{"pid":${pid},"exe":null,"areas":[]}`);

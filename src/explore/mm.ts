@@ -1,10 +1,13 @@
 /** The memory of a process by its mm image: one message that may hold a million areas, walked through as bytes. */
-import type { RawMessage, TakeMessage } from '../image/decoder.js';
+
+import type { Images } from '../dump/images.js';
+import { mmName } from '../dump/names.js';
+import type { RawMessage } from '../image/decoder.js';
 import { type MessageName, messageDescriptor } from '../image/message.js';
 import { WIRE_BYTES, WireReader } from '../image/wire.js';
 import { type Kind, kindOf, MARCH, type MapFlags, mapFlagsOf, VMA } from '../memory/vma.js';
-import type { Images } from './images.js';
 import { type Field, NumberFields } from './numbers.js';
+import { coreOf } from './processes.js';
 
 const AREA_FIELDS = ['start', 'end', 'pgoff', 'shmid', 'prot', 'flags', 'status'] as const;
 
@@ -15,11 +18,8 @@ const fieldNumber = (message: MessageName, name: string): number =>
   messageDescriptor(message).byName.get(name)?.number ?? 0;
 
 /** Takes the mm_entry of a process, for the time of the call. */
-export const readMm = (images: Images, pid: number, take: TakeMessage): void =>
-  images.firstMessage(mmName(pid), 'MM', 'mm_entry', 'pstree.img', take);
-
-/** The mm image of a process. */
-export const mmName = (pid: number): string => `mm-${pid}.img`;
+export const readMm = (images: Images, pid: number, take: (message: RawMessage) => void): void =>
+  images.firstMessage(mmName(pid), 'mm_entry', take, 'pstree.img');
 
 /** The file id of the program, in the bytes of an mm_entry. */
 export function exeFileId(message: RawMessage): number {
@@ -58,6 +58,6 @@ export const kindOfArea = (flags: number, status: number, map: MapFlags): Kind |
 /** MAP_* in the numbers of the machine that the core of a process names, if there is one. */
 export function mapFlagsOfTask(images: Images, pid: number): MapFlags {
   if (!images.has(`core-${pid}.img`)) return mapFlagsOf(undefined);
-  const { mtype } = images.core(pid);
+  const { mtype } = coreOf(images, pid);
   return mapFlagsOf((MARCH as Record<string, number>)[String(mtype)]);
 }

@@ -2,9 +2,11 @@
  * The entries of a pagemap for looking at: address, count and flags. Other readers here refuse what they do not know,
  * since it may move the pages; this one never asks where the pages are.
  */
+
+import type { Images } from '../dump/images.js';
+import type { RawMessage } from '../image/decoder.js';
 import { messageDescriptor } from '../image/message.js';
 import { PE_LAZY, PE_MASK, PE_PARENT, PE_PRESENT } from '../memory/runs.js';
-import type { Images } from './images.js';
 import { NumberFields, type Word } from './numbers.js';
 
 /** The entry that was read last. */
@@ -24,14 +26,15 @@ export function eachPagemapEntry(images: Images, pid: number, take: (entry: Page
   const message = new NumberFields('pagemap_entry', ['vaddr', 'compat_nr_pages', 'in_parent', 'flags', 'nr_pages']);
   const { vaddr, compat_nr_pages: older, in_parent: inParent, flags, nr_pages: newer } = message.fields;
   const entry: PagemapEntry = { vaddr, pages: older, flags: 0 };
-  images.messages(`pagemap-${pid}.img`, 'PAGEMAP', 'pstree.img', (raw) => {
+  const takeRaw = (raw: RawMessage) => {
     if (raw.descriptor === head) return;
     message.read(raw);
     entry.pages = newer.present ? newer : older;
     entry.flags = flags.present ? flags.lo : inParent.lo ? 0 : PE_PRESENT;
     if (inParent.lo) entry.flags |= PE_PARENT;
     take(entry);
-  });
+  };
+  images.messages(`pagemap-${pid}.img`, takeRaw, 'pstree.img');
 }
 
 const NAMES = { PARENT: PE_PARENT, LAZY: PE_LAZY, PRESENT: PE_PRESENT };

@@ -1,6 +1,8 @@
 /** The processes of a dump, as a tree or as a list. */
-import { type Images, isZombie, type Task } from './images.js';
+import type { Images } from '../dump/images.js';
+import { isDead } from '../dump/tasks.js';
 import { type Print, printArray } from './output.js';
+import { coreOf, type PstreeEntry, processesOf } from './processes.js';
 
 /** A process in JSON. */
 export interface ProcessData {
@@ -17,7 +19,7 @@ export interface ProcessData {
 }
 
 interface Node {
-  task: Task;
+  task: PstreeEntry;
   comm: string;
   children: Node[];
 }
@@ -27,8 +29,8 @@ const INDENT = 4;
 /** A table of all processes, children indented below their parents. */
 export function printProcesses(images: Images, print: Print): void {
   const nodes = new Map<number, Node>();
-  for (const task of images.tasks()) {
-    nodes.set(task.pid, { task, comm: images.core(task.pid).tc?.comm ?? '', children: [] });
+  for (const task of processesOf(images)) {
+    nodes.set(task.pid, { task, comm: coreOf(images, task.pid).tc?.comm ?? '', children: [] });
   }
   const roots: Node[] = [];
   for (const node of nodes.values()) {
@@ -61,9 +63,9 @@ const row = (pid: number | string, pgid: number | string, sid: number | string, 
 /** A list of {@link ProcessData}, in the order of the image: parents before their children. */
 export function printProcessesJson(images: Images, print: Print): void {
   printArray(print, (array) => {
-    for (const { pid, ppid, pgid, sid, threads = [] } of images.tasks()) {
-      const core = images.core(pid);
-      const zombie = isZombie(core);
+    for (const { pid, ppid, pgid, sid, threads = [] } of processesOf(images)) {
+      const core = coreOf(images, pid);
+      const zombie = isDead(core);
       const state = zombie ? 'zombie' : (STATES[core.tc?.task_state ?? 0] ?? 'unknown');
       const data: ProcessData = {
         pid,

@@ -1,12 +1,15 @@
 /** The dumped pages of each process, beside the areas that they are in; the pagemap is streamed. */
+
+import type { Images } from '../dump/images.js';
+import { mmName } from '../dump/names.js';
 import type { MapFlags } from '../memory/vma.js';
 import { AreaRows } from './areas.js';
 import { FileTable } from './file-table.js';
-import type { Images } from './images.js';
-import { hasFile, kindOfArea, mapFlagsOfTask, mmName } from './mm.js';
+import { hasFile, kindOfArea, mapFlagsOfTask } from './mm.js';
 import { approximate, decimal, endOf, hex, isBelow, unitsBetween, type Word } from './numbers.js';
 import { type Print, printArray } from './output.js';
 import { eachPagemapEntry, flagsJson } from './pagemap.js';
+import { lacksAsZombie, processesOf } from './processes.js';
 
 export interface RssOptions {
   /** Bytes of a page of the dumped machine. crit knows but 4096, whatever the machine. */
@@ -23,8 +26,8 @@ const word = (): Word => ({ lo: 0, hi: 0 });
 /** For each process its pagemap entries: address and pages; behind each the areas that it touches. */
 export function printPages(images: Images, print: Print, { pageSize }: RssOptions): void {
   const files = new FileTable(images);
-  for (const { pid } of images.tasks()) {
-    const zombie = images.lacksAsZombie(pid, mmName(pid));
+  for (const { pid } of processesOf(images)) {
+    const zombie = lacksAsZombie(images, pid, mmName(pid));
     const areas = zombie ? undefined : AreaRows.of(images, pid);
     print(`${pid}\n`);
     if (areas) printEntries(images, pid, areas, files, print, pageSize);
@@ -73,8 +76,8 @@ function printEntries(
 export function printPagesJson(images: Images, print: Print, { pageSize }: RssOptions): void {
   const files = new FileTable(images);
   printArray(print, (array) => {
-    for (const { pid } of images.tasks()) {
-      const zombie = images.lacksAsZombie(pid, mmName(pid));
+    for (const { pid } of processesOf(images)) {
+      const zombie = lacksAsZombie(images, pid, mmName(pid));
       const areas = zombie ? undefined : AreaRows.of(images, pid);
       array.next();
       print(`{"pid":${pid},"areas":`);

@@ -4,14 +4,14 @@ import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:h
 import { join, resolve } from 'node:path';
 import { type Duplex, PassThrough } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Compression, decompress } from '../archive/compression.js';
+import type { Written } from '../containers/directory/dump-directory.js';
+import { DirectorySink } from '../containers/directory/write.js';
 import { DumpError, onFile } from '../errors.js';
+import { type Compression, decompress } from '../io/compression.js';
 import { pump } from '../pump.js';
 import type { Address } from '../serve/address.js';
 import { bridge } from '../serve/bridge.js';
 import { type ClientEnd, LINGER_MS, listen } from '../serve/server.js';
-import { DirectorySink } from '../sink/directory.js';
-import type { Written } from '../sink/dump-directory.js';
 import { pour } from '../stream/pour.js';
 import { decodeChunks } from '../stream/stream.js';
 import {

@@ -1,7 +1,7 @@
 /** Writes records as a page stream to a stream of Node. */
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
-import { type Compression, compressor } from '../archive/compression.js';
+import { type Compression, compressor } from '../io/compression.js';
 import type { RecordSink } from '../pump.js';
 import type { DumpRecord, ExtentsRecord } from '../records.js';
 import { PageStreamEncoder } from '../stream/encoder.js';

@@ -5,9 +5,10 @@
  * alone, or the last of some that it goes through. So a page that lies behind what the sweep of that client had last, with
  * nothing behind it and nothing before it but what the sweep just had, is taken for the sweep's.
  */
+
+import { AtomicFile } from '../io/atomic-file.js';
 import { faultLine, faultListHead } from '../memory/fault-list.js';
 import { COMMAND, type Message } from '../protocol/page-server.js';
-import { AtomicFile } from '../sink/atomic-file.js';
 import type { DumpMemory } from './memory.js';
 
 export class Recorder {

@@ -5,10 +5,10 @@
  * Its payload is overwritten when the next record is asked for, so it belongs into `pump`, not into `chain()`.
  */
 import { flushable, none } from 'stream-chain/defs.js';
-import { Spool, type SpoolBudget } from '../archive/spool.js';
+import { PagemapWriter } from '../dump/pagemap-writer.js';
+import { ByteQueue, type MemoryBudget } from '../io/byte-queue.js';
 import type { DumpRecord, RunsRecord, Space } from '../records.js';
 import { originalName } from '../stages/cold.js';
-import { PagemapWriter } from './pagemap-writer.js';
 
 /** A pagemap in the spool, after those before it. */
 interface Original {
@@ -17,7 +17,7 @@ interface Original {
 }
 
 /** Makes the stage, for rebuilt records. */
-export function addOriginals(budget: SpoolBudget) {
+export function addOriginals(budget: MemoryBudget) {
   const originals = new Originals(budget);
   const close = (): typeof none | Generator<DumpRecord> => {
     originals.close();
@@ -29,14 +29,14 @@ export function addOriginals(budget: SpoolBudget) {
 class Originals {
   private pageSize = 0;
   /** One for all: a block of memory for each space of a thousand would be too much. */
-  private readonly spool: Spool;
+  private readonly spool: ByteQueue;
   private readonly originals: Original[] = [];
   /** Spaces whose runs have not come yet. */
   private readonly waiting = new Map<number, Space>();
   private current: { index: number; entries: PagemapWriter } | undefined;
 
-  constructor(budget: SpoolBudget) {
-    this.spool = new Spool(budget);
+  constructor(budget: MemoryBudget) {
+    this.spool = new ByteQueue(budget);
   }
 
   *take(record: DumpRecord): Generator<DumpRecord> {

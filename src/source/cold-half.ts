@@ -1,38 +1,31 @@
-/** The cold half of a split dump, read here and there: pagemaps as they were, pagemaps of its own, and pages. */
-import { readdirSync } from 'node:fs';
-import type { ImageIndex } from '../archive/image-index.js';
-import { DumpError, onFile } from '../errors.js';
+/** The cold half of a split dump, open to random access: pagemaps as they were, pagemaps of its own, and pages. */
+import { type DumpFiles, payloadFile, requireImage, sizeOf } from '../dump/files.js';
+import { pagesName } from '../dump/names.js';
+import { decodePagemap, readPagemap } from '../dump/pagemap.js';
+import { DumpError } from '../errors.js';
 import { PagemapDecoder } from '../image/pagemap.js';
 import type { RunBatch } from '../memory/runs.js';
-import { type PayloadFile, pagesName, type Space } from '../records.js';
+import type { PayloadFile, Space } from '../records.js';
 import { isOriginalName, originalName } from '../stages/cold.js';
-import { FilePool } from './files.js';
-import { decodePagemap, readPagemap } from './pagemap.js';
-import { requireImage } from './tasks.js';
 
 export class ColdHalf {
-  private readonly files: FilePool;
-  private readonly names: ReadonlySet<string>;
+  /** Names of the pagemaps as they were. */
+  readonly originals: readonly string[];
 
   /**
-   * @param path of the directory, or of what the index is of, which its owner closes
+   * @param files closed by their owner
    * @throws {DumpError} MISSING_IMAGE if it is no cold half
    */
-  constructor(path: string, index?: ImageIndex) {
-    this.names = new Set(index ? index.names : onFile(path, () => readdirSync(path)));
+  constructor(private readonly files: DumpFiles) {
+    const names = files.entries().map(({ name }) => name);
+    this.originals = names.filter(isOriginalName);
     if (this.originals.length === 0) {
       throw new DumpError(
         'MISSING_IMAGE',
         `expected the cold half of a split dump, found no ${originalName('pagemap-*.img')}`,
-        { file: path },
+        { file: files.path },
       );
     }
-    this.files = new FilePool(path, index ? { index } : {});
-  }
-
-  /** Names of the pagemaps as they were. */
-  get originals(): string[] {
-    return [...this.names].filter(isOriginalName);
   }
 
   /** The pagemap of a space as it was, in batches. Throws {@link DumpError} NOT_HALVES if it is of another dump. */
@@ -54,18 +47,14 @@ export class ColdHalf {
 
   /** What of a space is here, in batches; nothing of shared memory. */
   *runs(space: Space, pageSize: number): Generator<RunBatch> {
-    if (space.kind === 'shmem' && !this.names.has(space.pagemap)) return;
-    requireImage(this.names, space.pagemap, originalName(space.pagemap));
+    if (space.kind === 'shmem' && !this.files.stat(space.pagemap)) return;
+    requireImage(this.files, space.pagemap, originalName(space.pagemap));
     for (const { runs } of readPagemap(this.files, space.pagemap, pageSize, false)) yield runs;
   }
 
   /** The pages of a space, of which {@link runs} are here. */
   pages(space: Space): PayloadFile {
     const name = pagesName(space);
-    return this.files.payload(name, this.files.sizeOf(name));
-  }
-
-  close(): void {
-    this.files.close();
+    return payloadFile(this.files, name, sizeOf(this.files, name));
   }
 }

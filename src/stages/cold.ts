@@ -1,8 +1,9 @@
 /** The cold half of a split dump: the lazy pages, and the images that a page server and the lazy-pages daemon need. */
 import { none } from 'stream-chain/defs.js';
+import { isPagemapName } from '../dump/names.js';
 import { DumpError } from '../errors.js';
 import { detailOf, PE_PARENT, PE_PRESENT, type RunBatch, RunBuilder } from '../memory/runs.js';
-import { type DumpRecord, isPagemapName, isPayload, type Space } from '../records.js';
+import { type DumpRecord, isPayload, type Space } from '../records.js';
 import { dropFiles } from './drop-files.js';
 
 /** Says which processes are in the dump, and what memory they have. */

@@ -3,9 +3,10 @@
  * they say is checked before anything is passed on.
  */
 import type protobuf from 'protobufjs/light.js';
+import { isPagemapName, pagesName, spaceIdentity } from '../dump/names.js';
 import { DumpError } from '../errors.js';
 import { PAGE_SIZES, pageNumberLimit } from '../memory/runs.js';
-import { type DumpRecord, type FileRecord, isPagemapName, pagesName, type Space, spaceIdentity } from '../records.js';
+import type { DumpRecord, FileRecord, Space } from '../records.js';
 import { messageType } from '../schema.js';
 import { Damage, decodeAreas, decodeRuns } from './columns.js';
 import { FRAME, MAX_LINK_BYTES, MAX_NAME_BYTES } from './format.js';

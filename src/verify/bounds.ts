@@ -1,12 +1,12 @@
 /** Whether the pages of a pagemap lie where there is memory: in the areas of a process, or inside a segment. */
 import { addressHex } from '../memory/runs.js';
 import { type AreaTable, firstAreaEndingAfter } from '../memory/vma.js';
-import type { DumpFiles } from './dump-files.js';
+import type { CheckedDump } from './checked-dump.js';
 import type { WatchRuns } from './space.js';
 
 /** An entry may span several areas if there is no gap between them. Guards are no areas here: they own no pages. */
 export function watchAreas(
-  dump: DumpFiles,
+  dump: CheckedDump,
   pagemap: string,
   mm: string,
   areas: AreaTable,
@@ -43,7 +43,7 @@ function firstGap(areas: AreaTable, from: number, start: number, end: number): n
  * @param by the image that says so
  */
 export function watchSegment(
-  dump: DumpFiles,
+  dump: CheckedDump,
   pagemap: string,
   { sizeBytes, by }: { sizeBytes: number; by: string },
   pageSize: number,

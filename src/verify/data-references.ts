@@ -3,7 +3,7 @@
  * connections. Data of something that is not there is passed over by a restore, so that it is a warning; it still says that
  * the dump has lost something.
  */
-import type { DumpFiles } from './dump-files.js';
+import type { CheckedDump } from './checked-dump.js';
 import { eachFile, type FileIds, isWriteOnly, placeOfFiles } from './file-ids.js';
 import type { Survey } from './survey.js';
 
@@ -12,7 +12,7 @@ const IPPROTO_TCP = 6;
 /** ESTABLISHED, FIN_WAIT2, CLOSE_WAIT: states whose connections were seen to have an image. */
 const CONNECTED = [1, 5, 8];
 
-export function checkDataReferences(dump: DumpFiles, { inventory }: Survey, ids: FileIds): void {
+export function checkDataReferences(dump: CheckedDump, { inventory }: Survey, ids: FileIds): void {
   const pipes = checkPipes(dump, 'pipes-data.img', 'pipe', ids.pipes);
   const fifos = checkPipes(dump, 'fifo-data.img', 'fifo', ids.fifos);
   dump.each('sk-queues.img', 'sk_packet_entry', ({ id_for: id }, entry) => {
@@ -47,7 +47,7 @@ export function checkDataReferences(dump: DumpFiles, { inventory }: Survey, ids:
 }
 
 /** Of each pipe that somebody in the dump reads, there is what it held, even if that was nothing. */
-function checkPipes(dump: DumpFiles, name: string, what: string, known: ReadonlySet<number>) {
+function checkPipes(dump: CheckedDump, name: string, what: string, known: ReadonlySet<number>) {
   const held = new Set<number>();
   const read = dump.each(name, 'pipe_data_entry', ({ pipe_id: id }, entry) => {
     held.add(id);
@@ -67,7 +67,7 @@ function checkPipes(dump: DumpFiles, name: string, what: string, known: Readonly
 }
 
 /** Ids of terminals; undefined if they cannot be known. */
-function readTerminals(dump: DumpFiles): Set<number> | undefined {
+function readTerminals(dump: CheckedDump): Set<number> | undefined {
   const terminals = new Set<number>();
   const has = dump.has('tty-info.img');
   if (has && !dump.each('tty-info.img', 'tty_info_entry', ({ id }) => void terminals.add(id))) return undefined;
@@ -79,7 +79,7 @@ function readTerminals(dump: DumpFiles): Set<number> | undefined {
 }
 
 /** Ids of mounts; undefined if the dump has none, or if they cannot be known. */
-function readMounts(dump: DumpFiles): Set<number> | undefined {
+function readMounts(dump: CheckedDump): Set<number> | undefined {
   const mounts = new Set<number>();
   let sound = true;
   for (const name of dump.sizes.keys()) {

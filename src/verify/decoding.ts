@@ -8,8 +8,8 @@ import { firstMessage } from '../image/grammar.js';
 import { headerBytes, type ImageType, typeOfName } from '../image/magic.js';
 import { type FieldDescriptor, KIND, type MessageDescriptor } from '../image/message.js';
 import { WireReader } from '../image/wire.js';
+import type { CheckedDump } from './checked-dump.js';
 import { checkOriginals } from './cold.js';
-import type { DumpFiles } from './dump-files.js';
 
 /** Images that hold at least one entry, also in older dumps: one that ends behind its magic was cut there. */
 const NEVER_EMPTY: ReadonlySet<ImageType> = new Set([
@@ -30,7 +30,7 @@ const NEVER_EMPTY: ReadonlySet<ImageType> = new Set([
 ]);
 
 /** Decodes all images of the dump whose names are those of images. */
-export function checkImages(dump: DumpFiles): void {
+export function checkImages(dump: CheckedDump): void {
   checkOriginals(dump);
   for (const name of dump.sizes.keys()) {
     const type = typeOfName(name);
@@ -51,7 +51,7 @@ class CheckingHandler implements ImageHandler {
   private readonly told = new Set<string>();
 
   constructor(
-    private readonly dump: DumpFiles,
+    private readonly dump: CheckedDump,
     private readonly name: string,
   ) {}
 

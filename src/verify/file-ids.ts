@@ -4,7 +4,7 @@
  */
 import type { Messages } from '../generated/entries.js';
 import type { MessageName } from '../image/message.js';
-import type { DumpFiles } from './dump-files.js';
+import type { CheckedDump } from './checked-dump.js';
 
 /** Images of older dumps, by the type of their files. */
 const OLDER = {
@@ -59,7 +59,7 @@ const FIELDS = {
 const EXTERNAL_SOCKET = 1;
 
 /** Calls `take` for each file, with the image that it stands in. */
-export function eachFile(dump: DumpFiles, take: (file: FileEntry, image: string, entry: number) => void): boolean {
+export function eachFile(dump: CheckedDump, take: (file: FileEntry, image: string, entry: number) => void): boolean {
   let sound = !dump.has('files.img') || dump.each('files.img', 'file_entry', (file, i) => take(file, 'files.img', i));
   for (const [type, [image, message]] of Object.entries(OLDER) as [keyof typeof OLDER, [string, MessageName]][]) {
     if (!dump.has(image)) continue;
@@ -73,11 +73,11 @@ export function eachFile(dump: DumpFiles, take: (file: FileEntry, image: string,
 }
 
 /** Whether the dump has any image of files. */
-export const hasFileImages = (dump: DumpFiles): boolean =>
+export const hasFileImages = (dump: CheckedDump): boolean =>
   dump.has('files.img') || Object.values(OLDER).some(([image]) => dump.has(image));
 
 /** Where a file is looked for, in words. */
-export const placeOfFiles = (dump: DumpFiles): string =>
+export const placeOfFiles = (dump: CheckedDump): string =>
   dump.has('files.img') ? 'files.img' : 'the images of its files';
 
 /** Whether open(2) flags are those of a descriptor that nothing can be read from. */

@@ -5,8 +5,8 @@
 import { eachArea, exeFileId, hasFile } from '../explore/mm.js';
 import { approximate, hex } from '../explore/numbers.js';
 import { VMA } from '../memory/vma.js';
+import type { CheckedDump } from './checked-dump.js';
 import { isColdHalf } from './cold.js';
-import type { DumpFiles } from './dump-files.js';
 import { eachFile, FileIds, hasFileImages, placeOfFiles } from './file-ids.js';
 import { checkMapping, type Segments } from './segments.js';
 import { fdinfoName, type Survey, type SurveyedTask } from './survey.js';
@@ -20,7 +20,7 @@ const SCM_RIGHTS = 1;
 /**
  * @returns the files, for checks of what belongs to them; undefined if they cannot be read as a whole
  */
-export function checkFileReferences(dump: DumpFiles, survey: Survey, segments: Segments): FileIds | undefined {
+export function checkFileReferences(dump: CheckedDump, survey: Survey, segments: Segments): FileIds | undefined {
   const alive = survey.tasks.filter(({ state }) => state === 'alive');
   if (alive.length === 0 || isColdHalf(dump)) return undefined;
   if (!hasFileImages(dump)) dump.require('files.img', 'pstree.img');
@@ -34,7 +34,7 @@ class FileReferences {
   private complete = true;
 
   constructor(
-    private readonly dump: DumpFiles,
+    private readonly dump: CheckedDump,
     private readonly survey: Survey,
     private readonly segments: Segments,
     private readonly ids: FileIds | undefined,
@@ -77,7 +77,7 @@ class FileReferences {
     });
     this.complete &&= read;
     const mm = `mm-${pid}.img`;
-    const mapped = this.dump.raw(mm, 'mm_entry', (message, entry) => {
+    const mapped = this.dump.raw(mm, (message, entry) => {
       this.regular(mm, entry, 'exe_file_id', exeFileId(message));
       eachArea(message, ({ status: { lo: status }, shmid, start }) => {
         if (status & VMA.EXTERNAL) return;

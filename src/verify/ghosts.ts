@@ -6,7 +6,7 @@ import type { Messages } from '../generated/entries.js';
 import type { ImageHandler } from '../image/decoder.js';
 import { type MessageDescriptor, messageDescriptor } from '../image/message.js';
 import { readAnyObject } from '../image/object.js';
-import type { DumpFiles } from './dump-files.js';
+import type { CheckedDump } from './checked-dump.js';
 import { eachFile } from './file-ids.js';
 
 /** File type in `ghost_file_entry.mode`, and regular files. */
@@ -16,7 +16,7 @@ const S_IFREG = 0o100000;
 const ghostName = (id: number): string => `ghost-file-${id.toString(16)}.img`;
 
 /** Whether deleted files have their content, as long as they were. */
-export function checkGhosts(dump: DumpFiles): void {
+export function checkGhosts(dump: CheckedDump): void {
   const remaps = 'remap-fpath.img';
   /** By the id of the file: the image of its content. */
   const ghosts = new Map<number, string>();
@@ -47,7 +47,7 @@ export function checkGhosts(dump: DumpFiles): void {
   }
 }
 
-function checkSize(dump: DumpFiles, name: string, size: number): void {
+function checkSize(dump: CheckedDump, name: string, size: number): void {
   const content = new Content();
   if (!dump.decode(name, content) || !content.isRegular) return;
   const found = content.size ?? content.held;

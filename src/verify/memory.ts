@@ -1,57 +1,48 @@
 /** The memory of the dump: all pagemaps with their pages files, where their pages lie, and where those of parents are. */
+
+import { MAX_MM_BYTES } from '../dump/dump.js';
+import { readAll } from '../dump/files.js';
+import { isPagemapName, isPagesName, mmName, spaceIdentity } from '../dump/names.js';
 import { decodeAreas } from '../image/mm.js';
 import type { AreaTable } from '../memory/vma.js';
-import { isPagemapName, isPagesName, spaceIdentity } from '../records.js';
 import { watchAreas, watchSegment } from './bounds.js';
-import type { DumpFiles } from './dump-files.js';
+import type { CheckedDump } from './checked-dump.js';
 import { ParentChain } from './parents.js';
 import { LazyPages } from './run-flags.js';
 import type { Segments } from './segments.js';
 import { checkSpace, type WatchRuns } from './space.js';
 
-/** The largest mm known is a few MiB. */
-const MAX_MM_BYTES = 256 * 1024 * 1024;
-
 /** The cheap part: whether pagemaps can be read, and have pages files of the right size. */
-export function checkPages(dump: DumpFiles, pageSize: number): void {
+export function checkPages(dump: CheckedDump, pageSize: number): void {
   const spaces = new SpaceChecks(dump, pageSize);
   for (const pagemap of pagemapsOf(dump)) spaces.check(pagemap, []);
   spaces.end();
 }
 
 /** All of it. The areas of one process are held at a time. */
-export function checkMemory(dump: DumpFiles, pageSize: number, segments: Segments): void {
+export function checkMemory(dump: CheckedDump, pageSize: number, segments: Segments): void {
   const chain = new ParentChain(dump, pageSize);
   const spaces = new SpaceChecks(dump, pageSize);
-  try {
-    for (const pagemap of pagemapsOf(dump)) {
-      const parent = chain.watch(pagemap);
-      try {
-        spaces.check(pagemap, [boundsOf(dump, pagemap, pageSize, segments), parent.watch]);
-      } finally {
-        parent.close();
-      }
-    }
-    spaces.end();
-  } finally {
-    chain.close();
+  for (const pagemap of pagemapsOf(dump)) {
+    spaces.check(pagemap, [boundsOf(dump, pagemap, pageSize, segments), chain.watch(pagemap)]);
   }
+  spaces.end();
 }
 
-const pagemapsOf = (dump: DumpFiles): string[] => [...dump.sizes.keys()].filter(isPagemapName);
+const pagemapsOf = (dump: CheckedDump): string[] => [...dump.sizes.keys()].filter(isPagemapName);
 
-function boundsOf(dump: DumpFiles, pagemap: string, pageSize: number, segments: Segments): WatchRuns {
+function boundsOf(dump: CheckedDump, pagemap: string, pageSize: number, segments: Segments): WatchRuns {
   const { pid } = spaceIdentity(pagemap);
   if (pid === undefined) {
     const segment = segments.sizes.get(pagemap);
     return segment ? watchSegment(dump, pagemap, segment, pageSize) : () => {};
   }
-  const mm = `mm-${pid}.img`;
+  const mm = mmName(pid);
   let areas: AreaTable | undefined;
   // Long ago areas had an image of their own.
   if (dump.isSound(mm) && !dump.has(`vmas-${pid}.img`)) {
     dump.attempt(mm, () => {
-      areas = decodeAreas(dump.files.readAll(mm, MAX_MM_BYTES), pageSize, mm);
+      areas = decodeAreas(readAll(dump.files, mm, MAX_MM_BYTES), pageSize, mm);
     });
   }
   return areas ? watchAreas(dump, pagemap, mm, areas, pageSize) : () => {};
@@ -64,7 +55,7 @@ class SpaceChecks {
   private readonly lazy = new LazyPages();
 
   constructor(
-    private readonly dump: DumpFiles,
+    private readonly dump: CheckedDump,
     private readonly pageSize: number,
   ) {}
 

@@ -2,20 +2,20 @@
  * The dumps that a dump builds on. An entry that is PARENT has its pages there, or in the parent of the parent, and so on;
  * each of these dumps is checked as far as such entries lead into it.
  */
-import { lstatSync, readlinkSync, realpathSync, statSync } from 'node:fs';
+import { lstatSync, readlinkSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ImageIndex } from '../archive/image-index.js';
-import { isErrno, onFile } from '../errors.js';
+import type { DumpFiles } from '../dump/files.js';
+import { MAX_CHAIN, openAddressSpace } from '../dump/pagemap.js';
+import { isErrno } from '../errors.js';
 import { addressHex, PE_PARENT } from '../memory/runs.js';
 import type { AddressSpace } from '../memory/space.js';
-import { MAX_CHAIN, openAddressSpace, parentOf } from '../source/pagemap.js';
-import { DumpFiles } from './dump-files.js';
+import { CheckedDump } from './checked-dump.js';
 import { checkSpace, type WatchRuns } from './space.js';
 
 export class ParentChain {
   /** The dump itself, its parent, the parent of that, as far as they were asked for. */
-  private readonly dumps: DumpFiles[];
-  private readonly paths: string[];
+  private readonly dumps: CheckedDump[];
+  private readonly chain: DumpFiles[];
   /** Whether no page is looked for, since the chain is none. */
   private broken = false;
   /** What is said of a link that leads nowhere, where that is no finding unless pages are behind it. */
@@ -23,18 +23,18 @@ export class ParentChain {
 
   /** Follows the links `parent`; what is wrong with them is found here. */
   constructor(
-    private readonly dump: DumpFiles,
+    private readonly dump: CheckedDump,
     private readonly pageSize: number,
   ) {
     this.dumps = [dump];
-    this.paths = [dump.path];
-    if (dump.index) this.endAt(dump.index);
-    else this.followLinks();
+    this.chain = [dump.files];
+    if (dump.files.kind === 'directory') this.followLinks();
+    else this.endAt(dump.files);
   }
 
   /** Of a dump in an archive or a stream only the link to its parent is there. */
-  private endAt({ members }: ImageIndex): void {
-    const link = members.get('parent');
+  private endAt(files: DumpFiles): void {
+    const link = files.entries().find(({ name }) => name === 'parent');
     if (link && link.kind !== 'link') {
       this.fail('NO_PARENT', 'parent', 'expected a link to the parent dump, found something else');
     } else if (link) {
@@ -45,48 +45,41 @@ export class ParentChain {
   }
 
   private followLinks(): void {
-    const { dump } = this;
-    const seen = new Set([realpathSync(dump.path)]);
-    for (let path = this.parentPath(dump.path); path !== undefined; path = this.parentPath(path)) {
-      const prefix = 'parent/'.repeat(this.paths.length - 1);
-      if (seen.has(path)) {
-        this.fail('PARENT_LOOP', `${prefix}parent`, `expected another dump, found ${path} again`);
-      } else if (this.paths.length > MAX_CHAIN) {
+    const { files } = this.dump;
+    const seen = new Set([realpathSync(files.path)]);
+    for (let parent = this.parentOf(files); parent; parent = this.parentOf(parent)) {
+      const prefix = 'parent/'.repeat(this.chain.length - 1);
+      if (seen.has(parent.path)) {
+        this.fail('PARENT_LOOP', `${prefix}parent`, `expected another dump, found ${parent.path} again`);
+      } else if (this.chain.length > MAX_CHAIN) {
         this.fail('LIMIT', 'parent', `expected at most ${MAX_CHAIN} dumps in a chain of parents`);
       }
       if (this.broken) return;
-      seen.add(path);
-      this.paths.push(path);
+      seen.add(parent.path);
+      this.chain.push(parent);
     }
   }
 
-  close(): void {
-    for (const dump of this.dumps) if (dump !== this.dump) dump.close();
-  }
-
-  /** Looks for the pages of PARENT entries; close what comes back. */
-  watch(pagemap: string): { watch: WatchRuns; close(): void } {
+  /** Looks for the pages of PARENT entries. */
+  watch(pagemap: string): WatchRuns {
     let space: AddressSpace | undefined;
     let asked = false;
-    return {
-      watch: (runs, firstEntry) => {
-        for (let i = 0; i < runs.bits.length; i++) {
-          if (!((runs.bits[i] as number) & PE_PARENT)) continue;
-          if (!asked) space = this.open(pagemap, firstEntry + i);
-          asked = true;
-          if (!space) return;
-          const pageNumber = runs.pageNumbers[i] as number;
-          const pages = runs.pages[i] as number;
-          for (const segment of space.locate(pageNumber, pages)) {
-            if (segment.state !== 'absent') continue;
-            const from = addressHex(segment.pageNumber, this.pageSize);
-            const to = addressHex(segment.pageNumber + segment.pages, this.pageSize);
-            const message = `expected the pages 0x${from}-0x${to} in the parent dump, found none`;
-            this.dump.error('NOT_IN_PARENT', pagemap, message, { entry: firstEntry + i });
-          }
+    return (runs, firstEntry) => {
+      for (let i = 0; i < runs.bits.length; i++) {
+        if (!((runs.bits[i] as number) & PE_PARENT)) continue;
+        if (!asked) space = this.open(pagemap, firstEntry + i);
+        asked = true;
+        if (!space) return;
+        const pageNumber = runs.pageNumbers[i] as number;
+        const pages = runs.pages[i] as number;
+        for (const segment of space.locate(pageNumber, pages)) {
+          if (segment.state !== 'absent') continue;
+          const from = addressHex(segment.pageNumber, this.pageSize);
+          const to = addressHex(segment.pageNumber + segment.pages, this.pageSize);
+          const message = `expected the pages 0x${from}-0x${to} in the parent dump, found none`;
+          this.dump.error('NOT_IN_PARENT', pagemap, message, { entry: firstEntry + i });
         }
-      },
-      close: () => space?.close(),
+      }
     };
   }
 
@@ -98,9 +91,9 @@ export class ParentChain {
     if (this.broken) return undefined;
     let parentEntry: number | undefined = entry;
     for (let level = 1; parentEntry !== undefined; level++) {
-      const child = this.dumps[level - 1] as DumpFiles;
-      const path = this.paths[level];
-      if (path === undefined) {
+      const child = this.dumps[level - 1] as CheckedDump;
+      const files = this.chain[level];
+      if (!files) {
         if (this.deadEnd) {
           this.fail('NO_PARENT', this.deadEnd.name, this.deadEnd.message);
           return undefined;
@@ -109,23 +102,21 @@ export class ParentChain {
         child.error('NO_PARENT', pagemap, message, { entry: parentEntry });
         return undefined;
       }
-      this.dumps[level] ??= new DumpFiles(path, this.dump.findings, { prefix: 'parent/'.repeat(level) });
-      const dump = this.dumps[level] as DumpFiles;
+      this.dumps[level] ??= new CheckedDump(files, this.dump.findings, 'parent/'.repeat(level));
+      const dump = this.dumps[level] as CheckedDump;
       dump.require(pagemap, `entry ${parentEntry} of ${child.prefix}${pagemap}`);
       if (!dump.isSound(pagemap)) return undefined;
       const { sound, firstParentEntry } = checkSpace(dump, pagemap, this.pageSize, new Map());
-      // A chain may be long.
-      dump.close();
       if (!sound) return undefined;
       parentEntry = firstParentEntry;
     }
-    return openAddressSpace(this.paths[1] as string, pagemap, this.pageSize);
+    return openAddressSpace(this.chain[1] as DumpFiles, pagemap, this.pageSize);
   }
 
-  /** Where `parent` in a directory leads to. */
-  private parentPath(directory: string): string | undefined {
-    const link = join(directory, 'parent');
-    const prefix = 'parent/'.repeat(this.paths.length - 1);
+  /** The dump that `parent` in a directory leads to. */
+  private parentOf(files: DumpFiles): DumpFiles | undefined {
+    const link = join(files.path, 'parent');
+    const prefix = 'parent/'.repeat(this.chain.length - 1);
     const name = `${prefix}parent`;
     let found = 'something else';
     try {
@@ -133,17 +124,15 @@ export class ParentChain {
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return undefined;
     }
-    let path: string | undefined;
-    const isDirectory = (to: string) => onFile(name, () => statSync(to)).isDirectory();
+    let parent: DumpFiles | undefined;
     const looked = this.dump.attempt(name, () => {
-      const to = parentOf(directory);
-      if (to !== undefined && isDirectory(to)) path = to;
+      parent = files.parent();
     });
     this.broken ||= !looked;
-    if (path !== undefined || !looked) return path;
+    if (parent || !looked) return parent;
     const message = `expected a link to the directory of the parent dump, found ${found}`;
     // CRIU takes that of a parent for the end.
-    if (this.paths.length === 1) this.fail('NO_PARENT', name, message);
+    if (this.chain.length === 1) this.fail('NO_PARENT', name, message);
     else this.deadEnd = { name, message };
     return undefined;
   }

@@ -2,10 +2,11 @@
  * Whether the images are there that a dump must have. Which these are was read off real dumps by CRIU 4.1 and 4.2: an image
  * without entries is not written at all, so that only those can be asked for that are never empty.
  */
+
+import { isPagemapName } from '../dump/names.js';
 import { typeOfName } from '../image/magic.js';
-import { isPagemapName } from '../records.js';
+import type { CheckedDump } from './checked-dump.js';
 import { isColdHalf, tellOfColdHalf } from './cold.js';
-import type { DumpFiles } from './dump-files.js';
 import type { Survey, SurveyedTask } from './survey.js';
 
 /** Fields of a namespace id, and the images that are never empty. A pid namespace has none. */
@@ -20,7 +21,7 @@ const NAMESPACE_IMAGES = [
 ] as const;
 
 /** What is missing. Images that others refer to by an id are another check's. */
-export function checkPresence(dump: DumpFiles, survey: Survey): void {
+export function checkPresence(dump: CheckedDump, survey: Survey): void {
   dump.require('inventory.img');
   if (!dump.has('pstree.img')) {
     const names = [...dump.sizes.keys()];
@@ -53,7 +54,7 @@ export function checkPresence(dump: DumpFiles, survey: Survey): void {
 }
 
 /** Nothing newer than the core says which of them a dump must have. */
-function checkOlderImages(dump: DumpFiles, { pid, olderImages }: SurveyedTask): void {
+function checkOlderImages(dump: CheckedDump, { pid, olderImages }: SurveyedTask): void {
   for (const name of olderImages) {
     if (dump.has(name)) continue;
     dump.warning('MISSING_IMAGE', name, `expected this image, or what it holds in core-${pid}.img, found neither`);
@@ -61,7 +62,7 @@ function checkOlderImages(dump: DumpFiles, { pid, olderImages }: SurveyedTask): 
 }
 
 /** A process in a namespace of its own, not in one that CRIU itself was in, needs what makes that anew. */
-function checkNamespaces(dump: DumpFiles, { inventory }: Survey, { pid, ids }: SurveyedTask): void {
+function checkNamespaces(dump: CheckedDump, { inventory }: Survey, { pid, ids }: SurveyedTask): void {
   const root = inventory?.root_ids;
   if (!ids || !root || !inventory.ns_per_id) return;
   for (const [field, image] of NAMESPACE_IMAGES) {

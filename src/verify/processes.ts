@@ -1,8 +1,8 @@
 /** Whether the processes agree with each other: parents, locks, filters of system calls, control groups. */
-import type { DumpFiles } from './dump-files.js';
+import type { CheckedDump } from './checked-dump.js';
 import type { Survey } from './survey.js';
 
-export function checkProcesses(dump: DumpFiles, { inventory, tasks }: Survey): void {
+export function checkProcesses(dump: CheckedDump, { inventory, tasks }: Survey): void {
   const pids = new Set<number>();
   for (const { pid } of tasks) pids.add(pid);
   const seen = new Set<number>();
@@ -26,7 +26,7 @@ export function checkProcesses(dump: DumpFiles, { inventory, tasks }: Survey): v
   }
 }
 
-function checkThread(dump: DumpFiles, tid: number, filters: number | undefined, sets: Set<number> | undefined): void {
+function checkThread(dump: CheckedDump, tid: number, filters: number | undefined, sets: Set<number> | undefined): void {
   const name = `core-${tid}.img`;
   dump.each(name, 'core_entry', ({ tc, thread_core: thread }, entry) => {
     const filter = thread?.seccomp_filter;
@@ -42,7 +42,7 @@ function checkThread(dump: DumpFiles, tid: number, filters: number | undefined, 
 }
 
 /** Filters in seccomp.img; undefined if it cannot be read. */
-function countFilters(dump: DumpFiles): number | undefined {
+function countFilters(dump: CheckedDump): number | undefined {
   let count = 0;
   const read = dump.each('seccomp.img', 'seccomp_entry', ({ seccomp_filters: filters = [] }) => {
     count += filters.length;
@@ -51,7 +51,7 @@ function countFilters(dump: DumpFiles): number | undefined {
 }
 
 /** Sets of control groups. CRIU's own needs no image, and a dump that leaves control groups alone has no image at all. */
-function readSets(dump: DumpFiles, root: number | undefined): Set<number> | undefined {
+function readSets(dump: CheckedDump, root: number | undefined): Set<number> | undefined {
   const sets = new Set(root === undefined ? [] : [root]);
   const read = dump.each('cgroup.img', 'cgroup_entry', (entry) => {
     for (const { id } of entry.sets ?? []) sets.add(id);

@@ -8,7 +8,7 @@
  * The pages are in `pagemap-shmem-<id of the segment>`, even where a segment has none; but a memfd of 0 bytes has no pagemap.
  */
 import { VMA } from '../memory/vma.js';
-import type { DumpFiles } from './dump-files.js';
+import type { CheckedDump } from './checked-dump.js';
 import type { SurveyedTask } from './survey.js';
 
 /** A segment whose size is known. */
@@ -30,7 +30,7 @@ export interface Segments {
 const pagemapOf = (id: number): string => `pagemap-shmem-${id}.img`;
 
 /** Reads which segments there are; `require`: their pagemaps must be there. */
-export function readSegments(dump: DumpFiles): Segments {
+export function readSegments(dump: CheckedDump): Segments {
   const segments: Segments = { sizes: new Map(), memfds: undefined, systemV: new Map() };
   // Two segments may have one pagemap: ids of memfds and of System V come from different places.
   const add = (id: number, size: bigint, by: string) => {
@@ -67,7 +67,7 @@ export interface SharedMapping {
 
 /** Whether the segment of an anonymous shared mapping or a System V one is there. */
 export function checkMapping(
-  dump: DumpFiles,
+  dump: CheckedDump,
   { sizes, systemV }: Segments,
   { pid, ids }: SurveyedTask,
   { status, shmid, address }: SharedMapping,

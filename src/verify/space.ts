@@ -2,10 +2,11 @@
  * One pagemap and its pages file: whether the pagemap can be understood to its end, and whether the pages file has exactly
  * the size that it says. The pages are not read, and the pagemap streams by; others may watch its runs.
  */
+
+import { pagesName } from '../dump/names.js';
 import { PagemapDecoder } from '../image/pagemap.js';
 import { type RunBatch, runPayloadBytes } from '../memory/runs.js';
-import { pagesName } from '../records.js';
-import type { DumpFiles } from './dump-files.js';
+import type { CheckedDump } from './checked-dump.js';
 import { type FlagNotes, noteFlags } from './run-flags.js';
 
 /** Is given the runs of a pagemap, and the index of the first of them among its entries. */
@@ -23,7 +24,7 @@ export interface SpaceSummary extends FlagNotes {
  * @param owners pagemaps by the pages_id that they have; this one is added
  */
 export function checkSpace(
-  dump: DumpFiles,
+  dump: CheckedDump,
   pagemap: string,
   pageSize: number,
   owners: Map<number, string>,
@@ -75,7 +76,7 @@ class PagesSize {
   }
 }
 
-function checkPagesId(dump: DumpFiles, pagemap: string, pagesId: number, owners: Map<number, string>): boolean {
+function checkPagesId(dump: CheckedDump, pagemap: string, pagesId: number, owners: Map<number, string>): boolean {
   const other = owners.get(pagesId);
   if (other === undefined) {
     owners.set(pagesId, pagemap);
@@ -86,7 +87,7 @@ function checkPagesId(dump: DumpFiles, pagemap: string, pagesId: number, owners:
 }
 
 /** @param whole whether the pagemap was understood to its end; if not, the file may be larger */
-function checkPagesFile(dump: DumpFiles, pagemap: string, file: string, pages: PagesSize, whole: boolean): boolean {
+function checkPagesFile(dump: CheckedDump, pagemap: string, file: string, pages: PagesSize, whole: boolean): boolean {
   const { size, needed, shortEntry } = pages;
   if (!dump.has(file)) {
     dump.require(file, pagemap);

@@ -1,8 +1,8 @@
 /** What all checks go by: the inventory and the processes of the dump, as far as they can be read. */
-import { isZombie } from '../explore/images.js';
+import { isDead } from '../dump/tasks.js';
 import type { Messages } from '../generated/entries.js';
 import { MARCH } from '../memory/vma.js';
-import type { DumpFiles } from './dump-files.js';
+import type { CheckedDump } from './checked-dump.js';
 
 type Core = Messages['core_entry'];
 
@@ -28,7 +28,7 @@ export interface Survey {
 }
 
 /** Reads the inventory, pstree, and the core and ids of each process. */
-export function survey(dump: DumpFiles): Survey {
+export function survey(dump: CheckedDump): Survey {
   const result: Survey = { inventory: dump.first('inventory.img', 'inventory_entry'), tasks: [], march: undefined };
   dump.each('pstree.img', 'pstree_entry', ({ pid, ppid, threads = [] }) => {
     result.tasks.push({ pid, ppid, threads, state: 'unknown', ids: undefined, olderImages: [] });
@@ -38,7 +38,7 @@ export function survey(dump: DumpFiles): Survey {
     const core = dump.first(`core-${pid}.img`, 'core_entry');
     const others = [`ids-${pid}.img`, `mm-${pid}.img`, `pagemap-${pid}.img`, `fs-${pid}.img`];
     if (core) {
-      task.state = isZombie(core) ? 'zombie' : 'alive';
+      task.state = isDead(core) ? 'zombie' : 'alive';
       task.olderImages = olderImages(pid, core);
       result.march ??= (MARCH as Record<string, number>)[String(core.mtype)];
     } else if (others.some((name) => dump.has(name))) {

@@ -2,11 +2,11 @@
 import { readdirSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { HeldBytes } from '../../src/archive/held-bytes.js';
-import { BLOCK_BYTES, type SpoolBudget } from '../../src/archive/spool.js';
+import { BLOCK_BYTES, type MemoryBudget } from '../../src/io/byte-queue.js';
+import { HoldStore } from '../../src/io/hold-store.js';
 import { openFiles, tempDir } from '../helpers/temp.js';
 
-const budgetOf = (bytes: number): SpoolBudget => ({ bytes, directory: tempDir() });
+const budgetOf = (bytes: number): MemoryBudget => ({ bytes, directory: tempDir() });
 
 /** Bytes that say which file they are of, and where in it. */
 const bytesOf = (file: number, from: number, count: number): Uint8Array =>
@@ -24,7 +24,7 @@ describe('held bytes', () => {
         budgets,
         (pushes, reads, limit) => {
           const budget = budgetOf(limit);
-          const held = new HeldBytes(budget);
+          const held = new HoldStore(budget);
           const files = Array.from({ length: 4 }, () => held.file());
           const sizes = files.map(() => 0);
           for (const { file, bytes } of pushes) {
@@ -49,7 +49,7 @@ describe('held bytes', () => {
 
   it('take no more memory than the budget, and no name on the disk', () => {
     const budget = budgetOf(BLOCK_BYTES);
-    const held = new HeldBytes(budget);
+    const held = new HoldStore(budget);
     const file = held.file();
     file.push(bytesOf(1, 0, BLOCK_BYTES));
     expect(openFiles(budget.directory)).toEqual([]);
@@ -63,7 +63,7 @@ describe('held bytes', () => {
 
   it('of many small files share blocks', () => {
     const budget = budgetOf(2 ** 24);
-    const held = new HeldBytes(budget);
+    const held = new HoldStore(budget);
     const files = Array.from({ length: 1000 }, (_, i) => {
       const file = held.file();
       file.push(bytesOf(i, 0, 700));
@@ -80,7 +80,7 @@ describe('held bytes', () => {
 
   it('cost little beside themselves, in however small pieces two files come in turn', () => {
     const budget = budgetOf(2 ** 24);
-    const held = new HeldBytes(budget);
+    const held = new HoldStore(budget);
     const [one, other] = [held.file(), held.file()];
     const piece = bytesOf(0, 0, 1);
     for (let i = 0; i < 200_000; i++) {

@@ -11,13 +11,13 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
-import { ImageIndex } from '../../src/archive/image-index.js';
-import { type OpenOptions, openImages } from '../../src/archive/open.js';
+import { describe, expect, it } from 'vitest';
+import type { DumpFiles } from '../../src/dump/files.js';
 import { InternalError } from '../../src/errors.js';
 import { DumpMemory } from '../../src/serve/memory.js';
 import { archiveOf, END, filesOf, forms, header, member, rawMembers, shardsOf, tar } from '../helpers/archives.js';
 import { BIN, cli, runProcess } from '../helpers/cli.js';
+import { contentOf, namesOf, openSource, sourceFiles } from '../helpers/dump-files.js';
 import { readMemory } from '../helpers/dump-writer.js';
 import { StreamWriter } from '../helpers/stream-writer.js';
 import { FIXTURES, fixture, openFiles, tempDir } from '../helpers/temp.js';
@@ -40,33 +40,11 @@ async function explore(path: string, topic: string, ...words: string[]): Promise
   return readFileSync(out, 'utf8');
 }
 
-/** An index, closed at the end of the test. */
-async function indexOf(path: string, options: Partial<OpenOptions & { pages: 'hold' | 'count' }> = {}) {
-  const index = await openImages(path, {
-    areas: false,
-    budget: { bytes: 2 ** 19, directory: tempDir() },
-    maxBytes: Number.MAX_SAFE_INTEGER,
-    stdinFd: 0,
-    signal: new AbortController().signal,
-    ...options,
-  });
-  onTestFinished(() => index.close());
-  return index;
-}
-
-/** All of a file. */
-function contentOf(index: ImageIndex, name: string): Buffer {
-  const bytes = Buffer.alloc(index.sizeOf(name) + 1);
-  let at = 0;
-  for (let count = -1; count !== 0; at += count) count = index.readSome(name, bytes.subarray(at), at);
-  return bytes.subarray(0, at);
-}
-
 /** Names of files whose content is not that of the directory. */
-const differences = (index: ImageIndex, dump: string): string[] => {
-  const files = filesOf(dump);
-  expect(index.names.sort()).toEqual([...files.keys()].sort());
-  return [...files].filter(([name, bytes]) => !contentOf(index, name).equals(bytes)).map(([name]) => name);
+const differences = (files: DumpFiles, dump: string): string[] => {
+  const expected = filesOf(dump);
+  expect(namesOf(files).sort()).toEqual([...expected.keys()].sort());
+  return [...expected].filter(([name, bytes]) => !contentOf(files, name).equals(bytes)).map(([name]) => name);
 };
 
 /** A dump whose files have holes where there are zeros, in archives of all forms of sparse files. */
@@ -139,29 +117,29 @@ describe('x', () => {
   });
 });
 
-describe('an index', () => {
+describe('files at random', () => {
   it.each(DUMPS)('of %s has all bytes, with pages if they are asked for', async (name) => {
     const dir = tempDir();
     const dump = fixture(name);
-    const { shards, ...files } = { ...forms(dump, dir), stream: [await streamOf(dump, dir)] } as Record<
+    const { shards, ...places } = { ...forms(dump, dir), stream: [await streamOf(dump, dir)] } as Record<
       string,
       string[]
     >;
-    for (const [path] of Object.values(files) as [string][]) {
-      expect(differences(await indexOf(path, { pages: 'hold' }), dump)).toEqual([]);
+    for (const [path] of Object.values(places) as [string][]) {
+      expect(differences(await sourceFiles(path, { pages: 'hold' }), dump)).toEqual([]);
     }
     const [paths] = shards as [string];
-    expect(differences(await indexOf(paths, { shards: paths.split(','), pages: 'hold' }), dump)).toEqual([]);
+    expect(differences(await sourceFiles(paths, { shards: paths.split(','), pages: 'hold' }), dump)).toEqual([]);
   });
 
   it('of a sparse archive has zeros in the holes', async () => {
     for (const path of sparseArchives(MOSAIC, tempDir())) {
-      const index = await indexOf(path);
-      expect(differences(index, MOSAIC)).toEqual([]);
+      const files = await sourceFiles(path);
+      expect(differences(files, MOSAIC)).toEqual([]);
       const pages = filesOf(MOSAIC).get('pages-2.img') as Buffer;
       const part = Buffer.alloc(5000);
       for (let at = 0; at < pages.length + 5000; at += 3333) {
-        const count = index.readSome('pages-2.img', part, at);
+        const count = files.readSome('pages-2.img', part, at);
         expect(count === 0).toBe(at >= pages.length);
         expect(Buffer.compare(part.subarray(0, count), pages.subarray(at, at + count))).toBe(0);
       }
@@ -172,9 +150,9 @@ describe('an index', () => {
     const dir = tempDir();
     const gzip = archiveOf(MOSAIC, join(dir, 'gz'), '--gzip');
     for (const path of [gzip, ...shardsOf(MOSAIC, dir, 1), await streamOf(MOSAIC, dir)]) {
-      const index = await indexOf(path);
-      expect(index.sizeOf('pages-2.img')).toBe(765952);
-      expect(() => index.readSome('pages-2.img', new Uint8Array(1), 0)).toThrow(InternalError);
+      const files = await sourceFiles(path);
+      expect(files.stat('pages-2.img')?.size).toBe(765952);
+      expect(() => files.readSome('pages-2.img', new Uint8Array(1), 0)).toThrow(InternalError);
     }
   });
 
@@ -192,15 +170,15 @@ describe('an index', () => {
     execFileSync('chmod', ['640', join(dump, 'pstree.img')]);
     for (const form of ['--format=pax', '--gzip']) {
       const path = archiveOf(dump, join(dir, form), form);
-      const index = await indexOf(path);
-      const { members } = index;
+      const files = await sourceFiles(path);
+      const members = new Map(files.entries().map((entry) => [entry.name, entry]));
       expect(members.get('folder')).toMatchObject({ kind: 'directory', mode: 0o750, size: 0 });
       expect(members.get('pstree.img')).toMatchObject({ kind: 'regular', mode: 0o640 });
       expect(Buffer.from(members.get('parent')?.target ?? []).toString()).toBe('../before');
-      expect(index.names).toEqual(expect.arrayContaining(['folder/note', 'link', 'second']));
-      for (const name of ['broken', 'loop', 'parent', 'folder']) expect(index.names).not.toContain(name);
-      expect(contentOf(index, 'second')).toEqual(readFileSync(join(dump, 'pstree.img')));
-      expect(() => index.sizeOf('broken')).toThrow(/^broken: no such file/);
+      expect(namesOf(files)).toEqual(expect.arrayContaining(['folder/note', 'link', 'second']));
+      for (const name of ['broken', 'loop', 'parent', 'folder']) expect(namesOf(files)).not.toContain(name);
+      expect(contentOf(files, 'second')).toEqual(readFileSync(join(dump, 'pstree.img')));
+      expect(() => files.readSome('broken', new Uint8Array(1), 0)).toThrow('broken: expected this image, found none');
     }
   });
 
@@ -219,7 +197,7 @@ describe('an index', () => {
     ] as const) {
       expect((await cli(words, { stdin, stdout })).code).toBe(0);
     }
-    expect(differences(await indexOf(filtered, { pages: 'hold' }), out)).toEqual([]);
+    expect(differences(await sourceFiles(filtered, { pages: 'hold' }), out)).toEqual([]);
   });
 
   it('of a page stream with a space without pages has its empty images', async () => {
@@ -227,10 +205,10 @@ describe('an index', () => {
     const writer = new StreamWriter().header(8192).file('pstree.img', 'x');
     for (const i of [0, 1]) writer.space(i, `pagemap-${7 + i}.img`, i + 1);
     writeFileSync(stream, writer.end());
-    const index = await indexOf(stream);
-    expect(index.pageSize).toBe(8192);
-    expect(index.names).toEqual(['pstree.img', 'pagemap-7.img', 'pages-1.img', 'pagemap-8.img', 'pages-2.img']);
-    expect([index.sizeOf('pagemap-8.img'), index.sizeOf('pages-2.img')]).toEqual([14, 0]);
+    const files = await sourceFiles(stream);
+    expect(files.pageSize).toBe(8192);
+    expect(namesOf(files)).toEqual(['pstree.img', 'pagemap-7.img', 'pages-1.img', 'pagemap-8.img', 'pages-2.img']);
+    expect([files.stat('pagemap-8.img')?.size, files.stat('pages-2.img')?.size]).toEqual([14, 0]);
   });
 
   it.each([
@@ -260,28 +238,28 @@ describe('an index', () => {
     const archive = Buffer.concat([...members, END]);
     writeFileSync(join(dir, 'bad.tar'), archive);
     writeFileSync(join(dir, 'bad.tar.gz'), execFileSync('gzip', ['-c'], { input: archive }));
-    for (const name of ['bad.tar', 'bad.tar.gz']) await expect(indexOf(join(dir, name))).rejects.toThrow(error);
+    for (const name of ['bad.tar', 'bad.tar.gz']) await expect(sourceFiles(join(dir, name))).rejects.toThrow(error);
     expect(openFiles(dir)).toEqual([]);
   });
 
   it('is refused beyond --max-bytes, also where holes of a sparse file add up', async () => {
     const dir = tempDir();
     for (const path of [archiveOf(MOSAIC, join(dir, 'gz'), '--gzip'), ...shardsOf(MOSAIC, dir, 1)]) {
-      await expect(indexOf(path, { maxBytes: 100_000 })).rejects.toThrow(
+      await expect(sourceFiles(path, { maxBytes: 100_000 })).rejects.toThrow(
         /expected .*at most 100000 .*bytes, found more/,
       );
     }
     execFileSync('truncate', ['-s', '1T', join(dir, 'pages-9.img')]);
     copyFileSync(join(MOSAIC, 'pstree.img'), join(dir, 'pstree.img'));
     tar(dir, '-czSf', join(dir, 'sparse.tar.gz'), 'pstree.img', 'pages-9.img');
-    await expect(indexOf(join(dir, 'sparse.tar.gz'), { maxBytes: 2 ** 30 })).rejects.toThrow(
+    await expect(sourceFiles(join(dir, 'sparse.tar.gz'), { maxBytes: 2 ** 30 })).rejects.toThrow(
       /at most 1073741824 bytes/,
     );
   });
 
   it('gives up when it is told to', async () => {
     const gzip = archiveOf(MOSAIC, join(tempDir(), 'gz'), '--gzip');
-    await expect(indexOf(gzip, { signal: AbortSignal.abort(new Error('stop')) })).rejects.toThrow('stop');
+    await expect(sourceFiles(gzip, { signal: AbortSignal.abort(new Error('stop')) })).rejects.toThrow('stop');
   });
 });
 
@@ -291,10 +269,7 @@ describe('the memory of a plain archive', () => {
     const dump = fixture(name);
     const archives = ['ustar', 'pax', 'gnu'].map((form) => archiveOf(dump, join(dir, form), `--format=${form}`));
     for (const path of [...archives, ...(dump === MOSAIC ? sparseArchives(dump, dir) : [])]) {
-      const index = await ImageIndex.ofTar(path);
-      if (!index) throw new Error('no archive');
-      const memory = new DumpMemory(path, { index });
-      onTestFinished(() => memory.close());
+      const memory = new DumpMemory(await sourceFiles(path));
       for (const [pagemap, pages] of readMemory(dump)) {
         if (pagemap.includes('shmem')) continue;
         const pid = Number(/\d+/.exec(pagemap)?.[0]);
@@ -310,10 +285,11 @@ describe('the memory of a plain archive', () => {
   it('is refused when the archive has changed, or is cut off', async () => {
     const dir = tempDir();
     const archive = archiveOf(MOSAIC, join(dir, 'tar'));
-    const index = await ImageIndex.ofTar(archive);
-    const memory = new DumpMemory(archive, index ? { index } : {});
+    const memory = new DumpMemory(await openSource(archive));
     appendFileSync(archive, 'x');
-    expect(() => memory.space(memory.pids[0] as number)).toThrow(/expected the file as it was, found it changed/);
+    expect(() => memory.space(memory.pids[0] as number)).toThrow(
+      `${archive}: the file has changed since it was opened`,
+    );
     memory.close();
     const size = readFileSync(archive).length;
     for (const cut of [size >> 1, 5000, 512]) {

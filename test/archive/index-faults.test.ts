@@ -2,10 +2,11 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { openImages } from '../../src/archive/open.js';
+import { openFiles as openSource } from '../../src/arrival/open.js';
 import { DumpError } from '../../src/errors.js';
 import { archiveOf, filesOf, shardsOf } from '../helpers/archives.js';
 import { cli } from '../helpers/cli.js';
+import { namesOf } from '../helpers/dump-files.js';
 import { ANON, writeDump } from '../helpers/dump-writer.js';
 import { faults } from '../helpers/faults.js';
 import { openFiles, tempDir } from '../helpers/temp.js';
@@ -37,9 +38,8 @@ type Place = Awaited<ReturnType<typeof prepare>>;
 
 /** Opens one of them, with no memory to hold it in, and reads all of it. */
 async function readAll(place: Place, form: Form): Promise<Map<string, Buffer>> {
-  const index = await openImages(form === 'stream' ? place.stream : place.tar, {
+  const source = await openSource(form === 'stream' ? place.stream : place.tar, {
     ...(form === 'shards' ? { shards: place.shards } : {}),
-    areas: false,
     budget: { bytes: 0, directory: join(place.root, 'spill') },
     pages: 'hold',
     maxBytes: Number.MAX_SAFE_INTEGER,
@@ -48,22 +48,22 @@ async function readAll(place: Place, form: Form): Promise<Map<string, Buffer>> {
   });
   try {
     const files = new Map<string, Buffer>();
-    for (const name of index.names) {
+    for (const name of namesOf(source)) {
       const parts: Buffer[] = [];
       const buffer = new Uint8Array(50_000);
       for (let at = 0, count = -1; count !== 0; at += count) {
-        count = index.readSome(name, buffer, at);
+        count = source.readSome(name, buffer, at);
         parts.push(Buffer.from(buffer.subarray(0, count)));
       }
       files.set(name, Buffer.concat(parts));
     }
     return files;
   } finally {
-    index.close();
+    source.close();
   }
 }
 
-describe.each(['tar', 'stream', 'shards'] as const)('an index of %s', (form) => {
+describe.each(['tar', 'stream', 'shards'] as const)('files of %s', (form) => {
   it.each(['openSync', 'readSync', 'writeSync', 'statSync', 'fstatSync'] as const)(
     'is an error when the nth %s fails, for every n',
     async (call) => {

@@ -16,8 +16,8 @@ import {
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BytesReader } from '../../src/archive/bytes-reader.js';
-import { newHeader, resized, TarReader } from '../../src/archive/tar.js';
+import { newHeader, resized, TarReader } from '../../src/containers/tar/headers.js';
+import { BytesReader } from '../../src/io/bytes-reader.js';
 import { END, filesOf, header, member, others, plain, tar } from '../helpers/archives.js';
 import { cli } from '../helpers/cli.js';
 import { copyFixture, describeTree, fixture, openFiles, tempDir } from '../helpers/temp.js';
@@ -225,9 +225,9 @@ describe('headers', () => {
       expect((await first(header('pages-1.img', base256(size)))).size).toBe(Number(size));
       expect((await first(newHeader('pages-1.img', 0o600, Number(size), 0))).size).toBe(Number(size));
       const small = await first(header('pages-1.img', 4096));
-      const large = await first(resized(small, Number(size)));
+      const large = await first(resized(small.header, Number(size)));
       expect(large.size).toBe(Number(size));
-      expect(resized(large, 4096)).toEqual(small.header);
+      expect(resized(large.header, 4096)).toEqual(small.header);
     }
     await expect(first(header('pages-1.img', base256(2n ** 62n)))).rejects.toThrow(/a header with a size/);
     await expect(first(header('pages-1.img', Buffer.from('no number 12')))).rejects.toThrow(/a header with a size/);
@@ -256,12 +256,12 @@ describe('headers', () => {
     const pax = (...records: Buffer[]) => member('PaxHeaders/x', Buffer.concat(records), { type: 'x' });
     const large = await first(pax(record('size', Buffer.from('9000000000')), xattr), header('pages-1.img', 0));
     expect(large.size).toBe(9_000_000_000);
-    const small = await first(resized(large, 10));
+    const small = await first(resized(large.header, 10));
     expect(small.size).toBe(10);
     expect(Buffer.from(small.header).includes(xattr)).toBe(true);
     expect(Buffer.from(small.header).includes('size=')).toBe(false);
     const same = await first(pax(xattr), header('core-1.img', 0));
-    expect(resized(same, 0)).toEqual(same.header);
+    expect(resized(same.header, 0)).toEqual(same.header);
   });
 
   it('with a global record, which the record of a member overrides', async () => {

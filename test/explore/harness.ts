@@ -1,16 +1,16 @@
 /** Explores a dump as the command does, without the command line. */
 import { expect } from 'vitest';
+import { Images } from '../../src/dump/images.js';
 import { DumpError } from '../../src/errors.js';
-import { Images } from '../../src/explore/images.js';
 import { TextOutput } from '../../src/explore/output.js';
-import { FilePool } from '../../src/source/files.js';
+import { directory } from '../helpers/dump-files.js';
 import { openFiles } from '../helpers/temp.js';
 
 export type Explorer = (images: Images, print: (text: string) => void, options: { pageSize: number }) => void;
 
 /** The bytes that come out, one character each. */
 export function bytesOf(dump: string, explore: Explorer, pageSize = 4096): string {
-  const files = new FilePool(dump);
+  const files = directory(dump);
   const pieces: Buffer[] = [];
   const output = new TextOutput((bytes) => pieces.push(Buffer.from(bytes)));
   try {

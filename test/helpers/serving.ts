@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { compressSync } from 'lz4-napi';
 import { expect, onTestFinished } from 'vitest';
+import type { DumpFiles } from '../../src/dump/files.js';
 import { DumpMemory, type DumpMemoryOptions } from '../../src/serve/memory.js';
 import { type ClientEnd, listen, runClient, type ServerOptions } from '../../src/serve/server.js';
 import { Session } from '../../src/serve/session.js';
+import { directory } from './dump-files.js';
 import {
   ANON,
   type DumpSpec,
@@ -135,8 +137,8 @@ export function makeCold(dump: string): void {
 }
 
 /** The memory of a dump, closed with the test. */
-export function openMemory(dump: string, options: DumpMemoryOptions = {}): DumpMemory {
-  const memory = new DumpMemory(dump, options);
+export function openMemory(dump: string | DumpFiles, options: DumpMemoryOptions = {}): DumpMemory {
+  const memory = new DumpMemory(typeof dump === 'string' ? directory(dump, { guard: true }) : dump, options);
   onTestFinished(() => memory.close());
   return memory;
 }

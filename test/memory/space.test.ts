@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { compressSync } from 'lz4-napi';
 import { describe, expect, it } from 'vitest';
+import { openAddressSpace } from '../../src/dump/pagemap.js';
 import { DumpError } from '../../src/errors.js';
 import { decodeLz4Block } from '../../src/image/lz4.js';
 import { PagemapDecoder } from '../../src/image/pagemap.js';
 import { AddressSpace, RunTable } from '../../src/memory/space.js';
-import { openAddressSpace } from '../../src/source/pagemap.js';
+import { directory } from '../helpers/dump-files.js';
 import {
   ANON,
   GENERATIONS,
@@ -101,7 +102,7 @@ describe('an address space', () => {
             if (level > 0) symlinkSync(`../${level - 1}`, join(dir, String(level), 'parent'));
           });
           const memory = levels.map((_, level) => readMemory(join(dir, String(level))).get('pagemap-5.img'));
-          const space = openAddressSpace(join(dir, String(levels.length - 1)), 'pagemap-5.img', 4096);
+          const space = openAddressSpace(directory(join(dir, String(levels.length - 1))), 'pagemap-5.img', 4096);
           try {
             const expected = Array.from({ length: pages }, (_, i) => {
               let level = levels.length - 1;
@@ -125,7 +126,7 @@ describe('an address space', () => {
     const dumps = [1, 2, 3].map((level) => fixture(`chain/${name}/${level}`));
     const [pagemap] = [...readMemory(dumps[0] as string).keys()].filter((file) => !file.includes('shmem')) as [string];
     const memory = dumps.map((dump) => readMemory(dump).get(pagemap));
-    const space = openAddressSpace(dumps[2] as string, pagemap, 4096);
+    const space = openAddressSpace(directory(dumps[2] as string), pagemap, 4096);
     let parentPages = 0;
     for (const { vaddr, pages, flags } of readPagemap(join(dumps[2] as string, pagemap)).entries) {
       const found = readPages(space, Number(vaddr / 4096n), pages);
@@ -193,7 +194,7 @@ describe('an address space', () => {
     writeDump(join(dir, 'a'), { tasks: [{ pid: 6, vmas, entries: [] }] });
     writeDump(join(dir, 'b'), { tasks: [{ pid: 5, vmas, entries: [{ vaddr: 4096n, pages: 1, flags: PE.PARENT }] }] });
     symlinkSync('../a', join(dir, 'b', 'parent'));
-    const space = openAddressSpace(join(dir, 'b'), 'pagemap-5.img', 4096);
+    const space = openAddressSpace(directory(join(dir, 'b')), 'pagemap-5.img', 4096);
     expect(() => readPages(space, 1, 1)).toThrow(DumpError);
     space.close();
   });

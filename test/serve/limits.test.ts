@@ -2,11 +2,11 @@
 import { mkdirSync, readFileSync, renameSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
-import { ImageIndex } from '../../src/archive/image-index.js';
 import { AddressSpace } from '../../src/memory/space.js';
 import { runClient } from '../../src/serve/server.js';
 import { Session } from '../../src/serve/session.js';
 import { archiveOf } from '../helpers/archives.js';
+import { openSource } from '../helpers/dump-files.js';
 import { ANON, pageContent, writeDump } from '../helpers/dump-writer.js';
 import { CLOSE, connection, FORMS, GET, message, PageClient, takeAnswers, Wire } from '../helpers/page-client.js';
 import { converse, memoryOf, openMemory, startServer } from '../helpers/serving.js';
@@ -123,7 +123,7 @@ describe('a dump that changes while it is served', () => {
       how === 'cut' ? bytes.subarray(0, 4096) : how === 'longer' ? Buffer.concat([bytes, bytes]) : bytes,
     );
     const { end, sent } = await converse(memory, [get(0x11000n)]);
-    expect(end.error).toBe('pages-1.img: expected the file as it was, found it changed');
+    expect(end.error).toBe('pages-1.img: the file has changed since it was opened');
     expect(sent.length).toBe(0);
   });
 
@@ -135,7 +135,7 @@ describe('a dump that changes while it is served', () => {
     renameSync(dump, join(dir, 'old'));
     dumpOf(dump);
     const { end } = await converse(memory, [get(0x10000n)]);
-    expect(end.error).toBe('pagemap-5.img: expected the file as it was, found it changed');
+    expect(end.error).toBe('pagemap-5.img: the file has changed since it was opened');
   });
 
   it('is noticed in the parent, too', async () => {
@@ -150,7 +150,7 @@ describe('a dump that changes while it is served', () => {
       return end.error;
     });
     const errors = new Set(await Promise.all(answers));
-    expect(errors).toContain('pages-1.img: expected the file as it was, found it changed');
+    expect(errors).toContain('pages-1.img: the file has changed since it was opened');
   });
 
   it.each(['written to', 'cut', 'longer'])('is noticed in an archive, by everybody: %s', async (how) => {
@@ -158,8 +158,7 @@ describe('a dump that changes while it is served', () => {
     dumpOf(join(dir, 'dump'));
     const archive = archiveOf(join(dir, 'dump'), join(dir, 'tar'));
     utimesSync(archive, 1, 1);
-    const index = await ImageIndex.ofTar(archive);
-    const memory = openMemory(archive, index ? { index } : {});
+    const memory = openMemory(await openSource(archive));
     const [first, second] = [new Wire(), new Wire()];
     const running = [first, second].map((wire) => runClient(wire, 'wire', () => new Session(memory, wire).run(), 0));
     first.receive(get(0x10000n));
@@ -174,7 +173,7 @@ describe('a dump that changes while it is served', () => {
     );
     for (const wire of [first, second]) wire.receive(get(0x11000n));
     const ends = [...(await Promise.all(running)), (await converse(memory, [get(0x10000n)])).end];
-    const changed = `${archive}: expected the file as it was, found it changed`;
+    const changed = `${archive}: the file has changed since it was opened`;
     expect(ends.map(({ error, closed }) => [error, closed])).toEqual(ends.map(() => [changed, false]));
     expect(takeAnswers(first.bytes, 32).answers).toHaveLength(1);
     expect(second.bytes).toHaveLength(0);
@@ -207,6 +206,6 @@ describe('a dump that changes while it is served', () => {
     const file = join(dump, 'pages-1.img');
     writeFileSync(`${file}.new`, readFileSync(file));
     renameSync(`${file}.new`, file);
-    expect((await converse(memory, gets)).end.error).toBe('pages-1.img: expected the file as it was, found it changed');
+    expect((await converse(memory, gets)).end.error).toBe('pages-1.img: the file has changed since it was opened');
   });
 });

@@ -3,15 +3,17 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { DirectoryFiles } from '../../src/containers/directory/files.js';
+import { DirectorySink } from '../../src/containers/directory/write.js';
+import { openAddressSpace } from '../../src/dump/pagemap.js';
+import { SizeSink } from '../../src/dump/size.js';
 import { DumpError } from '../../src/errors.js';
 import { pump, type RecordSink } from '../../src/pump.js';
 import type { Space } from '../../src/records.js';
 import { DumpReceiver, type ParentDump } from '../../src/serve/receive.js';
-import { DirectorySink } from '../../src/sink/directory.js';
-import { SizeSink } from '../../src/sink/size.js';
-import { openAddressSpace } from '../../src/source/pagemap.js';
 import { filter } from '../../src/stages/filter.js';
 import { tally } from '../../src/stages/tally.js';
+import { directory } from '../helpers/dump-files.js';
 import { image, MAGIC, Message, PE, readPagemap } from '../helpers/dump-writer.js';
 import { ADD_F, CLOSE, type Fields, FORCE_CLOSE, FORMS, GET, message } from '../helpers/page-client.js';
 import {
@@ -491,7 +493,7 @@ describe('what cannot be a dump', () => {
 
 describe('on top of a parent dump', () => {
   /** A parent with pages, a page in no file, and a gap. */
-  function parentDump(): { path: string; parent: ParentDump } {
+  function parentDump(): { files: DirectoryFiles; path: string; parent: ParentDump } {
     const path = join(tempDir(), 'parent');
     mkdirSync(path);
     const entry = (vaddr: number, pages: number, flags: number) =>
@@ -501,12 +503,13 @@ describe('on top of a parent dump', () => {
       image('PAGEMAP', [new Message().int(1, 1), entry(0x1000, 2, 4), entry(0x3000, 1, 4), entry(0x8000, 1, 2)]),
     );
     writeFileSync(join(path, 'pages-1.img'), Buffer.alloc(3 * PAGE, 1));
+    const files = directory(path);
     const parent = {
       link: '../parent',
       has: (pagemap: string) => existsSync(join(path, pagemap)),
-      open: (pagemap: string) => openAddressSpace(path, pagemap, PAGE),
+      open: (pagemap: string) => openAddressSpace(files, pagemap, PAGE),
     };
-    return { path, parent };
+    return { files, path, parent };
   }
   const hole = (vaddr: bigint, pages: number, id = 5): Fields => ({
     command: ADD_F,
@@ -520,7 +523,7 @@ describe('on top of a parent dump', () => {
   ];
 
   it('says what is there, and leaves pages to it', async () => {
-    const { path, parent } = parentDump();
+    const { files, path, parent } = parentDump();
     const steps = [
       { command: PARENT, dstId: dst(5) },
       { command: PARENT, dstId: dst(6) },
@@ -533,6 +536,7 @@ describe('on top of a parent dump', () => {
     const { out, sent, error } = await receive(send(...steps), { parent });
     expect(error).toBe(undefined);
     expect(sent.toString('hex')).toBe('010000000000000000000000010000000000');
+    files.close();
     expect(openFiles(path)).toEqual([]);
     const { entries } = readPagemap(join(out, 'pagemap-5.img'));
     expect(entries.map(({ vaddr, pages, flags }) => [vaddr, pages, flags])).toEqual([
@@ -546,12 +550,13 @@ describe('on top of a parent dump', () => {
     ['a run into a gap', [hole(0x2000n, 4)], '0x4000'],
     ['a run without end', [hole(0x8000n, 2 ** 32)], '0x9000'],
   ])('refuses what it does not have: %s', async (_, holes, address) => {
-    const { path, parent } = parentDump();
+    const { files, path, parent } = parentDump();
     const { error } = await receive(send({ command: OPEN2, dstId: dst(5) }, ...holes), { parent });
     expect((error as DumpError).code).toBe('NO_PARENT');
     expect((error as DumpError).message).toMatch(
       `: expected ${address} in the parent dump, which is to have it, found no`,
     );
+    files.close();
     expect(openFiles(path)).toEqual([]);
   });
 

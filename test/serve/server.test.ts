@@ -152,7 +152,7 @@ describe('a server', () => {
         isLast: () => false,
         signal: controller.signal,
       },
-      () => Promise.reject(new Error(`not to be reached with ${memory.path}`)),
+      () => Promise.reject(new Error(`not to be reached with ${memory.pids}`)),
       {
         onListening: () => {
           began = true;

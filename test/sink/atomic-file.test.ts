@@ -2,7 +2,7 @@
 import { chmodSync, existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { AtomicFile } from '../../src/sink/atomic-file.js';
+import { AtomicFile } from '../../src/io/atomic-file.js';
 import { cli } from '../helpers/cli.js';
 import { CALLS, type Call, faults } from '../helpers/faults.js';
 import { noise, pipeData } from '../helpers/image-samples.js';

@@ -1,10 +1,11 @@
 /** What sinks have in common: records to files, and to their bytes. */
 import { crc32 } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import { FilesSink } from '../../src/containers/files-sink.js';
+import { pagesName } from '../../src/dump/names.js';
 import { CONTINUES, COUNT_IN_FIELD_2, HAS_FLAGS, PE_LAZY, PE_PRESENT, RunBuilder } from '../../src/memory/runs.js';
 import { pump } from '../../src/pump.js';
-import { type DumpRecord, type FileRecord, pagesName, type Space } from '../../src/records.js';
-import { FilesSink } from '../../src/sink/files-sink.js';
+import type { DumpRecord, FileRecord, Space } from '../../src/records.js';
 
 const SHAPE = COUNT_IN_FIELD_2 | HAS_FLAGS;
 

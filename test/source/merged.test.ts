@@ -1,18 +1,21 @@
 /** merge with a hot half whose records come in other pieces than a directory gives: cut runs, bytes, files in between. */
+
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { DirectoryFiles } from '../../src/containers/directory/files.js';
+import { DirectorySink } from '../../src/containers/directory/write.js';
+import { Dump } from '../../src/dump/dump.js';
 import { cutDetail } from '../../src/memory/run-cursor.js';
 import { CONTINUES, DETAIL, type RunBatch, RunBuilder } from '../../src/memory/runs.js';
 import { pump } from '../../src/pump.js';
 import type { DumpRecord, ExtentsRecord, RunsRecord } from '../../src/records.js';
-import { DirectorySink } from '../../src/sink/directory.js';
 import { ColdHalf } from '../../src/source/cold-half.js';
-import { Dump } from '../../src/source/directory.js';
 import { mergedRecords } from '../../src/source/merged.js';
 import { ExtentReader } from '../../src/stream/extents.js';
 import { filesOf, sha256Of } from '../helpers/archives.js';
 import { cli } from '../helpers/cli.js';
+import { directory } from '../helpers/dump-files.js';
 import { writeDump } from '../helpers/dump-writer.js';
 import { anyDump } from '../helpers/random-dumps.js';
 import { tempDir } from '../helpers/temp.js';
@@ -99,14 +102,15 @@ describe('merged records', () => {
       writeDump(at('dump'), spec);
       const { code, stderr } = await cli(['split', at('dump'), at('hot'), at('cold')]);
       expect(code, stderr).toBe(0);
-      const hot = new Dump(at('hot'));
-      const cold = new ColdHalf(at('cold'));
+      const hot = await Dump.open(new DirectoryFiles(at('hot')));
+      const coldFiles = directory(at('cold'));
+      const cold = new ColdHalf(coldFiles);
       try {
         const records = inPieces(hot.records(), () => sizes.next().value, spec.regionPages ?? 1);
         await pump(mergedRecords(records, cold), [], new DirectorySink(at('out')));
       } finally {
         hot.close();
-        cold.close();
+        coldFiles.close();
       }
       const files = [...filesOf(at('out'))].filter(([name]) => !name.startsWith('between-'));
       expect(sha256Of(new Map(files))).toEqual(sha256Of(filesOf(at('dump'))));

@@ -6,10 +6,10 @@ import { pipeline } from 'node:stream/promises';
 import { setImmediate as turn } from 'node:timers/promises';
 import chain, { flushable, many, none } from 'stream-chain';
 import { describe, expect, it } from 'vitest';
+import { Dump } from '../../src/dump/dump.js';
 import { pump, type RecordSink, type Stage } from '../../src/pump.js';
 import type { DumpRecord } from '../../src/records.js';
 import { undelivered } from '../../src/send/protocol.js';
-import { Dump } from '../../src/source/directory.js';
 import { classify } from '../../src/stages/classify.js';
 import { coldPart, notCold } from '../../src/stages/cold.js';
 import { dropFiles, withoutOutside } from '../../src/stages/drop-files.js';
@@ -19,6 +19,7 @@ import { rebuild } from '../../src/stages/rebuild.js';
 import { tally } from '../../src/stages/tally.js';
 import { decodePageStream, encodePageStream, readPageStream, StreamSink } from '../../src/stream/stream.js';
 import { pagepipe } from '../helpers/cli.js';
+import { directory } from '../helpers/dump-files.js';
 import { readPagemap } from '../helpers/dump-writer.js';
 import { fixture, tempDir } from '../helpers/temp.js';
 
@@ -73,7 +74,7 @@ const OTHERS: Record<string, () => Stage[]> = {
 
 /** The dump as a page stream. */
 async function dumpStream(path: string): Promise<void> {
-  const dump = new Dump(DUMP);
+  const dump = await Dump.open(directory(DUMP));
   const fd = openSync(path, 'w');
   await pump(dump.records(), [], new StreamSink(fd));
   closeSync(fd);

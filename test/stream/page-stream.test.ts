@@ -1,4 +1,5 @@
 /** The page stream: what goes in comes out, however it is cut, through stream-chain as well. */
+
 import { readdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type Duplex, PassThrough, Readable } from 'node:stream';
@@ -6,6 +7,9 @@ import { pipeline } from 'node:stream/promises';
 import fc from 'fast-check';
 import chain from 'stream-chain';
 import { describe, expect, it } from 'vitest';
+import { DirectoryFiles } from '../../src/containers/directory/files.js';
+import { DirectorySink } from '../../src/containers/directory/write.js';
+import { Dump } from '../../src/dump/dump.js';
 import {
   CONTINUES,
   COUNT_IN_FIELD_2,
@@ -17,8 +21,6 @@ import {
 } from '../../src/memory/runs.js';
 import { pump } from '../../src/pump.js';
 import type { DumpRecord, Space } from '../../src/records.js';
-import { DirectorySink } from '../../src/sink/directory.js';
-import { Dump } from '../../src/source/directory.js';
 import { classify } from '../../src/stages/classify.js';
 import { DROP_LAZY, filter } from '../../src/stages/filter.js';
 import { rebuild } from '../../src/stages/rebuild.js';
@@ -178,7 +180,7 @@ describe('the page stream', () => {
 describe('as stages of stream-chain', () => {
   it.each(FIXTURES)('make of %s what pump makes of it', async (name) => {
     const dir = tempDir();
-    const dump = new Dump(fixture(name));
+    const dump = await Dump.open(new DirectoryFiles(fixture(name)));
     await pump(dump.records(), [classify(), filter(DROP_LAZY), rebuild()], new DirectorySink(`${dir}/pumped`));
 
     const bytes = new PassThrough();
@@ -191,7 +193,7 @@ describe('as stages of stream-chain', () => {
   });
 
   it('say so when the stream is cut', async () => {
-    const dump = new Dump(fixture('mosaic-criu-4.2.1'));
+    const dump = await Dump.open(new DirectoryFiles(fixture('mosaic-criu-4.2.1')));
     const parts: Uint8Array[] = [];
     const encoded = Readable.from(dump.records()).pipe(chain([encodePageStream()]) as Duplex);
     for await (const part of encoded) parts.push(part as Uint8Array);

@@ -1,7 +1,9 @@
 /** The halves of a split dump: nothing is wrong with them, and what is damaged in the cold one is found. */
+
 import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { DirectoryFiles } from '../../src/containers/directory/files.js';
 import { type Finding, formatFinding } from '../../src/verify/findings.js';
 import { quickFindings, verify } from '../../src/verify/verify.js';
 import { cli } from '../helpers/cli.js';
@@ -13,7 +15,7 @@ const COLD_HALF =
 
 function findings(path: string): string[] {
   const found: Finding[] = [];
-  verify(path, (finding) => found.push(finding));
+  verify(new DirectoryFiles(path), (finding) => found.push(finding));
   return found.map(formatFinding);
 }
 
@@ -29,7 +31,7 @@ describe('the halves of a split dump', () => {
   it('have no errors', () => {
     expect(findings(hot)).toEqual([expect.stringMatching(/warning: expected all pages/)]);
     expect(findings(cold)).toEqual([COLD_HALF]);
-    expect(quickFindings(cold).map(formatFinding)).toEqual([COLD_HALF]);
+    expect(quickFindings(new DirectoryFiles(cold)).map(formatFinding)).toEqual([COLD_HALF]);
   });
 
   it.each<[string, (at: (file: string) => string) => void, RegExp]>([

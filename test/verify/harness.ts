@@ -1,4 +1,5 @@
 /** Dumps to damage, and what is found in them. */
+
 import {
   closeSync,
   copyFileSync,
@@ -15,17 +16,19 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { ImageIndex } from '../../src/archive/image-index.js';
-import { readShards } from '../../src/archive/shards.js';
+import { HeldFiles } from '../../src/arrival/hold.js';
+import { DirectoryFiles } from '../../src/containers/directory/files.js';
+import { readShards } from '../../src/containers/shards/read.js';
+import { Dump } from '../../src/dump/dump.js';
 import { DumpError } from '../../src/errors.js';
 import { ImageDecoder } from '../../src/image/decoder.js';
 import { JsonImageReader } from '../../src/image/from-json.js';
 import { JsonImageWriter } from '../../src/image/to-json.js';
-import { Dump } from '../../src/source/directory.js';
 import { decodeChunks, encodePageStream } from '../../src/stream/stream.js';
 import { type Finding, formatFinding } from '../../src/verify/findings.js';
 import { verify } from '../../src/verify/verify.js';
 import { END, filesOf, member, writeShards } from '../helpers/archives.js';
+import { openSource } from '../helpers/dump-files.js';
 import { PE, readPagemap } from '../helpers/dump-writer.js';
 import { fixture, openFiles, tempDir } from '../helpers/temp.js';
 
@@ -124,7 +127,9 @@ function imageOf(json: Json, file: string): Buffer {
 /** What is found in a dump. */
 export function findingsOf(path: string): Finding[] {
   const findings: Finding[] = [];
-  const verdict = verify(path, (finding) => findings.push(finding));
+  const files = new DirectoryFiles(path);
+  const verdict = verify(files, (finding) => findings.push(finding));
+  files.close();
   const untold = (severity: string) =>
     findings.filter((finding) => finding.severity === severity && finding.code !== 'MORE').length;
   if (findings.every(({ code }) => code !== 'MORE')) {
@@ -151,27 +156,27 @@ export async function expectElsewhere(path: string, lines: readonly string[]): P
     name: `shard${i}`,
     chunks: chunksOf([bytes]),
   }));
-  const stream = streamOf(path);
+  const stream = await streamOf(path);
   const places = {
-    tar: await ImageIndex.ofTar(archive),
-    shards: await ImageIndex.ofMembers('shards', readShards(inputs), { budget }),
-    ...(stream ? { stream: await ImageIndex.ofRecords('stream', decodeChunks(stream, 'stream'), { budget }) } : {}),
+    tar: await openSource(archive),
+    shards: await HeldFiles.ofEvents('shards', readShards(inputs), { budget }),
+    ...(stream ? { stream: await HeldFiles.ofRecords('stream', decodeChunks(stream, 'stream'), { budget }) } : {}),
   };
-  for (const [place, index] of Object.entries(places)) {
+  for (const [place, files] of Object.entries(places)) {
     const found: string[] = [];
-    if (index) verify(index.path, (finding) => found.push(`${finding.code} ${formatFinding(finding)}`), { index });
-    index?.close();
+    verify(files, (finding) => found.push(`${finding.code} ${formatFinding(finding)}`));
+    files.close();
     expect([place, ...found]).toEqual([place, ...lines]);
   }
   expect(budget.bytes).toBe(2 ** 20);
 }
 
 /** Undefined of what is too damaged to be read. */
-function streamOf(path: string): AsyncGenerator<Uint8Array> | undefined {
+async function streamOf(path: string): Promise<AsyncGenerator<Uint8Array> | undefined> {
   const chunks: Uint8Array[] = [];
   const encode = encodePageStream();
   try {
-    const dump = new Dump(path);
+    const dump = await Dump.open(new DirectoryFiles(path));
     try {
       for (const record of dump.records()) for (const bytes of encode(record)) chunks.push(bytes.slice());
     } finally {

@@ -1,6 +1,7 @@
 import { rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { DirectoryFiles } from '../../src/containers/directory/files.js';
 import { quickFindings } from '../../src/verify/verify.js';
 import { ANON, FILE, mmImage, rewriteGeneration, STATUS, type VmaSpec, writeDump } from '../helpers/dump-writer.js';
 import { fixture, tempDir } from '../helpers/temp.js';
@@ -195,7 +196,10 @@ describe('pages files', () => {
     const { path } = copyOf('mosaic-criu-4.2.1').resize('pages-2.img', bytes);
     const lines = [`PAGES_SIZE pages-2.img${message}`];
     expect(linesOf(path)).toEqual(lines);
-    expect(quickFindings(path)).toEqual(findingsOf(path));
+    const files = new DirectoryFiles(path);
+    const quick = quickFindings(files);
+    files.close();
+    expect(quick).toEqual(findingsOf(path));
     await expectElsewhere(path, lines);
   });
 

@@ -1,0 +1,243 @@
+/**
+ * Checks on every file of an incoming dump, whatever it is turned into: each comes once, links stay inside, images have the
+ * magic of their name, each pagemap has the pages that it speaks of, and in the end nothing is missing. Names are checked
+ * where they are read.
+ */
+import { concatBytes } from '../bytes.js';
+import { checkIsFile } from '../dump/dump.js';
+import type { FileBegin, FileEvent } from '../dump/events.js';
+import { requireImage } from '../dump/files.js';
+import { Images } from '../dump/images.js';
+import { checkLink, isPagemapName, isPagesName, mmName, OUTSIDE, pagesName, spaceIdentity } from '../dump/names.js';
+import { hasSeveralPageSizes, MIN_PAGE_BYTES } from '../dump/page-size.js';
+import { marchOf, readTasks, type Task } from '../dump/tasks.js';
+import { DumpError } from '../errors.js';
+import { checkMagic } from '../image/framing.js';
+import { headerBytes, type ImageType, typeOfName } from '../image/magic.js';
+import { PagemapDecoder } from '../image/pagemap.js';
+import { PE_PARENT, type RunBatch } from '../memory/runs.js';
+import type { Space } from '../records.js';
+import { isMetadataName, MetadataCache } from './metadata-cache.js';
+
+export interface ArrivalOptions {
+  /** Of the source, for errors. */
+  name: string;
+  /** Bytes; of machines that have only one page size it need not be given. */
+  pageSize?: number;
+  /** Told of the runs of each pagemap as they come. */
+  onRuns?: (pagemap: string, runs: RunBatch) => void;
+}
+
+/** What is known of a space from its pagemap alone. */
+type KnownSpace = Pick<Space, 'kind' | 'pid' | 'pagemap' | 'pagesId' | 'head'>;
+
+/** A pagemap that arrives in pieces: what it says of its space and of its pages file. */
+export class ArrivingPagemap {
+  /** Bytes that its pages file has, by the runs so far. */
+  payloadBytes = 0;
+  /** Whether it has pages that are in a parent dump. */
+  hasParentPages = false;
+  /** Whether all of it has come. */
+  ended = false;
+  private readonly decoder: PagemapDecoder;
+
+  /** @param pageSize bytes */
+  constructor(
+    readonly name: string,
+    pageSize: number,
+  ) {
+    this.decoder = new PagemapDecoder(pageSize, name);
+  }
+
+  /** Known once the head has come. */
+  get space(): KnownSpace | undefined {
+    const { head, pagesId } = this.decoder;
+    return head && { ...spaceIdentity(this.name), pagemap: this.name, pagesId, head };
+  }
+
+  /** Name of its pages file, once the head has come. */
+  get pages(): string | undefined {
+    return this.decoder.head && pagesName(this.decoder);
+  }
+
+  /** Takes the next bytes; gives the runs that they complete. Throws {@link DumpError}. */
+  push(bytes: Uint8Array): RunBatch | undefined {
+    const runs = this.decoder.push(bytes);
+    if (runs) {
+      this.payloadBytes += runs.payloadBytes;
+      this.hasParentPages ||= runs.bits.some((bits) => (bits & PE_PARENT) !== 0);
+    }
+    return runs;
+  }
+
+  /** All bytes have come. Throws {@link DumpError} if they are no whole pagemap. */
+  end(): void {
+    this.decoder.end();
+    this.ended = true;
+  }
+}
+
+/**
+ * Told of every event in turn, it throws before anything is made of one that must not be; {@link ArrivalChecks.finish} says
+ * whether all was a whole dump.
+ */
+export class ArrivalChecks {
+  /** Bytes. */
+  readonly pageSize: number;
+  /** Images that are looked into. */
+  readonly metadata = new MetadataCache();
+  /** Pagemaps by name. */
+  readonly pagemaps = new Map<string, ArrivingPagemap>();
+  /** Known at the end. */
+  tasks: readonly Task[] = [];
+  /** `core_entry.march`, once a core image has come. */
+  march: number | undefined;
+  /** Bytes of all files of the dump that have come. */
+  bytes = 0;
+  private readonly names = new Set<string>();
+  /** Images of which only a part of their magic has come. */
+  private readonly starts = new Map<string, { type: ImageType; bytes: Uint8Array }>();
+  private readonly pages = new Map<string, { bytes: number; ended: boolean }>();
+  /** Pagemaps by the name of their pages file. */
+  private readonly owners = new Map<string, ArrivingPagemap>();
+
+  constructor(private readonly options: ArrivalOptions) {
+    this.pageSize = options.pageSize ?? MIN_PAGE_BYTES;
+  }
+
+  /**
+   * Takes the next event.
+   * @throws {DumpError} BAD_NAME, UNSUPPORTED, WRONG_MAGIC, PAGES_ID_TWICE, PAGES_SIZE, or for images that cannot be read
+   */
+  take(event: FileEvent): void {
+    if (event.type === 'file') this.begin(event);
+    else if (event.type === 'data') this.data(event.name, event.bytes);
+    else this.end(event.name);
+  }
+
+  /**
+   * Says whether all was a whole dump.
+   * @throws {DumpError} NOT_A_DUMP, MISSING_IMAGE, NO_PARENT, MALFORMED, TRUNCATED
+   */
+  finish(): void {
+    const { metadata } = this;
+    ({ tasks: this.tasks } = readTasks(new Images(metadata), this.options.name));
+    for (const { name, space, pages } of this.pagemaps.values()) {
+      if (pages !== undefined) requireImage(metadata, pages, name);
+      if (space?.kind === 'task') requireImage(metadata, mmName(space.pid), name);
+    }
+    for (const file of this.pages.keys()) {
+      if (this.owners.has(file)) continue;
+      throw new DumpError('MISSING_IMAGE', 'expected a pagemap for these pages, found none', { file });
+    }
+    const child = [...this.pagemaps.values()].find(({ hasParentPages }) => hasParentPages);
+    if (!child || this.names.has('parent')) return;
+    throw new DumpError('NO_PARENT', 'expected a parent dump, which has pages of this one, found no parent link', {
+      file: child.name,
+    });
+  }
+
+  private begin({ name, kind, target }: FileBegin): void {
+    if (this.names.has(name)) {
+      throw new DumpError('BAD_NAME', 'expected each file once, found it twice', { file: name });
+    }
+    // Names that are not UTF-8, which are all outside, may look alike.
+    if (!name.includes('\uFFFD')) this.names.add(name);
+    if (name.startsWith(OUTSIDE)) return;
+    this.metadata.note(name);
+    if (kind === 'link') checkLink(name, Buffer.from(target ?? []).toString());
+    if (isPagemapName(name) || isPagesName(name) || isMetadataName(name)) checkIsFile(name, kind);
+    if (kind !== 'regular') return;
+    const type = typeOfName(name);
+    if (type) this.starts.set(name, { type, bytes: new Uint8Array(0) });
+    if (isPagemapName(name)) this.pagemaps.set(name, new ArrivingPagemap(name, this.pageSize));
+    else if (isPagesName(name)) this.pages.set(name, { bytes: 0, ended: false });
+  }
+
+  private data(name: string, bytes: Uint8Array): void {
+    if (name.startsWith(OUTSIDE)) return;
+    this.bytes += bytes.length;
+    const pages = this.pages.get(name);
+    if (pages) {
+      pages.bytes += bytes.length;
+      return;
+    }
+    this.checkStart(name, bytes);
+    const pagemap = this.pagemaps.get(name);
+    if (pagemap) this.addRuns(pagemap, bytes);
+    else if (isMetadataName(name)) this.metadata.push(name, bytes);
+  }
+
+  private addRuns(pagemap: ArrivingPagemap, bytes: Uint8Array): void {
+    const runs = pagemap.push(bytes);
+    if (pagemap.pages !== undefined) this.claimPages(pagemap.pages, pagemap);
+    if (runs) this.options.onRuns?.(pagemap.name, runs);
+  }
+
+  private claimPages(pages: string, pagemap: ArrivingPagemap): void {
+    const owner = this.owners.get(pages) ?? pagemap;
+    this.owners.set(pages, owner);
+    if (owner === pagemap) return;
+    const { name: file, space } = pagemap;
+    throw new DumpError(
+      'PAGES_ID_TWICE',
+      `expected a pages_id of its own, found ${space?.pagesId}, that of ${owner.name}`,
+      { file, offset: headerBytes('PAGEMAP') },
+    );
+  }
+
+  /** An image whose name promises a type must begin with its magic. */
+  private checkStart(name: string, more: Uint8Array): void {
+    const start = this.starts.get(name);
+    if (!start) return;
+    start.bytes = concatBytes([start.bytes, more.subarray(0, headerBytes(start.type) - start.bytes.length)]);
+    if (start.bytes.length < headerBytes(start.type)) return;
+    checkMagic(start.bytes, start.type, name);
+    this.starts.delete(name);
+  }
+
+  private end(name: string): void {
+    const start = this.starts.get(name);
+    if (start) checkMagic(start.bytes, start.type, name);
+    const pagemap = this.pagemaps.get(name);
+    const pages = this.pages.get(name);
+    if (pagemap) {
+      pagemap.end();
+      this.checkPages(pagemap.pages as string);
+    } else if (pages) {
+      pages.ended = true;
+      this.checkPages(name);
+    } else if (isMetadataName(name)) {
+      this.metadata.end(name);
+      if (name.startsWith('core-')) this.noteMachine(name);
+    }
+  }
+
+  /** A pages file is as long as its pagemap says, once both are there. */
+  private checkPages(file: string): void {
+    const pages = this.pages.get(file);
+    const pagemap = this.owners.get(file);
+    if (!pages?.ended || !pagemap?.ended || pages.bytes === pagemap.payloadBytes) return;
+    const missing = pagemap.payloadBytes - pages.bytes;
+    const difference = missing > 0 ? `${missing} more bytes` : `${-missing} fewer bytes`;
+    throw new DumpError('PAGES_SIZE', `expected ${difference} of pages by ${pagemap.name}`, {
+      file,
+      ...(this.isPageSizeKnown
+        ? {}
+        : { hint: 'if the machine has several page sizes, say which it was with --page-size' }),
+    });
+  }
+
+  private get isPageSizeKnown(): boolean {
+    return this.options.pageSize !== undefined || this.march !== undefined;
+  }
+
+  private noteMachine(core: string): void {
+    this.march ??= marchOf(new Images(this.metadata), core);
+    if (this.options.pageSize !== undefined || !hasSeveralPageSizes(this.march)) return;
+    throw new DumpError('UNSUPPORTED', 'expected a machine with one page size, found one with several', {
+      file: this.options.name,
+      hint: 'say which it was with --page-size',
+    });
+  }
+}

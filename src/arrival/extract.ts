@@ -1,0 +1,104 @@
+/**
+ * The files of a dump that arrive in any order, straight into a directory. Nothing waits: each file has a place of its own,
+ * and several are open at a time. Whether it is a whole dump shows in the end, and only then does the directory appear.
+ */
+import { Breather } from '../breathe.js';
+import { DumpDirectory, type Written } from '../containers/directory/dump-directory.js';
+import type { DirectorySinkOptions } from '../containers/directory/write.js';
+import type { FileBegin, FileEvent, FileEvents } from '../dump/events.js';
+import { mmName, OUTSIDE } from '../dump/names.js';
+import { decodeAreas } from '../image/mm.js';
+import type { OutputFile } from '../io/output-file.js';
+import { countHolePages, type RunBatch } from '../memory/runs.js';
+import { ArrivalChecks } from './checks.js';
+import { DIRECTORY_MODE } from './sequential.js';
+
+export interface ExtractOptions extends DirectorySinkOptions {
+  /** Of the source, for errors. */
+  name: string;
+  /** Bytes; of machines that have only one page size it need not be given. */
+  pageSize?: number;
+  signal?: AbortSignal;
+}
+
+/**
+ * Fills a new directory. What is outside of the dump in its archive is left out.
+ * @throws {DumpError} if what came is no whole dump; nothing is left behind then
+ */
+export async function extract(events: FileEvents, out: string, options: ExtractOptions): Promise<Written> {
+  const directory = new DumpDirectory(out, options);
+  try {
+    const extraction = new Extraction(directory, options);
+    for await (const event of events) {
+      // Awaiting what is no promise would cost more than writing 64 KiB.
+      const taken = extraction.take(event);
+      if (taken) await taken;
+    }
+    extraction.check();
+    await directory.commit(DIRECTORY_MODE);
+    return directory.written;
+  } catch (error) {
+    await directory.discard();
+    throw error;
+  }
+}
+
+class Extraction {
+  private readonly checks: ArrivalChecks;
+  private readonly files = new Map<string, OutputFile>();
+  private readonly breather = new Breather();
+
+  constructor(
+    private readonly directory: DumpDirectory,
+    private readonly options: ExtractOptions,
+  ) {
+    const { written } = directory;
+    const countHoles = (_pagemap: string, runs: RunBatch) => {
+      written.holePages += countHolePages(runs);
+    };
+    this.checks = new ArrivalChecks({ ...options, onRuns: countHoles });
+  }
+
+  take(event: FileEvent): Promise<void> | undefined {
+    this.checks.take(event);
+    if (event.type === 'fileEnd') return this.end(event.name);
+    if (event.type === 'file') this.begin(event);
+    else this.write(this.files.get(event.name), event.bytes);
+    return this.pause();
+  }
+
+  /** Says whether all was a whole dump, whose areas can be read. Throws {@link DumpError}. */
+  check(): void {
+    this.checks.finish();
+    const { pagemaps, metadata, pageSize } = this.checks;
+    for (const { space } of pagemaps.values()) {
+      if (space?.kind === 'task') decodeAreas(metadata.read(mmName(space.pid)), pageSize, mmName(space.pid));
+    }
+  }
+
+  private begin({ name, kind, mode, target }: FileBegin): void {
+    if (name.startsWith(OUTSIDE)) return;
+    if (kind === 'directory') this.directory.addFolder(name, mode);
+    else if (kind === 'link') this.directory.addLink(name, target ?? new Uint8Array(0));
+    else this.files.set(name, this.directory.addFile(name, mode));
+  }
+
+  /** What is outside of the dump has no file. */
+  private write(file: OutputFile | undefined, bytes: Uint8Array): void {
+    if (!file) return;
+    file.write(bytes);
+    this.options.progress?.(bytes.length);
+  }
+
+  private end(name: string): Promise<void> | undefined {
+    const file = this.files.get(name);
+    this.files.delete(name);
+    return file && this.directory.finishFile(file);
+  }
+
+  /** Gives signals and finished syncs their turn. */
+  private pause(): Promise<void> | undefined {
+    this.options.signal?.throwIfAborted();
+    return this.breather.due();
+  }
+}

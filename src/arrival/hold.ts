@@ -1,0 +1,177 @@
+/**
+ * The files of a dump that can only be read from front to back, held so that they are open to random access: in memory within
+ * the budget, past that in a temporary file. Pages are most of a dump, and few commands need them: of these only the size is
+ * kept, unless they are asked for.
+ */
+import { Breather } from '../breathe.js';
+import { FilesSink } from '../containers/files-sink.js';
+import type { FileEvents } from '../dump/events.js';
+import { type DumpEntry, type DumpFiles, type FileStat, followLinks, missingImage } from '../dump/files.js';
+import { checkLink, isPagesName, OUTSIDE, pagesName } from '../dump/names.js';
+import { DumpError, invariant } from '../errors.js';
+import type { MemoryBudget } from '../io/byte-queue.js';
+import { HoldStore, type StoredFile } from '../io/hold-store.js';
+import { pump } from '../pump.js';
+import type { DumpRecord, FileRecord, Space } from '../records.js';
+import { DIRECTORY_MODE } from './sequential.js';
+
+export interface HoldOptions {
+  budget: MemoryBudget;
+  /** `count`, the default: of the pages only the size is known; `hold`: they can be read as well. */
+  pages?: 'count' | 'hold';
+  /** Most bytes of all files, holes included. */
+  maxBytes?: number;
+  signal?: AbortSignal;
+}
+
+/** A file that is held, or only counted. */
+interface HeldEntry extends DumpEntry {
+  size: number;
+  readonly bytes?: StoredFile | undefined;
+}
+
+export class HeldFiles implements DumpFiles {
+  readonly kind = 'held';
+  readonly mode = DIRECTORY_MODE;
+  pageSize?: number;
+  private readonly byName = new Map<string, HeldEntry>();
+  private readonly store: HoldStore;
+  private total = 0;
+
+  /** @param path of the source, for errors */
+  constructor(
+    readonly path: string,
+    private readonly options: HoldOptions,
+  ) {
+    this.store = new HoldStore(options.budget);
+  }
+
+  /** Holds files that arrive. Throws {@link DumpError} as they do, and BAD_NAME, LIMIT, SYSTEM. */
+  static async ofEvents(path: string, events: FileEvents, options: HoldOptions): Promise<HeldFiles> {
+    const files = new HeldFiles(path, options);
+    const breather = new Breather();
+    try {
+      for await (const event of events) {
+        if (event.type === 'file' && !event.name.startsWith(OUTSIDE)) files.add(event);
+        else if (event.type === 'data') files.push(event.name, event.bytes);
+        const breath = breather.due();
+        if (breath) await breath;
+        options.signal?.throwIfAborted();
+      }
+      return files;
+    } catch (error) {
+      files.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Holds the files of a page stream; its pagemaps are made of its runs.
+   * @throws {DumpError} as the stream does, and STREAM_DAMAGED, BAD_NAME, LIMIT, SYSTEM
+   */
+  static async ofRecords(
+    path: string,
+    stream: AsyncIterable<Iterable<DumpRecord>>,
+    options: HoldOptions,
+  ): Promise<HeldFiles> {
+    const files = new HeldFiles(path, options);
+    await pump(stream, [], new HoldSink(files), options.signal);
+    return files;
+  }
+
+  /**
+   * Begins with a file.
+   * @param holds whether its bytes can be read later on
+   * @throws {DumpError} BAD_NAME for a name that is there already, and for a link that leads outside
+   */
+  add(
+    { name, kind, mode, target }: Omit<DumpEntry, 'size'>,
+    holds = this.options.pages === 'hold' || !isPagesName(name),
+  ): void {
+    if (this.byName.has(name)) {
+      throw new DumpError('BAD_NAME', 'expected each file once, found it twice', { file: name });
+    }
+    if (kind === 'link') checkLink(name, Buffer.from(target ?? []).toString());
+    const bytes = kind === 'regular' && holds ? this.store.file() : undefined;
+    this.byName.set(name, { name, kind, mode, size: 0, bytes, ...(target ? { target } : {}) });
+  }
+
+  /** Takes a copy of the next bytes of a file; those of one that was not begun are not of the dump. */
+  push(name: string, bytes: Uint8Array): void {
+    const entry = this.byName.get(name);
+    if (!entry) return;
+    const { maxBytes = Number.MAX_SAFE_INTEGER } = this.options;
+    this.total += bytes.length;
+    if (this.total > maxBytes) {
+      throw new DumpError('LIMIT', `expected a dump of at most ${maxBytes} bytes, found more`, {
+        file: name,
+        hint: '--max-bytes allows more',
+      });
+    }
+    entry.bytes?.push(bytes);
+    entry.size += bytes.length;
+  }
+
+  entries(): readonly DumpEntry[] {
+    return [...this.byName.values()];
+  }
+
+  stat(name: string): FileStat | undefined {
+    return followLinks(this.byName, name);
+  }
+
+  /** Pages that were only counted must not be asked for. */
+  readSome(name: string, buffer: Uint8Array, position: number): number {
+    const entry = followLinks(this.byName, name);
+    if (!entry) throw missingImage(name);
+    if (entry.bytes) return entry.bytes.readSome(buffer, position);
+    invariant(!isPagesName(name), 'pages that were only counted are not read');
+    throw new DumpError('UNSUPPORTED', 'expected an image, found a link to what is not held', { file: name });
+  }
+
+  parent(): undefined {}
+
+  close(): void {
+    this.store.close();
+  }
+}
+
+class HoldSink extends FilesSink {
+  constructor(private readonly files: HeldFiles) {
+    super();
+  }
+
+  finish(): void {
+    this.files.pageSize = this.header.pageSize;
+  }
+
+  discard(): void {
+    this.files.close();
+  }
+
+  protected startFile(record: FileRecord): void {
+    if (!record.outside) this.files.add(record);
+  }
+
+  protected fileBytes(bytes: Uint8Array, { name }: FileRecord): void {
+    this.files.push(name, bytes);
+  }
+
+  protected endFile(): void {}
+
+  protected startSpace(space: Space): void {
+    this.files.add({ name: space.pagemap, kind: 'regular', mode: space.pagemapMode });
+    this.files.add({ name: pagesName(space), kind: 'regular', mode: space.pagesMode });
+  }
+
+  protected pagemapBytes(bytes: Uint8Array, { pagemap }: Space): void {
+    this.files.push(pagemap, bytes);
+  }
+
+  protected pagesBytes(bytes: Uint8Array, space: Space): void {
+    this.files.push(pagesName(space), bytes);
+  }
+
+  protected endSpace(): void {}
+  protected end(): void {}
+}

@@ -1,0 +1,61 @@
+/** Images that are looked into while others arrive, and so are held as a whole. */
+import { concatBytes } from '../bytes.js';
+import type { FileStat, ReadableFiles } from '../dump/files.js';
+import { DumpError } from '../errors.js';
+
+/** Who is in the dump, and where their areas are. */
+const METADATA = /^(inventory|pstree|(core|mm)-\d+)\.img$/;
+/** Most of one image that is held. */
+const MAX_IMAGE_BYTES = 256 * 1024 * 1024;
+
+/** Whether an image of this name is looked into. */
+export const isMetadataName = (name: string): boolean => METADATA.test(name);
+
+export class MetadataCache implements ReadableFiles {
+  private readonly arriving = new Map<string, { pieces: Uint8Array[]; bytes: number }>();
+  private readonly complete = new Map<string, Uint8Array>();
+  private readonly names = new Set<string>();
+
+  /** Notes that there is a file, whatever is in it. */
+  note(name: string): void {
+    this.names.add(name);
+  }
+
+  /** Whether all of an image is here. */
+  has(name: string): boolean {
+    return this.complete.has(name);
+  }
+
+  /** All of an image; nothing of one that is not here. */
+  read(name: string): Uint8Array {
+    return this.complete.get(name) ?? new Uint8Array(0);
+  }
+
+  stat(name: string): FileStat | undefined {
+    if (!this.names.has(name) && !this.has(name)) return undefined;
+    return { size: this.read(name).length, mode: 0 };
+  }
+
+  readSome(name: string, buffer: Uint8Array, position: number): number {
+    const part = this.read(name).subarray(position, position + buffer.length);
+    buffer.set(part);
+    return part.length;
+  }
+
+  /** Takes a copy of the next bytes of an image. Throws {@link DumpError} LIMIT. */
+  push(name: string, bytes: Uint8Array): void {
+    const image = this.arriving.get(name) ?? { pieces: [], bytes: 0 };
+    this.arriving.set(name, image);
+    image.bytes += bytes.length;
+    if (image.bytes > MAX_IMAGE_BYTES) {
+      throw new DumpError('LIMIT', `expected an image of at most ${MAX_IMAGE_BYTES} bytes, found more`, { file: name });
+    }
+    image.pieces.push(bytes.slice());
+  }
+
+  /** All bytes of an image have come. */
+  end(name: string): void {
+    this.complete.set(name, concatBytes(this.arriving.get(name)?.pieces ?? []));
+    this.arriving.delete(name);
+  }
+}

@@ -1,0 +1,219 @@
+/**
+ * Where a dump is, found out from what is there and not from its name: in a directory or a plain archive, which are open to
+ * random access; or in a compressed archive, shards or a page stream, which arrive.
+ */
+import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
+import { DirectoryFiles, type DirectoryOptions } from '../containers/directory/files.js';
+import { MAX_MARKER_BYTES } from '../containers/shards/marker.js';
+import { readShards } from '../containers/shards/read.js';
+import { BLOCK, isTarHeader } from '../containers/tar/block.js';
+import { TarFiles } from '../containers/tar/files.js';
+import { readTar } from '../containers/tar/read.js';
+import type { FileEvents } from '../dump/events.js';
+import type { DumpFiles } from '../dump/files.js';
+import { DumpError, onFile } from '../errors.js';
+import { word } from '../image/wire.js';
+import type { MemoryBudget } from '../io/byte-queue.js';
+import { type Compression, compressionOf, decompress } from '../io/compression.js';
+import { openRandomAccess } from '../io/random-access.js';
+import type { RecordSource } from '../pump.js';
+import type { DumpRecord } from '../records.js';
+import { FdReader } from '../stream/fd.js';
+import { STREAM_MAGIC } from '../stream/format.js';
+import { decodeChunks } from '../stream/stream.js';
+import { HeldFiles, type HoldOptions } from './hold.js';
+import { SequentialDump } from './sequential.js';
+import { type KnownDump, PassingSummary } from './summary.js';
+
+export const SOURCE_KINDS = ['directory', 'tar', 'stream', 'shards'] as const;
+export type SourceKind = (typeof SOURCE_KINDS)[number];
+
+/** What arrives. */
+export type ArrivingKind = Exclude<SourceKind, 'directory'>;
+
+export interface OpenOptions extends Pick<DirectoryOptions, 'warn'> {
+  /** What it must be. */
+  from?: SourceKind | undefined;
+  /** Descriptors or files of shards, instead of a path. */
+  shards?: readonly (number | string)[];
+  budget: MemoryBudget;
+  /** Most plain bytes of a compressed archive. */
+  maxBytes: number;
+  stdinFd: number;
+  signal: AbortSignal;
+}
+
+/** A dump that arrives, not looked into yet. */
+export interface Arrival {
+  kind: ArrivingKind;
+  compression: Compression | undefined;
+  /** Of the source, for errors. */
+  name: string;
+  /** Its files; a page stream has records instead. */
+  events?: FileEvents;
+  stream?: AsyncGenerator<Iterable<DumpRecord>>;
+  close(): void;
+}
+
+/** A dump that arrives as records, and what is known of it at their end. */
+export interface ArrivingDump {
+  records: RecordSource;
+  dump: KnownDump;
+}
+
+/**
+ * The files of a directory or of a plain archive; undefined for what can only be read from front to back, which is not touched.
+ * @param path `-` is stdin
+ * @throws {DumpError} for an archive that is damaged
+ */
+export async function openRandom(
+  path: string,
+  { from, shards, ...options }: Pick<OpenOptions, 'from' | 'shards'> & DirectoryOptions = {},
+): Promise<DumpFiles | undefined> {
+  if (shards || (path === '-' && from !== 'directory')) return undefined;
+  if (from === 'directory' || (!from && onFile(path, () => statSync(path)).isDirectory())) {
+    return new DirectoryFiles(path, options);
+  }
+  if (from !== undefined && from !== 'tar') return undefined;
+  const archive = openRandomAccess(path);
+  return archive && TarFiles.open(archive);
+}
+
+/**
+ * What is open to random access, with what arrives held.
+ * @throws {DumpError} also for what is cut off or damaged
+ */
+export async function openFiles(path: string, options: OpenOptions & Pick<HoldOptions, 'pages'>): Promise<DumpFiles> {
+  const files = await openRandom(path, options);
+  if (files) return files;
+  const arrival = await openArrival(path, options);
+  try {
+    return await (arrival.stream
+      ? HeldFiles.ofRecords(path, arrival.stream, options)
+      : HeldFiles.ofEvents(path, arrival.events as FileEvents, options));
+  } finally {
+    arrival.close();
+  }
+}
+
+/**
+ * The records of what arrives.
+ * @param options pageSize in bytes, where the dump does not say; areas: whether pages are classified by their areas
+ */
+export function arrivingDump(
+  { name, events, stream }: Arrival,
+  options: { pageSize?: number; areas: boolean; budget: MemoryBudget },
+): ArrivingDump {
+  if (stream) {
+    const dump = new PassingSummary(name);
+    return { dump, records: dump.records(stream) };
+  }
+  const dump = new SequentialDump({ name, ...options });
+  return { dump, records: dump.records(events as FileEvents) };
+}
+
+/** Opens what arrives. Throws {@link DumpError} NOT_A_DUMP for what is none of the kinds. */
+export async function openArrival(path: string, options: OpenOptions): Promise<Arrival> {
+  if (options.shards) return openShards(options.shards, options);
+  const name = path === '-' ? 'stdin' : path;
+  const fd = path === '-' ? options.stdinFd : onFile(path, () => openSync(path, 'r'));
+  const fds = path === '-' ? [] : [fd];
+  let peeked: Peeked | undefined;
+  const close = () => {
+    // A source that is not read to its end would leave a program running that nobody reads.
+    peeked?.close().catch(() => {});
+    for (const own of fds.splice(0)) closeSync(own);
+  };
+  try {
+    const isFile = path !== '-' && onFile(path, () => fstatSync(fd)).isFile();
+    const outer = await peek(new FdReader(fd, options.signal, name).chunks());
+    const compression = options.from === 'stream' ? undefined : compressionOf(outer.start);
+    // For a program, which reads a file itself: from its beginning.
+    if (isFile && compression) fds.push(onFile(path, () => openSync(path, 'r')));
+    const input = { chunks: outer.chunks, fd: fds[1], name };
+    peeked = compression ? await peek(decompress(input, compression, options.maxBytes)) : outer;
+    const { start, chunks } = peeked;
+    const kind = options.from === undefined || options.from === 'directory' ? guess(start) : options.from;
+    if (!kind) {
+      throw new DumpError('NOT_A_DUMP', 'expected a dump directory, tar, shards or a page stream, found none of them', {
+        file: name,
+      });
+    }
+    const content = {
+      tar: () => ({ events: readTar({ chunks, name, budget: options.budget }) }),
+      shards: () => ({ events: readShards([{ name, chunks }]) }),
+      stream: () => ({ stream: decodeChunks(chunks, name) }),
+    };
+    return { kind, compression, name, ...content[kind](), close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+function openShards(shards: readonly (number | string)[], { signal }: OpenOptions): Arrival {
+  const fds: number[] = [];
+  const close = () => {
+    for (const [i, fd] of fds.entries()) if (typeof shards[i] === 'string') closeSync(fd);
+  };
+  try {
+    for (const shard of shards) fds.push(typeof shard === 'number' ? shard : onFile(shard, () => openSync(shard, 'r')));
+    const inputs = fds.map((fd, i) => {
+      const name = typeof shards[i] === 'number' ? `shard ${fd}` : String(shards[i]);
+      return { name, chunks: new FdReader(fd, signal, name).chunks() };
+    });
+    const name = inputs[0]?.name ?? 'shards';
+    return { kind: 'shards', compression: undefined, name, events: readShards(inputs), close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** The first bytes, and all of them. */
+interface Peeked {
+  start: Uint8Array;
+  chunks: AsyncIterable<Uint8Array>;
+  close(): Promise<void>;
+}
+
+async function peek(chunks: AsyncIterable<Uint8Array>): Promise<Peeked> {
+  const iterator = chunks[Symbol.asyncIterator]();
+  const held: Uint8Array[] = [];
+  let bytes = 0;
+  while (bytes < BLOCK) {
+    const { value, done } = await iterator.next();
+    if (done) break;
+    held.push((value as Uint8Array).slice());
+    bytes += (value as Uint8Array).length;
+  }
+  async function* all(): AsyncGenerator<Uint8Array> {
+    try {
+      yield* held;
+      held.length = 0;
+      for (;;) {
+        const { value, done } = await iterator.next();
+        if (done) return;
+        yield value as Uint8Array;
+      }
+    } finally {
+      await iterator.return?.();
+    }
+  }
+  return {
+    start: Buffer.concat(held),
+    chunks: all(),
+    close: async () => {
+      await iterator.return?.();
+    },
+  };
+}
+
+/** A page stream has a magic, tar a checksum; a shard begins with a small size and a marker. */
+function guess(start: Uint8Array): ArrivingKind | undefined {
+  if (Buffer.compare(start.subarray(0, STREAM_MAGIC.length), STREAM_MAGIC) === 0) return 'stream';
+  if (isTarHeader(start.subarray(0, BLOCK))) return 'tar';
+  const size = start.length > 5 ? word(start, 0) : 0;
+  // The first marker of all, whose number is 0 and left out, or one of another shard.
+  return size > 1 && size < MAX_MARKER_BYTES && [0x08, 0x12].includes(start[4] as number) ? 'shards' : undefined;
+}

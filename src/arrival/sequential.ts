@@ -1,0 +1,201 @@
+/**
+ * A dump whose files arrive in any order, from an archive or from shards, as records.
+ *
+ * What is complete goes on at once. Pages wait until it is known what they are ({@link SpacesInTurn}). In an archive names
+ * ascend, so nothing waits there: core, mm and pagemap come before pages. A capture of criu-image-streamer has the pages
+ * first.
+ */
+import type { FileBegin, FileEvent, FileEvents } from '../dump/events.js';
+import { isPagesName, OUTSIDE } from '../dump/names.js';
+import type { Task } from '../dump/tasks.js';
+import { invariant } from '../errors.js';
+import { ByteQueue, type MemoryBudget } from '../io/byte-queue.js';
+import type { DumpRecord, FileRecord } from '../records.js';
+import { ArrivalChecks } from './checks.js';
+import { isMetadataName } from './metadata-cache.js';
+import { SpacesInTurn } from './spaces-in-turn.js';
+
+/** Permission bits of the directory that becomes of it: what a dump holds is private, and what arrives seldom says otherwise. */
+export const DIRECTORY_MODE = 0o700;
+
+export interface SequentialOptions {
+  /** Of the source, for errors. */
+  name: string;
+  /** Bytes; of machines that have but one page size it need not be given. */
+  pageSize?: number;
+  /** Whether the areas of tasks are wanted before their pages: to classify by them. */
+  areas?: boolean;
+  budget: MemoryBudget;
+}
+
+/** A file that waits for its end, and for its turn. */
+interface WaitingFile {
+  record: FileRecord;
+  bytes: ByteQueue;
+}
+
+export class SequentialDump {
+  private readonly checks: ArrivalChecks;
+  private readonly spaces: SpacesInTurn;
+  private readonly wantsAreas: boolean;
+  private readonly files = new Map<string, WaitingFile>();
+  /** Complete files, links and folders that wait for their turn. */
+  private readonly ready: (WaitingFile | FileRecord)[] = [];
+  private headerSent = false;
+  /** A file whose bytes go on as they come. */
+  private direct: string | undefined;
+
+  constructor(private readonly options: SequentialOptions) {
+    const { areas = true, budget } = options;
+    this.wantsAreas = areas;
+    this.checks = new ArrivalChecks({ ...options, onRuns: (pagemap, runs) => this.spaces.addRuns(pagemap, runs) });
+    const { pageSize, metadata } = this.checks;
+    this.spaces = new SpacesInTurn({ pageSize, wantsAreas: areas, metadata, budget });
+  }
+
+  /** Bytes. */
+  get pageSize(): number {
+    return this.checks.pageSize;
+  }
+
+  /** `core_entry.march`, known once a core image has come. */
+  get march(): number | undefined {
+    return this.checks.march;
+  }
+
+  /** Known at the end. */
+  get tasks(): readonly Task[] {
+    return this.checks.tasks;
+  }
+
+  /** Bytes of all files of the dump that have come. */
+  get bytes(): number {
+    return this.checks.bytes;
+  }
+
+  /**
+   * The records of the dump, for `pump`.
+   * @throws {DumpError} if what came is no complete dump
+   */
+  async *records(source: FileEvents): AsyncGenerator<Iterable<DumpRecord>> {
+    try {
+      for await (const event of source) yield this.take(event);
+      yield this.finish();
+    } finally {
+      for (const { bytes } of this.files.values()) bytes.close();
+      this.spaces.close();
+    }
+  }
+
+  private *take(event: FileEvent): Generator<DumpRecord> {
+    this.checks.take(event);
+    if (event.type === 'file') yield* this.begin(event);
+    else if (event.type === 'data') yield* this.data(event.name, event.bytes);
+    else this.end(event.name);
+    yield* this.flow();
+  }
+
+  private *begin(file: FileBegin): Generator<DumpRecord> {
+    const { name, kind, size } = file;
+    const record = recordOf(file);
+    const pagemap = this.checks.pagemaps.get(name);
+    if (kind !== 'regular') {
+      this.ready.push(record);
+    } else if (pagemap) {
+      this.spaces.addPagemap(file, pagemap);
+    } else if (isPagesName(name)) {
+      this.spaces.addPages(file);
+    } else if (size !== undefined && !isMetadataName(name) && this.headerSent && !this.spaces.owesPayload) {
+      // Nothing is in its way.
+      yield* this.sendFiles();
+      yield record;
+      this.direct = name;
+    } else {
+      this.files.set(name, { record, bytes: new ByteQueue(this.options.budget) });
+    }
+  }
+
+  private *data(name: string, bytes: Uint8Array): Generator<DumpRecord> {
+    const file = this.files.get(name);
+    if (name === this.direct) yield { type: 'bytes', bytes };
+    else if (file) file.bytes.push(bytes);
+    else if (isPagesName(name)) yield* this.pages(name, bytes);
+  }
+
+  /** Pages that are waited for need not be held. */
+  private *pages(name: string, bytes: Uint8Array): Generator<DumpRecord> {
+    let rest = bytes;
+    while (rest.length > 0 && this.spaces.isNext(name)) {
+      if (!this.spaces.owesPayload) yield* this.flow();
+      const piece = this.spaces.pass(rest);
+      if (piece.length === 0) break;
+      yield { type: 'bytes', bytes: piece };
+      rest = rest.subarray(piece.length);
+    }
+    if (rest.length > 0) this.spaces.hold(name, rest);
+  }
+
+  private end(name: string): void {
+    if (name === this.direct) this.direct = undefined;
+    const file = this.files.get(name);
+    if (file) this.ready.push(file);
+    else if (isPagesName(name)) this.spaces.end(name);
+  }
+
+  /** Hands on what can go on. */
+  private *flow(): Generator<DumpRecord> {
+    if (!this.headerSent) {
+      // Where no areas are wanted it does not matter from which machine the dump is.
+      if (this.wantsAreas && this.checks.march === undefined) return;
+      yield this.header();
+    }
+    do {
+      if (!this.spaces.owesPayload) yield* this.sendFiles();
+    } while (yield* this.spaces.flow());
+  }
+
+  private header(): DumpRecord {
+    const { march } = this.checks;
+    this.headerSent = true;
+    return {
+      type: 'header',
+      pageSize: this.pageSize,
+      directoryMode: DIRECTORY_MODE,
+      ...(march === undefined ? {} : { march }),
+    };
+  }
+
+  private *sendFiles(): Generator<DumpRecord> {
+    for (let file = this.ready.shift(); file; file = this.ready.shift()) {
+      if ('type' in file) {
+        yield file;
+        continue;
+      }
+      const { record, bytes } = file;
+      yield { ...record, size: bytes.size };
+      yield* bytes.take(bytes.size);
+      this.files.delete(record.name);
+    }
+  }
+
+  private *finish(): Generator<DumpRecord> {
+    this.checks.finish();
+    yield* this.flow();
+    invariant(this.headerSent && this.spaces.isEmpty, 'of a whole dump nothing waits');
+    yield { type: 'end' };
+  }
+}
+
+function recordOf({ name, kind, mode, size, target, header }: FileBegin): FileRecord {
+  return {
+    type: 'file',
+    kind,
+    name,
+    mode,
+    size: size ?? 0,
+    checked: false,
+    ...(header ? { header } : {}),
+    ...(name.startsWith(OUTSIDE) ? { outside: true } : {}),
+    ...(target ? { target } : {}),
+  };
+}

@@ -1,0 +1,156 @@
+/**
+ * Pagemaps and pages that arrive in whatever order, as records of one space after the other. Pages wait until their pagemap
+ * says whose they are and, where areas are wanted, until the mm image of their task has come; what comes of other spaces
+ * than the one on its way waits as well.
+ */
+import type { FileBegin } from '../dump/events.js';
+import { mmName } from '../dump/names.js';
+import { decodeAreas } from '../image/mm.js';
+import { ByteQueue, type MemoryBudget } from '../io/byte-queue.js';
+import type { RunBatch } from '../memory/runs.js';
+import type { DumpRecord, Space } from '../records.js';
+import type { ArrivingPagemap } from './checks.js';
+import type { MetadataCache } from './metadata-cache.js';
+
+export interface SpacesOptions {
+  /** Bytes. */
+  pageSize: number;
+  /** Whether the areas of tasks are wanted before their pages: to classify by them. */
+  wantsAreas: boolean;
+  /** Where the mm images of tasks are, once they have come. */
+  metadata: MetadataCache;
+  budget: MemoryBudget;
+}
+
+interface ArrivingPages {
+  file: FileBegin;
+  bytes: ByteQueue;
+  ended: boolean;
+}
+
+interface ArrivingSpace {
+  file: FileBegin;
+  pagemap: ArrivingPagemap;
+  /** That wait for their turn. */
+  runs: RunBatch[];
+}
+
+/** Files obey `ArrivalChecks`: what it has let through is taken for granted here. */
+export class SpacesInTurn {
+  private readonly spaces = new Map<string, ArrivingSpace>();
+  private readonly pages = new Map<string, ArrivingPages>();
+  /** The space that is on its way, and how much of the payload of its last runs is still to come. */
+  private current: (ArrivingSpace & { space: Space; pages: ArrivingPages }) | undefined;
+  private payloadLeft = 0;
+  private count = 0;
+
+  constructor(private readonly options: SpacesOptions) {}
+
+  /** Whether payload must follow before any other record may. */
+  get owesPayload(): boolean {
+    return this.payloadLeft > 0;
+  }
+
+  /** Whether all that came has gone on. */
+  get isEmpty(): boolean {
+    return this.spaces.size === 0 && this.pages.size === 0;
+  }
+
+  addPagemap(file: FileBegin, pagemap: ArrivingPagemap): void {
+    this.spaces.set(file.name, { file, pagemap, runs: [] });
+  }
+
+  addPages(file: FileBegin): void {
+    this.pages.set(file.name, { file, bytes: new ByteQueue(this.options.budget), ended: false });
+  }
+
+  addRuns(pagemap: string, runs: RunBatch): void {
+    this.spaces.get(pagemap)?.runs.push(runs);
+  }
+
+  /** Whether the next pages of a file are those that come next of all. */
+  isNext(name: string): boolean {
+    const { current } = this;
+    return current !== undefined && current.pages.file.name === name && current.pages.bytes.size === 0;
+  }
+
+  /** As many of these bytes as the runs on their way still want; for pages that are {@link isNext}. */
+  pass(bytes: Uint8Array): Uint8Array {
+    const piece = bytes.subarray(0, this.payloadLeft);
+    this.payloadLeft -= piece.length;
+    return piece;
+  }
+
+  /** Keeps a copy of pages until it is their turn. */
+  hold(name: string, bytes: Uint8Array): void {
+    this.pages.get(name)?.bytes.push(bytes);
+  }
+
+  /** All bytes of a pages file have come. */
+  end(name: string): void {
+    const pages = this.pages.get(name);
+    if (pages) pages.ended = true;
+  }
+
+  /** Goes on with the space that is on its way, or begins with one; returns whether it is done with it. */
+  *flow(): Generator<DumpRecord, boolean> {
+    if (!this.current) yield* this.start();
+    if (!this.current) return false;
+    const { file, pagemap, pages, runs, space } = this.current;
+    for (;;) {
+      if (this.payloadLeft > 0 && pages.bytes.size > 0) yield* this.payload(pages.bytes);
+      if (this.payloadLeft > 0) return false;
+      const next = runs.shift();
+      if (!next) break;
+      this.payloadLeft = next.payloadBytes;
+      yield { type: 'runs', space, runs: next, checked: false };
+    }
+    if (!pagemap.ended || !pages.ended) return false;
+    pages.bytes.close();
+    this.spaces.delete(file.name);
+    this.pages.delete(pages.file.name);
+    this.current = undefined;
+    return true;
+  }
+
+  /** Gives back what waits. */
+  close(): void {
+    for (const { bytes } of this.pages.values()) bytes.close();
+  }
+
+  /** Begins with a space whose pages are known and wait, if there is one. */
+  private *start(): Generator<DumpRecord> {
+    for (const arriving of this.spaces.values()) {
+      const { space: known, pages: pagesName } = arriving.pagemap;
+      const pages = pagesName === undefined ? undefined : this.pages.get(pagesName);
+      if (!known || !pages || !this.areasAreKnown(known)) continue;
+      const modes = { pagemapMode: arriving.file.mode, pagesMode: pages.file.mode };
+      const [ofPagemap, ofPages] = [arriving.file.header, pages.file.header];
+      const headers = ofPagemap && ofPages ? { headers: { pagemap: ofPagemap, pages: ofPages } } : {};
+      const space = { index: this.count++, ...known, ...modes, ...headers };
+      this.current = { ...arriving, space, pages };
+      yield { type: 'space', space };
+      yield* this.areas(space);
+      return;
+    }
+  }
+
+  private areasAreKnown({ kind, pid }: Pick<Space, 'kind' | 'pid'>): boolean {
+    return !this.options.wantsAreas || kind === 'shmem' || this.options.metadata.has(mmName(pid));
+  }
+
+  /** The areas of a task, if they have come: they are good to know in any case. */
+  private *areas(space: Space): Generator<DumpRecord> {
+    const { metadata, pageSize } = this.options;
+    const mm = mmName(space.pid);
+    if (space.kind !== 'task' || !metadata.has(mm)) return;
+    yield { type: 'areas', space, areas: decodeAreas(metadata.read(mm), pageSize, mm) };
+  }
+
+  /** What waits of the payload that is owed. */
+  private *payload(bytes: ByteQueue): Generator<DumpRecord> {
+    const before = bytes.size;
+    yield* bytes.take(this.payloadLeft);
+    this.payloadLeft -= before - bytes.size;
+  }
+}

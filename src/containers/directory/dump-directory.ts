@@ -1,0 +1,93 @@
+/** The directory of a dump that is being written: a file lies in a folder that was made here, and links stay inside. */
+import { existsSync, symlinkSync } from 'node:fs';
+import { join, posix } from 'node:path';
+import { checkLink } from '../../dump/names.js';
+import { DumpError, onFile } from '../../errors.js';
+import { AtomicDirectory, type AtomicDirectoryOptions } from '../../io/atomic-directory.js';
+import { OutputFile } from '../../io/output-file.js';
+
+/** What was written, for the reports. */
+export interface Written {
+  files: number;
+  /** Bytes of all regular files. */
+  bytes: number;
+  /** Pages that are lazy in a pagemap, and in no file of the directory. */
+  holePages: number;
+  /** Whether the link to a parent dump leads nowhere from the new place. */
+  parentMissing: boolean;
+}
+
+export class DumpDirectory {
+  readonly written: Written = { files: 0, bytes: 0, holePages: 0, parentMissing: false };
+  private readonly directory: AtomicDirectory;
+  private readonly folders = new Set<string>();
+  private readonly openFiles = new Set<OutputFile>();
+  private readonly spare: Uint8Array[] = [];
+
+  /** Throws {@link DumpError} if `path` is in use or cannot be written. */
+  constructor(path: string, options: AtomicDirectoryOptions = {}) {
+    this.directory = new AtomicDirectory(path, options);
+  }
+
+  /** Where the files are until {@link commit}. */
+  get temporary(): string {
+    return this.directory.temporary;
+  }
+
+  /** @param mode permission bits */
+  addFile(name: string, mode: number): OutputFile {
+    this.check(name, 'file');
+    const file = new OutputFile(this.directory, name, mode, this.spare);
+    this.openFiles.add(file);
+    this.written.files++;
+    return file;
+  }
+
+  /** Takes a file as complete. */
+  async finishFile(file: OutputFile): Promise<void> {
+    await file.finish();
+    this.openFiles.delete(file);
+    this.written.bytes += file.bytes;
+  }
+
+  /** @param mode permission bits */
+  addFolder(name: string, mode: number): void {
+    this.check(name, 'directory');
+    this.directory.addFolder(name, mode);
+    this.folders.add(name);
+    this.written.files++;
+  }
+
+  /** Links stay inside the dump; only `parent` leads to another one. */
+  addLink(name: string, target: Uint8Array): void {
+    this.check(name, 'link');
+    checkLink(name, Buffer.from(target).toString());
+    onFile(name, () => symlinkSync(Buffer.from(target), join(this.temporary, name)));
+    if (name === 'parent') this.written.parentMissing = true;
+    this.written.files++;
+  }
+
+  /** Puts the directory in its place. */
+  async commit(mode: number): Promise<void> {
+    await this.directory.commit(mode);
+    this.written.parentMissing &&= !existsSync(join(this.directory.path, 'parent'));
+  }
+
+  /** Closes and removes everything. */
+  async discard(): Promise<void> {
+    for (const file of this.openFiles) await file.abandon();
+    this.openFiles.clear();
+    await this.directory.discard();
+  }
+
+  private check(name: string, kind: 'file' | 'directory' | 'link'): void {
+    if (name === 'parent' && kind !== 'link') {
+      throw new DumpError('BAD_NAME', `expected a link to the parent dump, found a ${kind}`, { file: name });
+    }
+    const folder = posix.dirname(name);
+    if (folder === '.' || this.folders.has(folder)) return;
+    throw new DumpError('BAD_NAME', `expected a folder ${JSON.stringify(folder)} before this file, found none`, {
+      file: name,
+    });
+  }
+}

@@ -1,0 +1,166 @@
+/** A dump in a directory, open to random access, with the dumps that it builds on. */
+import { existsSync, lstatSync, readdirSync, readlinkSync, realpathSync, type Stats, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { DumpEntry, DumpFiles, FileStat } from '../../dump/files.js';
+import { isPagemapName, isPagesName, linkPlace } from '../../dump/names.js';
+import { MAX_CHAIN } from '../../dump/pagemap.js';
+import { DumpError, isErrno, onFile, systemError } from '../../errors.js';
+import { checkUnchanged, OpenFiles, stateOf } from '../../io/open-files.js';
+
+/** Folders inside a dump. */
+const MAX_DEPTH = 32;
+
+export interface DirectoryOptions {
+  /** Told of what cannot be carried: sockets, devices, links that lead outside to nothing, names that are not UTF-8. */
+  warn?: (message: string) => void;
+  /** Whether pagemaps and pages, those of the parents too, must stay as they are from now on. */
+  guard?: boolean;
+}
+
+export class DirectoryFiles implements DumpFiles {
+  readonly kind = 'directory';
+  readonly mode: number;
+  /** What the files were like at first, by path. */
+  private readonly states = new Map<string, string>();
+  private listed: DumpEntry[] | undefined;
+  private child: DirectoryFiles | undefined;
+  /** Undefined: nobody has asked; null: there is none. */
+  private known: DirectoryFiles | null | undefined;
+  /** Of this dump and of those that it builds on. */
+  private open = new OpenFiles();
+  private depth = 0;
+
+  /** Throws {@link DumpError} NOT_A_DUMP for what is no directory. */
+  constructor(
+    readonly path: string,
+    private readonly options: DirectoryOptions = {},
+  ) {
+    const stats = onFile(path, () => statSync(path));
+    if (!stats.isDirectory()) {
+      throw new DumpError('NOT_A_DUMP', 'expected a directory with images, found something else', { file: path });
+    }
+    this.mode = stats.mode & 0o7777;
+    if (options.guard) this.lookAtMemory();
+  }
+
+  entries(): readonly DumpEntry[] {
+    if (this.listed) return this.listed;
+    const entries: DumpEntry[] = [];
+    try {
+      this.list('', 0, entries);
+    } catch (error) {
+      throw systemError(error, this.path);
+    }
+    this.listed = entries;
+    return entries;
+  }
+
+  stat(name: string): FileStat | undefined {
+    try {
+      const stats = statSync(join(this.path, name), { throwIfNoEntry: false });
+      return stats?.isFile() ? { size: stats.size, mode: stats.mode & 0o7777 } : undefined;
+    } catch (error) {
+      // A link that leads to itself.
+      if (isErrno(error, 'ELOOP')) return undefined;
+      throw systemError(error, name);
+    }
+  }
+
+  readSome(name: string, buffer: Uint8Array, position: number): number {
+    const path = join(this.path, name);
+    if (this.options.guard) this.checkState(path, name);
+    return this.open.readSome(path, name, buffer, position);
+  }
+
+  parent(): DirectoryFiles | undefined {
+    if (this.known === undefined) this.known = this.openParent() ?? null;
+    return this.known ?? undefined;
+  }
+
+  close(): void {
+    if (!this.child) this.open.close();
+  }
+
+  private openParent(): DirectoryFiles | undefined {
+    const link = join(this.path, 'parent');
+    const place = onFile('parent', () => (existsSync(link) ? realpathSync(link) : undefined));
+    if (place === undefined || !onFile('parent', () => statSync(place)).isDirectory()) return undefined;
+    if (this.depth >= MAX_CHAIN) {
+      throw new DumpError('LIMIT', `expected at most ${MAX_CHAIN} dumps in a chain of parents`, { file: 'parent' });
+    }
+    const parent = new DirectoryFiles(place, this.options);
+    parent.child = this;
+    parent.open = this.open;
+    parent.depth = this.depth + 1;
+    return parent;
+  }
+
+  /** Remembers the state of pagemaps and pages before the first of them is opened: what comes later is another dump. */
+  private lookAtMemory(): void {
+    for (const name of onFile(this.path, () => readdirSync(this.path))) {
+      if (!isPagemapName(name) && !name.startsWith('pages-')) continue;
+      const path = join(this.path, name);
+      const stats = onFile(path, () => statSync(path, { throwIfNoEntry: false }));
+      if (stats) this.states.set(path, stateOf(stats));
+    }
+  }
+
+  /** One that was replaced is read on as it was, while it is open. */
+  private checkState(path: string, name: string): void {
+    const fd = this.open.descriptor(path, name);
+    const before = this.states.get(path);
+    if (before !== undefined) checkUnchanged(fd, before, name);
+  }
+
+  private list(folder: string, depth: number, entries: DumpEntry[]): void {
+    if (depth > MAX_DEPTH) {
+      throw new DumpError('LIMIT', `expected at most ${MAX_DEPTH} nested folders`, { file: folder });
+    }
+    const raw = readdirSync(join(this.path, folder), { encoding: 'buffer' });
+    const names = raw.map((bytes) => this.utf8Name(bytes)).filter((name) => name !== undefined);
+    for (const bare of names.sort()) {
+      const entry = this.carried(folder === '' ? bare : `${folder}/${bare}`);
+      if (!entry) continue;
+      entries.push(entry);
+      if (entry.kind === 'directory') this.list(entry.name, depth + 1, entries);
+    }
+  }
+
+  private utf8Name(raw: Buffer): string | undefined {
+    try {
+      return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(raw);
+    } catch {
+      this.options.warn?.(`${JSON.stringify(raw.toString('latin1'))}: left out, its name is not UTF-8`);
+      return undefined;
+    }
+  }
+
+  /** What a name is in a copy; undefined if it cannot be carried. */
+  private carried(name: string): DumpEntry | undefined {
+    const path = join(this.path, name);
+    const stats = lstatSync(path);
+    if (stats.isFile()) return fileEntry(name, stats);
+    if (stats.isDirectory()) return { name, kind: 'directory', mode: stats.mode & 0o7777, size: 0 };
+    if (!stats.isSymbolicLink()) {
+      this.options.warn?.(`${name}: left out, it is neither a file nor a link`);
+      return undefined;
+    }
+    const target = readlinkSync(path, { encoding: 'buffer' });
+    const link: DumpEntry = { name, kind: 'link', mode: stats.mode & 0o7777, size: 0, target };
+    if (name === 'parent') return link;
+    const isMemory = isPagesName(name) || isPagemapName(name);
+    if (!isMemory && linkPlace(name, target.toString()) !== undefined) return link;
+    // A link that leads outside would not do so from the copy: its content is taken.
+    const content = statSync(path, { throwIfNoEntry: false });
+    if (content?.isFile()) return fileEntry(name, content);
+    this.options.warn?.(`${name}: left out, a link that leads outside the dump`);
+    return undefined;
+  }
+}
+
+const fileEntry = (name: string, stats: Stats): DumpEntry => ({
+  name,
+  kind: 'regular',
+  mode: stats.mode & 0o7777,
+  size: stats.size,
+});

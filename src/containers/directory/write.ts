@@ -1,0 +1,79 @@
+/**
+ * Records into a directory: the encoder. Runs become pagemap entries as `rebuild` left them, payload goes to the pages
+ * files and to all others. Nothing is seen of it before {@link DirectorySink.finish}.
+ */
+import { pagesName } from '../../dump/names.js';
+import { invariant } from '../../errors.js';
+import type { AtomicDirectoryOptions } from '../../io/atomic-directory.js';
+import type { OutputFile } from '../../io/output-file.js';
+import type { FileRecord, Space } from '../../records.js';
+import { FilesSink, type FilesSinkOptions } from '../files-sink.js';
+import { DumpDirectory, type Written } from './dump-directory.js';
+
+export interface DirectorySinkOptions extends AtomicDirectoryOptions, FilesSinkOptions {}
+
+/** Writes a dump directory; {@link discard} leaves nothing of it. */
+export class DirectorySink extends FilesSink {
+  private readonly directory: DumpDirectory;
+  private regular: OutputFile | undefined;
+  private pages: OutputFile | undefined;
+  private pagemap: OutputFile | undefined;
+  private ended = false;
+
+  constructor(path: string, options: DirectorySinkOptions = {}) {
+    super(options.progress);
+    this.directory = new DumpDirectory(path, options);
+  }
+
+  get written(): Written {
+    return { ...this.directory.written, holePages: this.holePages };
+  }
+
+  /** Puts the directory in its place. */
+  async finish(): Promise<void> {
+    invariant(this.ended, 'a dump has an end');
+    await this.directory.commit(this.header.directoryMode);
+  }
+
+  /** Closes and removes everything. */
+  async discard(): Promise<void> {
+    await this.directory.discard();
+  }
+
+  protected startFile({ kind, name, mode, target }: FileRecord): void {
+    if (kind === 'directory') this.directory.addFolder(name, mode);
+    else if (kind === 'link') this.directory.addLink(name, target ?? new Uint8Array(0));
+    else this.regular = this.directory.addFile(name, mode);
+  }
+
+  protected fileBytes(bytes: Uint8Array): void {
+    this.regular?.write(bytes);
+  }
+
+  protected async endFile(): Promise<void> {
+    if (this.regular) await this.directory.finishFile(this.regular);
+    this.regular = undefined;
+  }
+
+  protected startSpace(space: Space): void {
+    this.pages = this.directory.addFile(pagesName(space), space.pagesMode);
+    this.pagemap = this.directory.addFile(space.pagemap, space.pagemapMode);
+  }
+
+  protected pagemapBytes(bytes: Uint8Array): void {
+    this.pagemap?.write(bytes);
+  }
+
+  protected pagesBytes(bytes: Uint8Array): void {
+    this.pages?.write(bytes);
+  }
+
+  protected async endSpace(): Promise<void> {
+    if (this.pages) await this.directory.finishFile(this.pages);
+    if (this.pagemap) await this.directory.finishFile(this.pagemap);
+  }
+
+  protected end(): void {
+    this.ended = true;
+  }
+}

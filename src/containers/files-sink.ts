@@ -1,0 +1,173 @@
+/**
+ * Records as files, which is what most sinks write: payload is compared with its checksum, runs become the entries of their
+ * pagemap, and each space gets both files, even when empty, in the order of the spaces.
+ */
+
+import { pagesName } from '../dump/names.js';
+import { PagemapWriter } from '../dump/pagemap-writer.js';
+import { invariant } from '../errors.js';
+import { countHolePages } from '../memory/runs.js';
+import type { RecordSink } from '../pump.js';
+import type { DumpRecord, ExtentsRecord, FileRecord, HeaderRecord, PayloadRecord, Space } from '../records.js';
+import { payloadLength } from '../stages/cut.js';
+import { rebuild } from '../stages/rebuild.js';
+import { ExtentReader, FILE_PIECE_BYTES } from '../stream/extents.js';
+import { PayloadCheck } from '../stream/payload-check.js';
+
+export interface FilesSinkOptions {
+  /** Told of the bytes of each piece of payload. */
+  progress?: (bytes: number) => void;
+}
+
+/**
+ * A sink says what becomes of files and their bytes. One file is written at a time; of a space the pagemap and the pages are,
+ * in turn. Bytes are overwritten after the call.
+ */
+export abstract class FilesSink implements RecordSink {
+  /** Pages that are lazy in a pagemap, and in no pages file. */
+  holePages = 0;
+  protected readonly extents = new ExtentReader(FILE_PIECE_BYTES);
+  private readonly joinRebuilt = rebuild();
+  private seenHeader: HeaderRecord | undefined;
+  private file: FileRecord | undefined;
+  private readonly waiting: Space[] = [];
+  private current: { space: Space; entries: PagemapWriter } | undefined;
+  private payloadLeft = 0;
+  private readonly check = new PayloadCheck();
+  /** Whether a checksum follows the payload. */
+  private isChecked = false;
+
+  constructor(private readonly progress?: FilesSinkOptions['progress']) {}
+
+  abstract finish(): void | Promise<void>;
+  abstract discard(): void | Promise<void>;
+
+  /** Begins with a file, a link or a folder. */
+  protected abstract startFile(record: FileRecord): void | Promise<void>;
+  protected abstract fileBytes(bytes: Uint8Array, record: FileRecord): void;
+  protected abstract endFile(record: FileRecord): void | Promise<void>;
+  protected abstract startSpace(space: Space): void;
+  protected abstract pagemapBytes(bytes: Uint8Array, space: Space): void;
+  protected abstract pagesBytes(bytes: Uint8Array, space: Space): void;
+  /** Where a sink can do without the bytes until later: takes pages by reference. Returns whether it did. */
+  protected pagesExtents?(record: ExtentsRecord, space: Space): boolean;
+  protected abstract endSpace(space: Space): void | Promise<void>;
+  /** All files are there. */
+  protected abstract end(): void;
+
+  write(record: DumpRecord): void | Promise<void> {
+    if (record.type === 'bytes') this.payload(record.bytes);
+    else if (record.type === 'extents') this.payloadExtents(record);
+    else return this.writeOther(record);
+  }
+
+  private async writeOther(record: Exclude<DumpRecord, PayloadRecord>): Promise<void> {
+    switch (record.type) {
+      case 'header':
+        this.seenHeader = record;
+        this.joinRebuilt(record);
+        break;
+      case 'file':
+        await this.finishFile();
+        await this.startFile(record);
+        this.file = record;
+        this.startPayload(record.size, record.checked);
+        break;
+      case 'space':
+        await this.finishFile();
+        this.waiting.push(record.space);
+        break;
+      case 'areas':
+        break;
+      case 'runs': {
+        await this.finishFile();
+        await this.turnTo(record.space);
+        // Runs that were not rebuilt are, with the default; on rebuilt ones this changes nothing.
+        const { runs } = this.joinRebuilt(record) as typeof record;
+        this.holePages += countHolePages(runs);
+        this.current?.entries.add(runs);
+        this.startPayload(runs.payloadBytes, record.checked);
+        break;
+      }
+      case 'check':
+        if (this.isChecked)
+          this.check.end(record, this.file?.name ?? (this.current ? pagesName(this.current.space) : ''));
+        break;
+      default:
+        await this.finishFile();
+        await this.finishSpaces();
+        this.end();
+    }
+  }
+
+  /** Finishes all spaces so far: those without runs get their empty images. */
+  protected finishSpaces(): Promise<void> {
+    return this.turnTo(undefined);
+  }
+
+  /** The space whose runs came last, and are not at their end. */
+  protected get currentSpace(): Space | undefined {
+    return this.current?.space;
+  }
+
+  protected get header(): HeaderRecord {
+    invariant(this.seenHeader, 'the header comes first');
+    return this.seenHeader;
+  }
+
+  private async turnTo(space: Space | undefined): Promise<void> {
+    if (space && this.current?.space.index === space.index) return;
+    await this.finishCurrent();
+    while (this.waiting.length > 0) {
+      const next = this.waiting.shift() as Space;
+      this.startSpace(next);
+      const entries = new PagemapWriter(next, this.header.pageSize, (bytes) => this.pagemapBytes(bytes, next));
+      this.current = { space: next, entries };
+      if (next.index === space?.index) return;
+      await this.finishCurrent();
+    }
+    invariant(!space, 'runs follow their space');
+  }
+
+  private async finishCurrent(): Promise<void> {
+    if (!this.current) return;
+    this.current.entries.end();
+    await this.endSpace(this.current.space);
+    this.current = undefined;
+  }
+
+  private async finishFile(): Promise<void> {
+    invariant(this.payloadLeft === 0, 'payload is complete before the next record');
+    if (this.file) await this.endFile(this.file);
+    this.file = undefined;
+  }
+
+  private startPayload(bytes: number, checked: boolean): void {
+    this.payloadLeft = bytes;
+    this.isChecked = checked && bytes > 0;
+    this.check.start();
+  }
+
+  private payload(bytes: Uint8Array): void {
+    if (this.isChecked) this.check.add(bytes);
+    const { file, current } = this;
+    invariant(file ?? current, 'payload follows a file or runs');
+    if (file) this.fileBytes(bytes, file);
+    else if (current) this.pagesBytes(bytes, current.space);
+    this.took(bytes.length);
+  }
+
+  private payloadExtents(record: ExtentsRecord): void {
+    const { file, current } = this;
+    if (file || !current || this.isChecked || !this.pagesExtents?.(record, current.space)) {
+      for (const bytes of this.extents.read(record)) this.payload(bytes);
+    } else {
+      this.took(payloadLength(record));
+    }
+  }
+
+  private took(bytes: number): void {
+    this.payloadLeft -= bytes;
+    this.progress?.(bytes);
+  }
+}

@@ -1,0 +1,189 @@
+/**
+ * A dump in a plain archive, open to random access: its headers are read once, its files where they are, in one piece or in
+ * several with holes between them.
+ */
+import { type DumpEntry, type DumpFiles, type FileStat, followLinks, missingImage } from '../../dump/files.js';
+import { checkLink, OUTSIDE } from '../../dump/names.js';
+import { DumpError } from '../../errors.js';
+import { type RandomAccess, SequentialReader } from '../../io/random-access.js';
+import { BLOCK, isTarHeader } from './block.js';
+import type { SparseMap } from './extensions.js';
+import { archiveHeader, dataBytes, type TarMember, TarReader } from './headers.js';
+import { checkTarMember, DIRECTORY_MODE, entryKind, folderOf, isImage, nameInDump } from './root.js';
+
+/** Reads a file from a position, as {@link DumpFiles.readSome} does. */
+type Read = (buffer: Uint8Array, position: number) => number;
+
+type TarEntry = DumpEntry & { readonly read: Read };
+
+export class TarFiles implements DumpFiles {
+  readonly kind = 'tar';
+  readonly mode = DIRECTORY_MODE;
+  private readonly byName = new Map<string, TarEntry>();
+
+  private constructor(
+    private readonly archive: RandomAccess,
+    members: readonly PlacedMember[],
+    root: string,
+  ) {
+    for (const member of members) {
+      const name = nameInDump(member, root, archive.name);
+      // Names that are not UTF-8, which are all outside, may look alike.
+      const key = name.includes('\uFFFD') ? `${name}@${member.offset}` : name;
+      const entry = entryOf(member, key, archive);
+      if (this.byName.has(entry.name)) {
+        throw new DumpError('BAD_NAME', 'expected each file once, found it twice', { file: entry.name });
+      }
+      this.byName.set(entry.name, entry);
+    }
+  }
+
+  /**
+   * Reads the headers of an archive, which is closed with the files.
+   * @returns undefined if it is no plain archive; then it is closed, as after an error
+   * @throws {DumpError} for an archive that is damaged, or that holds what no dump can hold
+   */
+  static async open(archive: RandomAccess): Promise<TarFiles | undefined> {
+    try {
+      if (!isTarHeader(await new SequentialReader(archive).exactly(BLOCK))) {
+        archive.close();
+        return undefined;
+      }
+      const members = await readHeaders(archive);
+      const first = members.find(isImage);
+      if (first) return new TarFiles(archive, members, folderOf(first));
+      throw new DumpError('NOT_A_DUMP', 'expected a dump, found no image in the archive', { file: archive.name });
+    } catch (error) {
+      archive.close();
+      throw error;
+    }
+  }
+
+  get path(): string {
+    return this.archive.name;
+  }
+
+  entries(): readonly DumpEntry[] {
+    return [...this.byName.values()];
+  }
+
+  stat(name: string): FileStat | undefined {
+    return followLinks(this.byName, name);
+  }
+
+  readSome(name: string, buffer: Uint8Array, position: number): number {
+    const entry = followLinks(this.byName, name);
+    if (!entry) throw missingImage(name);
+    return entry.read(buffer, position);
+  }
+
+  parent(): undefined {}
+
+  close(): void {
+    this.archive.close();
+  }
+}
+
+/** A member, and where its header begins in the archive. */
+type PlacedMember = TarMember & { headerOffset: number };
+
+/** The headers of all members; their blocks are read again when they are wanted, since there may be many. */
+async function readHeaders(archive: RandomAccess): Promise<PlacedMember[]> {
+  const source = new SequentialReader(archive);
+  const tar = new TarReader(source, archive.name);
+  const members: PlacedMember[] = [];
+  for (let headerOffset = 0; ; headerOffset = source.offset) {
+    const member = await tar.next();
+    if (!member) return members;
+    checkTarMember(member, archive.name);
+    members.push({ ...member, headerOffset, header: NO_BYTES });
+    const end = source.offset + dataBytes(member);
+    if (end > archive.size) {
+      throw new DumpError(
+        'TRUNCATED',
+        `expected ${end - archive.size} more bytes of a file, found the end of the archive`,
+        { file: archive.name, offset: archive.size },
+      );
+    }
+    source.offset = end;
+    await tar.skipPadding(member.storedBytes);
+  }
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+function entryOf(member: PlacedMember, name: string, archive: RandomAccess): TarEntry {
+  const { mode, size, target, sparse, offset, headerOffset } = member;
+  const isOutside = name.startsWith(OUTSIDE);
+  const kind = entryKind(member);
+  const blocks = () => readExactly(archive, headerOffset, offset - headerOffset);
+  // Outside the dump a file stays as it is stored.
+  const bytes = isOutside ? dataBytes(member) : kind === 'regular' ? size : 0;
+  if (kind === 'link' && !isOutside) checkLink(name, target ?? '');
+  return {
+    name,
+    kind,
+    mode,
+    size: bytes,
+    header: archiveHeader(member, blocks),
+    ...(target === undefined ? {} : { target: Buffer.from(target) }),
+    read: sparse && !isOutside ? sparseRead(archive, offset, sparse) : plainRead(archive, offset, bytes),
+  };
+}
+
+function readExactly(archive: RandomAccess, position: number, count: number): Uint8Array {
+  const bytes = new Uint8Array(count);
+  for (let done = 0; done < count; ) {
+    const more = archive.readSome(bytes.subarray(done), position + done);
+    if (more === 0) {
+      throw new DumpError('CHANGED', 'the archive has become shorter', { file: archive.name, offset: position + done });
+    }
+    done += more;
+  }
+  return bytes;
+}
+
+/** A file in one piece. */
+const plainRead =
+  (archive: RandomAccess, offset: number, size: number): Read =>
+  (buffer, position) => {
+    const count = Math.min(buffer.length, size - position);
+    return count > 0 ? archive.readSome(buffer.subarray(0, count), offset + position) : 0;
+  };
+
+/** A file with holes: reads up to where a hole begins or ends, and what is behind that with the next call. */
+function sparseRead(archive: RandomAccess, offset: number, { extents, size }: SparseMap): Read {
+  const count = extents.length / 2;
+  const starts = new Float64Array(count);
+  const ends = new Float64Array(count);
+  const offsets = new Float64Array(count);
+  let at = offset;
+  for (let i = 0; i < count; i++) {
+    starts[i] = extents[2 * i] as number;
+    ends[i] = (starts[i] as number) + (extents[2 * i + 1] as number);
+    offsets[i] = at;
+    at += extents[2 * i + 1] as number;
+  }
+  return (buffer, position) => {
+    if (position >= size) return 0;
+    const next = firstAbove(ends, position);
+    const start = starts[next] ?? size;
+    const isHole = position < start;
+    const part = buffer.subarray(0, (isHole ? start : (ends[next] as number)) - position);
+    if (!isHole) return archive.readSome(part, (offsets[next] as number) + position - start);
+    part.fill(0);
+    return part.length;
+  };
+}
+
+/** Index of the first element above a value, in ascending ones. */
+function firstAbove(ascending: Float64Array, value: number): number {
+  let low = 0;
+  let high = ascending.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((ascending[middle] as number) > value) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}

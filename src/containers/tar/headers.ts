@@ -1,0 +1,262 @@
+/**
+ * tar, read as it comes, with every header kept as it was: what a dump's archive holds beside the dump goes on unchanged,
+ * and no library for tar gives back the bytes of a header (binary xattrs in PAX records do not survive their strings).
+ *
+ *     archive := (extension*, header, data)*, zeros        all in blocks of 512 bytes
+ *     extension := a header of type x (PAX), g (PAX for all that follow), L or K (GNU long names), with its data
+ *
+ * Source: POSIX.1-2017, pax; GNU tar's manual, for its long names, base-256 numbers and sparse files.
+ */
+import { concatBytes } from '../../bytes.js';
+import { DumpError } from '../../errors.js';
+import type { BytesReader } from '../../io/bytes-reader.js';
+import type { ArchiveHeader } from '../../records.js';
+import {
+  BLOCK,
+  checksum,
+  FIELD,
+  type Field,
+  isUstar,
+  isZero,
+  number,
+  paddedBytes,
+  string,
+  text,
+  typeOf,
+} from './block.js';
+import { readPax, type SparseMap, sparseMap, writePax } from './extensions.js';
+
+/** Extensions of one member: names and attributes. */
+const MAX_EXTENSION_BYTES = 1024 * 1024;
+
+/** `special`: hard links, devices and fifos. `other`: what has a name and is no file, such as the label of a volume. */
+export type TarKind = 'regular' | 'link' | 'directory' | 'special' | 'other';
+
+/** A file of an archive, as its header says. */
+export interface TarMember {
+  /** Without `./` in front and `/` behind. */
+  name: string;
+  kind: TarKind;
+  /** Permission bits. */
+  mode: number;
+  /** Bytes of data in the archive. */
+  storedBytes: number;
+  /** Bytes of the file: more than are stored if it is sparse. */
+  size: number;
+  /** Of a symbolic link. */
+  target: string | undefined;
+  sparse: SparseMap | undefined;
+  /** All blocks in front of the data, the map of a sparse file among them. */
+  header: Uint8Array;
+  /** Of the data, in bytes from the start of the archive. */
+  offset: number;
+}
+
+/** Bytes behind the header, whose last blocks may be the map of a sparse file. */
+export const dataBytes = ({ storedBytes, sparse }: TarMember): number => storedBytes - (sparse?.mapBytes ?? 0);
+
+/**
+ * The header for another archive.
+ * @param blocks reads the blocks, where they are not kept
+ */
+export const archiveHeader = (
+  { name, storedBytes, sparse, header }: TarMember,
+  blocks: () => Uint8Array = () => header,
+): ArchiveHeader => ({ name, storedBytes, isSparse: sparse !== undefined, blocks });
+
+/** What headers are read from. */
+export type ByteSource = Pick<BytesReader, 'offset' | 'exactly' | 'some'>;
+
+/** Reads headers; the data behind each is the caller's, who takes all of it, and then {@link TarReader.skipPadding}. */
+export class TarReader {
+  private global = new Map<string, Uint8Array>();
+
+  /** @param file for errors */
+  constructor(
+    private readonly reader: ByteSource,
+    private readonly file: string,
+  ) {}
+
+  /** The next member, or undefined at the end. Throws {@link DumpError} TRUNCATED, MALFORMED, LIMIT. */
+  async next(): Promise<TarMember | undefined> {
+    const blocks: Uint8Array[] = [];
+    let pax = new Map<string, Uint8Array>();
+    let longName: string | undefined;
+    let longLink: string | undefined;
+    for (;;) {
+      const { offset } = this.reader;
+      const block = (await this.reader.exactly(BLOCK)).slice();
+      if (block.length === 0 && blocks.length === 0) throw this.fail('TRUNCATED', 'the end of the archive', offset);
+      if (block.length < BLOCK) throw this.fail('TRUNCATED', 'a header', offset);
+      if (blocks.length === 0 && isZero(block)) {
+        await this.readEnd();
+        return undefined;
+      }
+      this.checkHeader(block, offset);
+      blocks.push(block);
+      const type = typeOf(block);
+      if (!'xgLK'.includes(type))
+        return this.member(block, type, blocks, new Map([...this.global, ...pax]), { longName, longLink });
+      const data = await this.extension(block, blocks, offset);
+      if (type === 'L') longName = text(data);
+      else if (type === 'K') longLink = text(data);
+      else if (type === 'x') pax = new Map([...pax, ...readPax(data, this.file, offset)]);
+      else this.global = new Map([...this.global, ...readPax(data, this.file, offset)]);
+    }
+  }
+
+  /** Passes over what fills the last block of data. */
+  async skipPadding(storedBytes: number): Promise<void> {
+    const padding = paddedBytes(storedBytes) - storedBytes;
+    if ((await this.reader.exactly(padding)).length < padding)
+      throw this.fail('TRUNCATED', 'the end of a block', this.reader.offset);
+  }
+
+  /** A second block of zeros, if any; what is behind it does not count, but is read: a pipe or a checksum may want it. */
+  private async readEnd(): Promise<void> {
+    const { offset } = this.reader;
+    if (!isZero(await this.reader.exactly(BLOCK))) throw this.fail('MALFORMED', 'a second block of zeros', offset);
+    while ((await this.reader.some(BLOCK * BLOCK)).length > 0);
+  }
+
+  private async extension(block: Uint8Array, blocks: Uint8Array[], offset: number): Promise<Uint8Array> {
+    const size = number(block, FIELD.SIZE);
+    if (!(size <= MAX_EXTENSION_BYTES))
+      throw this.fail('LIMIT', `an extension of at most ${MAX_EXTENSION_BYTES} bytes`, offset);
+    const padded = paddedBytes(size);
+    const data = (await this.reader.exactly(padded)).slice();
+    if (data.length < padded) throw this.fail('TRUNCATED', 'an extension', offset);
+    blocks.push(data);
+    return data.subarray(0, size);
+  }
+
+  private async member(
+    block: Uint8Array,
+    type: string,
+    blocks: Uint8Array[],
+    pax: Map<string, Uint8Array>,
+    { longName, longLink }: { longName: string | undefined; longLink: string | undefined },
+  ): Promise<TarMember> {
+    const field = (key: string) => {
+      const value = pax.get(key);
+      return value && Buffer.from(value).toString('utf8');
+    };
+    const prefix = isUstar(block) ? string(block, FIELD.PREFIX) : '';
+    const plain = string(block, FIELD.NAME);
+    const name =
+      field('GNU.sparse.name') ?? field('path') ?? longName ?? (prefix === '' ? plain : `${prefix}/${plain}`);
+    const kind = kindOf(type, name);
+    const storedBytes = '12'.includes(type) ? 0 : Number(field('size') ?? number(block, FIELD.SIZE));
+    if (!Number.isSafeInteger(storedBytes) || storedBytes < 0) {
+      throw this.fail('MALFORMED', 'a header with a size', this.reader.offset - BLOCK);
+    }
+    const sparse = await sparseMap({ block, type, blocks, pax, storedBytes, reader: this.reader, file: this.file });
+    return {
+      name: name.replace(/^(\.\/+)+/, '').replace(/\/+$/, ''),
+      kind,
+      mode: number(block, FIELD.MODE) & 0o7777,
+      storedBytes,
+      size: sparse?.size ?? storedBytes,
+      target: kind === 'link' ? (field('linkpath') ?? longLink ?? string(block, FIELD.LINK)) : undefined,
+      sparse,
+      header: concatBytes(blocks),
+      offset: this.reader.offset,
+    };
+  }
+
+  private checkHeader(block: Uint8Array, offset: number): void {
+    if (number(block, FIELD.CHECKSUM) !== checksum(block))
+      throw this.fail('MALFORMED', 'a header with its checksum', offset);
+  }
+
+  private fail(code: 'TRUNCATED' | 'MALFORMED' | 'LIMIT', expected: string, offset: number): DumpError {
+    return new DumpError(code, `expected ${expected}, found something else`, { file: this.file, offset });
+  }
+}
+
+function kindOf(type: string, name: string): TarKind {
+  if (type === '5' || ('0\0'.includes(type) && name.endsWith('/'))) return 'directory';
+  if (type === '2') return 'link';
+  if ('0\x007S'.includes(type)) return 'regular';
+  return '1346'.includes(type) ? 'special' : 'other';
+}
+
+/** Most that octal digits hold of a size. */
+const MAX_OCTAL_SIZE = 8 ** 11;
+
+/** A header of its own. Names of dumps are short. */
+export function newHeader(
+  name: string,
+  mode: number,
+  sizeBytes: number,
+  mtimeSeconds: number,
+  type = '0',
+  target = '',
+): Uint8Array {
+  if (Buffer.byteLength(name) > FIELD.NAME[1] || Buffer.byteLength(target) > FIELD.LINK[1]) {
+    throw new DumpError('LIMIT', `expected a name of at most ${FIELD.NAME[1]} bytes for an archive`, { file: name });
+  }
+  const block = new Uint8Array(BLOCK);
+  const put = ([at, length]: Field, value: string) => block.set(Buffer.from(value).subarray(0, length), at);
+  const octal = (value: number, length: number) => value.toString(8).padStart(length - 1, '0');
+  put(FIELD.NAME, name);
+  put(FIELD.MODE, octal(mode, 8));
+  put(FIELD.UID, octal(0, 8));
+  put(FIELD.GID, octal(0, 8));
+  put(FIELD.MTIME, octal(mtimeSeconds, 12));
+  put(FIELD.TYPE, type);
+  put(FIELD.LINK, target);
+  put(FIELD.MAGIC, 'ustar\x0000');
+  return setSize(block, sizeBytes);
+}
+
+/**
+ * A member's header with another size; all else stays: times, owner, attributes. PAX records that speak of the size are
+ * dropped, and what was sparse is so no longer. Base-256 takes sizes that octal digits do not.
+ */
+export function resized(header: Uint8Array, sizeBytes: number): Uint8Array {
+  const parts: Uint8Array[] = [];
+  let at = 0;
+  while ('xgLK'.includes(typeOf(header, at))) {
+    const dataBytes = number(header.subarray(at), FIELD.SIZE);
+    const end = at + BLOCK + paddedBytes(dataBytes);
+    const isPax = typeOf(header, at) === 'x';
+    parts.push(isPax ? withoutSize(header.subarray(at, end), dataBytes) : header.subarray(at, end));
+    at = end;
+  }
+  const block = header.slice(at, at + BLOCK);
+  if (typeOf(block) === 'S') {
+    block[FIELD.TYPE[0]] = 0x30;
+    block.fill(0, 386, BLOCK);
+  }
+  return concatBytes([...parts, setSize(block, sizeBytes)]);
+}
+
+/** A PAX extension without what it says of sizes; nothing if it says nothing else. */
+function withoutSize(extension: Uint8Array, dataBytes: number): Uint8Array {
+  const records = readPax(extension.subarray(BLOCK, BLOCK + dataBytes), 'header', 0);
+  const kept = [...records].filter(([key]) => key !== 'size' && !key.startsWith('GNU.sparse.'));
+  if (kept.length === records.size) return extension;
+  // A sparse file's own name stands beside that of the member.
+  const name = records.get('GNU.sparse.name');
+  if (name) kept.push(['path', name]);
+  if (kept.length === 0) return new Uint8Array(0);
+  const data = writePax(kept);
+  const padded = new Uint8Array(paddedBytes(data.length));
+  padded.set(data);
+  return concatBytes([setSize(extension.slice(0, BLOCK), data.length), padded]);
+}
+
+/** Sets the size in a block, and the checksum of it. */
+function setSize(block: Uint8Array, sizeBytes: number): Uint8Array {
+  const [at, length] = FIELD.SIZE;
+  if (sizeBytes < MAX_OCTAL_SIZE) {
+    block.set(Buffer.from(`${sizeBytes.toString(8).padStart(length - 1, '0')}\0`), at);
+  } else {
+    block.fill(0, at, at + length);
+    for (let i = length - 1, rest = sizeBytes; i > 0; i--, rest = Math.floor(rest / 256)) block[at + i] = rest % 256;
+    block[at] = 0x80;
+  }
+  block.set(Buffer.from(`${checksum(block).toString(8).padStart(6, '0')}\0 `), FIELD.CHECKSUM[0]);
+  return block;
+}

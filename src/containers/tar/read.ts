@@ -1,0 +1,123 @@
+/** An archive that arrives, as files. What comes before the first image waits until it is known what is the dump. */
+import type { FileBegin, FileEvent } from '../../dump/events.js';
+import { OUTSIDE } from '../../dump/names.js';
+import { DumpError } from '../../errors.js';
+import type { MemoryBudget } from '../../io/byte-queue.js';
+import { BytesReader } from '../../io/bytes-reader.js';
+import { HoldStore, type StoredFile } from '../../io/hold-store.js';
+import { archiveHeader, dataBytes, type TarMember, TarReader } from './headers.js';
+import { checkTarMember, entryKind, folderOf, isImage, nameInDump } from './root.js';
+
+const PIECE_BYTES = 64 * 1024;
+
+/** Holes of a sparse file become zeros in pieces of this size. */
+const ZEROS = new Uint8Array(PIECE_BYTES);
+
+export interface TarArrival {
+  /** Each may be overwritten when the next is asked for. */
+  chunks: AsyncIterable<Uint8Array>;
+  /** Of the archive, for errors. */
+  name: string;
+  budget: MemoryBudget;
+}
+
+/**
+ * The files of an archive in its order, those outside of the dump among them.
+ * @throws {DumpError} BAD_NAME, NOT_A_DUMP, TRUNCATED, MALFORMED, LIMIT
+ */
+export async function* readTar({ chunks, name: file, budget }: TarArrival): AsyncGenerator<FileEvent> {
+  const reader = new BytesReader(chunks);
+  const tar = new TarReader(reader, file);
+  const store = new HoldStore(budget);
+  let root: string | undefined;
+  const waiting: { member: TarMember; bytes: StoredFile }[] = [];
+  try {
+    for (let member = await tar.next(); member; member = await tar.next()) {
+      checkTarMember(member, file);
+      if (root === undefined && isImage(member)) {
+        root = folderOf(member);
+        for (const { member: early, bytes } of waiting) yield* events(early, root, readerOf(bytes), file);
+        store.close();
+      }
+      if (root !== undefined) {
+        yield* events(member, root, reader, file);
+      } else {
+        const bytes = store.file();
+        for await (const piece of stored(reader, dataBytes(member), file)) bytes.push(piece);
+        waiting.push({ member, bytes });
+      }
+      await tar.skipPadding(member.storedBytes);
+    }
+    if (root === undefined) {
+      throw new DumpError('NOT_A_DUMP', 'expected a dump, found no image in the archive', { file });
+    }
+  } finally {
+    store.close();
+    await reader.close();
+  }
+}
+
+async function* events(member: TarMember, root: string, reader: BytesReader, file: string): AsyncGenerator<FileEvent> {
+  const name = nameInDump(member, root, file);
+  const isOutside = name.startsWith(OUTSIDE);
+  const begin: FileBegin = {
+    type: 'file',
+    name,
+    kind: entryKind(member),
+    mode: member.mode,
+    // Outside the dump a file stays as it is stored.
+    size: isOutside ? dataBytes(member) : member.size,
+    header: archiveHeader(member),
+    ...(member.target === undefined ? {} : { target: Buffer.from(member.target) }),
+  };
+  yield begin;
+  const data = isOutside ? stored(reader, dataBytes(member), file) : content(member, reader, file);
+  for await (const bytes of data) yield { type: 'data', name, bytes };
+  yield { type: 'fileEnd', name };
+}
+
+function readerOf(file: StoredFile): BytesReader {
+  const piece = new Uint8Array(PIECE_BYTES);
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    for (let position = 0; position < file.size; position += PIECE_BYTES) {
+      yield piece.subarray(0, file.readSome(piece, position));
+    }
+  }
+  return new BytesReader(chunks());
+}
+
+/** The bytes of a file, the holes of a sparse one as zeros. */
+async function* content(member: TarMember, reader: BytesReader, file: string): AsyncGenerator<Uint8Array> {
+  const { sparse, storedBytes } = member;
+  if (!sparse) {
+    yield* stored(reader, storedBytes, file);
+    return;
+  }
+  let at = 0;
+  for (let i = 0; i < sparse.extents.length; i += 2) {
+    const [offset, length] = [sparse.extents[i] as number, sparse.extents[i + 1] as number];
+    yield* zeros(offset - at);
+    yield* stored(reader, length, file);
+    at = offset + length;
+  }
+  yield* zeros(sparse.size - at);
+}
+
+async function* stored(reader: BytesReader, bytes: number, file: string): AsyncGenerator<Uint8Array> {
+  for (let left = bytes; left > 0; ) {
+    let piece = reader.atHand(Math.min(left, PIECE_BYTES));
+    if (piece.length === 0) piece = await reader.some(Math.min(left, PIECE_BYTES));
+    if (piece.length === 0) {
+      throw new DumpError('TRUNCATED', `expected ${left} more bytes of a file, found the end of the archive`, {
+        file,
+        offset: reader.offset,
+      });
+    }
+    left -= piece.length;
+    yield piece;
+  }
+}
+
+function* zeros(bytes: number): Generator<Uint8Array> {
+  for (let left = bytes; left > 0; left -= ZEROS.length) yield ZEROS.subarray(0, left);
+}

@@ -1,0 +1,189 @@
+/**
+ * Records into a tar archive. What comes from an archive keeps its headers; only pagemaps and pages get new sizes. Those of a
+ * space wait until it is complete, since a size comes before its bytes: pagemaps, and pages that arrive, in memory and past
+ * the budget in a temporary file; pages that are referred to are read when they are written.
+ */
+import { Breather } from '../../breathe.js';
+import { pagesName } from '../../dump/names.js';
+import type { ByteOutput } from '../../io/byte-output.js';
+import { ByteQueue, type MemoryBudget } from '../../io/byte-queue.js';
+import type { ArchiveHeader, DumpRecord, ExtentsRecord, FileRecord, PayloadRecord, Space } from '../../records.js';
+import { payloadLength } from '../../stages/cut.js';
+import { portions } from '../../stream/extents.js';
+import { FilesSink, type FilesSinkOptions } from '../files-sink.js';
+import { BLOCK, paddedBytes } from './block.js';
+import { newHeader, resized } from './headers.js';
+
+/** What was held is written in portions of so many bytes: in between, the output may catch up. */
+const PORTION_BYTES = 1024 * 1024;
+
+export interface TarSinkOptions extends FilesSinkOptions {
+  budget: MemoryBudget;
+  /** Folder of the images in the archive, with a slash behind it, where they do not come from one. */
+  prefix?: string;
+  /** Seconds since 1970, for files that have no header yet. */
+  mtimeSeconds?: number;
+  /** Ends the writing of what waited. */
+  signal?: AbortSignal;
+}
+
+export class TarSink extends FilesSink {
+  /** Bytes of all files of the dump. */
+  bytes = 0;
+  /** Of the file that is being written. */
+  private fileSize = 0;
+  /** Pagemap and pages of the space whose runs are coming. */
+  private incomplete: { pagemap: WaitingFile; pages: WaitingFile } | undefined;
+  /** Folder of the images, with a slash behind it: of what comes from an archive, that which it has there. */
+  private prefix: string;
+
+  constructor(
+    private readonly out: ByteOutput,
+    private readonly options: TarSinkOptions,
+  ) {
+    super(options.progress);
+    this.prefix = options.prefix ?? '';
+  }
+
+  override write(record: DumpRecord): void | Promise<void> {
+    const written = super.write(record);
+    return written ? written.then(() => this.out.drain()) : this.out.drain();
+  }
+
+  async finish(): Promise<void> {
+    await this.out.commit();
+  }
+
+  async discard(): Promise<void> {
+    this.incomplete?.pages.close();
+    this.incomplete?.pagemap.close();
+    await this.out.discard();
+  }
+
+  protected async startFile(record: FileRecord): Promise<void> {
+    const { header, size, name, kind, mode, target, outside } = record;
+    // From an archive, all runs of a space come at the same place: so the space is complete, and the order stays.
+    if (header && this.currentSpace?.headers) await this.finishSpaces();
+    this.fileSize = 0;
+    if (header && !outside) this.prefix = header.name.slice(0, -name.length);
+    const isSame = kind !== 'regular' || (!header?.isSparse && size === header?.storedBytes);
+    if (!header) this.out.write(this.ownHeader(name, mode, size, kind, target));
+    else this.out.write(outside || isSame ? header.blocks() : resized(header.blocks(), size));
+  }
+
+  protected fileBytes(bytes: Uint8Array): void {
+    this.out.write(bytes);
+    this.fileSize += bytes.length;
+  }
+
+  protected endFile({ outside, header }: FileRecord): void {
+    // Of a sparse file outside of the dump, the map is in the header: padding counts both.
+    this.pad(outside && header ? header.storedBytes : this.fileSize);
+    if (!outside) this.bytes += this.fileSize;
+  }
+
+  protected startSpace(): void {
+    const { budget } = this.options;
+    this.incomplete = { pagemap: new WaitingFile(budget), pages: new WaitingFile(budget) };
+  }
+
+  protected pagemapBytes(bytes: Uint8Array): void {
+    this.incomplete?.pagemap.push(bytes);
+  }
+
+  protected pagesBytes(bytes: Uint8Array): void {
+    this.incomplete?.pages.push(bytes);
+  }
+
+  protected override pagesExtents(record: ExtentsRecord): boolean {
+    if (!this.incomplete || !record.file.isLasting) return false;
+    this.incomplete.pages.refer(record);
+    return true;
+  }
+
+  protected async endSpace(space: Space): Promise<void> {
+    if (!this.incomplete) return;
+    const { pagemap, pages } = this.incomplete;
+    await this.putImage(space.pagemap, space.pagemapMode, pagemap, space.headers?.pagemap);
+    await this.putImage(pagesName(space), space.pagesMode, pages, space.headers?.pages);
+    this.incomplete = undefined;
+  }
+
+  protected end(): void {
+    // Two blocks of zeros end an archive.
+    this.out.write(new Uint8Array(2 * BLOCK));
+  }
+
+  private ownHeader(
+    name: string,
+    mode: number,
+    size: number,
+    kind: FileRecord['kind'] = 'regular',
+    target?: Uint8Array,
+  ): Uint8Array {
+    const { mtimeSeconds = 0 } = this.options;
+    const type = { regular: '0', link: '2', directory: '5' }[kind];
+    return newHeader(`${this.prefix}${name}`, mode, size, mtimeSeconds, type, target && Buffer.from(target).toString());
+  }
+
+  private pad(bytes: number): void {
+    this.out.write(new Uint8Array(paddedBytes(bytes) - bytes));
+  }
+
+  private async putImage(name: string, mode: number, file: WaitingFile, header?: ArchiveHeader): Promise<void> {
+    const { size } = file;
+    this.out.write(header ? resized(header.blocks(), size) : this.ownHeader(name, mode, size));
+    const breather = new Breather();
+    for (const record of file.take()) {
+      for (const bytes of record.type === 'bytes' ? [record.bytes] : this.extents.read(record)) {
+        this.out.write(bytes);
+        const drained = this.out.drain();
+        if (drained) await drained;
+      }
+      await breather.due();
+      this.options.signal?.throwIfAborted();
+    }
+    file.close();
+    this.pad(size);
+    this.bytes += size;
+  }
+}
+
+/** A file whose size is not known yet: what came as bytes is held, what is referred to is not read. */
+class WaitingFile {
+  /** Bytes. */
+  size = 0;
+  /** References, and how many bytes of the queue come between them. */
+  private readonly parts: (ExtentsRecord | number)[] = [];
+  private readonly queue: ByteQueue;
+
+  constructor(budget: MemoryBudget) {
+    this.queue = new ByteQueue(budget);
+  }
+
+  /** Takes a copy of bytes. Throws {@link DumpError} SYSTEM if the disk is full. */
+  push(bytes: Uint8Array): void {
+    this.queue.push(bytes);
+    this.size += bytes.length;
+    const last = this.parts.length - 1;
+    if (typeof this.parts[last] === 'number') (this.parts[last] as number) += bytes.length;
+    else this.parts.push(bytes.length);
+  }
+
+  refer(record: ExtentsRecord): void {
+    this.parts.push(record);
+    this.size += payloadLength(record);
+  }
+
+  /** All of it, in portions that are good until the next one is asked for. */
+  *take(): Generator<PayloadRecord> {
+    for (const part of this.parts) {
+      if (typeof part !== 'number') yield* portions(part);
+      else for (let left = part; left > 0; left -= PORTION_BYTES) yield* this.queue.take(Math.min(left, PORTION_BYTES));
+    }
+  }
+
+  close(): void {
+    this.queue.close();
+  }
+}

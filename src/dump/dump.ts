@@ -1,0 +1,267 @@
+/**
+ * A dump whose files are open to random access, as records. Opening it reads the metadata that everything else depends on:
+ * which tasks there are, which pagemap belongs to which pages file, how large a page is. Areas and pagemaps are read when
+ * their turn comes, a task at a time; pages are not read here at all, but referred to.
+ */
+import { DumpError, invariant } from '../errors.js';
+import { checkMagic } from '../image/framing.js';
+import { headerBytes, typeOfName } from '../image/magic.js';
+import { decodeAreas } from '../image/mm.js';
+import { PagemapDecoder } from '../image/pagemap.js';
+import type { AddressSpace } from '../memory/space.js';
+import type { AreaTable } from '../memory/vma.js';
+import type { DumpRecord, FileRecord, PayloadFile, Space } from '../records.js';
+import { type DumpEntry, type DumpFiles, payloadFile, readAll, requireImage, sizeOf } from './files.js';
+import { Images } from './images.js';
+import { isPagemapName, mmName, OUTSIDE, pagesName, spaceIdentity } from './names.js';
+import { findPageSize, MIN_PAGE_BYTES } from './page-size.js';
+import { openAddressSpace, readPagemap } from './pagemap.js';
+import { readTasks, type Task } from './tasks.js';
+
+/** An mm image is read whole; the largest known is a few MiB. */
+export const MAX_MM_BYTES = 256 * 1024 * 1024;
+
+/** More than a pagemap needs up to its first entry, in bytes. */
+const HEAD_BYTES = 4096;
+
+export interface OpenDumpOptions {
+  /** Bytes; found out from the dump if it is not given. */
+  pageSize?: number;
+}
+
+/** A dump that has been looked at; {@link Dump.close} it. */
+export class Dump {
+  readonly tasks: readonly Task[];
+  readonly spaces: readonly Space[];
+  /** Bytes. */
+  readonly pageSize: number;
+  /** `core_entry.march`. */
+  readonly march: number | undefined;
+  /** Bytes of all files of the dump: what is not pages, and pages. */
+  readonly otherBytes: number;
+  readonly payloadBytes: number;
+  private readonly entries = new Map<string, DumpEntry>();
+
+  /**
+   * Reads the metadata of a dump, which closes the files with itself.
+   * @throws {DumpError} if it is no dump that can be understood; the files are closed then
+   */
+  static async open(files: DumpFiles, options: OpenDumpOptions = {}): Promise<Dump> {
+    try {
+      return new Dump(files, options);
+    } catch (error) {
+      files.close();
+      throw error;
+    }
+  }
+
+  private constructor(
+    readonly files: DumpFiles,
+    { pageSize }: OpenDumpOptions,
+  ) {
+    for (const entry of files.entries()) this.entries.set(entry.name, entry);
+    this.checkParent();
+    ({ tasks: this.tasks, march: this.march } = readTasks(new Images(files), files.path));
+    this.spaces = this.readSpaces();
+    this.pageSize = pageSize ?? findPageSize(files, this.march ?? 0);
+    const pages = new Set(this.spaces.map(pagesName));
+    this.payloadBytes = this.sumOfSizes((name) => pages.has(name));
+    this.otherBytes = this.sumOfSizes((name) => !pages.has(name) && !name.startsWith(OUTSIDE));
+  }
+
+  get path(): string {
+    return this.files.path;
+  }
+
+  /** Closes all files. */
+  close(): void {
+    this.files.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+
+  /** Whether the dump has a parent: the previous dump of an incremental chain. */
+  get hasParent(): boolean {
+    return this.entries.has('parent');
+  }
+
+  /**
+   * The records of the dump: all metadata before the first page, but those of an archive in its order. Payload is by
+   * reference; the references are good until {@link Dump.close}.
+   */
+  *records(): Generator<DumpRecord> {
+    yield {
+      type: 'header',
+      pageSize: this.pageSize,
+      directoryMode: this.files.mode,
+      payloadBytes: this.payloadBytes,
+      ...(this.march === undefined ? {} : { march: this.march }),
+    };
+    if (this.files.kind === 'tar') yield* this.inOrder();
+    else yield* this.metadataFirst();
+    yield { type: 'end' };
+  }
+
+  /** The areas of a task. */
+  areasOf(space: Space): AreaTable {
+    const file = mmName(space.pid);
+    requireImage(this.files, file, space.pagemap);
+    return decodeAreas(readAll(this.files, file, MAX_MM_BYTES), this.pageSize, file);
+  }
+
+  /** The memory of a space, with that of the parent dumps behind it. */
+  addressSpace(space: Space): AddressSpace {
+    return openAddressSpace(this.files, space.pagemap, this.pageSize);
+  }
+
+  private *metadataFirst(): Generator<DumpRecord> {
+    const ownFiles = new Set(this.spaces.flatMap((space) => [space.pagemap, pagesName(space)]));
+    for (const entry of this.entries.values()) if (!ownFiles.has(entry.name)) yield* this.fileRecords(entry);
+    for (const space of this.spaces) yield* this.spaceRecords(space);
+    for (const space of this.spaces) yield* this.runRecords(space);
+  }
+
+  /** A space takes the place of the second of its two files. */
+  private *inOrder(): Generator<DumpRecord> {
+    const spaces = new Map(this.spaces.flatMap((space) => [space.pagemap, pagesName(space)].map((n) => [n, space])));
+    const begun = new Set<Space>();
+    for (const entry of this.entries.values()) {
+      const space = spaces.get(entry.name);
+      if (!space) {
+        yield* this.fileRecords(entry);
+      } else if (begun.has(space)) {
+        yield* this.spaceRecords(space);
+        yield* this.runRecords(space);
+      } else {
+        begun.add(space);
+      }
+    }
+  }
+
+  private *spaceRecords(space: Space): Generator<DumpRecord> {
+    yield { type: 'space', space };
+    if (space.kind === 'task') yield { type: 'areas', space, areas: this.areasOf(space) };
+  }
+
+  private *runRecords(space: Space): Generator<DumpRecord> {
+    const file = this.payloadOf(pagesName(space));
+    for (const { runs, fileOffset } of readPagemap(this.files, space.pagemap, this.pageSize, this.hasParent)) {
+      yield { type: 'runs', space, runs, checked: false };
+      if (runs.payloadBytes > 0) {
+        yield { type: 'extents', file, extents: Float64Array.of(fileOffset, runs.payloadBytes) };
+      }
+    }
+  }
+
+  private *fileRecords({ name, kind, mode, size, target, header }: DumpEntry): Generator<DumpRecord> {
+    const outside = name.startsWith(OUTSIDE);
+    if (kind === 'regular' && !outside) this.checkNamedType(name, size);
+    const record: FileRecord = {
+      type: 'file',
+      kind,
+      name,
+      mode,
+      size,
+      checked: false,
+      ...(target ? { target } : {}),
+      ...(outside ? { outside } : {}),
+      ...(header ? { header } : {}),
+    };
+    yield record;
+    if (size > 0) yield { type: 'extents', file: this.payloadOf(name), extents: Float64Array.of(0, size) };
+  }
+
+  private payloadOf(name: string): PayloadFile {
+    return payloadFile(this.files, name, sizeOf(this.files, name));
+  }
+
+  /** An image whose name promises a type must begin with its magic. */
+  private checkNamedType(name: string, sizeBytes: number): void {
+    const type = typeOfName(name);
+    if (!type) return;
+    const start = new Uint8Array(Math.min(headerBytes(type), sizeBytes));
+    payloadFile(this.files, name, sizeBytes).read(start, 0);
+    checkMagic(start, type, name);
+  }
+
+  /** The parent of a directory is there. */
+  private checkParent(): void {
+    const parent = this.entries.get('parent');
+    if (!parent || this.files.kind !== 'directory') return;
+    const isLink = parent.kind === 'link';
+    if (isLink && this.files.parent()) return;
+    const found = isLink ? `a link to ${Buffer.from(parent.target ?? [])}, which is none` : 'something else';
+    throw new DumpError('NO_PARENT', `expected a link to the directory of the parent dump, found ${found}`, {
+      file: 'parent',
+    });
+  }
+
+  /** In the order in which their runs come: where the order is that of an archive, that of the second file of each. */
+  private readSpaces(): Space[] {
+    const places = new Map([...this.entries.keys()].map((name, i) => [name, i]));
+    const placeOf = (space: Space) =>
+      Math.max(places.get(space.pagemap) as number, places.get(pagesName(space)) as number);
+    const spaces = [...this.entries.values()]
+      .filter(({ name }) => isPagemapName(name))
+      .map((entry) => this.spaceOf(entry));
+    checkOwners(spaces);
+    if (this.files.kind === 'tar') spaces.sort((a, b) => placeOf(a) - placeOf(b));
+    return spaces.map((space, index) => ({ ...space, index }));
+  }
+
+  private spaceOf({ name, kind, mode, size, header }: DumpEntry): Space {
+    checkIsFile(name, kind);
+    const decoder = new PagemapDecoder(MIN_PAGE_BYTES, name);
+    const start = new Uint8Array(Math.min(size, HEAD_BYTES));
+    payloadFile(this.files, name, size).read(start, 0);
+    decoder.pushHead(start);
+    if (!decoder.head) {
+      decoder.end();
+      invariant(false, 'a pagemap without a head does not end well');
+    }
+    const pagesFile = pagesName(decoder);
+    requireImage(this.files, pagesFile, name);
+    const pages = this.entries.get(pagesFile) as DumpEntry;
+    checkIsFile(pagesFile, pages.kind);
+    return {
+      index: 0,
+      ...spaceIdentity(name),
+      pagemap: name,
+      pagesId: decoder.pagesId,
+      head: decoder.head,
+      pagemapMode: mode,
+      pagesMode: pages.mode,
+      ...(header && pages.header ? { headers: { pagemap: header, pages: pages.header } } : {}),
+    };
+  }
+
+  private sumOfSizes(counts: (name: string) => boolean): number {
+    let bytes = 0;
+    for (const { name, size } of this.entries.values()) if (counts(name)) bytes += size;
+    return bytes;
+  }
+}
+
+function checkOwners(spaces: readonly Space[]): void {
+  const owners = new Map<number, string>();
+  for (const { pagemap: file, pagesId } of spaces) {
+    const other = owners.get(pagesId);
+    if (other !== undefined) {
+      throw new DumpError('PAGES_ID_TWICE', `expected a pages_id of its own, found ${pagesId}, that of ${other}`, {
+        file,
+        offset: headerBytes('PAGEMAP'),
+      });
+    }
+    owners.set(pagesId, file);
+  }
+}
+
+/** Throws {@link DumpError} UNSUPPORTED for a link or a folder in the place of an image. */
+export function checkIsFile(name: string, kind: DumpEntry['kind']): void {
+  if (kind === 'regular') return;
+  throw new DumpError('UNSUPPORTED', `expected an image, found a ${kind === 'link' ? 'link' : 'folder'}`, {
+    file: name,
+  });
+}

@@ -1,0 +1,115 @@
+/**
+ * The images of a dump by name: the one reader of their entries. Images stream by, so that one with a gigabyte of payload
+ * takes no more memory than a small one. Which images must be there is up to who asks.
+ */
+import { DumpError } from '../errors.js';
+import type { Messages } from '../generated/entries.js';
+import { ImageDecoder, type ImageHandler, type RawMessage } from '../image/decoder.js';
+import { headerBytes, typeOfName } from '../image/magic.js';
+import { type MessageDescriptor, type MessageName, messageDescriptor } from '../image/message.js';
+import { readAnyObject } from '../image/object.js';
+import { pieces, type ReadableFiles, requireImage } from './files.js';
+
+/** An image is read in pieces of so many bytes. */
+const PIECE_BYTES = 256 * 1024;
+
+/** @param index of the entry; the head of a pagemap is counted */
+export type TakeMessage = (message: RawMessage, index: number) => void;
+
+/** All methods throw {@link DumpError}: MISSING_IMAGE, WRONG_MAGIC, MALFORMED and others. */
+export class Images {
+  constructor(readonly files: ReadableFiles) {}
+
+  /** Whether there is such a file. */
+  has(name: string): boolean {
+    return this.files.stat(name) !== undefined;
+  }
+
+  /**
+   * The whole of an image through a handler.
+   * @param by the image that names it, for the error if it is missing
+   */
+  decode(name: string, handler: ImageHandler, by?: string): void {
+    requireImage(this.files, name, by);
+    const decoder = new ImageDecoder(handler, { file: name, type: typeOfName(name) });
+    for (const piece of pieces(this.files, name, PIECE_BYTES)) decoder.push(piece);
+    decoder.end();
+  }
+
+  /** All entries of an image as bytes, the head of a pagemap among them. The message is the same object each time. */
+  messages(name: string, take: TakeMessage, by?: string): void {
+    this.decode(name, new MessageHandler(take), by);
+  }
+
+  /** All entries of one type in an image. */
+  each<M extends MessageName>(
+    name: string,
+    message: M,
+    take: (entry: Messages[M], index: number) => void,
+    by?: string,
+  ): void {
+    const wanted = messageDescriptor(message);
+    this.messages(
+      name,
+      ({ descriptor, bytes, start, end }, index) => {
+        if (descriptor !== wanted) return;
+        take(readAnyObject(descriptor, bytes, start, end) as unknown as Messages[M], index);
+      },
+      by,
+    );
+  }
+
+  /** The first entry of an image, which has but one. Throws {@link DumpError} TRUNCATED if there is none. */
+  first<M extends MessageName>(name: string, message: M, by?: string): Messages[M] {
+    let first: Messages[M] | undefined;
+    this.each(
+      name,
+      message,
+      (entry) => {
+        first ??= entry;
+      },
+      by,
+    );
+    if (!first) throw noEntry(name, message);
+    return first;
+  }
+
+  /** The same as bytes, for the time of a call. */
+  firstMessage(name: string, message: MessageName, take: (message: RawMessage) => void, by?: string): void {
+    let found = false;
+    this.messages(
+      name,
+      (raw) => {
+        if (!found) take(raw);
+        found = true;
+      },
+      by,
+    );
+    if (!found) throw noEntry(name, message);
+  }
+}
+
+/** Hands on entries, all in one object: a pagemap has millions of them. */
+class MessageHandler implements ImageHandler {
+  private last: RawMessage | undefined;
+  private index = 0;
+
+  constructor(private readonly take: TakeMessage) {}
+
+  entry(descriptor: MessageDescriptor, bytes: Uint8Array, start: number, end: number): void {
+    this.last ??= { bytes, start, end, descriptor };
+    this.last.bytes = bytes;
+    this.last.start = start;
+    this.last.end = end;
+    this.last.descriptor = descriptor;
+    this.take(this.last, this.index++);
+  }
+}
+
+function noEntry(file: string, message: MessageName): DumpError {
+  const type = typeOfName(file);
+  return new DumpError('TRUNCATED', `expected a ${message}, found the end of the file`, {
+    file,
+    ...(type ? { offset: headerBytes(type) } : {}),
+  });
+}

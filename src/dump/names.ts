@@ -1,0 +1,70 @@
+/** Names in a dump: what they say, and which of them are refused. */
+import { posix } from 'node:path';
+import { DumpError } from '../errors.js';
+import type { Space } from '../records.js';
+
+/** Name of the pages file of a space. */
+export const pagesName = (space: Pick<Space, 'pagesId'>): string => `pages-${space.pagesId}.img`;
+
+/** Whether a file name is that of a pages file. */
+export const isPagesName = (name: string): boolean => /^pages-\d+\.img$/.test(name);
+
+const PAGEMAP_NAME = /^pagemap-(?:shmem-)?(\d+)\.img$/;
+
+/** Whether a file name is that of a pagemap. */
+export const isPagemapName = (name: string): boolean => PAGEMAP_NAME.test(name);
+
+/** Kind and pid of a space, from the name of its pagemap. */
+export function spaceIdentity(pagemap: string): Pick<Space, 'kind' | 'pid'> {
+  if (pagemap.startsWith('pagemap-shmem-')) return { kind: 'shmem' };
+  return { kind: 'task', pid: Number(PAGEMAP_NAME.exec(pagemap)?.[1]) };
+}
+
+/** Name of the image of a process's areas. */
+export const mmName = (pid: number | undefined): string => `mm-${pid}.img`;
+
+/** Before the name of a file that is not in the dump but next to it in its archive. */
+export const OUTSIDE = '../';
+
+/** Longest name of a file, in bytes. Source: PATH_MAX. */
+const MAX_NAME_BYTES = 4096;
+
+/**
+ * Checks a name before anything is made of it.
+ * @param file that the name was read from, for errors
+ * @throws {DumpError} BAD_NAME for one that leads outside, or that no file can have
+ */
+export function checkFileName(name: string, file: string, offset?: number): void {
+  const bad =
+    name.length > MAX_NAME_BYTES ||
+    name === '' ||
+    posix.isAbsolute(name) ||
+    name.includes('\0') ||
+    name.split('/').some((part) => part === '..' || part === '.' || part === '') ||
+    Buffer.byteLength(name) > MAX_NAME_BYTES;
+  if (!bad) return;
+  throw new DumpError('BAD_NAME', `expected a file name inside the dump, found ${JSON.stringify(name)}`, {
+    file,
+    ...(offset === undefined ? {} : { offset }),
+  });
+}
+
+/** The place that a link of this name and target leads to, relative to the dump; undefined outside of it. */
+export function linkPlace(name: string, target: string): string | undefined {
+  const place = posix.normalize(posix.join(posix.dirname(name), target));
+  return posix.isAbsolute(target) || place === '..' || place.startsWith('../') ? undefined : place;
+}
+
+/**
+ * Checks a link of a dump: all stay inside but `parent`, which alone leads to another dump.
+ * @throws {DumpError} BAD_NAME
+ */
+export function checkLink(name: string, target: string): void {
+  if (target.includes('\0')) {
+    throw new DumpError('BAD_NAME', 'expected a link to a name, found one with a NUL byte', { file: name });
+  }
+  if (name === 'parent' || linkPlace(name, target) !== undefined) return;
+  throw new DumpError('BAD_NAME', 'expected a link that stays inside the dump, found one that leads outside', {
+    file: name,
+  });
+}

@@ -1,0 +1,60 @@
+/**
+ * The page size of the dumped machine, which no image says. Most machines have only one; for the others it is what the size
+ * of a pages file divided by its present pages gives.
+ */
+import { DumpError } from '../errors.js';
+import { PagemapDecoder } from '../image/pagemap.js';
+import { PAGE_SIZES } from '../memory/runs.js';
+import { MARCH } from '../memory/vma.js';
+import type { DumpFiles, ReadableFiles } from './files.js';
+import { Images } from './images.js';
+import { isPagemapName, pagesName } from './names.js';
+import { decodePagemap } from './pagemap.js';
+import { marchOf } from './tasks.js';
+
+/** Page size of most machines, and the smallest of all, in bytes. */
+export const MIN_PAGE_BYTES = 4096;
+
+/** Machines whose kernels come with several page sizes. */
+const VARIABLE_PAGE_SIZE: number[] = [MARCH.AARCH64, MARCH.PPC64, MARCH.MIPS, MARCH.LOONGARCH64];
+
+/** Whether a machine, by `core_entry.march`, may have had any of several page sizes. */
+export const hasSeveralPageSizes = (march: number | undefined): boolean => VARIABLE_PAGE_SIZE.includes(march ?? 0);
+
+/**
+ * @param march `core_entry.march`; read from the first core that is there if it is not given
+ * @returns bytes
+ * @throws {DumpError} for a core that cannot be read
+ */
+export function findPageSize(files: DumpFiles, march = anyMarch(files)): number {
+  if (files.pageSize !== undefined) return files.pageSize;
+  if (!hasSeveralPageSizes(march)) return MIN_PAGE_BYTES;
+  for (const { name } of files.entries()) {
+    const pageSize = isPagemapName(name) ? pageSizeBy(files, name) : undefined;
+    if (pageSize !== undefined) return pageSize;
+  }
+  return MIN_PAGE_BYTES;
+}
+
+function anyMarch(files: DumpFiles): number | undefined {
+  const core = files.entries().find(({ name }) => /^core-\d+\.img$/.test(name));
+  return core && marchOf(new Images(files), core.name);
+}
+
+/** By the size of one pages file; undefined if it tells nothing: the one of another pagemap may. */
+function pageSizeBy(files: ReadableFiles, name: string): number | undefined {
+  const decoder = new PagemapDecoder(MIN_PAGE_BYTES, name);
+  let bytes = 0;
+  try {
+    for (const runs of decodePagemap(files, name, decoder)) {
+      for (const { compressed } of runs.details?.values() ?? []) if (compressed) return undefined;
+      bytes += runs.payloadBytes;
+    }
+  } catch (error) {
+    // Who reads this pagemap for its pages says what is wrong with it.
+    if (error instanceof DumpError) return undefined;
+    throw error;
+  }
+  const pageSize = ((files.stat(pagesName(decoder))?.size ?? 0) / bytes) * MIN_PAGE_BYTES;
+  return PAGE_SIZES.includes(pageSize) ? pageSize : undefined;
+}

@@ -1,0 +1,119 @@
+/** Pagemaps of a dump: read in sequence, or as an address space with its parents behind it. */
+import { DumpError } from '../errors.js';
+import { decodeLz4Block } from '../image/lz4.js';
+import { PagemapDecoder } from '../image/pagemap.js';
+import { PE_PARENT, type RunBatch, runPayloadBytes } from '../memory/runs.js';
+import { AddressSpace, RunTable } from '../memory/space.js';
+import type { PayloadFile } from '../records.js';
+import { type DumpFiles, payloadFile, pieces, type ReadableFiles, sizeOf } from './files.js';
+import { pagesName } from './names.js';
+
+/** A pagemap is decoded in pieces of this size: some 4000 entries, whose columns fit the cache. */
+const PIECE_BYTES = 64 * 1024;
+
+/** Dumps in a chain of parents. */
+export const MAX_CHAIN = 1024;
+
+/** Runs of a pagemap, and where their payload begins in the pages file. */
+export interface PagemapPart {
+  runs: RunBatch;
+  /** Bytes. */
+  fileOffset: number;
+  /** Names the pages file. */
+  pagesId: number;
+}
+
+/**
+ * The runs of a pagemap, in batches, checked against the size of its pages file.
+ * @throws {DumpError} also PAGES_SIZE, and NO_PARENT for pages of a parent where there is none
+ */
+export function* readPagemap(
+  files: ReadableFiles,
+  pagemap: string,
+  pageSize: number,
+  hasParent: boolean,
+): Generator<PagemapPart> {
+  const decoder = new PagemapDecoder(pageSize, pagemap);
+  let fileOffset = 0;
+  for (const runs of decodePagemap(files, pagemap, decoder)) {
+    const first = decoder.entries - runs.bits.length;
+    if (!hasParent) checkNoParentPages(pagemap, runs, first);
+    const file = pagesName(decoder);
+    const sizeBytes = sizeOf(files, file);
+    if (fileOffset + runs.payloadBytes > sizeBytes) {
+      throw tooShort({ pagemap, file, runs, first, fileOffset, sizeBytes, pageSize });
+    }
+    yield { runs, fileOffset, pagesId: decoder.pagesId };
+    fileOffset += runs.payloadBytes;
+  }
+  const file = pagesName(decoder);
+  const sizeBytes = sizeOf(files, file);
+  if (fileOffset !== sizeBytes) {
+    throw new DumpError('PAGES_SIZE', `expected ${fileOffset} bytes of pages by ${pagemap}, found ${sizeBytes}`, {
+      file,
+      offset: fileOffset,
+    });
+  }
+}
+
+/** The runs of a pagemap, in batches, whatever its pages are. Throws {@link DumpError}. */
+export function* decodePagemap(files: ReadableFiles, name: string, decoder: PagemapDecoder): Generator<RunBatch> {
+  for (const piece of pieces(files, name, PIECE_BYTES)) {
+    const runs = decoder.push(piece);
+    if (runs) yield runs;
+  }
+  decoder.end();
+}
+
+/**
+ * The memory that a pagemap describes, with that of the parent dumps behind it; the files must stay open for it.
+ * @param files of a dump; the dumps before a final one are no whole dumps, and need not be
+ * @param pageSize bytes
+ */
+export function openAddressSpace(files: DumpFiles, pagemap: string, pageSize: number): AddressSpace {
+  const parent = files.parent();
+  const table = new RunTable(pageSize);
+  let file = NO_FILE;
+  for (const part of readPagemap(files, pagemap, pageSize, parent !== undefined)) {
+    table.add(part.runs);
+    const name = pagesName(part);
+    if (file === NO_FILE) file = payloadFile(files, name, sizeOf(files, name));
+  }
+  return new AddressSpace(table.finish(), file, {
+    name: pagemap,
+    pageSize,
+    decodeBlock: decodeLz4Block,
+    ...(parent?.stat(pagemap) ? { parent: openAddressSpace(parent, pagemap, pageSize) } : {}),
+  });
+}
+
+/** Of a pagemap without runs: nothing is ever read. */
+const NO_FILE: PayloadFile = { name: '', size: 0, read: () => {} };
+
+function checkNoParentPages(pagemap: string, runs: RunBatch, firstEntry: number): void {
+  const i = runs.bits.findIndex((bits) => (bits & PE_PARENT) !== 0);
+  if (i < 0) return;
+  throw new DumpError('NO_PARENT', 'expected a parent dump, which has the pages of this entry, found no parent link', {
+    file: pagemap,
+    entry: firstEntry + i,
+  });
+}
+
+function tooShort(of: {
+  pagemap: string;
+  file: string;
+  runs: RunBatch;
+  first: number;
+  fileOffset: number;
+  sizeBytes: number;
+  pageSize: number;
+}): DumpError {
+  let end = of.fileOffset;
+  let i = 0;
+  while (end <= of.sizeBytes && i < of.runs.bits.length) end += runPayloadBytes(of.runs, i++, of.pageSize);
+  return new DumpError(
+    'PAGES_SIZE',
+    `expected at least ${end} bytes of pages by entry ${of.first + i - 1} of ${of.pagemap}, found ${of.sizeBytes}`,
+    { file: of.file, offset: of.sizeBytes },
+  );
+}

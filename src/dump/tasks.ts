@@ -1,0 +1,63 @@
+/** The tasks of a dump, and the images that each must have. */
+import { DumpError } from '../errors.js';
+import type { core_entry } from '../generated/entries.js';
+import { MARCH } from '../memory/vma.js';
+import { requireImage } from './files.js';
+import type { Images } from './images.js';
+import { mmName } from './names.js';
+
+/** A process of the dump. */
+export interface Task {
+  /** Inside its pid namespace, as in file names. */
+  pid: number;
+  /** Its command name. */
+  comm: string;
+  /** A zombie has no memory. */
+  dead: boolean;
+}
+
+/** COMPEL_TASK_DEAD and COMPEL_TASK_ZOMBIE. Source: CRIU, compel task-state.h. */
+const DEAD_STATES = [2, 6];
+
+/** Whether a core is that of a process that is dead and has not been waited for: it has no more than a core. */
+export const isDead = ({ tc }: core_entry): boolean => tc !== undefined && DEAD_STATES.includes(tc.task_state);
+
+/**
+ * Reads who is in a dump, and checks that the images are there that every task has.
+ * @param path of the dump, for errors
+ * @throws {DumpError} NOT_A_DUMP, MISSING_IMAGE, or for images that cannot be read
+ */
+export function readTasks(images: Images, path: string): { tasks: Task[]; march: number | undefined } {
+  for (const name of ['inventory.img', 'pstree.img']) {
+    if (!images.has(name)) throw new DumpError('NOT_A_DUMP', `expected a dump, found no ${name}`, { file: path });
+  }
+  let inventories = 0;
+  images.each('inventory.img', 'inventory_entry', () => inventories++);
+  if (inventories !== 1) {
+    throw new DumpError('MALFORMED', `expected one inventory_entry, found ${inventories}`, { file: 'inventory.img' });
+  }
+  let march: number | undefined;
+  const tasks: Task[] = [];
+  images.each('pstree.img', 'pstree_entry', ({ pid, threads = [] }) => {
+    const core = images.first(`core-${pid}.img`, 'core_entry', 'pstree.img');
+    march ??= numberOf(core.mtype);
+    const dead = isDead(core);
+    const needed = [mmName(pid), `pagemap-${pid}.img`, ...threads.map((tid) => `core-${tid}.img`)];
+    if (!dead) for (const name of needed) requireImage(images.files, name, 'pstree.img');
+    tasks.push({ pid, comm: core.tc?.comm ?? '', dead });
+  });
+  if (tasks.length > 0) return { tasks, march };
+  throw new DumpError('MALFORMED', 'expected at least one pstree_entry, found none', { file: 'pstree.img' });
+}
+
+/** `core_entry.march` of a core image. Throws {@link DumpError} as {@link Images.each} does. */
+export function marchOf(images: Images, core: string): number | undefined {
+  let march: number | undefined;
+  images.each(core, 'core_entry', ({ mtype }) => {
+    march ??= numberOf(mtype);
+  });
+  return march;
+}
+
+const numberOf = (march: core_entry['mtype']): number =>
+  typeof march === 'number' ? march : march === 'UNKNOWN' ? 0 : MARCH[march];

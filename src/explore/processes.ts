@@ -1,0 +1,34 @@
+/** The processes of a dump: exploring needs less than a restore, and works on what others have left of a dump. */
+import { missingImage } from '../dump/files.js';
+import type { Images } from '../dump/images.js';
+import { isDead } from '../dump/tasks.js';
+import { DumpError } from '../errors.js';
+import type { Messages } from '../generated/entries.js';
+
+/** A process, as `pstree.img` has it. */
+export type PstreeEntry = Messages['pstree_entry'];
+
+/** The processes of the dump, in the order in which they were dumped. Throws {@link DumpError} MISSING_IMAGE, MALFORMED. */
+export function processesOf(images: Images): PstreeEntry[] {
+  if (!images.has('pstree.img')) {
+    throw new DumpError('MISSING_IMAGE', 'expected this image, which every dump of processes has, found none', {
+      file: 'pstree.img',
+      hint: 'a pre-dump holds memory alone: explore the last dump of its chain',
+    });
+  }
+  const processes: PstreeEntry[] = [];
+  images.each('pstree.img', 'pstree_entry', (entry) => processes.push(entry));
+  if (processes.length > 0) return processes;
+  throw new DumpError('MALFORMED', 'expected at least one pstree_entry, found none', { file: 'pstree.img' });
+}
+
+/** The core of a process. */
+export const coreOf = (images: Images, pid: number): Messages['core_entry'] =>
+  images.first(`core-${pid}.img`, 'core_entry', 'pstree.img');
+
+/** Whether a process lacks an image because it is a zombie; where it must have it, that is an error. */
+export function lacksAsZombie(images: Images, pid: number, name: string): boolean {
+  if (images.has(name)) return false;
+  if (images.has(`core-${pid}.img`) && isDead(coreOf(images, pid))) return true;
+  throw missingImage(name, 'pstree.img');
+}

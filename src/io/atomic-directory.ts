@@ -1,0 +1,173 @@
+/**
+ * A directory that appears complete or not at all: it is filled under a temporary name beside its place, synced, and
+ * renamed. A run that is killed leaves a `.NAME.pagepipe-*` beside it and never a half-made directory.
+ */
+import { randomBytes } from 'node:crypto';
+import {
+  chmodSync,
+  closeSync,
+  fsync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { DumpError, systemError } from '../errors.js';
+
+const fsyncAsync = promisify(fsync);
+
+/** Syncs under way at a time: they run on the thread pool, and each holds a file open. */
+const MAX_SYNCS = 16;
+
+export interface AtomicDirectoryOptions {
+  /** Replace a directory that is not empty. */
+  force?: boolean;
+  /** Files and directories that are read: none of them is the directory, or is in it, or has it inside. */
+  sources?: readonly string[];
+}
+
+export class AtomicDirectory {
+  /** Where the files go until {@link commit}. */
+  readonly temporary: string;
+  private readonly place: string;
+  private readonly syncs = new Set<Promise<void>>();
+  /** The first failure of a sync. */
+  private syncError: unknown;
+  private readonly folders: [path: string, mode: number][] = [];
+  private settled = false;
+
+  /** Creates the temporary directory. Throws {@link DumpError} if `path` is in use or cannot be written. */
+  constructor(
+    readonly path: string,
+    private readonly options: AtomicDirectoryOptions = {},
+  ) {
+    const place = resolve(path);
+    try {
+      const parent = realpathSync(dirname(place));
+      this.place = existing(place) ? realpathSync(place) : join(parent, basename(place));
+      this.checkPlace();
+      const name = `.${basename(this.place)}.pagepipe-${process.pid}-${randomBytes(4).toString('hex')}`;
+      this.temporary = join(dirname(this.place), name);
+      mkdirSync(this.temporary, { mode: 0o700 });
+    } catch (error) {
+      throw systemError(error, path);
+    }
+  }
+
+  /** Creates a folder inside; its mode is set in the end, so that files can still be written into it. */
+  addFolder(name: string, mode: number): void {
+    try {
+      mkdirSync(join(this.temporary, name), { mode: 0o700 });
+    } catch (error) {
+      throw systemError(error, name);
+    }
+    this.folders.push([join(this.temporary, name), mode]);
+  }
+
+  /**
+   * Syncs and closes a finished file in the background.
+   * @param before what is still being done to it
+   */
+  async finishFile(fd: number, name: string, before: Promise<void>): Promise<void> {
+    const sync = before
+      .then(() => fsyncAsync(fd))
+      .catch((error) => {
+        this.syncError ??= systemError(error, name);
+      })
+      .finally(() => {
+        closeSync(fd);
+        this.syncs.delete(sync);
+      });
+    this.syncs.add(sync);
+    if (this.syncs.size >= MAX_SYNCS) await Promise.race(this.syncs);
+    if (this.syncError) throw this.syncError;
+  }
+
+  /** Puts the directory in its place. */
+  async commit(mode: number): Promise<void> {
+    await Promise.all(this.syncs);
+    if (this.syncError) throw this.syncError;
+    try {
+      for (const [path, folderMode] of this.folders.reverse()) {
+        syncDirectory(path);
+        chmodSync(path, folderMode);
+      }
+      syncDirectory(this.temporary);
+      chmodSync(this.temporary, mode);
+      this.rename();
+      this.settled = true;
+      syncDirectory(dirname(this.place));
+    } catch (error) {
+      throw systemError(error, this.path);
+    }
+  }
+
+  /** Removes what was written. Does nothing after {@link commit}. */
+  async discard(): Promise<void> {
+    if (this.settled) return;
+    this.settled = true;
+    await Promise.all(this.syncs);
+    rmSync(this.temporary, { recursive: true, force: true });
+  }
+
+  private checkPlace(): void {
+    const { sources = [], force } = this.options;
+    for (const source of sources) {
+      const real = realpathSync(source);
+      if (this.place === real || this.place.startsWith(`${real}/`)) {
+        throw new DumpError('OUTPUT_INSIDE_DUMP', 'expected an output outside the dump', { file: this.path });
+      }
+      if (real.startsWith(`${this.place}/`) && force) {
+        throw new DumpError('OUTPUT_EXISTS', 'expected an output that does not hold the dump', { file: this.path });
+      }
+    }
+    const stats = existing(this.place);
+    if (!stats) return;
+    if (!stats.isDirectory()) {
+      throw new DumpError('OUTPUT_EXISTS', 'expected a new or empty directory, found something else', {
+        file: this.path,
+      });
+    }
+    if (!force && readdirSync(this.place).length > 0) {
+      throw new DumpError('OUTPUT_EXISTS', 'expected a new or empty directory, found files in it', {
+        file: this.path,
+        hint: 'use --force to replace it',
+      });
+    }
+  }
+
+  /** A directory with files cannot be renamed over: it is moved aside first, and removed last. */
+  private rename(): void {
+    if (!this.options.force || !existing(this.place)) {
+      renameSync(this.temporary, this.place);
+      return;
+    }
+    const aside = `${this.temporary}-old`;
+    renameSync(this.place, aside);
+    try {
+      renameSync(this.temporary, this.place);
+    } catch (error) {
+      renameSync(aside, this.place);
+      throw error;
+    }
+    rmSync(aside, { recursive: true, force: true });
+  }
+}
+
+const existing = (path: string) => statSync(path, { throwIfNoEntry: false });
+
+/** Makes the names in a directory last. */
+export function syncDirectory(path: string): void {
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * A file that appears complete or not at all: it is written under a temporary name beside its place, synced, and renamed.
+ * A place that is no regular file (a pipe, /dev/stdout) is written as it is.
+ */
+import { randomBytes } from 'node:crypto';
+import { closeSync, fchmodSync, fsyncSync, openSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { onFile } from '../errors.js';
+import { FdWriter } from '../stream/fd.js';
+import { syncDirectory } from './atomic-directory.js';
+
+/** Dumps hold secrets. */
+const PRIVATE_MODE = 0o600;
+
+export class AtomicFile {
+  private readonly fd: number;
+  private readonly writer: FdWriter;
+  private readonly place: string;
+  /** None if the place is written as it is. */
+  private readonly temporary: string | undefined;
+  private readonly mode: number;
+  private isOpen = true;
+  /** Whether the file is in its place, or the place was written as it is. */
+  private isDone = false;
+
+  /**
+   * @param mode permission bits of a new file; one that is replaced keeps its own
+   * @throws {DumpError} SYSTEM
+   */
+  constructor(
+    private readonly path: string,
+    { mode = PRIVATE_MODE }: { mode?: number | undefined } = {},
+  ) {
+    const found = onFile(path, () => statSync(path, { throwIfNoEntry: false }));
+    this.mode = (found?.mode ?? mode) & 0o777;
+    this.place = found ? onFile(path, () => realpathSync(path)) : path;
+    if (!found || found.isFile()) {
+      const name = `.${basename(this.place)}.pagepipe-${process.pid}-${randomBytes(4).toString('hex')}`;
+      this.temporary = join(dirname(this.place), name);
+    }
+    const { temporary } = this;
+    this.fd = onFile(path, () =>
+      temporary === undefined ? openSync(path, 'w') : openSync(temporary, 'wx', PRIVATE_MODE),
+    );
+    this.writer = new FdWriter(this.fd, path);
+  }
+
+  /** The bytes may change after the call. */
+  readonly write = (bytes: Uint8Array): void => this.writer.write(bytes);
+
+  /** Writes what was gathered: for pipes, where somebody waits for it. */
+  flush(): void {
+    this.writer.flush();
+  }
+
+  /** Puts the file in its place. */
+  commit(): void {
+    this.writer.flush();
+    const { temporary } = this;
+    onFile(this.path, () => {
+      if (temporary !== undefined) {
+        fchmodSync(this.fd, this.mode);
+        fsyncSync(this.fd);
+      }
+      this.close();
+      if (temporary !== undefined) renameSync(temporary, this.place);
+      this.isDone = true;
+      if (temporary !== undefined) syncDirectory(dirname(this.place));
+    });
+  }
+
+  /** Removes what was written. Does nothing after {@link commit}. */
+  discard(): void {
+    if (this.isOpen) this.close();
+    if (!this.isDone && this.temporary !== undefined) rmSync(this.temporary, { force: true });
+  }
+
+  private close(): void {
+    this.isOpen = false;
+    closeSync(this.fd);
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * Bytes that came too early: first in first out, in memory up to a budget that all share, and past that in a file that
+ * has no name. A spool that has begun to spill goes on there until it is empty.
+ */
+import type { PayloadFile, PayloadRecord } from '../records.js';
+import { TempFile } from './temp-file.js';
+
+/** Memory is taken in blocks of this size. */
+export const BLOCK_BYTES = 256 * 1024;
+
+/** What all queues and stores of a run share. */
+export interface MemoryBudget {
+  /** Memory that is still free. */
+  bytes: number;
+  /** Folder of the files. */
+  directory: string;
+  /** Blocks that were in use before: new ones would pile up until they are collected. */
+  spare?: Uint8Array[];
+}
+
+/** A block of the memory that is still free, with whatever is in it; undefined if there is none. */
+export function takeBlock(budget: MemoryBudget): Uint8Array | undefined {
+  if (budget.bytes < BLOCK_BYTES) return undefined;
+  budget.bytes -= BLOCK_BYTES;
+  return budget.spare?.pop() ?? new Uint8Array(BLOCK_BYTES);
+}
+
+/** Gives back what {@link takeBlock} gave. */
+export function giveBack(block: Uint8Array, budget: MemoryBudget): void {
+  budget.bytes += BLOCK_BYTES;
+  budget.spare ??= [];
+  budget.spare.push(block);
+}
+
+export class ByteQueue {
+  private readonly blocks: Uint8Array[] = [];
+  /** Bytes written into the last block, and read of the first. */
+  private lastBytes = 0;
+  private firstRead = 0;
+  private memoryBytes = 0;
+  private file: FileQueue | undefined;
+  constructor(private readonly budget: MemoryBudget) {}
+
+  /** Bytes held. */
+  get size(): number {
+    return this.memoryBytes + (this.file?.size ?? 0);
+  }
+
+  /** Takes a copy of bytes. Throws {@link DumpError} SYSTEM if the disk is full. */
+  push(bytes: Uint8Array): void {
+    let at = 0;
+    while (at < bytes.length && !this.file) {
+      const block = this.room();
+      if (!block) break;
+      const count = Math.min(BLOCK_BYTES - this.lastBytes, bytes.length - at);
+      block.set(bytes.subarray(at, at + count), this.lastBytes);
+      this.lastBytes += count;
+      this.memoryBytes += count;
+      at += count;
+    }
+    if (at === bytes.length) return;
+    this.file ??= new FileQueue(this.budget.directory);
+    this.file.append(bytes.subarray(at));
+  }
+
+  /** The block to write to, if there is memory for one. */
+  private room(): Uint8Array | undefined {
+    if (this.blocks.length > 0 && this.lastBytes < BLOCK_BYTES) return this.blocks.at(-1);
+    const block = takeBlock(this.budget);
+    if (!block) return undefined;
+    this.blocks.push(block);
+    this.lastBytes = 0;
+    return block;
+  }
+
+  /** Takes bytes out, at most `most`: payload in order, good until the next call of any method. */
+  *take(most: number): Generator<PayloadRecord> {
+    let left = Math.min(most, this.size);
+    while (left > 0 && this.memoryBytes > 0) {
+      const block = this.blocks[0] as Uint8Array;
+      const end = this.blocks.length === 1 ? this.lastBytes : BLOCK_BYTES;
+      const count = Math.min(left, end - this.firstRead);
+      const bytes = block.subarray(this.firstRead, this.firstRead + count);
+      this.firstRead += count;
+      this.memoryBytes -= count;
+      left -= count;
+      yield { type: 'bytes', bytes };
+      if (this.firstRead === end) this.dropBlock();
+    }
+    if (left > 0 && this.file) yield this.file.take(left);
+    if (this.file?.size === 0) this.file = this.file.close();
+  }
+
+  private dropBlock(): void {
+    const block = this.blocks.shift();
+    if (block) giveBack(block, this.budget);
+    this.firstRead = 0;
+  }
+
+  close(): void {
+    for (const block of this.blocks) giveBack(block, this.budget);
+    this.blocks.length = 0;
+    this.memoryBytes = 0;
+    this.file = this.file?.close();
+  }
+}
+
+/** First in, first out, in a file. */
+class FileQueue {
+  readonly payload: PayloadFile;
+  /** Of what is to be read next, in bytes. */
+  position = 0;
+  private end = 0;
+  private readonly file: TempFile;
+
+  constructor(directory: string) {
+    const file = new TempFile(directory);
+    this.file = file;
+    this.payload = {
+      name: 'temporary file',
+      size: Number.MAX_SAFE_INTEGER,
+      read: (buffer, position) => file.read(buffer, position),
+    };
+  }
+
+  get size(): number {
+    return this.end - this.position;
+  }
+
+  append(bytes: Uint8Array): void {
+    this.file.write(bytes, this.end);
+    this.end += bytes.length;
+  }
+
+  take(count: number): PayloadRecord {
+    const extents = Float64Array.of(this.position, count);
+    this.position += count;
+    return { type: 'extents', file: this.payload, extents };
+  }
+
+  close(): undefined {
+    this.file.close();
+    return undefined;
+  }
+}

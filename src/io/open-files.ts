@@ -1,0 +1,44 @@
+/** Files that are read here and there, opened when they are needed and only so many at a time. */
+import { closeSync, fstatSync, openSync, readSync, type Stats } from 'node:fs';
+import { DumpError, onFile } from '../errors.js';
+
+/** Open at a time: a dump may have thousands of processes. */
+const MAX_OPEN = 16;
+
+/** Tells a file from what it was before: other bytes in it, or another file in its place. */
+export const stateOf = ({ ino, size, mtimeMs }: Stats): string => `${ino} ${size} ${mtimeMs}`;
+
+/** @param name of the file, for errors; throws {@link DumpError} CHANGED unless the file is in the state that it was in before */
+export function checkUnchanged(fd: number, before: string, name: string): void {
+  if (stateOf(onFile(name, () => fstatSync(fd))) === before) return;
+  throw new DumpError('CHANGED', 'the file has changed since it was opened', { file: name });
+}
+
+export class OpenFiles {
+  private readonly open = new Map<string, number>();
+
+  /** Reads up to `buffer.length` bytes; 0 at the end of the file. `name` is for errors. */
+  readSome(path: string, name: string, buffer: Uint8Array, position: number): number {
+    const fd = this.descriptor(path, name);
+    return onFile(name, () => readSync(fd, buffer, 0, buffer.length, position), position);
+  }
+
+  /** A descriptor of a file, which stays its own. */
+  descriptor(path: string, name: string): number {
+    const known = this.open.get(path);
+    if (known !== undefined) return known;
+    if (this.open.size >= MAX_OPEN) {
+      const [oldest, fd] = this.open.entries().next().value as [string, number];
+      this.open.delete(oldest);
+      closeSync(fd);
+    }
+    const fd = onFile(name, () => openSync(path, 'r'));
+    this.open.set(path, fd);
+    return fd;
+  }
+
+  close(): void {
+    for (const fd of this.open.values()) closeSync(fd);
+    this.open.clear();
+  }
+}

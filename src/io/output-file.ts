@@ -1,0 +1,132 @@
+/** A file of a directory that is being filled: written from front to back, while the disk already works on it. */
+import { closeSync, constants, fchmodSync, fdatasync, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { onFile, systemError } from '../errors.js';
+import type { AtomicDirectory } from './atomic-directory.js';
+
+const fdatasyncAsync = promisify(fdatasync);
+
+/**
+ * Pieces are gathered to writes of this size, at multiples of it in the file: whole pages, which the page cache takes at twice
+ * the rate of pieces that end inside one.
+ */
+const GATHER_BYTES = 128 * 1024;
+/** Zeros become a hole where they fill so many bytes, at multiples of it in the file: a sparse file stays sparse. */
+const HOLE_BYTES = 16 * 1024;
+const ZEROS = new Uint8Array(HOLE_BYTES);
+/** After so many bytes the disk is told to begin. */
+const SYNC_EVERY_BYTES = 64 * 1024 * 1024;
+
+export class OutputFile {
+  private readonly fd: number;
+  private open = true;
+  private unsynced = 0;
+  private syncing: Promise<void> | undefined;
+  private syncError: unknown;
+  /** Of the file so far, with holes and what is gathered. */
+  bytes = 0;
+  private gathered: Uint8Array | undefined;
+  private gatheredBytes = 0;
+  /** Where the last written bytes end: after it there is a hole. */
+  private writtenEnd = 0;
+
+  constructor(
+    private readonly directory: AtomicDirectory,
+    readonly name: string,
+    private readonly mode: number,
+    /** Buffers that were in use before: new ones would pile up until they are collected. */
+    private readonly spare: Uint8Array[],
+  ) {
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+    this.fd = onFile(name, () => openSync(join(directory.temporary, name), flags, 0o600));
+  }
+
+  /** The bytes may change after the call. */
+  write(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length; ) {
+      const room = GATHER_BYTES - (this.bytes % GATHER_BYTES);
+      const piece = bytes.subarray(at, at + room);
+      if (piece.length < GATHER_BYTES) this.gather(piece);
+      else this.putWithHoles(piece, this.bytes);
+      at += piece.length;
+      this.bytes += piece.length;
+      if (piece.length === room) this.flush();
+    }
+  }
+
+  private gather(piece: Uint8Array): void {
+    this.gathered ??= this.spare.pop() ?? new Uint8Array(GATHER_BYTES);
+    this.gathered.set(piece, this.gatheredBytes);
+    this.gatheredBytes += piece.length;
+  }
+
+  /** Writes what was gathered. */
+  private flush(): void {
+    const { gathered, gatheredBytes } = this;
+    if (!gathered || gatheredBytes === 0) return;
+    this.gatheredBytes = 0;
+    this.putWithHoles(gathered.subarray(0, gatheredBytes), this.bytes - gatheredBytes);
+  }
+
+  /** Writes all but what can be a hole. `position` is where a gathered write begins: a multiple of HOLE_BYTES. */
+  private putWithHoles(bytes: Uint8Array, position: number): void {
+    let from = 0;
+    for (let at = 0; at + HOLE_BYTES <= bytes.length; at += HOLE_BYTES) {
+      if (Buffer.compare(bytes.subarray(at, at + HOLE_BYTES), ZEROS) !== 0) continue;
+      if (at > from) this.put(bytes.subarray(from, at), position + from);
+      from = at + HOLE_BYTES;
+    }
+    if (from < bytes.length) this.put(bytes.subarray(from), position + from);
+  }
+
+  private put(bytes: Uint8Array, position: number): void {
+    for (let done = 0; done < bytes.length; ) {
+      const [at, left] = [done, bytes.length - done];
+      done += onFile(this.name, () => writeSync(this.fd, bytes, at, left, position + at), position + at);
+    }
+    this.writtenEnd = position + bytes.length;
+    this.unsynced += bytes.length;
+    if (this.unsynced >= SYNC_EVERY_BYTES) this.syncInBackground();
+  }
+
+  /** Lets the disk work while pages arrive, so that the last sync has little left to do. */
+  private syncInBackground(): void {
+    if (this.syncing) return;
+    this.unsynced = 0;
+    // The system tells of a failure once, so it is kept for finish().
+    this.syncing = fdatasyncAsync(this.fd)
+      .catch((error) => {
+        this.syncError ??= systemError(error, this.name);
+      })
+      .finally(() => {
+        this.syncing = undefined;
+      });
+  }
+
+  /** Gives the file its mode; it is synced and closed in the background. */
+  async finish(): Promise<void> {
+    this.flush();
+    if (this.gathered) this.spare.push(this.gathered);
+    onFile(this.name, () => {
+      if (this.writtenEnd < this.bytes) ftruncateSync(this.fd, this.bytes);
+      fchmodSync(this.fd, this.mode);
+    });
+    this.open = false;
+    await this.directory.finishFile(this.fd, this.name, this.settled());
+  }
+
+  /** Closes a file that is not finished. */
+  async abandon(): Promise<void> {
+    if (!this.open) return;
+    this.open = false;
+    await this.syncing;
+    closeSync(this.fd);
+  }
+
+  /** Waits for the sync that is under way; throws what any of them met. */
+  private async settled(): Promise<void> {
+    await this.syncing;
+    if (this.syncError) throw this.syncError;
+  }
+}

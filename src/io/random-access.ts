@@ -1,0 +1,105 @@
+/** Bytes that can be read at any place: a file, or anything else that is made to look like one. */
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { onFile } from '../errors.js';
+import { checkUnchanged, stateOf } from './open-files.js';
+
+export interface RandomAccess {
+  /** For errors. */
+  readonly name: string;
+  /** Bytes. */
+  readonly size: number;
+  /**
+   * Fills `buffer` from a position, as far as there are bytes; returns how many.
+   * @throws {DumpError} CHANGED if the bytes are no longer those that were opened, SYSTEM
+   */
+  readSome(buffer: Uint8Array, position: number): number;
+  close(): void;
+}
+
+/** A regular file, which must stay as it is while it is open; undefined for a pipe and the like, which is not touched. */
+export function openRandomAccess(path: string): RandomAccess | undefined {
+  // A pipe that is opened and closed again has lost its writer.
+  if (!onFile(path, () => statSync(path)).isFile()) return undefined;
+  const fd = onFile(path, () => openSync(path, 'r'));
+  try {
+    const stats = onFile(path, () => fstatSync(fd));
+    const state = stateOf(stats);
+    return {
+      name: path,
+      size: stats.size,
+      readSome(buffer, position) {
+        checkUnchanged(fd, state, path);
+        return onFile(path, () => readSync(fd, buffer, 0, buffer.length, position), position);
+      },
+      close: () => closeSync(fd),
+    };
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
+/** Bytes in memory. */
+export const bufferAccess = (bytes: Uint8Array, name = 'buffer'): RandomAccess => ({
+  name,
+  size: bytes.length,
+  readSome(buffer, position) {
+    const part = bytes.subarray(position, position + buffer.length);
+    buffer.set(part);
+    return part.length;
+  },
+  close: () => {},
+});
+
+/** Read at a time. */
+const BUFFER_BYTES = 64 * 1024;
+
+/** Reads in sequence, and passes over what is not wanted without reading it. */
+export class SequentialReader {
+  /** Of the next byte. */
+  offset = 0;
+  private readonly buffer = new Uint8Array(BUFFER_BYTES);
+  /** Where the buffer is from, and how much of it is filled. */
+  private from = 0;
+  private filled = 0;
+
+  constructor(private readonly bytes: RandomAccess) {}
+
+  /** Exactly `count` bytes, or fewer at the end. */
+  async exactly(count: number): Promise<Uint8Array> {
+    const ready = this.buffered();
+    if (ready.length >= count) {
+      this.offset += count;
+      return ready.subarray(0, count);
+    }
+    const bytes = new Uint8Array(Math.max(0, Math.min(count, this.bytes.size - this.offset)));
+    this.offset += this.fill(bytes, this.offset);
+    return bytes;
+  }
+
+  /** At least one byte and at most `most`, or none at the end: a view, overwritten by the next call. */
+  async some(most: number): Promise<Uint8Array> {
+    if (this.buffered().length === 0) {
+      this.from = this.offset;
+      this.filled = this.fill(this.buffer, this.offset);
+    }
+    const bytes = this.buffered().subarray(0, most);
+    this.offset += bytes.length;
+    return bytes;
+  }
+
+  private buffered(): Uint8Array {
+    const at = this.offset - this.from;
+    return at >= 0 && at <= this.filled ? this.buffer.subarray(at, this.filled) : this.buffer.subarray(0, 0);
+  }
+
+  private fill(bytes: Uint8Array, position: number): number {
+    let done = 0;
+    while (done < bytes.length) {
+      const count = this.bytes.readSome(bytes.subarray(done), position + done);
+      if (count === 0) break;
+      done += count;
+    }
+    return done;
+  }
+}

@@ -1,0 +1,47 @@
+/** A file without a name, for what does not fit into memory: it is gone with the process, whatever happens. */
+import { randomBytes } from 'node:crypto';
+import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { DumpError, onFile } from '../errors.js';
+
+/** For errors. */
+const NAME = 'temporary file';
+
+export class TempFile {
+  private readonly fd: number;
+
+  /** Throws {@link DumpError} SYSTEM if no file can be made in `directory`. */
+  constructor(directory: string) {
+    const path = join(directory, `.pagepipe-spill-${process.pid}-${randomBytes(4).toString('hex')}`);
+    this.fd = onFile(path, () => openSync(path, 'wx+', 0o600));
+    try {
+      onFile(path, () => unlinkSync(path));
+    } catch (error) {
+      closeSync(this.fd);
+      throw error;
+    }
+  }
+
+  /** Writes bytes at a position in bytes; what was not written before is zeros. Throws {@link DumpError} SYSTEM. */
+  write(bytes: Uint8Array, position: number): void {
+    for (let done = 0; done < bytes.length; ) {
+      const at = done;
+      const count = bytes.length - at;
+      done += onFile(NAME, () => writeSync(this.fd, bytes, at, count, position + at), position + at);
+    }
+  }
+
+  /** Fills all of `buffer` from a position in bytes, with what was written there. Throws {@link DumpError} SYSTEM. */
+  read(buffer: Uint8Array, position: number): void {
+    for (let done = 0; done < buffer.length; ) {
+      const at = done;
+      const count = onFile(NAME, () => readSync(this.fd, buffer, at, buffer.length - at, position + at), position + at);
+      if (count === 0) throw new DumpError('SYSTEM', 'expected what was written, found less', { file: NAME });
+      done += count;
+    }
+  }
+
+  close(): void {
+    closeSync(this.fd);
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * A dump that is checked: which files there are and how large, their entries one after the other, and where findings about
+ * them go.
+ */
+import { type DumpFiles, pieces } from '../dump/files.js';
+import { Images, type TakeMessage } from '../dump/images.js';
+import { DumpError } from '../errors.js';
+import type { Messages } from '../generated/entries.js';
+import type { ImageHandler } from '../image/decoder.js';
+import type { MessageName } from '../image/message.js';
+import { type FindingCode, type FindingPlace, type Findings, findingOf, type Severity } from './findings.js';
+
+const PIECE_BYTES = 256 * 1024;
+
+export class CheckedDump {
+  /** Bytes of all regular files at the top of the dump, links to files included, by name in order. */
+  readonly sizes: ReadonlyMap<string, number>;
+  private readonly images: Images;
+  /** Images that could not be read: that was found once, and nothing more is asked of them. */
+  private readonly damaged = new Set<string>();
+  /** Missing images that were told of: several may name the same one. */
+  private readonly missing = new Set<string>();
+
+  /** Before the names of files in findings: `parent/` for a parent. */
+  readonly prefix: string;
+  /**
+   * @param files closed by their owner
+   * @throws {DumpError} if the files cannot be listed
+   */
+  constructor(
+    readonly files: DumpFiles,
+    readonly findings: Findings,
+    prefix = '',
+  ) {
+    this.prefix = prefix;
+    this.images = new Images(files);
+    this.sizes = sizesOf(files);
+  }
+
+  has(name: string): boolean {
+    return this.sizes.has(name);
+  }
+
+  /** Whether a file is there and has shown no damage so far. */
+  isSound(name: string): boolean {
+    return this.has(name) && !this.damaged.has(name);
+  }
+
+  error(code: FindingCode, file: string, message: string, place: FindingPlace = {}): void {
+    this.findings.add({ code, severity: 'error', file: this.prefix + file, ...place, message });
+  }
+
+  warning(code: FindingCode, file: string, message: string, place: FindingPlace = {}): void {
+    this.findings.add({ code, severity: 'warning', file: this.prefix + file, ...place, message });
+  }
+
+  /**
+   * Asks for an image; that it is not there is told once.
+   * @param by what names it
+   */
+  require(name: string, by?: string, severity: Severity = 'error'): void {
+    if (this.has(name) || this.missing.has(name)) return;
+    this.missing.add(name);
+    const message = `expected this image${by === undefined ? '' : `, named by ${by}`}, found none`;
+    this.findings.add({ code: 'MISSING_IMAGE', severity, file: this.prefix + name, message });
+  }
+
+  /**
+   * Does something with a file; if the file does not allow that, it is a finding.
+   * @returns whether all went well
+   * @throws {DumpError} CHANGED if an archive is no longer what it was: no file of it means anything then
+   */
+  attempt(name: string, action: () => void): boolean {
+    try {
+      action();
+      return true;
+    } catch (error) {
+      if (!(error instanceof DumpError) || (this.files.kind === 'tar' && error.code === 'CHANGED')) throw error;
+      this.damaged.add(name);
+      this.findings.add(findingOf(error, this.prefix, name));
+      return false;
+    }
+  }
+
+  /** The whole of an image through a handler; false if it is not there, or damaged. */
+  decode(name: string, handler: ImageHandler): boolean {
+    if (!this.isSound(name)) return false;
+    return this.attempt(name, () => this.images.decode(name, handler));
+  }
+
+  /** A file in pieces. Bytes are overwritten after the call. */
+  stream(name: string, take: (bytes: Uint8Array) => void): void {
+    for (const piece of pieces(this.files, name, PIECE_BYTES)) take(piece);
+  }
+
+  /**
+   * All entries of an image as bytes.
+   * @returns false if the image is not there, or damaged
+   */
+  raw(name: string, take: TakeMessage): boolean {
+    return this.isSound(name) && this.attempt(name, () => this.images.messages(name, take));
+  }
+
+  /** All entries of one type in an image; false as for {@link raw}. */
+  each<M extends MessageName>(name: string, message: M, take: (entry: Messages[M], index: number) => void): boolean {
+    return this.isSound(name) && this.attempt(name, () => this.images.each(name, message, take));
+  }
+
+  /** The first entry of an image, which has but one. */
+  first<M extends MessageName>(name: string, message: M): Messages[M] | undefined {
+    let first: Messages[M] | undefined;
+    const read = this.each(name, message, (entry) => {
+      first ??= entry;
+    });
+    return read ? first : undefined;
+  }
+}
+
+/** Folders inside a dump are no business of a restore. */
+function sizesOf(files: DumpFiles): Map<string, number> {
+  const sizes = new Map<string, number>();
+  const names = files.entries().map(({ name }) => name);
+  for (const name of names.filter((name) => !name.includes('/')).sort()) {
+    const stat = files.stat(name);
+    if (stat) sizes.set(name, stat.size);
+  }
+  return sizes;
+}
