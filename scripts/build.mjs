@@ -31,7 +31,7 @@ for (const [name, { edition }] of Object.values(packages).flatMap(Object.entries
 delete packages.criu.print;
 delete packages.criu.print_hints;
 
-// Comments go into the types. The edition is proto2 everywhere; src/schema.ts puts it back.
+// Comments go into the types. The edition is proto2 everywhere; src/protobuf/schema.ts puts it back.
 const LEFT_OUT = new Set(['comment', 'comments', 'edition']);
 
 /** A message, enum or field of the schema without what only the build needs. Names of members are never left out. */

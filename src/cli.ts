@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import { isatty } from 'node:tty';
 import type { Arguments, Command, Io } from './commands/command.js';
 import { DumpError, InternalError, invariant, isErrno, UsageError } from './errors.js';
-import { FdWriter } from './stream/fd.js';
+import { FdWriter } from './io/fd.js';
 
 /** Commands are loaded when they are asked for: `--help` takes no longer than it must. */
 const COMMANDS: Record<string, { summary: string; load(): Promise<Command> }> = {

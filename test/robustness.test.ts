@@ -10,16 +10,21 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { extract } from '../src/arrival/extract.js';
 import { DirectoryFiles } from '../src/containers/directory/files.js';
 import { DirectorySink } from '../src/containers/directory/write.js';
+import {
+  decodePageStream,
+  encodePageStream,
+  readPageStream,
+  StreamSink,
+} from '../src/containers/page-stream/stream.js';
 import { readTar } from '../src/containers/tar/read.js';
 import { Dump } from '../src/dump/dump.js';
+import { pump, type RecordSink } from '../src/dump/pump.js';
+import type { DumpRecord, PayloadFile } from '../src/dump/records.js';
 import { DumpError } from '../src/errors.js';
-import { pump, type RecordSink } from '../src/pump.js';
-import type { DumpRecord, PayloadFile } from '../src/records.js';
+import { FdReader } from '../src/io/fd.js';
 import { classify } from '../src/stages/classify.js';
 import { DROP_LAZY, filter } from '../src/stages/filter.js';
 import { rebuild } from '../src/stages/rebuild.js';
-import { FdReader } from '../src/stream/fd.js';
-import { decodePageStream, encodePageStream, readPageStream, StreamSink } from '../src/stream/stream.js';
 import { tar } from './helpers/archives.js';
 import { ANON, FILE, PE, writeDump } from './helpers/dump-writer.js';
 import { CALLS, type Call, faults } from './helpers/faults.js';

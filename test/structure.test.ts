@@ -88,4 +88,14 @@ describe('the structure of the project', () => {
     expect(memory?.lines).toBeGreaterThan(500);
     expect(places.some(({ name }) => name.startsWith('generated'))).toBe(false);
   });
+
+  it('has no circle, and no import of what comes later', () => {
+    const { upward, unlisted, fileCircles, folderCircles } = analyzeProject();
+    expect({ upward, unlisted, fileCircles, folderCircles }).toEqual({
+      upward: [],
+      unlisted: [],
+      fileCircles: [],
+      folderCircles: [],
+    });
+  });
 });

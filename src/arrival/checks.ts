@@ -10,13 +10,13 @@ import { requireImage } from '../dump/files.js';
 import { Images } from '../dump/images.js';
 import { checkLink, isPagemapName, isPagesName, mmName, OUTSIDE, pagesName, spaceIdentity } from '../dump/names.js';
 import { hasSeveralPageSizes, MIN_PAGE_BYTES } from '../dump/page-size.js';
+import type { Space } from '../dump/records.js';
 import { marchOf, readTasks, type Task } from '../dump/tasks.js';
 import { DumpError } from '../errors.js';
 import { checkMagic } from '../image/framing.js';
 import { headerBytes, type ImageType, typeOfName } from '../image/magic.js';
 import { PagemapDecoder } from '../image/pagemap.js';
 import { PE_PARENT, type RunBatch } from '../memory/runs.js';
-import type { Space } from '../records.js';
 import { isMetadataName, MetadataCache } from './metadata-cache.js';
 
 export interface ArrivalOptions {

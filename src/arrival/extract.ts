@@ -2,12 +2,13 @@
  * The files of a dump that arrive in any order, straight into a directory. Nothing waits: each file has a place of its own,
  * and several are open at a time. Whether it is a whole dump shows in the end, and only then does the directory appear.
  */
-import { Breather } from '../breathe.js';
+
 import { DumpDirectory, type Written } from '../containers/directory/dump-directory.js';
 import type { DirectorySinkOptions } from '../containers/directory/write.js';
 import type { FileBegin, FileEvent, FileEvents } from '../dump/events.js';
 import { mmName, OUTSIDE } from '../dump/names.js';
 import { decodeAreas } from '../image/mm.js';
+import { Breather } from '../io/breathe.js';
 import type { OutputFile } from '../io/output-file.js';
 import { countHolePages, type RunBatch } from '../memory/runs.js';
 import { ArrivalChecks } from './checks.js';

@@ -3,16 +3,17 @@
  * the budget, past that in a temporary file. Pages are most of a dump, and few commands need them: of these only the size is
  * kept, unless they are asked for.
  */
-import { Breather } from '../breathe.js';
+
 import { FilesSink } from '../containers/files-sink.js';
 import type { FileEvents } from '../dump/events.js';
 import { type DumpEntry, type DumpFiles, type FileStat, followLinks, missingImage } from '../dump/files.js';
 import { checkLink, isPagesName, OUTSIDE, pagesName } from '../dump/names.js';
+import { pump } from '../dump/pump.js';
+import type { DumpRecord, FileRecord, Space } from '../dump/records.js';
 import { DumpError, invariant } from '../errors.js';
+import { Breather } from '../io/breathe.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import { HoldStore, type StoredFile } from '../io/hold-store.js';
-import { pump } from '../pump.js';
-import type { DumpRecord, FileRecord, Space } from '../records.js';
 import { DIRECTORY_MODE } from './sequential.js';
 
 export interface HoldOptions {

@@ -7,10 +7,10 @@
  */
 import type { FileBegin, FileEvent, FileEvents } from '../dump/events.js';
 import { isPagesName, OUTSIDE } from '../dump/names.js';
+import type { DumpRecord, FileRecord } from '../dump/records.js';
 import type { Task } from '../dump/tasks.js';
 import { invariant } from '../errors.js';
 import { ByteQueue, type MemoryBudget } from '../io/byte-queue.js';
-import type { DumpRecord, FileRecord } from '../records.js';
 import { ArrivalChecks } from './checks.js';
 import { isMetadataName } from './metadata-cache.js';
 import { SpacesInTurn } from './spaces-in-turn.js';

@@ -5,10 +5,10 @@
  */
 import type { FileBegin } from '../dump/events.js';
 import { mmName } from '../dump/names.js';
+import type { DumpRecord, Space } from '../dump/records.js';
 import { decodeAreas } from '../image/mm.js';
 import { ByteQueue, type MemoryBudget } from '../io/byte-queue.js';
 import type { RunBatch } from '../memory/runs.js';
-import type { DumpRecord, Space } from '../records.js';
 import type { ArrivingPagemap } from './checks.js';
 import type { MetadataCache } from './metadata-cache.js';
 

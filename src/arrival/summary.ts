@@ -1,10 +1,10 @@
 /** A dump that passes as a page stream: who is in it, and how large it is, is known at its end. */
 import { Images } from '../dump/images.js';
 import { MIN_PAGE_BYTES } from '../dump/page-size.js';
+import type { DumpRecord } from '../dump/records.js';
 import { SizeSink } from '../dump/size.js';
 import { readTasks, type Task } from '../dump/tasks.js';
 import { DumpError } from '../errors.js';
-import type { DumpRecord } from '../records.js';
 import { rebuild } from '../stages/rebuild.js';
 import { MetadataCache } from './metadata-cache.js';
 

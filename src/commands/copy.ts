@@ -1,8 +1,8 @@
 import { extract } from '../arrival/extract.js';
 import type { Written } from '../containers/directory/dump-directory.js';
+import { pump } from '../dump/pump.js';
 import { UsageError } from '../errors.js';
 import { PAGE_SIZES } from '../memory/runs.js';
-import { pump } from '../pump.js';
 import { withoutOutside } from '../stages/drop-files.js';
 import { type Command, choice, inputs, pageSizeFlag } from './command.js';
 import { Progress } from './progress.js';

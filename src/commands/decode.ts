@@ -1,5 +1,5 @@
 import { ImageDecoder } from '../image/decoder.js';
-import { JsonImageWriter, type JsonOptions } from '../image/to-json.js';
+import { JsonImageWriter, type JsonOptions } from '../json/to-json.js';
 import type { Command, Io } from './command.js';
 import { closeInput, IN_OUT_FLAGS, inOut, openImage, readChunks, withOutput } from './image-files.js';
 

@@ -1,8 +1,8 @@
 /** The option `--eager-list FILE` of make-lazy and classify. */
 import { closeSync, openSync, readSync } from 'node:fs';
+import type { Stage } from '../dump/pump.js';
 import { onFile } from '../errors.js';
 import { type FaultList, FaultListParser } from '../memory/fault-list.js';
-import type { Stage } from '../pump.js';
 import { keepEager } from '../stages/keep.js';
 import type { Arguments, Io } from './command.js';
 

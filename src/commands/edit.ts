@@ -1,6 +1,6 @@
 import { UsageError } from '../errors.js';
 import { ImageDecoder } from '../image/decoder.js';
-import { type Assignment, ImageEditor, parseAssignment } from '../image/edit.js';
+import { type Assignment, ImageEditor, parseAssignment } from '../json/edit.js';
 import { type Command, inputs, refuseTerminals } from './command.js';
 import { closeInput, openImage, readChunks, withOutput } from './image-files.js';
 

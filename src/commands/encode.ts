@@ -1,4 +1,4 @@
-import { JsonImageReader } from '../image/from-json.js';
+import { JsonImageReader } from '../json/from-json.js';
 import { type Command, refuseTerminals } from './command.js';
 import { closeInput, IN_OUT_FLAGS, inOut, openInput, readChunks, withOutput } from './image-files.js';
 

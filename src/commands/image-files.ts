@@ -1,13 +1,13 @@
 /** What decode, encode, info, show and edit share: an input and an output that may be files. */
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { basename } from 'node:path';
-import { Breather } from '../breathe.js';
 import type { Emit } from '../bytes.js';
 import { DumpError, onFile, UsageError } from '../errors.js';
 import { type ImageType, typeOfName } from '../image/magic.js';
 import { rawKind } from '../image/raw.js';
 import { AtomicFile } from '../io/atomic-file.js';
-import { FdReader, FdWriter } from '../stream/fd.js';
+import { Breather } from '../io/breathe.js';
+import { FdReader, FdWriter } from '../io/fd.js';
 import { type Arguments, type Flag, type Io, inputs } from './command.js';
 
 export const IN_OUT_FLAGS: Record<string, Flag> = {

@@ -1,6 +1,6 @@
+import { pump } from '../dump/pump.js';
 import { SizeSink } from '../dump/size.js';
 import { UsageError } from '../errors.js';
-import { pump } from '../pump.js';
 import { classify, POLICIES } from '../stages/classify.js';
 import { withoutOutside } from '../stages/drop-files.js';
 import { DROP_LAZY, filter } from '../stages/filter.js';

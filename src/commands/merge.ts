@@ -1,9 +1,9 @@
 import { DirectorySink } from '../containers/directory/write.js';
+import { pump } from '../dump/pump.js';
+import type { DumpRecord } from '../dump/records.js';
 import { DumpError, UsageError } from '../errors.js';
-import { pump } from '../pump.js';
-import type { DumpRecord } from '../records.js';
-import { ColdHalf } from '../source/cold-half.js';
-import { mergedRecords } from '../source/merged.js';
+import { ColdHalf } from '../halves/cold-half.js';
+import { mergedRecords } from '../halves/merged.js';
 import { withoutOutside } from '../stages/drop-files.js';
 import { type Arguments, type Command, choice, type Io, inputs } from './command.js';
 import { areApart } from './halves.js';

@@ -3,9 +3,9 @@
  * else while it passes by, before its end goes out.
  */
 
+import type { DumpRecord } from '../dump/records.js';
 import { DumpError } from '../errors.js';
 import { PAGE_SIZES } from '../memory/runs.js';
-import type { DumpRecord } from '../records.js';
 import { type Finding, findingText } from '../verify/findings.js';
 import type { PassingDump } from '../verify/passing.js';
 import { quickFindings } from '../verify/verify.js';

@@ -1,6 +1,6 @@
-import { pump } from '../pump.js';
+import { StreamSink } from '../containers/page-stream/stream.js';
+import { pump } from '../dump/pump.js';
 import { withoutOutside } from '../stages/drop-files.js';
-import { StreamSink } from '../stream/stream.js';
 import type { Finding } from '../verify/findings.js';
 import { PassingDump } from '../verify/passing.js';
 import { type Command, inputs, refuseTerminals } from './command.js';

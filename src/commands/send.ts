@@ -1,7 +1,7 @@
 import prettyBytes from 'pretty-bytes';
+import { pump, type Stage } from '../dump/pump.js';
 import { UsageError } from '../errors.js';
 import { PAGE_SIZES } from '../memory/runs.js';
-import { pump, type Stage } from '../pump.js';
 import { ConnectionError, type Shipment, send } from '../send/near.js';
 import { type Landed, undelivered } from '../send/protocol.js';
 import { type Destination, parseDestination, RemoteProgram } from '../send/remote-shell.js';

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { openRandom } from '../arrival/open.js';
 import { DumpError, UsageError } from '../errors.js';
+import { SocketPair } from '../io/socket-pair.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import type { Message } from '../protocol/page-server.js';
 import { type Address, addressText, DEFAULT_PORT, isLoopback, parseAddress } from '../serve/address.js';
@@ -9,7 +10,6 @@ import type { Metrics } from '../serve/metrics.js';
 import { Recorder } from '../serve/recorder.js';
 import { type ClientEnd, CUT_OFF, listen, runClient, type Serve } from '../serve/server.js';
 import { Session } from '../serve/session.js';
-import { SocketPair } from '../serve/socket-pair.js';
 import { readTlsFiles, type TlsFiles } from '../serve/tls.js';
 import { ClientReport } from './client-report.js';
 import { type Arguments, type Command, type Flag, type Io, inputs, pageSizeFlag } from './command.js';

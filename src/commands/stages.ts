@@ -1,11 +1,12 @@
 /** The stages as commands: page stream in, page stream out. */
+
+import { readPageStream, StreamSink } from '../containers/page-stream/stream.js';
+import { pump, type Stage } from '../dump/pump.js';
 import { UsageError } from '../errors.js';
 import { KINDS, type Kind } from '../memory/vma.js';
-import { pump, type Stage } from '../pump.js';
 import { classify, POLICIES } from '../stages/classify.js';
 import { type FilterOptions, filter, type Selection } from '../stages/filter.js';
 import { HOLES, rebuild } from '../stages/rebuild.js';
-import { readPageStream, StreamSink } from '../stream/stream.js';
 import { type Arguments, type Command, choice, type Io, inputs, refuseTerminals } from './command.js';
 import { eagerListStages } from './eager-list.js';
 

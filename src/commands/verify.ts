@@ -1,8 +1,8 @@
 import type { DumpFiles } from '../dump/files.js';
 import { DumpError, type DumpErrorCode, isErrno } from '../errors.js';
 import { TextOutput } from '../explore/output.js';
+import { FdWriter } from '../io/fd.js';
 import { PAGE_SIZES } from '../memory/runs.js';
-import { FdWriter } from '../stream/fd.js';
 import { type Finding, findingOf, formatFinding } from '../verify/findings.js';
 import { type Verdict, verify } from '../verify/verify.js';
 import { type Arguments, type Command, type Io, inputs, pageSizeFlag } from './command.js';

@@ -1,6 +1,6 @@
-import { pump } from '../pump.js';
-import type { DumpRecord } from '../records.js';
-import { readPageStream } from '../stream/stream.js';
+import { readPageStream } from '../containers/page-stream/stream.js';
+import { pump } from '../dump/pump.js';
+import type { DumpRecord } from '../dump/records.js';
 import { type Command, choice, inputs, refuseTerminals } from './command.js';
 import { Progress } from './progress.js';
 import { warnOfCopy } from './report.js';

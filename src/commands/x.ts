@@ -5,8 +5,8 @@ import { printAreas, printAreasJson } from '../explore/mems.js';
 import { type Print, TextOutput } from '../explore/output.js';
 import { printProcesses, printProcessesJson } from '../explore/ps.js';
 import { printPages, printPagesJson, type RssOptions } from '../explore/rss.js';
+import { FdWriter } from '../io/fd.js';
 import { PAGE_SIZES } from '../memory/runs.js';
-import { FdWriter } from '../stream/fd.js';
 import { type Command, inputs, pageSizeFlag } from './command.js';
 import { openCommandFiles, SOURCE_FLAGS } from './source.js';
 

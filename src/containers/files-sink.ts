@@ -3,16 +3,16 @@
  * pagemap, and each space gets both files, even when empty, in the order of the spaces.
  */
 
+import { ExtentReader, FILE_PIECE_BYTES } from '../dump/extents.js';
 import { pagesName } from '../dump/names.js';
 import { PagemapWriter } from '../dump/pagemap-writer.js';
+import { PayloadCheck } from '../dump/payload-check.js';
+import { payloadLength } from '../dump/payload-cutter.js';
+import type { RecordSink } from '../dump/pump.js';
+import type { DumpRecord, ExtentsRecord, FileRecord, HeaderRecord, PayloadRecord, Space } from '../dump/records.js';
 import { invariant } from '../errors.js';
 import { countHolePages } from '../memory/runs.js';
-import type { RecordSink } from '../pump.js';
-import type { DumpRecord, ExtentsRecord, FileRecord, HeaderRecord, PayloadRecord, Space } from '../records.js';
-import { payloadLength } from '../stages/cut.js';
 import { rebuild } from '../stages/rebuild.js';
-import { ExtentReader, FILE_PIECE_BYTES } from '../stream/extents.js';
-import { PayloadCheck } from '../stream/payload-check.js';
 
 export interface FilesSinkOptions {
   /** Told of the bytes of each piece of payload. */

@@ -10,12 +10,12 @@ import { decodeAreas } from '../image/mm.js';
 import { PagemapDecoder } from '../image/pagemap.js';
 import type { AddressSpace } from '../memory/space.js';
 import type { AreaTable } from '../memory/vma.js';
-import type { DumpRecord, FileRecord, PayloadFile, Space } from '../records.js';
 import { type DumpEntry, type DumpFiles, payloadFile, readAll, requireImage, sizeOf } from './files.js';
 import { Images } from './images.js';
 import { isPagemapName, mmName, OUTSIDE, pagesName, spaceIdentity } from './names.js';
 import { findPageSize, MIN_PAGE_BYTES } from './page-size.js';
 import { openAddressSpace, readPagemap } from './pagemap.js';
+import type { DumpRecord, FileRecord, PayloadFile, Space } from './records.js';
 import { readTasks, type Task } from './tasks.js';
 
 /** An mm image is read whole; the largest known is a few MiB. */

@@ -1,5 +1,5 @@
 /** Files that arrive: those of what can only be read from front to back. Their bytes come in pieces, and of several files in turn. */
-import type { ArchiveHeader } from '../records.js';
+import type { ArchiveHeader } from './records.js';
 
 export type FileEvent =
   /** A file that is new. */

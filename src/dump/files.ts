@@ -3,8 +3,8 @@
  * a plain archive; what can only be read from front to back has it when it was held. Links are followed inside the dump.
  */
 import { DumpError } from '../errors.js';
-import type { ArchiveHeader, PayloadFile } from '../records.js';
 import { linkPlace } from './names.js';
+import type { ArchiveHeader, PayloadFile } from './records.js';
 
 /** A file, link or folder of a dump. */
 export interface DumpEntry {

@@ -6,8 +6,8 @@ import { DumpError } from '../errors.js';
 import type { Messages } from '../generated/entries.js';
 import { ImageDecoder, type ImageHandler, type RawMessage } from '../image/decoder.js';
 import { headerBytes, typeOfName } from '../image/magic.js';
-import { type MessageDescriptor, type MessageName, messageDescriptor } from '../image/message.js';
-import { readAnyObject } from '../image/object.js';
+import { type MessageDescriptor, type MessageName, messageDescriptor } from '../protobuf/descriptor.js';
+import { readAnyObject } from '../protobuf/object.js';
 import { pieces, type ReadableFiles, requireImage } from './files.js';
 
 /** An image is read in pieces of so many bytes. */

@@ -1,7 +1,7 @@
 /** Names in a dump: what they say, and which of them are refused. */
 import { posix } from 'node:path';
 import { DumpError } from '../errors.js';
-import type { Space } from '../records.js';
+import type { Space } from './records.js';
 
 /** Name of the pages file of a space. */
 export const pagesName = (space: Pick<Space, 'pagesId'>): string => `pages-${space.pagesId}.img`;
@@ -19,6 +19,18 @@ export function spaceIdentity(pagemap: string): Pick<Space, 'kind' | 'pid'> {
   if (pagemap.startsWith('pagemap-shmem-')) return { kind: 'shmem' };
   return { kind: 'task', pid: Number(PAGEMAP_NAME.exec(pagemap)?.[1]) };
 }
+
+const ORIGINAL = 'original-';
+
+/**
+ * Name in the cold half of a pagemap as it was: it has the entries as they were cut before the dump was split. No image of CRIU
+ * has such a name, and it is in no folder, since shards have none.
+ */
+export const originalName = (pagemap: string): string => `${ORIGINAL}${pagemap}`;
+
+/** Whether a file name is that of a pagemap as it was. */
+export const isOriginalName = (name: string): boolean =>
+  name.startsWith(ORIGINAL) && isPagemapName(name.slice(ORIGINAL.length));
 
 /** Name of the image of a process's areas. */
 export const mmName = (pid: number | undefined): string => `mm-${pid}.img`;

@@ -1,7 +1,7 @@
 /** Rebuilt runs into the bytes of a pagemap; batches may have cut an entry in two. */
 import { encodePagemapStart, PagemapEncoder } from '../image/pagemap.js';
 import { type RunBatch, RunBuilder, sliceRuns } from '../memory/runs.js';
-import type { Space } from '../records.js';
+import type { Space } from './records.js';
 
 export class PagemapWriter {
   private readonly encoder: PagemapEncoder;

@@ -4,9 +4,9 @@ import { decodeLz4Block } from '../image/lz4.js';
 import { PagemapDecoder } from '../image/pagemap.js';
 import { PE_PARENT, type RunBatch, runPayloadBytes } from '../memory/runs.js';
 import { AddressSpace, RunTable } from '../memory/space.js';
-import type { PayloadFile } from '../records.js';
 import { type DumpFiles, payloadFile, pieces, type ReadableFiles, sizeOf } from './files.js';
 import { pagesName } from './names.js';
+import type { PayloadFile } from './records.js';
 
 /** A pagemap is decoded in pieces of this size: some 4000 entries, whose columns fit the cache. */
 const PIECE_BYTES = 64 * 1024;

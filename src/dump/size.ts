@@ -1,7 +1,8 @@
 /** A sink that writes nothing and says how large the directory would be. */
-import type { RecordSink } from '../pump.js';
-import type { DumpRecord } from '../records.js';
+
 import { PagemapWriter } from './pagemap-writer.js';
+import type { RecordSink } from './pump.js';
+import type { DumpRecord } from './records.js';
 
 export class SizeSink implements RecordSink {
   /** Bytes of all regular files. */

@@ -1,9 +1,9 @@
 /** The areas of one process as rows of numbers, in the order of its mm image. */
 
 import type { Images } from '../dump/images.js';
+import { eachArea, readMm } from '../dump/mm-walk.js';
+import { approximate, type Word } from '../image/number-fields.js';
 import { VMA } from '../memory/vma.js';
-import { eachArea, readMm } from './mm.js';
-import { approximate, type Word } from './numbers.js';
 
 /** Numbers in a row. */
 const WIDTH = 8;

@@ -1,9 +1,9 @@
 /** The open files of each process. */
 
 import type { Images } from '../dump/images.js';
+import { exeFileId, readMm } from '../dump/mm-walk.js';
 import { mmName } from '../dump/names.js';
 import { FileTable } from './file-table.js';
-import { exeFileId, readMm } from './mm.js';
 import { type Print, printArray } from './output.js';
 import { lacksAsZombie, processesOf } from './processes.js';
 

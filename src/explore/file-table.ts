@@ -8,9 +8,9 @@
 import type { Images } from '../dump/images.js';
 import { DumpError } from '../errors.js';
 import type { Messages } from '../generated/entries.js';
-import type { MessageName } from '../image/message.js';
-import { decodeText } from '../image/object.js';
-import { encodeQuotedPrintable } from '../image/quoted-printable.js';
+import { encodeQuotedPrintable } from '../json/quoted-printable.js';
+import type { MessageName } from '../protobuf/descriptor.js';
+import { decodeText } from '../protobuf/object.js';
 
 /** What is kept of a file: the field of `file_entry` by which crit knows it. */
 interface Known {

@@ -1,13 +1,13 @@
 /** The memory areas of each process, written while its mm image is walked through. */
 
 import type { Images } from '../dump/images.js';
+import { type Area, eachArea, exeFileId, hasFile, kindOfArea, readMm } from '../dump/mm-walk.js';
 import { mmName } from '../dump/names.js';
+import { approximate, decimal, hex, type Word } from '../image/number-fields.js';
 import { type MapFlags, VMA } from '../memory/vma.js';
 import { FileTable } from './file-table.js';
-import { type Area, eachArea, exeFileId, hasFile, kindOfArea, mapFlagsOfTask, readMm } from './mm.js';
-import { approximate, decimal, hex, type Word } from './numbers.js';
 import { type Print, printArray } from './output.js';
-import { lacksAsZombie, processesOf } from './processes.js';
+import { lacksAsZombie, mapFlagsOfTask, processesOf } from './processes.js';
 
 /** Width of the column of addresses. */
 const WIDTH = 36;

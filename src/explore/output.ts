@@ -1,6 +1,6 @@
 /** Text that goes out in pieces. */
 import type { Emit } from '../bytes.js';
-import { encodeText } from '../image/object.js';
+import { encodeText } from '../protobuf/object.js';
 
 /** Characters that are gathered before they go out. */
 const GATHERED = 32 * 1024;

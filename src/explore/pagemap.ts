@@ -5,9 +5,9 @@
 
 import type { Images } from '../dump/images.js';
 import type { RawMessage } from '../image/decoder.js';
-import { messageDescriptor } from '../image/message.js';
+import { NumberFields, type Word } from '../image/number-fields.js';
 import { PE_LAZY, PE_MASK, PE_PARENT, PE_PRESENT } from '../memory/runs.js';
-import { NumberFields, type Word } from './numbers.js';
+import { messageDescriptor } from '../protobuf/descriptor.js';
 
 /** The entry that was read last. */
 export interface PagemapEntry {

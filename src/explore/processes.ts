@@ -4,6 +4,7 @@ import type { Images } from '../dump/images.js';
 import { isDead } from '../dump/tasks.js';
 import { DumpError } from '../errors.js';
 import type { Messages } from '../generated/entries.js';
+import { MARCH, type MapFlags, mapFlagsOf } from '../memory/vma.js';
 
 /** A process, as `pstree.img` has it. */
 export type PstreeEntry = Messages['pstree_entry'];
@@ -31,4 +32,11 @@ export function lacksAsZombie(images: Images, pid: number, name: string): boolea
   if (images.has(name)) return false;
   if (images.has(`core-${pid}.img`) && isDead(coreOf(images, pid))) return true;
   throw missingImage(name, 'pstree.img');
+}
+
+/** MAP_* in the numbers of the machine that the core of a process names, if there is one. */
+export function mapFlagsOfTask(images: Images, pid: number): MapFlags {
+  if (!images.has(`core-${pid}.img`)) return mapFlagsOf(undefined);
+  const { mtype } = coreOf(images, pid);
+  return mapFlagsOf((MARCH as Record<string, number>)[String(mtype)]);
 }

@@ -1,15 +1,15 @@
 /** The dumped pages of each process, beside the areas that they are in; the pagemap is streamed. */
 
 import type { Images } from '../dump/images.js';
+import { hasFile, kindOfArea } from '../dump/mm-walk.js';
 import { mmName } from '../dump/names.js';
+import { approximate, decimal, endOf, hex, isBelow, unitsBetween, type Word } from '../image/number-fields.js';
 import type { MapFlags } from '../memory/vma.js';
 import { AreaRows } from './areas.js';
 import { FileTable } from './file-table.js';
-import { hasFile, kindOfArea, mapFlagsOfTask } from './mm.js';
-import { approximate, decimal, endOf, hex, isBelow, unitsBetween, type Word } from './numbers.js';
 import { type Print, printArray } from './output.js';
 import { eachPagemapEntry, flagsJson } from './pagemap.js';
-import { lacksAsZombie, processesOf } from './processes.js';
+import { lacksAsZombie, mapFlagsOfTask, processesOf } from './processes.js';
 
 export interface RssOptions {
   /** Bytes of a page of the dumped machine. crit knows but 4096, whatever the machine. */

@@ -3,13 +3,13 @@
  * are gathered as a whole; payloads pass in pieces. grammar.ts has the order of the parts.
  */
 import { DumpError } from '../errors.js';
+import { type MessageDescriptor, messageDescriptor } from '../protobuf/descriptor.js';
+import { readAnyObject } from '../protobuf/object.js';
+import { ByteWriter, WireError, word } from '../protobuf/wire.js';
 import { checkEntrySize, hex32, MAX_ENTRY_BYTES, truncated, wrongMagic } from './framing.js';
 import { extraOf, firstMessage, mayHaveExtra, nextMessage, type Payload, paddingOf } from './grammar.js';
 import { firstMagic, IMG_COMMON_MAGIC, IMG_SERVICE_MAGIC, type ImageType, MAGIC, typeOfMagic } from './magic.js';
-import { type MessageDescriptor, messageDescriptor } from './message.js';
-import { readAnyObject } from './object.js';
 import { guessRaw } from './raw.js';
-import { ByteWriter, WireError, word } from './wire.js';
 
 /** Takes the parts of an image, in order. Bytes are overwritten after the call. */
 export interface ImageHandler {

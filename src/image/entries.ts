@@ -1,11 +1,11 @@
 /** Messages of images that are in memory as a whole, as objects of the generated types. */
 import { DumpError } from '../errors.js';
 import type { Messages } from '../generated/entries.js';
+import { type MessageName, messageDescriptor } from '../protobuf/descriptor.js';
+import { readAnyObject } from '../protobuf/object.js';
+import { WireError } from '../protobuf/wire.js';
 import { rawEntries } from './framing.js';
 import type { ImageType } from './magic.js';
-import { type MessageName, messageDescriptor } from './message.js';
-import { readAnyObject } from './object.js';
-import { WireError } from './wire.js';
 
 /**
  * Entries of a type without extras.

@@ -15,8 +15,8 @@
  *   GHOST_FILE              bytes: those of each chunk, or without chunks all that the file still holds
  */
 
+import type { MessageName } from '../protobuf/descriptor.js';
 import type { ImageType } from './magic.js';
-import type { MessageName } from './message.js';
 
 /** A stretch of bytes behind an entry. */
 export interface Payload {

@@ -6,8 +6,8 @@
 import { DumpError } from '../errors.js';
 import { addressHex } from '../memory/runs.js';
 import { type AreaTable, AreaTableBuilder } from '../memory/vma.js';
+import { WIRE_BYTES, WIRE_VARINT, WireReader } from '../protobuf/wire.js';
 import { malformed, rawEntries } from './framing.js';
-import { WIRE_BYTES, WIRE_VARINT, WireReader } from './wire.js';
 
 /** Numbers of fields of mm_entry and vma_entry (proto/criu/memory.proto). */
 const FIELD = { VMAS: 14, START: 1, END: 2, FLAGS: 6, STATUS: 7 };

@@ -15,7 +15,7 @@ import {
   PE_PRESENT,
   pageNumberLimit,
 } from '../memory/runs.js';
-import { WIRE_BYTES, WIRE_VARINT, WireError, WireReader } from './wire.js';
+import { WIRE_BYTES, WIRE_VARINT, WireError, WireReader } from '../protobuf/wire.js';
 
 const TWO_32 = 2 ** 32;
 

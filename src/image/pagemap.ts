@@ -31,11 +31,11 @@ import {
   SHAPE_MASK,
   sameBlocks,
 } from '../memory/runs.js';
+import { ByteWriter } from '../protobuf/wire.js';
 import { readMessage } from './entries.js';
 import { checkEntrySize, checkMagic, truncated } from './framing.js';
 import { headerBytes, IMG_COMMON_MAGIC, MAGIC } from './magic.js';
 import { EntryParser } from './pagemap-entry.js';
-import { ByteWriter } from './wire.js';
 
 /** Entries are some 20 bytes; a compressed one has up to 3 bytes a block. It must fit a frame of the page stream. */
 const MAX_PAGEMAP_ENTRY_BYTES = 256 * 1024;

@@ -6,8 +6,8 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, fchmodSync, fsyncSync, openSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { onFile } from '../errors.js';
-import { FdWriter } from '../stream/fd.js';
 import { syncDirectory } from './atomic-directory.js';
+import { FdWriter } from './fd.js';
 
 /** Dumps hold secrets. */
 const PRIVATE_MODE = 0o600;

@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import type { Emit } from '../bytes.js';
 import { DumpError } from '../errors.js';
-import { FdWriter } from '../stream/fd.js';
 import { AtomicFile } from './atomic-file.js';
 import { type Compression, compressor } from './compression.js';
+import { FdWriter } from './fd.js';
 
 /** The output of an archive: complete with {@link ByteOutput.commit}, or gone. */
 export interface ByteOutput {

@@ -1,12 +1,15 @@
 /**
- * Bytes that came too early: first in first out, in memory up to a budget that all share, and past that in a file that
- * has no name. A spool that has begun to spill goes on there until it is empty.
+ * Bytes that came too early: first in first out, in memory up to a budget that all share, and past that in a file without a
+ * name. A queue that has begun to use the file goes on there until it is empty.
  */
-import type { PayloadFile, PayloadRecord } from '../records.js';
+import type { PayloadFile } from '../bytes.js';
 import { TempFile } from './temp-file.js';
 
 /** Memory is taken in blocks of this size. */
 export const BLOCK_BYTES = 256 * 1024;
+
+/** Bytes of a queue: as they are, or where they are. */
+type Queued = { type: 'bytes'; bytes: Uint8Array } | { type: 'extents'; file: PayloadFile; extents: Float64Array };
 
 /** What all queues and stores of a run share. */
 export interface MemoryBudget {
@@ -74,7 +77,7 @@ export class ByteQueue {
   }
 
   /** Takes bytes out, at most `most`: payload in order, good until the next call of any method. */
-  *take(most: number): Generator<PayloadRecord> {
+  *take(most: number): Generator<Queued> {
     let left = Math.min(most, this.size);
     while (left > 0 && this.memoryBytes > 0) {
       const block = this.blocks[0] as Uint8Array;
@@ -132,7 +135,7 @@ class FileQueue {
     this.end += bytes.length;
   }
 
-  take(count: number): PayloadRecord {
+  take(count: number): Queued {
     const extents = Float64Array.of(this.position, count);
     this.position += count;
     return { type: 'extents', file: this.payload, extents };

@@ -1,5 +1,5 @@
 /** Bytes out of chunks that come when they come: as many as are wanted, with their offset for errors. */
-import { ByteWriter } from '../image/wire.js';
+import { ByteWriter } from '../protobuf/wire.js';
 
 export class BytesReader {
   /** Bytes handed out so far. */

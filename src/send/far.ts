@@ -6,14 +6,14 @@ import { type Duplex, PassThrough } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Written } from '../containers/directory/dump-directory.js';
 import { DirectorySink } from '../containers/directory/write.js';
+import { decodeChunks } from '../containers/page-stream/stream.js';
+import { pump } from '../dump/pump.js';
 import { DumpError, onFile } from '../errors.js';
+import { bridge } from '../io/bridge.js';
 import { type Compression, decompress } from '../io/compression.js';
-import { pump } from '../pump.js';
+import { pour } from '../io/pour.js';
 import type { Address } from '../serve/address.js';
-import { bridge } from '../serve/bridge.js';
 import { type ClientEnd, LINGER_MS, listen } from '../serve/server.js';
-import { pour } from '../stream/pour.js';
-import { decodeChunks } from '../stream/stream.js';
 import {
   CLIENT_HEADER,
   isOfConnection,

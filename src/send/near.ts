@@ -7,8 +7,8 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { Duplex } from 'node:stream';
+import type { RecordSink } from '../dump/pump.js';
 import { DumpError, type ErrorPlace } from '../errors.js';
-import type { RecordSink } from '../pump.js';
 import { type ClientEnd, CUT_OFF, runClient, type Serve } from '../serve/server.js';
 import { PageStreamSink } from './page-stream-sink.js';
 import {

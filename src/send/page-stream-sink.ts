@@ -1,12 +1,12 @@
 /** Writes records as a page stream to a stream of Node. */
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
+import { PageStreamEncoder } from '../containers/page-stream/encoder.js';
+import { ExtentReader, PIPE_PIECE_BYTES } from '../dump/extents.js';
+import type { RecordSink } from '../dump/pump.js';
+import type { DumpRecord, ExtentsRecord } from '../dump/records.js';
 import { type Compression, compressor } from '../io/compression.js';
-import type { RecordSink } from '../pump.js';
-import type { DumpRecord, ExtentsRecord } from '../records.js';
-import { PageStreamEncoder } from '../stream/encoder.js';
-import { ExtentReader, PIPE_PIECE_BYTES } from '../stream/extents.js';
-import { pour } from '../stream/pour.js';
+import { pour } from '../io/pour.js';
 
 /** Small pieces are gathered into blocks of this size. */
 const BLOCK_BYTES = 128 * 1024;

@@ -7,8 +7,9 @@
  *     GET  /1/delivered   answered when a client has fetched all its pages
  *     POST /1/pages       the page-server protocol in both directions, with the client's address in a header
  */
+
+import type { DumpRecord } from '../dump/records.js';
 import { DumpError } from '../errors.js';
-import type { DumpRecord } from '../records.js';
 import { dropFiles } from '../stages/drop-files.js';
 
 export const PATH = {

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { DumpError, UsageError } from '../errors.js';
-import { SocketPair } from '../serve/socket-pair.js';
+import { SocketPair } from '../io/socket-pair.js';
 import { quoteWord } from '../shell.js';
 
 /** Exit code of ssh when it could not connect. */

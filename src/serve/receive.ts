@@ -15,6 +15,7 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { plainBytes } from '../bytes.js';
+import type { DumpRecord, Space } from '../dump/records.js';
 import { DumpError } from '../errors.js';
 import {
   addressHex,
@@ -33,9 +34,8 @@ import {
 } from '../memory/runs.js';
 import type { AddressSpace } from '../memory/space.js';
 import { kindIndex } from '../memory/vma.js';
+import { messageType } from '../protobuf/schema.js';
 import { COMMAND, commandName, type Message, type MessageForm, MessageReader } from '../protocol/page-server.js';
-import type { DumpRecord, Space } from '../records.js';
-import { messageType } from '../schema.js';
 
 /** Types in the low byte of `dst_id`: that of today, then those of older CRIUs, which 4.2.1 still takes. */
 const TASK_TYPES = [1, 10, 11, 16, 17];

@@ -5,6 +5,8 @@
  * CRIU merges pages of adjacent areas into one pagemap entry, so an entry says nothing about areas. Areas and runs both
  * ascend, so one walk over the two is enough.
  */
+
+import type { DumpRecord, Space } from '../dump/records.js';
 import { DumpError } from '../errors.js';
 import { RunCursor } from '../memory/run-cursor.js';
 import {
@@ -33,7 +35,6 @@ import {
   type MapFlags,
   mapFlagsOf,
 } from '../memory/vma.js';
-import type { DumpRecord, Space } from '../records.js';
 
 export const POLICIES = ['auto', 'flags', 'vma', 'seed'] as const;
 

@@ -1,6 +1,6 @@
 /** Takes files out of a dump, with their payload. */
 import { none } from 'stream-chain/defs.js';
-import { type DumpRecord, type FileRecord, isPayload } from '../records.js';
+import { type DumpRecord, type FileRecord, isPayload } from '../dump/records.js';
 
 /** Makes a stage that drops the files that `isDropped` accepts. */
 export function dropFiles(isDropped: (file: FileRecord) => boolean) {

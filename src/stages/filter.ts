@@ -2,6 +2,10 @@
  * The page filter: takes the payload of runs out, by class, pid, kind and address range. The runs remain and are marked, so
  * that the rebuilder can leave a hole or nothing in their place.
  */
+
+import { PayloadCheck } from '../dump/payload-check.js';
+import { PayloadCutter } from '../dump/payload-cutter.js';
+import type { DumpRecord, RunsRecord, Space } from '../dump/records.js';
 import { DumpError } from '../errors.js';
 import { RunCursor } from '../memory/run-cursor.js';
 import {
@@ -18,9 +22,6 @@ import {
   TAKEN,
 } from '../memory/runs.js';
 import { type Kind, kindIndex } from '../memory/vma.js';
-import type { DumpRecord, RunsRecord, Space } from '../records.js';
-import { PayloadCheck } from '../stream/payload-check.js';
-import { PayloadCutter } from './cut.js';
 
 /** Which runs a filter selects; what is left out selects all. */
 export interface Selection {

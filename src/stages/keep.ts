@@ -7,11 +7,12 @@
  * A block of compressed pages cannot be cut: one listed page keeps all of it. List and runs both ascend, so one walk over
  * the two is enough.
  */
+
+import type { DumpRecord, Space } from '../dump/records.js';
 import { DumpError } from '../errors.js';
 import { type FaultList, faultListHead } from '../memory/fault-list.js';
 import { RunCursor } from '../memory/run-cursor.js';
 import { CLASS_EAGER, CLASS_LAZY, CLASS_MASK, isReadHere, PE_LAZY, type RunBatch, RunBuilder } from '../memory/runs.js';
-import type { DumpRecord, Space } from '../records.js';
 
 export interface KeepOptions {
   /** Called once, at the end, if the list names processes that the dump does not have. */

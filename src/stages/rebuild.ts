@@ -2,6 +2,8 @@
  * The pagemap rebuilder: turns runs back into the entries of a pagemap, one run an entry, in the generation that they
  * came in. The pieces of one entry that are still alike become one again.
  */
+
+import type { DumpRecord } from '../dump/records.js';
 import {
   CLASS_LAZY,
   CLASS_MASK,
@@ -16,7 +18,6 @@ import {
   RunBuilder,
   TAKEN,
 } from '../memory/runs.js';
-import type { DumpRecord } from '../records.js';
 
 export const HOLES = ['flag', 'drop'] as const;
 

@@ -1,7 +1,8 @@
 /** Counts pages and bytes kept and taken out, by space and kind. Changes nothing. */
+
+import type { DumpRecord, RunsRecord, Space } from '../dump/records.js';
 import { detailOf, KIND_MASK, KIND_SHIFT, PE_LAZY, PE_PARENT, PE_PRESENT, storedBytes, TAKEN } from '../memory/runs.js';
 import { KINDS, type Kind } from '../memory/vma.js';
-import type { DumpRecord, RunsRecord, Space } from '../records.js';
 
 /** Pages, and bytes of the pages file. */
 export interface Amount {

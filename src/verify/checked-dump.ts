@@ -7,7 +7,7 @@ import { Images, type TakeMessage } from '../dump/images.js';
 import { DumpError } from '../errors.js';
 import type { Messages } from '../generated/entries.js';
 import type { ImageHandler } from '../image/decoder.js';
-import type { MessageName } from '../image/message.js';
+import type { MessageName } from '../protobuf/descriptor.js';
 import { type FindingCode, type FindingPlace, type Findings, findingOf, type Severity } from './findings.js';
 
 const PIECE_BYTES = 256 * 1024;

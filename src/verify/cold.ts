@@ -1,9 +1,9 @@
 /** The cold half of a split dump: what can be asked of it, since it is never restored. */
 
+import { isOriginalName } from '../dump/names.js';
 import { MIN_PAGE_BYTES } from '../dump/page-size.js';
 import { decodePagemap } from '../dump/pagemap.js';
 import { PagemapDecoder } from '../image/pagemap.js';
-import { isOriginalName } from '../stages/cold.js';
 import type { CheckedDump } from './checked-dump.js';
 
 const originalsOf = (dump: CheckedDump): string[] => [...dump.sizes.keys()].filter(isOriginalName);

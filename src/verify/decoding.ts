@@ -2,12 +2,13 @@
  * Whether every image can be decoded to its end, extras and payloads included, and whether all in it is known. Pagemaps
  * are left to memory.ts, which reads them in the way that their pages are found.
  */
-import { canonicalMessage } from '../image/canonical.js';
+
 import type { ImageHandler, RawMessage } from '../image/decoder.js';
 import { firstMessage } from '../image/grammar.js';
 import { headerBytes, type ImageType, typeOfName } from '../image/magic.js';
-import { type FieldDescriptor, KIND, type MessageDescriptor } from '../image/message.js';
-import { WireReader } from '../image/wire.js';
+import { canonicalMessage } from '../protobuf/canonical.js';
+import { type FieldDescriptor, KIND, type MessageDescriptor } from '../protobuf/descriptor.js';
+import { WireReader } from '../protobuf/wire.js';
 import type { CheckedDump } from './checked-dump.js';
 import { checkOriginals } from './cold.js';
 

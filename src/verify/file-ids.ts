@@ -3,7 +3,7 @@
  * an image for each type of file.
  */
 import type { Messages } from '../generated/entries.js';
-import type { MessageName } from '../image/message.js';
+import type { MessageName } from '../protobuf/descriptor.js';
 import type { CheckedDump } from './checked-dump.js';
 
 /** Images of older dumps, by the type of their files. */

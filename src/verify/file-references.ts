@@ -2,8 +2,8 @@
  * Whether the file ids that stand all over a dump lead to files: those of descriptors, mappings, programs, current and root
  * directories, of files that are deleted, of terminals and fifos, and of descriptors on their way through a socket.
  */
-import { eachArea, exeFileId, hasFile } from '../explore/mm.js';
-import { approximate, hex } from '../explore/numbers.js';
+import { eachArea, exeFileId, hasFile } from '../dump/mm-walk.js';
+import { approximate, hex } from '../image/number-fields.js';
 import { VMA } from '../memory/vma.js';
 import type { CheckedDump } from './checked-dump.js';
 import { isColdHalf } from './cold.js';

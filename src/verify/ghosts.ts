@@ -4,8 +4,8 @@
  */
 import type { Messages } from '../generated/entries.js';
 import type { ImageHandler } from '../image/decoder.js';
-import { type MessageDescriptor, messageDescriptor } from '../image/message.js';
-import { readAnyObject } from '../image/object.js';
+import { type MessageDescriptor, messageDescriptor } from '../protobuf/descriptor.js';
+import { readAnyObject } from '../protobuf/object.js';
 import type { CheckedDump } from './checked-dump.js';
 import { eachFile } from './file-ids.js';
 

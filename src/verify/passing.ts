@@ -3,11 +3,11 @@
  * records does not ask for. Only what says which processes there are is held.
  */
 import { HeldFiles } from '../arrival/hold.js';
+import { ExtentReader, FILE_PIECE_BYTES } from '../dump/extents.js';
 import { pagesName } from '../dump/names.js';
+import type { DumpRecord, FileRecord, RunsRecord } from '../dump/records.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import { CONTINUES } from '../memory/runs.js';
-import type { DumpRecord, FileRecord, RunsRecord } from '../records.js';
-import { ExtentReader, FILE_PIECE_BYTES } from '../stream/extents.js';
 import { CheckedDump } from './checked-dump.js';
 import { type Finding, Findings } from './findings.js';
 import { checkPresence } from './presence.js';

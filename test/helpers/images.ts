@@ -3,9 +3,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DumpError } from '../../src/errors.js';
 import { type DecodeOptions, ImageDecoder } from '../../src/image/decoder.js';
-import { JsonImageReader } from '../../src/image/from-json.js';
 import { IMG_COMMON_MAGIC, IMG_SERVICE_MAGIC, type ImageType, MAGIC, typeOfName } from '../../src/image/magic.js';
-import { JsonImageWriter, type JsonOptions } from '../../src/image/to-json.js';
+import { JsonImageReader } from '../../src/json/from-json.js';
+import { JsonImageWriter, type JsonOptions } from '../../src/json/to-json.js';
 import { Message } from './dump-writer.js';
 import { fixture } from './temp.js';
 

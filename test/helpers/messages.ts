@@ -5,7 +5,7 @@
  */
 import fc, { type GeneratorValue } from 'fast-check';
 import { schema } from '../../src/generated/schema.js';
-import { type FieldDescriptor, KIND, type MessageDescriptor, type MessageName } from '../../src/image/message.js';
+import { type FieldDescriptor, KIND, type MessageDescriptor, type MessageName } from '../../src/protobuf/descriptor.js';
 
 /** What a field holds: a number by its meaning, bytes of text or others, or a message. */
 export type Value = bigint | Uint8Array | MessageValue;

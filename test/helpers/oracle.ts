@@ -4,7 +4,7 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { messageType } from '../../src/schema.js';
+import { messageType } from '../../src/protobuf/schema.js';
 import { type ReadEntry, readMemory, readPagemap, splitImage } from './dump-writer.js';
 
 const LAZY = 2;

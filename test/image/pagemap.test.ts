@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { DumpError } from '../../src/errors.js';
 import { encodePagemapStart, PagemapDecoder, PagemapEncoder } from '../../src/image/pagemap.js';
 import { PE_MASK, type RunBatch } from '../../src/memory/runs.js';
-import { messageType } from '../../src/schema.js';
+import { messageType } from '../../src/protobuf/schema.js';
 import { image, Message } from '../helpers/dump-writer.js';
 import { FIXTURES, fixture } from '../helpers/temp.js';
 

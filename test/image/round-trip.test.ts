@@ -5,8 +5,8 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { ImageDecoder } from '../../src/image/decoder.js';
-import { JsonImageReader } from '../../src/image/from-json.js';
-import { JsonImageWriter } from '../../src/image/to-json.js';
+import { JsonImageReader } from '../../src/json/from-json.js';
+import { JsonImageWriter } from '../../src/json/to-json.js';
 import { Message } from '../helpers/dump-writer.js';
 import { noise, pipeData, SAMPLES, type Sample, sampleOf } from '../helpers/image-samples.js';
 import {

@@ -6,18 +6,23 @@ import { pipeline } from 'node:stream/promises';
 import { setImmediate as turn } from 'node:timers/promises';
 import chain, { flushable, many, none } from 'stream-chain';
 import { describe, expect, it } from 'vitest';
+import {
+  decodePageStream,
+  encodePageStream,
+  readPageStream,
+  StreamSink,
+} from '../../src/containers/page-stream/stream.js';
 import { Dump } from '../../src/dump/dump.js';
-import { pump, type RecordSink, type Stage } from '../../src/pump.js';
-import type { DumpRecord } from '../../src/records.js';
+import { pump, type RecordSink, type Stage } from '../../src/dump/pump.js';
+import type { DumpRecord } from '../../src/dump/records.js';
+import { coldPart, notCold } from '../../src/halves/cold-stage.js';
 import { undelivered } from '../../src/send/protocol.js';
 import { classify } from '../../src/stages/classify.js';
-import { coldPart, notCold } from '../../src/stages/cold.js';
 import { dropFiles, withoutOutside } from '../../src/stages/drop-files.js';
 import { DROP_LAZY, filter } from '../../src/stages/filter.js';
 import { keepEager } from '../../src/stages/keep.js';
 import { rebuild } from '../../src/stages/rebuild.js';
 import { tally } from '../../src/stages/tally.js';
-import { decodePageStream, encodePageStream, readPageStream, StreamSink } from '../../src/stream/stream.js';
 import { pagepipe } from '../helpers/cli.js';
 import { directory } from '../helpers/dump-files.js';
 import { readPagemap } from '../helpers/dump-writer.js';

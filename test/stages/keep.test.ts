@@ -1,6 +1,7 @@
 /** The stage that keeps listed pages: on runs made by hand, and on random ones against a model that goes page by page. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { DumpRecord, RunsRecord, Space } from '../../src/dump/records.js';
 import type { FaultList } from '../../src/memory/fault-list.js';
 import {
   CLASS_EAGER,
@@ -20,7 +21,6 @@ import {
   runPayloadBytes,
   TAKEN,
 } from '../../src/memory/runs.js';
-import type { DumpRecord, RunsRecord, Space } from '../../src/records.js';
 import { keepEager } from '../../src/stages/keep.js';
 import { rebuild } from '../../src/stages/rebuild.js';
 

@@ -1,6 +1,7 @@
 /** What each stage does with runs and payload, on records made by hand. */
 import { describe, expect, it } from 'vitest';
 import { crc32 } from '../../src/crc.js';
+import type { DumpRecord, Space } from '../../src/dump/records.js';
 import {
   CLASS_LAZY,
   CLASS_MASK,
@@ -18,7 +19,6 @@ import {
   TAKEN,
 } from '../../src/memory/runs.js';
 import { type AreaTable, KINDS } from '../../src/memory/vma.js';
-import type { DumpRecord, Space } from '../../src/records.js';
 import { classify } from '../../src/stages/classify.js';
 import { DROP_LAZY, type FilterOptions, filter } from '../../src/stages/filter.js';
 import { rebuild } from '../../src/stages/rebuild.js';

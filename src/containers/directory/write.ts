@@ -3,10 +3,10 @@
  * files and to all others. Nothing is seen of it before {@link DirectorySink.finish}.
  */
 import { pagesName } from '../../dump/names.js';
+import type { FileRecord, Space } from '../../dump/records.js';
 import { invariant } from '../../errors.js';
 import type { AtomicDirectoryOptions } from '../../io/atomic-directory.js';
 import type { OutputFile } from '../../io/output-file.js';
-import type { FileRecord, Space } from '../../records.js';
 import { FilesSink, type FilesSinkOptions } from '../files-sink.js';
 import { DumpDirectory, type Written } from './dump-directory.js';
 

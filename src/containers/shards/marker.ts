@@ -10,8 +10,8 @@
  * Source: criu-image-streamer's own captures, and its proto3 description of a marker.
  */
 import { DumpError } from '../../errors.js';
-import { decodeText } from '../../image/object.js';
-import { ByteWriter, WIRE_BYTES, WIRE_VARINT, WireError, WireReader } from '../../image/wire.js';
+import { decodeText } from '../../protobuf/object.js';
+import { ByteWriter, WIRE_BYTES, WIRE_VARINT, WireError, WireReader } from '../../protobuf/wire.js';
 
 export type Marker = { seq: number } & (
   | { kind: 'filename'; name: string }

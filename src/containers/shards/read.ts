@@ -2,8 +2,8 @@
 import type { FileEvent } from '../../dump/events.js';
 import { checkFileName } from '../../dump/names.js';
 import { DumpError } from '../../errors.js';
-import { word } from '../../image/wire.js';
 import { BytesReader } from '../../io/bytes-reader.js';
+import { word } from '../../protobuf/wire.js';
 import { decodeMarker, MAX_MARKER_BYTES, type Marker } from './marker.js';
 
 /** A marker's size stands before it. */

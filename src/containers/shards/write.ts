@@ -3,9 +3,9 @@
  * pagemap of a space come in turn, and each piece goes to the shard that has the least.
  */
 import { pagesName } from '../../dump/names.js';
+import type { FileRecord, Space } from '../../dump/records.js';
 import { DumpError } from '../../errors.js';
 import type { ShardOutput } from '../../io/byte-output.js';
-import type { FileRecord, Space } from '../../records.js';
 import { FilesSink, type FilesSinkOptions } from '../files-sink.js';
 import { encodeMarker, type Marker } from './marker.js';
 

@@ -8,9 +8,9 @@
  * Source: POSIX.1-2017, pax; GNU tar's manual, for its long names, base-256 numbers and sparse files.
  */
 import { concatBytes } from '../../bytes.js';
+import type { ArchiveHeader } from '../../dump/records.js';
 import { DumpError } from '../../errors.js';
 import type { BytesReader } from '../../io/bytes-reader.js';
-import type { ArchiveHeader } from '../../records.js';
 import {
   BLOCK,
   checksum,

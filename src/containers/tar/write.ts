@@ -3,13 +3,14 @@
  * space wait until it is complete, since a size comes before its bytes: pagemaps, and pages that arrive, in memory and past
  * the budget in a temporary file; pages that are referred to are read when they are written.
  */
-import { Breather } from '../../breathe.js';
+
+import { portions } from '../../dump/extents.js';
 import { pagesName } from '../../dump/names.js';
+import { payloadLength } from '../../dump/payload-cutter.js';
+import type { ArchiveHeader, DumpRecord, ExtentsRecord, FileRecord, PayloadRecord, Space } from '../../dump/records.js';
+import { Breather } from '../../io/breathe.js';
 import type { ByteOutput } from '../../io/byte-output.js';
 import { ByteQueue, type MemoryBudget } from '../../io/byte-queue.js';
-import type { ArchiveHeader, DumpRecord, ExtentsRecord, FileRecord, PayloadRecord, Space } from '../../records.js';
-import { payloadLength } from '../../stages/cut.js';
-import { portions } from '../../stream/extents.js';
 import { FilesSink, type FilesSinkOptions } from '../files-sink.js';
 import { BLOCK, paddedBytes } from './block.js';
 import { newHeader, resized } from './headers.js';

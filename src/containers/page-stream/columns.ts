@@ -1,0 +1,233 @@
+/**
+ * The bodies of area and run frames, both ways. They are protobuf messages whose columns are packed fixed-width numbers,
+ * written and read as a whole: protobufjs would make an object of each.
+ *
+ * Input is hostile: all of it is checked before it is passed on.
+ */
+import protobuf from 'protobufjs/light.js';
+import {
+  CLASS_MASK,
+  COUNT_IN_FIELD_2,
+  DETAIL,
+  HAS_FIELD_5,
+  HAS_FLAGS,
+  HAS_IN_PARENT,
+  IN_PARENT_TRUE,
+  KIND_MASK,
+  KIND_SHIFT,
+  KNOWN_BITS,
+  MAX_BLOCK_BYTES,
+  MAX_COUNT_IN_FIELD_2,
+  MAX_ENTRY_BLOCKS,
+  PE_MASK,
+  PE_PARENT,
+  PE_PRESENT,
+  pageNumberLimit,
+  type RunBatch,
+  RunBuilder,
+  type RunDetail,
+  TAKEN,
+} from '../../memory/runs.js';
+import { type AreaTable, KINDS } from '../../memory/vma.js';
+import { packFixed32, packFixed64, unpackFixed32, unpackFixed64 } from './format.js';
+
+const { Reader, Writer } = protobuf;
+
+/** What a frame was expected to hold, and does not. */
+export class Damage extends Error {}
+
+/** The body of a frame of areas `[from, to)`; `space` is its index. */
+export function encodeAreas(space: number, areas: AreaTable, from: number, to: number): Uint8Array {
+  return Writer.create()
+    .uint32(0x08)
+    .uint32(space)
+    .uint32(0x12)
+    .bytes(packFixed64(areas.starts.subarray(from, to)))
+    .uint32(0x1a)
+    .bytes(packFixed64(areas.ends.subarray(from, to)))
+    .uint32(0x22)
+    .bytes(packFixed32(areas.flags.subarray(from, to)))
+    .uint32(0x2a)
+    .bytes(packFixed32(areas.status.subarray(from, to)))
+    .finish();
+}
+
+/** The body of a frame of runs; `space` is its index. */
+export function encodeRuns(space: number, runs: RunBatch): Uint8Array {
+  const writer = Writer.create()
+    .uint32(0x08)
+    .uint32(space)
+    .uint32(0x12)
+    .bytes(packFixed64(runs.pageNumbers))
+    .uint32(0x1a)
+    .bytes(packFixed64(runs.pages))
+    .uint32(0x22)
+    .bytes(packFixed32(runs.bits));
+  for (const [run, { verbatim, compressed }] of runs.details ?? []) {
+    writer.uint32(0x2a).fork().uint32(0x08).uint32(run);
+    if (verbatim) writer.uint32(0x12).bytes(verbatim);
+    if (compressed) {
+      writer.uint32(0x1a).fork();
+      for (const bytes of compressed.blockBytes) writer.uint32(bytes);
+      writer.ldelim();
+      if (compressed.hasRegionPages) writer.uint32(0x20).uint32(compressed.regionPages);
+    }
+    writer.ldelim();
+  }
+  return writer.finish();
+}
+
+/**
+ * Areas of a frame.
+ * @param endOf page number that the areas of a space have come to
+ * @param limit of page numbers
+ */
+export function decodeAreas(
+  body: Uint8Array,
+  endOf: (space: number) => number,
+  limit: number,
+): { space: number; areas: AreaTable; end: number } {
+  const { space, wide, narrow } = readColumns(body, [0x22, 0x2a]);
+  const areas: AreaTable = {
+    starts: unpackFixed64(wide[0]),
+    ends: unpackFixed64(wide[1]),
+    flags: unpackFixed32(narrow[0] as Uint8Array),
+    status: unpackFixed32(narrow[1] as Uint8Array),
+  };
+  let end = endOf(space);
+  for (let i = 0; i < areas.starts.length; i++) {
+    const start = areas.starts[i] as number;
+    if (!(start >= end && (areas.ends[i] as number) > start)) throw new Damage('ascending areas');
+    end = areas.ends[i] as number;
+  }
+  if (end > limit) throw new Damage('areas inside the address space');
+  return { space, areas, end };
+}
+
+/**
+ * Runs of a frame.
+ * @param endOf page number that the runs of a space have come to
+ */
+export function decodeRuns(
+  body: Uint8Array,
+  endOf: (space: number) => number,
+  pageSize: number,
+): { space: number; runs: RunBatch; end: number } {
+  const { space, wide, narrow, details } = readColumns(body, [0x22]);
+  const pageNumbers = unpackFixed64(wide[0]);
+  const pages = unpackFixed64(wide[1]);
+  const bits = unpackFixed32(narrow[0] as Uint8Array);
+  const limit = pageNumberLimit(pageSize);
+  const runs = new RunBuilder(pageSize, Math.max(1, bits.length));
+  let end = endOf(space);
+  for (let i = 0; i < bits.length; i++) {
+    const first = pageNumbers[i] as number;
+    const count = pages[i] as number;
+    const word = bits[i] as number;
+    if (!(first >= end && count >= 1 && first + count <= limit)) throw new Damage('ascending runs');
+    checkBits(word);
+    checkShape(word, count);
+    const detail = details.get(i);
+    details.delete(i);
+    if ((detail !== undefined) !== ((word & DETAIL) !== 0)) throw new Damage('a detail where a run announces one');
+    if (detail?.compressed) checkBlocks(detail.compressed, word, count, pageSize);
+    end = first + count;
+    runs.push(first, count, word, detail);
+  }
+  if (details.size > 0) throw new Damage('details of these runs alone');
+  return { space, runs: runs.finish(), end };
+}
+
+function checkBits(word: number): void {
+  const unknown =
+    (word & ~KNOWN_BITS) !== 0 ||
+    (word & CLASS_MASK) === CLASS_MASK ||
+    (word & KIND_MASK) >>> KIND_SHIFT >= KINDS.length;
+  if (unknown) throw new Damage(`known bits in a run, found 0x${word.toString(16)}`);
+  if (word & TAKEN && !(word & PE_PRESENT)) throw new Damage('only present pages taken out');
+}
+
+/** An entry of this shape must be able to express the run. */
+function checkShape(word: number, pages: number): void {
+  const counts = (word & (COUNT_IN_FIELD_2 | HAS_FIELD_5)) !== 0;
+  if (!counts || (word & COUNT_IN_FIELD_2 && pages > MAX_COUNT_IN_FIELD_2)) {
+    throw new Damage(`a shape that holds the number of pages, found 0x${word.toString(16)}`);
+  }
+  const inParent = (word & IN_PARENT_TRUE) !== 0;
+  const state = word & PE_MASK;
+  const isSaid = word & HAS_FLAGS ? !inParent || state & PE_PARENT : state === (inParent ? PE_PARENT : PE_PRESENT);
+  if (!isSaid || (inParent && !(word & HAS_IN_PARENT))) {
+    throw new Damage(`a shape that says what its pages are, found 0x${word.toString(16)}`);
+  }
+}
+
+function checkBlocks(
+  { blockBytes, regionPages }: NonNullable<RunDetail['compressed']>,
+  word: number,
+  pages: number,
+  pageSize: number,
+): void {
+  if (!(word & PE_PRESENT)) throw new Damage('compressed blocks of pages that are present');
+  const plain = regionPages * pageSize;
+  const fit =
+    regionPages >= 1 &&
+    plain <= MAX_BLOCK_BYTES &&
+    blockBytes.length === Math.ceil(pages / regionPages) &&
+    blockBytes.length <= MAX_ENTRY_BLOCKS;
+  if (!fit || blockBytes.some((bytes) => bytes > plain)) throw new Damage('compressed blocks that fit their run');
+}
+
+/**
+ * The fields of both messages: space, two columns of u64, then those of u32, and details in what is left.
+ * @param narrowTags tags of the columns of u32
+ */
+function readColumns(body: Uint8Array, narrowTags: readonly number[]) {
+  const reader = Reader.create(body);
+  const columns = new Map<number, Uint8Array>();
+  const details = new Map<number, RunDetail>();
+  let space = -1;
+  while (reader.pos < reader.len) {
+    const tag = reader.uint32();
+    if (tag === 0x08 && space < 0) space = reader.uint32();
+    else if ([0x12, 0x1a, ...narrowTags].includes(tag) && !columns.has(tag)) columns.set(tag, reader.bytes());
+    else if (tag === 0x2a && !narrowTags.includes(tag)) readDetail(reader.bytes(), details);
+    else throw new Damage(`each known field once, found tag ${tag}`);
+  }
+  const column = (tag: number) => columns.get(tag) ?? new Uint8Array(0);
+  const wide = [column(0x12), column(0x1a)] as const;
+  const narrow = narrowTags.map(column);
+  const rows = wide[0].length / 8;
+  if (!Number.isInteger(rows) || wide[1].length !== 8 * rows || narrow.some((bytes) => bytes.length !== 4 * rows)) {
+    throw new Damage('columns of equal length');
+  }
+  return { space, wide, narrow, details };
+}
+
+function readDetail(body: Uint8Array, details: Map<number, RunDetail>): void {
+  const reader = Reader.create(body);
+  const detail: RunDetail = {};
+  let run = -1;
+  let blocks: number[] | undefined;
+  let regionPages: number | undefined;
+  while (reader.pos < reader.len) {
+    const tag = reader.uint32();
+    if (tag === 0x08) run = reader.uint32();
+    else if (tag === 0x12) detail.verbatim = reader.bytes().slice();
+    else if (tag === 0x1a) {
+      const end = reader.uint32() + reader.pos;
+      if (end > reader.len) throw new Damage('a detail inside its frame');
+      blocks = [];
+      while (reader.pos < end) blocks.push(reader.uint32());
+    } else if (tag === 0x20) regionPages = reader.uint32();
+    else throw new Damage(`known fields in a detail, found tag ${tag}`);
+  }
+  if (blocks) {
+    detail.compressed = {
+      blockBytes: Uint32Array.from(blocks),
+      regionPages: regionPages ?? 1,
+      hasRegionPages: regionPages !== undefined,
+    };
+  }
+  if (details.has(run)) throw new Damage('one detail for a run');
+  details.set(run, detail);
+}

@@ -1,0 +1,130 @@
+/** The page stream as a source and a sink of records, over descriptors and over Node's and stream-chain's streams. */
+import { Writable } from 'node:stream';
+import { flushable, many } from 'stream-chain';
+import { ExtentReader, PIPE_PIECE_BYTES } from '../../dump/extents.js';
+import type { RecordSink } from '../../dump/pump.js';
+import type { BytesRecord, DumpRecord } from '../../dump/records.js';
+import { FdReader, FdWriter } from '../../io/fd.js';
+import { PageStreamDecoder } from './decoder.js';
+import { PageStreamEncoder } from './encoder.js';
+
+/** Records of the page stream from a descriptor, for `pump`. Throws {@link DumpError} unless the stream is complete. */
+export async function* readPageStream(fd: number, signal?: AbortSignal): AsyncGenerator<Iterable<DumpRecord>> {
+  yield* decodeChunks(new FdReader(fd, signal).chunks(), 'stdin');
+}
+
+/**
+ * The same from chunks, each of which may be overwritten when the next is asked for.
+ * @param name for errors
+ */
+export async function* decodeChunks(
+  chunks: AsyncIterable<Uint8Array>,
+  name: string,
+): AsyncGenerator<Iterable<DumpRecord>> {
+  const decoder = new PageStreamDecoder(name);
+  for await (const chunk of chunks) yield decoder.push(chunk);
+  decoder.end();
+}
+
+/** Writes records to a descriptor as a page stream. */
+export class StreamSink implements RecordSink {
+  private readonly writer: FdWriter;
+  private readonly encoder: PageStreamEncoder;
+  private readonly extents = new ExtentReader(PIPE_PIECE_BYTES);
+
+  /** @param progress told of the bytes of each piece of payload */
+  constructor(
+    fd: number,
+    private readonly progress?: (bytes: number) => void,
+  ) {
+    this.writer = new FdWriter(fd);
+    this.encoder = new PageStreamEncoder(this.writer.write);
+  }
+
+  write(record: DumpRecord): void {
+    if (record.type === 'extents') {
+      for (const bytes of this.extents.read(record)) this.payload({ type: 'bytes', bytes });
+    } else if (record.type === 'bytes') {
+      this.payload(record);
+    } else {
+      this.encoder.write(record);
+    }
+  }
+
+  finish(): void {
+    this.writer.flush();
+  }
+
+  /** What was sent cannot be undone; its reader knows that it is not complete, because the end is missing. */
+  discard(): void {}
+
+  private payload(record: BytesRecord): void {
+    this.encoder.write(record);
+    this.progress?.(record.bytes.length);
+  }
+}
+
+/** A sink as the end of a pipeline of Node's or stream-chain's streams; a pipeline that fails discards it. */
+export function sinkStream(sink: RecordSink): Writable {
+  const settle = async (action: () => void | Promise<void>, callback: (error?: Error | null) => void) => {
+    try {
+      await action();
+      callback();
+    } catch (error) {
+      callback(error as Error);
+    }
+  };
+  let finished = false;
+  return new Writable({
+    objectMode: true,
+    // Records may be large, and they are not copied.
+    highWaterMark: 1,
+    write: (record: DumpRecord, _, callback) => void settle(() => sink.write(record), callback),
+    final: (callback) =>
+      void settle(async () => {
+        await sink.finish();
+        finished = true;
+      }, callback),
+    destroy: (error, callback) =>
+      void settle(async () => {
+        if (!finished) await sink.discard();
+        if (error) throw error;
+      }, callback),
+  });
+}
+
+/**
+ * A stage for stream-chain: chunks of a page stream in, records out.
+ * @throws {DumpError} in the chain, also at the end of a stream that was cut
+ */
+export function decodePageStream() {
+  const decoder = new PageStreamDecoder('stream');
+  return flushable(
+    (chunk: Uint8Array) => many([...decoder.push(chunk)]),
+    () => {
+      decoder.end();
+      return many<DumpRecord>([]);
+    },
+  );
+}
+
+/** A stage for stream-chain: records in, chunks of a page stream out, ready for any byte stream. */
+export function encodePageStream() {
+  let out: Uint8Array[] = [];
+  const encoder = new PageStreamEncoder((bytes) => out.push(bytes));
+  const extents = new ExtentReader(PIPE_PIECE_BYTES);
+  return function* encodeRecord(record: DumpRecord): Generator<Uint8Array> {
+    if (record.type === 'extents') {
+      for (const bytes of extents.read(record)) {
+        // Later streams may keep it past the next piece.
+        encoder.write({ type: 'bytes', bytes: bytes.slice() });
+        yield* out;
+        out = [];
+      }
+      return;
+    }
+    encoder.write(record);
+    yield* out;
+    out = [];
+  };
+}

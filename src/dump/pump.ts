@@ -1,0 +1,97 @@
+/**
+ * Runs records from a source through stages into a sink, one at a time: the next record is asked for when the sink is
+ * done with this one. So a source or a stage may reuse its buffers, and nothing queues up in between.
+ */
+import type { Fn, Many, none } from 'stream-chain/defs.js';
+import { abortStages, flush, next } from 'stream-chain/exec.js';
+import { Breather } from '../io/breathe.js';
+import { portions } from './extents.js';
+import type { DumpRecord } from './records.js';
+
+/** What a stage makes of a record: nothing, one record or several. */
+type Made = DumpRecord | typeof none | Many<DumpRecord> | Generator<DumpRecord> | AsyncGenerator<DumpRecord>;
+
+/**
+ * One step of a pipeline: also an item of stream-chain's `chain([...])`. A `flushable` stage is flushed after the last record,
+ * and released if the pipeline fails.
+ */
+export type Stage = (record: DumpRecord) => Made | Promise<Made>;
+
+export interface RecordSink {
+  write(record: DumpRecord): void | Promise<void>;
+  /** Makes the output visible; called once, after the last record. */
+  finish(): void | Promise<void>;
+  /** Leaves nothing behind; called instead of, or after a failing, finish. */
+  discard(): void | Promise<void>;
+}
+
+/** Records one by one, or as they come: an async source gives a batch for each chunk that it has read. */
+export type RecordSource = Iterable<DumpRecord> | AsyncIterable<Iterable<DumpRecord>>;
+
+/** What a source gives, batch by batch. */
+export const batchesOf = (source: RecordSource): AsyncIterable<Iterable<DumpRecord>> | Iterable<DumpRecord>[] =>
+  Symbol.asyncIterator in source ? source : [source];
+
+/** A sink with stages in front of it. Nothing is awaited where neither a stage nor the sink returns a promise. */
+export function behindStages(stages: readonly Stage[], sink: RecordSink): RecordSink {
+  const items = stages as readonly Fn[] as Fn[];
+  const write = (record: DumpRecord) => sink.write(record);
+  const flushed = new Set<Fn>();
+  return {
+    write: (record) => next(record, items, 0, write),
+    finish: async () => {
+      await flush(items, 0, write, flushed);
+      await sink.finish();
+    },
+    discard: async () => {
+      const failure = await abortStages(items, flushed);
+      await sink.discard();
+      if (failure !== undefined) throw failure;
+    },
+  };
+}
+
+/**
+ * Pumps a whole dump. If anything fails, or `signal` is aborted, the sink is discarded.
+ * @throws whatever source, stage or sink throw; `signal.reason` if it is aborted
+ */
+export async function pump(
+  source: RecordSource,
+  stages: readonly Stage[],
+  sink: RecordSink,
+  signal?: AbortSignal,
+): Promise<void> {
+  const out = behindStages(stages, paced(sink, signal));
+  try {
+    for await (const batch of batchesOf(source)) {
+      for (const record of batch) {
+        // Awaiting what is no promise would cost more than moving 64 KiB.
+        const written = out.write(record);
+        if (written) await written;
+      }
+    }
+    await out.finish();
+  } catch (error) {
+    await out.discard();
+    throw error;
+  }
+}
+
+/** A sink that gets large extents in portions; timers and signals run between them. */
+function paced(sink: RecordSink, signal: AbortSignal | undefined): RecordSink {
+  const breather = new Breather();
+  const checkSignal = () => signal?.throwIfAborted();
+  const breathe = (): void | Promise<void> => breather.due()?.then(checkSignal) ?? checkSignal();
+  const put = (record: DumpRecord): void | Promise<void> => sink.write(record)?.then(breathe) ?? breathe();
+  const putAll = (records: Iterator<DumpRecord>): void | Promise<void> => {
+    for (let { value, done } = records.next(); !done; { value, done } = records.next()) {
+      const written = put(value);
+      if (written) return written.then(() => putAll(records));
+    }
+  };
+  return {
+    write: (record) => (record.type === 'extents' ? putAll(portions(record)) : put(record)),
+    finish: () => sink.finish(),
+    discard: () => sink.discard(),
+  };
+}

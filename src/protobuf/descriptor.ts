@@ -1,0 +1,161 @@
+/** Message types, prepared for reading and writing them field by field. */
+import type protobuf from 'protobufjs/light.js';
+import type { Messages } from '../generated/entries.js';
+import { messageType } from './schema.js';
+import { WIRE_BYTES, WIRE_FIXED32, WIRE_FIXED64, WIRE_VARINT } from './wire.js';
+
+export type MessageName = keyof Messages;
+
+/** How a value is encoded, and which values it may have. */
+export const KIND = {
+  UINT32: 0,
+  INT32: 1,
+  SINT32: 2,
+  UINT64: 3,
+  INT64: 4,
+  SINT64: 5,
+  BOOL: 6,
+  ENUM: 7,
+  FIXED32: 8,
+  FIXED64: 9,
+  STRING: 10,
+  BYTES: 11,
+  MESSAGE: 12,
+} as const;
+
+const KIND_OF_TYPE: Record<string, number> = {
+  uint32: KIND.UINT32,
+  int32: KIND.INT32,
+  sint32: KIND.SINT32,
+  uint64: KIND.UINT64,
+  int64: KIND.INT64,
+  sint64: KIND.SINT64,
+  bool: KIND.BOOL,
+  fixed32: KIND.FIXED32,
+  fixed64: KIND.FIXED64,
+  string: KIND.STRING,
+  bytes: KIND.BYTES,
+};
+
+/** The name of a kind, as the .proto files have it. */
+export const kindName = (kind: number): string =>
+  (Object.keys(KIND) as (keyof typeof KIND)[]).find((name) => KIND[name] === kind)?.toLowerCase() ?? '';
+
+/** The print hints of proto/criu/print.proto. */
+export interface Hints {
+  hex: boolean;
+  flags: string | undefined;
+  dev: boolean;
+  odev: boolean;
+  ipadd: boolean;
+  dict: string | undefined;
+  /** Quoted-printable in place of base64. */
+  unixName: boolean;
+}
+
+export class FieldDescriptor {
+  readonly number: number;
+  readonly name: string;
+  readonly kind: number;
+  /** Of one value. */
+  readonly elementWireType: number;
+  /** Of the field, as it is to be written: repeated numbers may be packed into bytes. */
+  readonly wireType: number;
+  /** The other way in which repeated numbers may come, or -1. */
+  readonly otherWireType: number;
+  readonly repeated: boolean;
+  readonly packed: boolean;
+  readonly required: boolean;
+  readonly hints: Hints;
+  /** Of an enum. */
+  readonly names: Record<number, string> | undefined;
+  readonly numbers: Record<string, number> | undefined;
+  /** `"name": ` as JSON has it. */
+  readonly jsonKey: Uint8Array;
+  private descriptor: MessageDescriptor | undefined;
+
+  /** @param parent the message that it is a field of */
+  constructor(
+    private readonly field: protobuf.Field,
+    readonly parent: MessageDescriptor,
+  ) {
+    field.resolve();
+    const { resolvedType, options = {} } = field;
+    this.number = field.id;
+    this.name = field.name;
+    this.repeated = field.repeated;
+    this.required = field.required;
+    const kind = KIND_OF_TYPE[field.type];
+    const values = resolvedType && 'valuesById' in resolvedType ? resolvedType : undefined;
+    this.kind = kind ?? (values ? KIND.ENUM : KIND.MESSAGE);
+    this.elementWireType = wireTypeOf(this.kind);
+    const numbers = this.repeated && this.kind < KIND.STRING;
+    this.packed = numbers && options['packed'] === true;
+    this.wireType = this.packed ? WIRE_BYTES : this.elementWireType;
+    this.otherWireType = !numbers ? -1 : this.packed ? this.elementWireType : WIRE_BYTES;
+    this.names = values?.valuesById;
+    // A copy: that of protobufjs inherits the names by number.
+    this.numbers = values && Object.assign(Object.create(null), values.values);
+    const hint = (name: string) => options[`(print).${name}`];
+    this.hints = {
+      hex: hint('hex') === true,
+      flags: hint('flags'),
+      dev: hint('dev') === true,
+      odev: hint('odev') === true,
+      ipadd: hint('ipadd') === true,
+      dict: hint('dict'),
+      unixName: hint('conv') === 'unix_name',
+    };
+    this.jsonKey = new TextEncoder().encode(`${JSON.stringify(this.name)}: `);
+  }
+
+  /** Whether a value of a wire type can be one of this field. */
+  takes(wireType: number): boolean {
+    return wireType === this.wireType || wireType === this.otherWireType;
+  }
+
+  /** The type of a message field. */
+  get message(): MessageDescriptor {
+    this.descriptor ??= descriptorOf(this.field.resolvedType as protobuf.Type);
+    return this.descriptor;
+  }
+}
+
+function wireTypeOf(kind: number): number {
+  if (kind >= KIND.STRING) return WIRE_BYTES;
+  if (kind === KIND.FIXED64) return WIRE_FIXED64;
+  return kind === KIND.FIXED32 ? WIRE_FIXED32 : WIRE_VARINT;
+}
+
+export class MessageDescriptor {
+  readonly name: MessageName;
+  /** In ascending order of their numbers. */
+  readonly fields: readonly FieldDescriptor[];
+  readonly byNumber: readonly (FieldDescriptor | undefined)[];
+  readonly byName: ReadonlyMap<string, FieldDescriptor>;
+  readonly requiredFields: readonly FieldDescriptor[];
+
+  constructor(type: protobuf.Type) {
+    this.name = type.name as MessageName;
+    this.fields = type.fieldsArray.map((field) => new FieldDescriptor(field, this)).sort((a, b) => a.number - b.number);
+    const byNumber: (FieldDescriptor | undefined)[] = [];
+    for (const field of this.fields) byNumber[field.number] = field;
+    this.byNumber = byNumber;
+    this.byName = new Map(this.fields.map((field) => [field.name, field]));
+    this.requiredFields = this.fields.filter((field) => field.required);
+  }
+}
+
+const descriptors = new Map<protobuf.Type, MessageDescriptor>();
+
+function descriptorOf(type: protobuf.Type): MessageDescriptor {
+  let descriptor = descriptors.get(type);
+  if (!descriptor) {
+    descriptor = new MessageDescriptor(type);
+    descriptors.set(type, descriptor);
+  }
+  return descriptor;
+}
+
+/** The descriptor of a message of CRIU's images, made when it is first asked for. */
+export const messageDescriptor = (name: MessageName): MessageDescriptor => descriptorOf(messageType(`criu.${name}`));

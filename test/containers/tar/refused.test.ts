@@ -1,0 +1,278 @@
+/** Archives that are damaged, cut off or hostile: one line that says so, and nothing written. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { END, filesOf, header, member, rawMembers, tar } from '../../helpers/archives.js';
+import { build, TABLES } from '../../helpers/broken-dumps.js';
+import { cli } from '../../helpers/cli.js';
+import { ANON, writeDump } from '../../helpers/dump-writer.js';
+import { describeTree, fixture, openFiles, tempDir } from '../../helpers/temp.js';
+
+/** Both ways out refuse it. */
+async function expectRefused(archive: Uint8Array, error: RegExp, ...options: string[]): Promise<void> {
+  const dir = tempDir();
+  const path = join(dir, 'in');
+  writeFileSync(path, archive);
+  const before = describeTree(dir);
+  for (const to of ['tar', 'directory']) {
+    const run = await cli(['make-lazy', path, join(dir, 'out'), '--to', to, ...options]);
+    expect(run.stderr).toMatch(/^pagepipe: error: [^\n]*\n(pagepipe: hint: [^\n]*\n)?$/);
+    expect(run.stderr).toMatch(error);
+    expect(run.code).toBe(1);
+    expect(run.stdout).toBe('');
+    expect(describeTree(dir)).toEqual(before);
+    expect(openFiles(dir)).toEqual([]);
+  }
+}
+
+/** The smallest dump that is one. */
+function smallDump(dir: string): string {
+  const dump = join(dir, 'checkpoint');
+  const vma = { start: 0x10000n, end: 0x14000n, ...ANON };
+  writeDump(dump, { tasks: [{ pid: 7, vmas: [vma], entries: [{ vaddr: 0x10000n, pages: 2 }] }] });
+  return dump;
+}
+
+/** An archive of it, with members in front and behind. */
+function archiveWith({ before = [], behind = [] }: { before?: Buffer[]; behind?: Buffer[] }): Buffer {
+  const dump = smallDump(tempDir());
+  const members = [...filesOf(dump)].map(([name, bytes]) => member(`checkpoint/${name}`, bytes));
+  return Buffer.concat([...before, ...members, ...behind, END]);
+}
+
+describe('a cut archive', () => {
+  it('is refused at every block and a byte beside it, up to its end', async () => {
+    const dir = tempDir();
+    const dump = smallDump(dir);
+    for (const words of [['--format=ustar'], ['--format=pax']]) {
+      const whole = tar(dir, '-c', ...words, 'checkpoint');
+      // Two blocks of zeros are the end, and what fills the last record.
+      const end = rawMembers(whole).reduce((sum, { header: blocks, data }) => {
+        return sum + blocks.length + Math.ceil(data.length / 512) * 512;
+      }, 0);
+      for (let at = 0; at <= end; at += 512) {
+        for (const cut of [at - 1, at, at + 1].filter((length) => length >= 0)) {
+          const path = join(dir, 'cut.tar');
+          writeFileSync(path, whole.subarray(0, cut));
+          const run = await cli(['make-lazy', path, join(dir, 'out'), '--from', 'tar']);
+          expect([cut, run.code, run.stdout]).toEqual([cut, 1, '']);
+          expect(run.stderr).toMatch(/^pagepipe: error: .*expected .*, found .*\n$/);
+          expect(existsSync(join(dir, 'out'))).toBe(false);
+        }
+      }
+      writeFileSync(join(dir, 'cut.tar'), whole.subarray(0, end + 512));
+      const run = await cli(['make-lazy', join(dir, 'cut.tar'), join(dir, `whole${words}`)]);
+      expect(run.code, run.stderr).toBe(0);
+    }
+    expect(readdirSync(dir).filter((name) => name.includes('.pagepipe-'))).toEqual([]);
+    expect(existsSync(dump)).toBe(true);
+  });
+
+  it.each(['--gzip', '--zstd'])('is refused when it is compressed by %s', async (compression) => {
+    const whole = tar(fixture(''), '-c', compression, 'mosaic-criu-4.2.1');
+    for (const cut of [whole.length - 1, whole.length - 4, whole.length - 9, whole.length >> 1, 700]) {
+      await expectRefused(whole.subarray(0, cut), /expected (gzip|zstd) data to its end, found it cut off/);
+    }
+  });
+});
+
+describe('a damaged archive', () => {
+  it('is refused for a wrong checksum', async () => {
+    const whole = archiveWith({});
+    for (const [i] of rawMembers(whole).entries()) {
+      const members = rawMembers(whole);
+      const at = members.slice(0, i).reduce((sum, one) => sum + 512 + Math.ceil(one.data.length / 512) * 512, 0);
+      const damaged = Buffer.from(whole);
+      damaged[at + 110] = 0x39;
+      await expectRefused(damaged, /expected a header with its checksum/, '--from', 'tar');
+    }
+  });
+
+  it('is refused for one byte of a gzip or zstd in disorder', async () => {
+    const noise = Buffer.from(Array.from({ length: 50_000 }, (_, i) => (i * i * 31 + (i >> 3)) & 255));
+    const whole = archiveWith({ behind: [member('noise', noise)] });
+    const gzip = execFileSync('gzip', ['-c'], { input: whole });
+    for (const at of [100, gzip.length >> 1, gzip.length - 6, gzip.length - 2]) {
+      const damaged = Buffer.from(gzip);
+      damaged[at] = (damaged[at] as number) ^ 0x55;
+      await expectRefused(damaged, /expected/);
+    }
+    const zstd = execFileSync('zstd', ['-qc', '--check'], { input: whole });
+    const damaged = Buffer.from(zstd);
+    damaged[zstd.length - 2] = (damaged[zstd.length - 2] as number) ^ 0x55;
+    await expectRefused(damaged, /expected zstd data to its end, found it cut off or damaged/);
+  });
+
+  it('is refused for PAX records and sparse maps that are none', async () => {
+    const pax = (text: string) => member('x', Buffer.from(text), { type: 'x' });
+    for (const text of ['99 path=x\n', 'x path=x\n', '10 pathxxx\n', '0 path=x\n']) {
+      await expectRefused(archiveWith({ behind: [pax(text), member('x', Buffer.from('x'))] }), /expected PAX records/);
+    }
+    const map = '22 GNU.sparse.size=10\n23 GNU.sparse.map=5,99\n';
+    await expectRefused(
+      archiveWith({ behind: [pax(map), member('x', Buffer.from('x'))] }),
+      /expected the map of a sparse file/,
+    );
+    const old = header('x', 512, { type: 'S' });
+    await expectRefused(archiveWith({ behind: [old, Buffer.alloc(512)] }), /expected the map of a sparse file/);
+    const size = Buffer.from('77777777777\0');
+    await expectRefused(
+      archiveWith({ behind: [header('x', size, { type: 'L' })] }),
+      /expected an extension of at most/,
+    );
+  });
+
+  it('is refused without an image in it, and without its end', async () => {
+    await expectRefused(Buffer.concat([member('text', Buffer.from('x')), END]), /no image in the archive/);
+    await expectRefused(archiveWith({}).subarray(0, -1024), /expected the end of the archive/);
+  });
+});
+
+describe('a hostile archive', () => {
+  const data = Buffer.from('x');
+
+  it.each(['../x', '/etc/x', 'checkpoint/../../x', 'checkpoint/a//b', 'a/./b', 'checkpoint/..'])(
+    'with the name %s',
+    async (name) => {
+      await expectRefused(archiveWith({ behind: [member(name, data)] }), /expected a file name inside the dump/);
+      await expectRefused(archiveWith({ before: [member(name, data)] }), /expected a file name inside the dump/);
+    },
+  );
+
+  it('with a name that has a NUL, or is no UTF-8', async () => {
+    const pax = member('x', Buffer.from('23 path=checkpoint/a\0b\n'), { type: 'x' });
+    await expectRefused(
+      archiveWith({ behind: [pax, member('x', data)] }),
+      /inside the dump, found "checkpoint\/a\\u0000b"/,
+    );
+    const bad = member('checkpoint/\u0001', data);
+    bad[11] = 0xff;
+    const sum = bad.subarray(0, 512).reduce((total, byte, i) => total + (i >= 148 && i < 156 ? 32 : byte), 0);
+    bad.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
+    await expectRefused(archiveWith({ behind: [bad] }), /expected file names in UTF-8/);
+  });
+
+  it('with a name twice', async () => {
+    for (const name of ['checkpoint/files.img', 'checkpoint/pages-1.img', 'checkpoint/pagemap-7.img']) {
+      await expectRefused(archiveWith({ behind: [member(name, data)] }), /expected each file once, found it twice/);
+    }
+    const twice = [member('beside', data), member('./beside', data)];
+    await expectRefused(archiveWith({ behind: twice }), /expected each file once, found it twice/);
+  });
+
+  it.each([
+    ['a hard link', '1'],
+    ['a device', '3'],
+    ['a block device', '4'],
+    ['a fifo', '6'],
+  ])('with %s among the images', async (_, type) => {
+    const special = header('checkpoint/special', 0, { type, target: 'checkpoint/files.img' });
+    for (const where of [{ before: [special] }, { behind: [special] }]) {
+      await expectRefused(archiveWith(where), /expected files in the dump, found a hard link, device or fifo/);
+    }
+    // Beside the dump it passes.
+    const dir = tempDir();
+    writeFileSync(join(dir, 'in.tar'), archiveWith({ behind: [header('special', 0, { type })] }));
+    const run = await cli(['make-lazy', join(dir, 'in.tar'), join(dir, 'out.tar')]);
+    expect(run.code, run.stderr).toBe(0);
+    expect(rawMembers(readFileSync(join(dir, 'out.tar'))).at(-1)?.header).toEqual(header('special', 0, { type }));
+  });
+
+  it.each(['/etc/passwd', '../../x', 'a/../../../x'])('with a link to %s among the images', async (target) => {
+    const link = header('checkpoint/link', 0, { type: '2', target });
+    await expectRefused(archiveWith({ behind: [link] }), /expected a link that stays inside the dump/);
+  });
+
+  it('with a link that has a NUL in its target', async () => {
+    const pax = member('x', Buffer.from('17 linkpath=a\0bc\n'), { type: 'x' });
+    const link = header('checkpoint/link', 0, { type: '2' });
+    await expectRefused(archiveWith({ behind: [pax, link] }), /expected a link to a name, found one with a NUL byte/);
+  });
+
+  it('with a folder that has bytes', async () => {
+    for (const name of ['folder', 'checkpoint/folder']) {
+      const folder = member(name, data, { type: '5' });
+      await expectRefused(archiveWith({ behind: [folder] }), /expected a folder without bytes, found 1/);
+    }
+  });
+
+  it('with a link or a folder in the place of an image', async () => {
+    const dump = smallDump(tempDir());
+    for (const type of ['2', '5']) {
+      for (const image of ['pstree.img', 'core-7.img', 'mm-7.img', 'pagemap-7.img', 'pages-1.img']) {
+        const members = [...filesOf(dump)].map(([name, bytes]) =>
+          name === image ? header(name, 0, { type, target: 'files.img' }) : member(name, bytes),
+        );
+        await expectRefused(Buffer.concat([...members, END]), /error: /);
+      }
+    }
+  });
+
+  it.each(['gzip', 'zstd'])('that unpacks to far more, by %s, above --max-bytes', async (program) => {
+    const bomb = execFileSync(program, ['-c'], {
+      input: archiveWith({ behind: [member('zeros', Buffer.alloc(30_000_000))] }),
+    });
+    expect(bomb.length).toBeLessThan(100_000);
+    await expectRefused(bomb, /expected at most 1000000 plain bytes, found more/, '--max-bytes', '1000000');
+  });
+
+  it('that holds something else, compressed', async () => {
+    for (const program of ['gzip', 'zstd']) {
+      const other = execFileSync(program, ['-c'], { input: Buffer.alloc(3_000_000, 'no dump ') });
+      await expectRefused(other, /expected a dump directory, tar, shards or a page stream/);
+    }
+  });
+});
+
+describe('a place for the output', () => {
+  it('is not the dump, nor in it, nor a file that is there', async () => {
+    const dir = tempDir();
+    const dump = smallDump(dir);
+    const archive = join(dir, 'in.tar');
+    writeFileSync(archive, archiveWith({}));
+    writeFileSync(join(dir, 'there'), 'something');
+    symlinkSync('in.tar', join(dir, 'link'));
+    mkdirSync(join(dir, 'folder'));
+    const before = describeTree(dir);
+    const refused = async (error: RegExp, ...words: string[]) => {
+      const run = await cli(['make-lazy', ...words]);
+      expect([run.code, run.stderr.split('\n')[0]]).toEqual([1, expect.stringMatching(error)]);
+      expect(describeTree(dir)).toEqual(before);
+    };
+    await refused(/expected an output other than the dump/, archive, archive, '--force');
+    await refused(/expected an output other than the dump/, archive, join(dir, 'link'), '--force');
+    await refused(/expected a new file, found a file/, archive, join(dir, 'there'));
+    await refused(/expected a new file, found something else/, archive, join(dir, 'folder'), '--to', 'tar', '--force');
+    await refused(/expected an output outside the dump/, dump, join(dump, 'out.tar'), '--to', 'tar');
+    const run = await cli(['make-lazy', archive, join(dir, 'there'), '--force']);
+    expect(run.code, run.stderr).toBe(0);
+  });
+});
+
+describe('make-lazy of an archive refuses what it refuses of a directory', () => {
+  for (const [table, rows] of Object.entries(TABLES).filter(([name]) => name.toLowerCase() !== 'places')) {
+    it(table.toLowerCase(), async () => {
+      for (const row of rows) {
+        const { dump, out } = build(row);
+        const words = row.options ?? [];
+        const directory = await cli(['make-lazy', dump, out, ...words]);
+        // What is not in the archive it cannot know.
+        if (directory.code !== 1 || directory.stderr.startsWith('pagepipe: error: parent: ')) continue;
+        const archive = join(tempDir(), 'in.tar');
+        try {
+          writeFileSync(archive, tar(dump, '-c', '--format=pax', '.'));
+        } catch {
+          continue;
+        }
+        const run = await cli(['make-lazy', archive, join(tempDir(), 'out'), ...words]);
+        expect([row.what, run.code, run.stderr.split('\n')[0], directory.stderr.split('\n')[0]]).toEqual([
+          row.what,
+          1,
+          expect.stringMatching(/^pagepipe: error: /),
+          expect.anything(),
+        ]);
+      }
+    });
+  }
+});
