@@ -9,9 +9,10 @@ export const command: Command = {
   help: `Usage
   pagepipe accept OUT [--listen HOST:PORT] [--force]
 
-The far side of pagepipe send, which starts it through ssh. Writes the dump from
-stdin to the directory OUT, which appears complete or not at all. With --listen
-it is then a page server, and forwards requests of restores through stdout.
+The far side of pagepipe send, which starts it through ssh. Writes the dump
+from stdin to the directory OUT, which appears complete or not at all. With
+--listen it is then a page server, and forwards requests of restores through
+stdout.
 
 Options
   --listen HOST:PORT  serve the pages that are not in OUT (port 0: a free port)

@@ -15,17 +15,21 @@ export const command: Command = {
   help: `Usage
   pagepipe copy DUMP OUT [options]
 
-Puts a dump somewhere else, or into something else, with nothing changed: what tar x, tar c and criu-image-streamer
-extract do, and it must be a whole dump. The same as pagepipe read DUMP | pagepipe write OUT, in one process. DUMP is a
-directory, a tar archive (plain, gzip or zstd), the shards of criu-image-streamer or a page stream. OUT appears complete
-or not at all. Of an archive that becomes an archive, what stands beside the dump comes along.
+Copies a dump unchanged into another place or another container, as tar and
+criu-image-streamer extract do, but refuses an incomplete dump. DUMP is a
+directory, a tar archive (plain, gzip or zstd), the shards of
+criu-image-streamer or a page stream. OUT appears complete or not at all. The
+same as pagepipe read DUMP | pagepipe write OUT, but a copy from an archive to
+an archive includes the files outside the dump.
 
 Options
   --to directory|tar|shards
-                     what OUT becomes (a directory; tar if it is -, which is stdout); several shards with commas
+                     what to write (directory, or tar if OUT is -, which is
+                     stdout); separate several shards by commas
   --compress gzip|zstd
                      compress the archive
-  --prefix FOLDER    folder of the images in the archive, such as checkpoint (at the top)
+  --prefix FOLDER    folder of the images in the archive, such as checkpoint
+                     (top level)
 ${SOURCE_HELP}
   --force            replace OUT if it is not empty
 

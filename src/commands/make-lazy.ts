@@ -18,29 +18,39 @@ export const command: Command = {
   help: `Usage
   pagepipe make-lazy DUMP OUT [options]
 
-Copies a dump without the memory pages that can be restored lazily, so that a restore from OUT starts at once while the
-pages come from DUMP on demand. OUT appears complete or not at all; DUMP is never written.
+Copies a dump without the pages that can be restored lazily. A restore from OUT
+starts at once, and these pages come from DUMP on demand. OUT appears complete
+or not at all. DUMP is never written.
 
 The same as
-  pagepipe read DUMP | pagepipe classify | pagepipe filter --drop lazy | pagepipe rebuild | pagepipe write OUT
+  pagepipe read DUMP | pagepipe classify | pagepipe filter --drop lazy |
+    pagepipe rebuild | pagepipe write OUT
 
 Options
-  --policy auto      lazy is what is flagged PE_LAZY where the dump carries flags, else by vma (default)
-  --policy flags     lazy is what is flagged PE_LAZY
-  --policy vma       lazy is what the rule of CRIU 3 and later allows: private anonymous memory, not locked, hugetlb,
-                     vdso, vvar or vsyscall
-  --policy seed      the rule of 2016, for CRIU 2 only; refused where CRIU 3 and later would lose memory
-  --holes flag       where pages were taken out, an entry flagged PE_LAZY alone stays in the pagemap (default)
-  --holes drop       no entry stays; such a dump needs criu lazy-pages on DUMP, not --page-server
-  --eager-list FILE  keep the lazy pages that the file names, as pagepipe serve --record writes it: lines PID 0xADDRESS.
-                     Such a dump needs a page server, not criu lazy-pages on DUMP
+  --policy auto      as flags where the pagemap has flags, otherwise as vma
+                     (default)
+  --policy flags     lazy is what is flagged PE_LAZY in the pagemap
+  --policy vma       the rule of CRIU 3 and later: private anonymous memory
+                     that is not locked, hugetlb, vdso, vvar or vsyscall
+  --policy seed      the rule of 2016, only for CRIU 2; refused where CRIU 3
+                     and later would lose memory
+  --holes flag       where pages were taken out, an entry flagged only PE_LAZY
+                     remains (default)
+  --holes drop       no entry remains; such a dump needs criu lazy-pages on
+                     DUMP, a page server does not work
+  --eager-list FILE  keep the lazy pages that FILE names; its lines are
+                     PID 0xADDRESS, as pagepipe serve --record writes them.
+                     Such a dump needs a page server, criu lazy-pages on DUMP
+                     does not work
   --to directory|tar|shards
-                     what OUT becomes (an archive of an archive, else a directory); - is stdout;
-                     several shards with commas
+                     what to write (tar if DUMP is an archive or OUT is -,
+                     which is stdout; otherwise directory); separate several
+                     shards by commas
 ${SOURCE_HELP}
-  --dry-run          write nothing, only report
-  --force            replace OUT if it is not empty; let --policy seed do what it would refuse
-  --json             the report as one JSON document on stdout
+  --dry-run          write nothing, only print the report
+  --force            replace OUT if it is not empty; use --policy seed even
+                     where it is refused
+  --json             print the report as one JSON document on stdout
 `,
   flags: {
     policy: { type: 'string' },

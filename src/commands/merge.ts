@@ -17,15 +17,19 @@ export const command: Command = {
   help: `Usage
   pagepipe merge HOT COLD OUT
 
-Puts the two halves of pagepipe split together: OUT is the dump that they came from, byte for byte. What is beside HOT in its
-archive is in OUT as well. HOT is read from front to back, COLD here and there: what of COLD cannot be read so is held.
+Merges the two halves of pagepipe split: OUT is the dump that they were made
+from, byte for byte. If HOT is an archive, OUT includes its files outside the
+dump. HOT is read from front to back, COLD at random; a COLD that allows no
+random access is held.
 
 Options
   --to directory|tar|shards
-                     what OUT becomes (an archive if HOT is one, else a directory); - is stdout;
-                     several shards with commas
-${SOURCE_HELP.replace('what the source must be', 'what HOT must be')}
-  --cold-from KIND   what COLD must be: one of the same kinds (found out from what is there); one of HOT and COLD may be -
+                     what to write (tar if HOT is an archive or OUT is -,
+                     which is stdout; otherwise directory); separate several
+                     shards by commas
+${SOURCE_HELP.replaceAll('DUMP', 'HOT')}
+  --cold-from KIND   what COLD is, one of the kinds of --from; either HOT or
+                     COLD may be -, which is stdin
   --force            replace OUT if it is not empty
 `,
   flags: {

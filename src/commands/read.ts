@@ -13,17 +13,19 @@ export const command: Command = {
   help: `Usage
   pagepipe read DUMP > STREAM
 
-Turns a dump into a page stream on stdout: all metadata first, then the pages. read | write gives the same dump.
-DUMP is a directory, a tar archive (plain, gzip or zstd; the images under checkpoint/ or at the top), a page stream, or
-the shards of criu-image-streamer; - is stdin.
+Turns a dump into a page stream on stdout: all metadata first, then the pages.
+pagepipe write turns it back into the same dump. DUMP is a directory, a tar
+archive (plain, gzip or zstd, with the images under checkpoint/ or at the top),
+a page stream, or the shards of criu-image-streamer. - is stdin.
 
-Whether images are missing, and whether pages files have the size that their pagemaps say, is checked first: of a
-directory and a plain archive before anything is written, of all else before the end of the stream, without which nobody
-takes it for a dump.
+First checks whether all images are there, and whether the pages files have the
+sizes that the pagemaps give. A damaged directory or plain archive is refused
+before anything is written. Any other dump is checked while it is read. If it
+is damaged, the stream stays incomplete, and its reader refuses it.
 
 Options
 ${SOURCE_HELP}
-  --force            read what can be read of a dump that is not whole
+  --force            read what can be read of a damaged dump
 
 Examples
   pagepipe read dump | zstd | ssh host 'zstd -d | pagepipe write dump'

@@ -30,13 +30,13 @@ export const command: Command = {
   help: `Usage
   pagepipe send DUMP HOST:OUT [--lazy] [--compress] [options]
 
-Sends a dump through ssh to the directory OUT on HOST. HOST needs pagepipe, too.
-OUT appears complete or not at all. With --lazy, send first sends what make-lazy
-keeps, and says when HOST can restore it. The other pages follow through the
-same connection on demand. It ends when a restore has fetched all of them.
+Sends a dump through ssh to the directory OUT on HOST, where pagepipe must be
+installed, too. OUT appears complete or not at all. With --lazy it first sends
+what make-lazy keeps, and says when HOST can restore it. The other pages follow
+through the same connection on demand. It ends when a restore has fetched all.
 
 Options
-  --lazy               as above; DUMP must be a directory or a plain tar archive
+  --lazy               as above; DUMP must be a directory or plain tar archive
   --compress           compress the dump with zstd, but not the pages on demand
   --force              replace OUT if it is not empty
   --rsh COMMAND        use this in place of ssh (-e), such as 'ssh -p 2222'; it
@@ -44,23 +44,25 @@ Options
   --pagepipe-path PATH where pagepipe is on HOST (pagepipe)
   --policy auto|flags|vma, --eager-list FILE
                        with --lazy: which pages go first, as for make-lazy
-  --listen HOST:PORT   with --lazy: where HOST serves the pages to criu lazy-pages
-                       (127.0.0.1, a free port)
+  --listen HOST:PORT   with --lazy: where HOST serves the pages to
+                       criu lazy-pages (127.0.0.1, a free port)
   --keep               with --lazy: serve more restores until it is stopped
   --json               lines of JSON on stdout:
                        {event: "landed", out, bytes, pageServer, restore},
-                       {event: "client", …} as for serve, {event: "delivered"}
+                       {event: "client", …} as for serve,
+                       {event: "delivered"}
 ${SOURCE_HELP}
 
-After an interruption run it again: HOST has either nothing, or a lazy dump that
-the next run replaces.
+After an interruption run it again: HOST has either nothing or a lazy dump,
+which the next run replaces.
 
 The same with pipes
   pagepipe read dump | zstd | ssh host 'zstd -d | pagepipe write out'
 and with --lazy, the pages through a second connection
   pagepipe read dump | pagepipe run 'classify | filter --drop lazy | rebuild' |
     ssh host pagepipe write out
-  host$  pagepipe connect --listen 127.0.0.1:27000 -- ssh source pagepipe serve dump --stdio
+  host$  pagepipe connect --listen 127.0.0.1:27000 -- \\
+           ssh source pagepipe serve dump --stdio
 `,
   flags: {
     lazy: { type: 'boolean' },

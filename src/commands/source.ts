@@ -35,12 +35,14 @@ export const SOURCE_FLAGS: Record<string, Flag> = {
 
 /** Help for them. */
 export const SOURCE_HELP = `  --from directory|tar|stream|shards
-                     what the source must be (found out from what is there); - is stdin
-  --shard-fds 10,11  descriptors of the shards of criu-image-streamer; several files of shards may be named with commas
+                     what DUMP is (by default pagepipe finds out)
+  --shard-fds 10,11  read the shards of criu-image-streamer from these
+                     descriptors; DUMP is then -
   --buffer MIB       memory for what must wait or be held (64)
-  --spill-dir DIR    folder for what does not fit there, in a file without a name (the system's temporary folder)
-  --max-bytes BYTES  most that a compressed archive may hold (2^53)
-  --page-size BYTES  page size of the dumped machine (found out from the dump)`;
+  --spill-dir DIR    folder of an unnamed file for what exceeds --buffer
+                     (the system's temporary folder)
+  --max-bytes BYTES  limit on the decompressed size of an archive (2^53)
+  --page-size BYTES  page size of the dumped machine (found in the dump)`;
 
 const MIB = 2 ** 20;
 const DEFAULT_BUFFER_MIB = 64;

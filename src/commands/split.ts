@@ -22,17 +22,21 @@ export const command: Command = {
   pagepipe split DUMP HOT COLD
   pagepipe split DUMP HOT --cold - > STREAM
 
-Splits a dump in two: HOT is what make-lazy gives, and starts at once; COLD holds the lazy pages, and the images that
-pagepipe serve COLD and criu lazy-pages -D COLD need. Each page is in one of the two. HOT is complete before COLD is; of a
-directory and of a plain archive also before COLD begins, all else is read once. pagepipe merge HOT COLD OUT gives back the
-dump, byte for byte.
+Splits a dump into two halves, each page in one of them. HOT is what make-lazy
+gives: it starts at once. COLD has the lazy pages, and the images that
+pagepipe serve COLD and criu lazy-pages -D COLD need. pagepipe merge HOT COLD
+OUT gives back the dump, byte for byte.
+
+HOT is complete before COLD is. From a directory or a plain archive, it is
+complete before COLD begins; any other dump is read only once.
 
 Options
-  --cold -           COLD as a page stream on stdout, for pagepipe write at the other end
-  --policy POLICY    as for make-lazy: auto, flags, vma
+  --cold -           write COLD as a page stream to stdout, for pagepipe write
+  --policy POLICY    auto, flags or vma, as for make-lazy
   --to directory|tar|shards
-                     what HOT and COLD become (archives of an archive, else directories); one of them may be -, which is
-                     stdout; several shards with commas
+                     what to write (tar if DUMP is an archive or the place is
+                     -, otherwise directory); either HOT or COLD may be -,
+                     which is stdout; separate several shards by commas
 ${SOURCE_HELP}
   --force            replace HOT and COLD if they are not empty
 `,

@@ -13,21 +13,26 @@ export const command: Command = {
   help: `Usage
   pagepipe verify DUMP
 
-Checks a dump before the process that was dumped is killed: whether all images are there and can be decoded, whether every
-page has its place and its bytes, here or in a parent dump, and whether the ids that stand in the images lead anywhere.
-Nothing is written, and no page is looked at. What is found goes to stdout, a line each, and a summary to stderr.
-DUMP is a directory, a tar archive (plain, gzip or zstd), a page stream, or the shards of criu-image-streamer; - is
-stdin. What is compressed, in shards or in a stream is read once, from front to back.
+Checks a dump while the dumped process still exists: whether all images are
+there and can be decoded, whether each page has its place and its bytes, here
+or in a parent dump, and whether the ids in the images lead anywhere. Writes
+nothing, and looks at no page. Findings go to stdout, one a line, and a summary
+to stderr.
+
+DUMP is a directory, a tar archive (plain, gzip or zstd), a page stream, or the
+shards of criu-image-streamer. - is stdin.
 
 Options
-  --json             a JSON object on each line instead: {code, severity, file, offset, entry, message}; offset and entry
-                     only where there are such
+  --json             print each finding as a JSON object on one line: {code,
+                     severity, file, offset, entry, message}; offset and entry
+                     only where they apply
 ${SOURCE_HELP}
 
-Exit codes: 0 nothing was found, or warnings alone; 1 something is wrong with the dump
+Exit codes: 0 no findings or only warnings, 1 the dump is damaged
 
 Examples
-  criu dump --leave-stopped -t 1234 -D dump && pagepipe verify dump && kill -9 1234
+  criu dump --leave-stopped -t 1234 -D dump &&
+    pagepipe verify dump && kill -9 1234
   pagepipe verify checkpoint.tar.zst
   pagepipe verify shard0,shard1,shard2 --from shards
 `,
