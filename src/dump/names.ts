@@ -39,7 +39,7 @@ export const mmName = (pid: number | undefined): string => `mm-${pid}.img`;
 export const OUTSIDE = '../';
 
 /** Longest name of a file, in bytes. Source: PATH_MAX. */
-const MAX_NAME_BYTES = 4096;
+export const MAX_NAME_BYTES = 4096;
 
 /**
  * Checks a name before anything is made of it.

@@ -1,7 +1,9 @@
 /** PAX records, and the maps of sparse files in the four forms that GNU tar has written. */
+import { concatBytes } from '../../bytes.js';
 import { DumpError } from '../../errors.js';
 import type { BytesReader } from '../../io/bytes-reader.js';
 import { BLOCK, number } from './block.js';
+import { MAX_EXTENTS } from './limits.js';
 
 /** What is stored of a sparse file; all else of it is zeros. */
 export interface SparseMap {
@@ -13,12 +15,13 @@ export interface SparseMap {
   mapBytes: number;
 }
 
-/** Extents of one file. */
-const MAX_EXTENTS = 1_000_000;
+/** The oldest form of sparse maps repeats these keys, once for each extent. */
+const REPEATED_KEYS = new Set(['GNU.sparse.offset', 'GNU.sparse.numbytes']);
 
-/** Records `length key=value\n`; values are bytes. Throws {@link DumpError} MALFORMED. */
+/** Records `length key=value\n`; values are bytes, those of a repeated key joined by commas. Throws {@link DumpError} MALFORMED. */
 export function readPax(data: Uint8Array, file: string, offset: number): Map<string, Uint8Array> {
   const records = new Map<string, Uint8Array>();
+  const repeated = new Map<string, Uint8Array[]>();
   for (let at = 0; at < data.length; ) {
     const space = data.indexOf(0x20, at);
     const length = space < 0 ? 0 : Number(Buffer.from(data.subarray(at, space)).toString('latin1'));
@@ -29,13 +32,18 @@ export function readPax(data: Uint8Array, file: string, offset: number): Map<str
     }
     const key = Buffer.from(data.subarray(space + 1, equals)).toString('utf8');
     const value = data.subarray(equals + 1, end - 1);
-    // The oldest form of sparse maps repeats its keys.
-    const before = key.startsWith('GNU.sparse.') ? records.get(key) : undefined;
-    records.set(key, before && /offset|numbytes/.test(key) ? Buffer.concat([before, Buffer.from(','), value]) : value);
+    if (REPEATED_KEYS.has(key)) {
+      const values = repeated.get(key);
+      if (values) values.push(COMMA, value);
+      else repeated.set(key, [value]);
+    } else records.set(key, value);
     at = end;
   }
+  for (const [key, values] of repeated) records.set(key, concatBytes(values));
   return records;
 }
+
+const COMMA = Buffer.from(',');
 
 /** The bytes of records. */
 export function writePax(records: readonly (readonly [key: string, value: Uint8Array])[]): Uint8Array {
@@ -55,7 +63,8 @@ interface SparseInput {
   type: string;
   /** Further header blocks are added here. */
   blocks: Uint8Array[];
-  pax: ReadonlyMap<string, Uint8Array>;
+  /** A PAX record of this key. */
+  field: (key: string) => string | undefined;
   storedBytes: number;
   reader: Pick<BytesReader, 'offset' | 'exactly'>;
   file: string;
@@ -63,10 +72,7 @@ interface SparseInput {
 
 /** The map of a sparse file; undefined for others. Reads what the map takes behind the header. */
 export async function sparseMap(input: SparseInput): Promise<SparseMap | undefined> {
-  const field = (key: string) => {
-    const value = input.pax.get(key);
-    return value && Buffer.from(value).toString('latin1');
-  };
+  const { field } = input;
   if (input.type === 'S') return check(await oldMap(input), input);
   if (field('GNU.sparse.major') === '1')
     return check(await dataMap(input, Number(field('GNU.sparse.realsize'))), input);
@@ -97,9 +103,11 @@ async function oldMap({ block, blocks, reader, file }: SparseInput): Promise<Spa
   add(block, 386, 4);
   for (let more = block[482]; more; ) {
     const extension = (await reader.exactly(BLOCK)).slice();
-    if (extension.length < BLOCK || extents.length > 2 * MAX_EXTENTS) throw badMap(file, reader.offset);
     blocks.push(extension);
-    add(extension, 0, 21);
+    const before = extents.length;
+    if (extension.length === BLOCK) add(extension, 0, 21);
+    // A block without extents says nothing, and there could be any number of them.
+    if (extents.length === before || extents.length > 2 * MAX_EXTENTS) throw badMap(file, reader.offset);
     more = extension[504];
   }
   return { extents, size: number(block, [483, 12]), mapBytes: 0 };
@@ -110,7 +118,9 @@ async function dataMap({ blocks, reader, file, storedBytes }: SparseInput, size:
   const numbers: number[] = [];
   let digits = '';
   let mapBytes = 0;
-  while (numbers.length === 0 || numbers.length < 1 + 2 * (numbers[0] as number)) {
+  // Zeros only fill the last block.
+  const isComplete = () => numbers.length > 0 && numbers.length >= 1 + 2 * (numbers[0] as number);
+  while (!isComplete()) {
     const block = (await reader.exactly(BLOCK)).slice();
     blocks.push(block);
     mapBytes += block.length;
@@ -121,7 +131,7 @@ async function dataMap({ blocks, reader, file, storedBytes }: SparseInput, size:
         numbers.push(Number(digits));
         digits = '';
       } else if (byte >= 0x30 && byte <= 0x39 && digits.length < 16) digits += String.fromCharCode(byte);
-      else if (byte !== 0) throw badMap(file, reader.offset);
+      else if (byte !== 0 || digits !== '' || !isComplete()) throw badMap(file, reader.offset);
     }
   }
   return { extents: numbers.slice(1, 1 + 2 * (numbers[0] as number)), size, mapBytes };

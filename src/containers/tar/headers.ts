@@ -1,9 +1,10 @@
 /**
- * tar, read as it comes, with every header kept as it was: what a dump's archive holds beside the dump goes on unchanged,
- * and no library for tar gives back the bytes of a header (binary xattrs in PAX records do not survive their strings).
+ * tar, read as it comes, with every header kept as it was: what an archive holds next to the dump goes on unchanged, and
+ * no library for tar gives back the bytes of a header (binary xattrs in PAX records do not survive their strings).
  *
  *     archive := (extension*, header, data)*, zeros        all in blocks of 512 bytes
- *     extension := a header of type x (PAX), g (PAX for all that follow), L or K (GNU long names), with its data
+ *     extension := a header of type x (PAX; X is Solaris's), g (PAX for all that follow), L or K (GNU long names), with
+ *                  its data. Of several of one type the last counts.
  *
  * Source: POSIX.1-2017, pax; GNU tar's manual, for its long names, base-256 numbers and sparse files.
  */
@@ -25,9 +26,12 @@ import {
   typeOf,
 } from './block.js';
 import { readPax, type SparseMap, sparseMap, writePax } from './extensions.js';
+import { ArchiveLimits, MAX_EXTENSION_BYTES } from './limits.js';
 
-/** Extensions of one member: names and attributes. */
-const MAX_EXTENSION_BYTES = 1024 * 1024;
+const EXTENSIONS = 'xXgLK';
+
+/** Keys of PAX that may be given for all members that follow. A map of a sparse file is of one member. */
+const GLOBAL_KEYS = ['path', 'linkpath', 'size'];
 
 /** `special`: hard links, devices and fifos. `other`: what has a name and is no file, such as the label of a volume. */
 export type TarKind = 'regular' | 'link' | 'directory' | 'special' | 'other';
@@ -69,16 +73,20 @@ export type ByteSource = Pick<BytesReader, 'offset' | 'exactly' | 'some'>;
 
 /** Reads headers; the data behind each is the caller's, who takes all of it, and then {@link TarReader.skipPadding}. */
 export class TarReader {
-  private global = new Map<string, Uint8Array>();
+  private readonly global = new Map<string, Uint8Array>();
+  private readonly limits: ArchiveLimits;
 
   /** @param file for errors */
   constructor(
     private readonly reader: ByteSource,
     private readonly file: string,
-  ) {}
+  ) {
+    this.limits = new ArchiveLimits(file);
+  }
 
-  /** The next member, or undefined at the end. Throws {@link DumpError} TRUNCATED, MALFORMED, LIMIT. */
+  /** The next member, or undefined at the end. Throws {@link DumpError} TRUNCATED, MALFORMED, LIMIT, BAD_NAME. */
   async next(): Promise<TarMember | undefined> {
+    const start = this.reader.offset;
     const blocks: Uint8Array[] = [];
     let pax = new Map<string, Uint8Array>();
     let longName: string | undefined;
@@ -95,13 +103,12 @@ export class TarReader {
       this.checkHeader(block, offset);
       blocks.push(block);
       const type = typeOf(block);
-      if (!'xgLK'.includes(type))
-        return this.member(block, type, blocks, new Map([...this.global, ...pax]), { longName, longLink });
-      const data = await this.extension(block, blocks, offset);
+      if (!EXTENSIONS.includes(type)) return this.member(block, type, blocks, pax, { longName, longLink });
+      const data = await this.extension(block, blocks, start);
       if (type === 'L') longName = text(data);
       else if (type === 'K') longLink = text(data);
-      else if (type === 'x') pax = new Map([...pax, ...readPax(data, this.file, offset)]);
-      else this.global = new Map([...this.global, ...readPax(data, this.file, offset)]);
+      else if (type === 'g') this.addGlobal(readPax(data, this.file, offset));
+      else pax = readPax(data, this.file, offset);
     }
   }
 
@@ -119,26 +126,38 @@ export class TarReader {
     while ((await this.reader.some(BLOCK * BLOCK)).length > 0);
   }
 
-  private async extension(block: Uint8Array, blocks: Uint8Array[], offset: number): Promise<Uint8Array> {
+  /** Reads the data of an extension. `start` is where the first extension of its member begins. */
+  private async extension(block: Uint8Array, blocks: Uint8Array[], start: number): Promise<Uint8Array> {
+    const { offset } = this.reader;
     const size = number(block, FIELD.SIZE);
-    if (!(size <= MAX_EXTENSION_BYTES))
-      throw this.fail('LIMIT', `an extension of at most ${MAX_EXTENSION_BYTES} bytes`, offset);
     const padded = paddedBytes(size);
+    if (!(offset - start + padded <= MAX_EXTENSION_BYTES))
+      throw this.fail('LIMIT', `extensions of at most ${MAX_EXTENSION_BYTES} bytes before a file`, offset - BLOCK);
     const data = (await this.reader.exactly(padded)).slice();
-    if (data.length < padded) throw this.fail('TRUNCATED', 'an extension', offset);
+    if (data.length < padded) throw this.fail('TRUNCATED', 'an extension', offset - BLOCK);
     blocks.push(data);
     return data.subarray(0, size);
+  }
+
+  /** Takes over what counts for all members that follow. */
+  private addGlobal(records: ReadonlyMap<string, Uint8Array>): void {
+    for (const key of GLOBAL_KEYS) {
+      const value = records.get(key);
+      if (!value) continue;
+      this.limits.checkName(value.length, this.reader.offset);
+      this.global.set(key, value.slice());
+    }
   }
 
   private async member(
     block: Uint8Array,
     type: string,
     blocks: Uint8Array[],
-    pax: Map<string, Uint8Array>,
+    pax: ReadonlyMap<string, Uint8Array>,
     { longName, longLink }: { longName: string | undefined; longLink: string | undefined },
   ): Promise<TarMember> {
     const field = (key: string) => {
-      const value = pax.get(key);
+      const value = pax.get(key) ?? this.global.get(key);
       return value && Buffer.from(value).toString('utf8');
     };
     const prefix = isUstar(block) ? string(block, FIELD.PREFIX) : '';
@@ -146,18 +165,21 @@ export class TarReader {
     const name =
       field('GNU.sparse.name') ?? field('path') ?? longName ?? (prefix === '' ? plain : `${prefix}/${plain}`);
     const kind = kindOf(type, name);
+    const target = kind === 'link' ? (field('linkpath') ?? longLink ?? string(block, FIELD.LINK)) : undefined;
+    this.limits.addMember(name, target, this.reader.offset - BLOCK);
     const storedBytes = '12'.includes(type) ? 0 : Number(field('size') ?? number(block, FIELD.SIZE));
     if (!Number.isSafeInteger(storedBytes) || storedBytes < 0) {
       throw this.fail('MALFORMED', 'a header with a size', this.reader.offset - BLOCK);
     }
-    const sparse = await sparseMap({ block, type, blocks, pax, storedBytes, reader: this.reader, file: this.file });
+    const sparse = await sparseMap({ block, type, blocks, field, storedBytes, reader: this.reader, file: this.file });
+    this.limits.addExtents((sparse?.extents.length ?? 0) / 2, this.reader.offset);
     return {
-      name: name.replace(/^(\.\/+)+/, '').replace(/\/+$/, ''),
+      name: plainName(name),
       kind,
       mode: number(block, FIELD.MODE) & 0o7777,
       storedBytes,
       size: sparse?.size ?? storedBytes,
-      target: kind === 'link' ? (field('linkpath') ?? longLink ?? string(block, FIELD.LINK)) : undefined,
+      target,
       sparse,
       header: concatBytes(blocks),
       offset: this.reader.offset,
@@ -174,11 +196,21 @@ export class TarReader {
   }
 }
 
+/** A name without `./` in front and `/` behind. A regular expression would take quadratic time for slashes. */
+function plainName(name: string): string {
+  let start = 0;
+  while (name.startsWith('./', start)) for (start += 2; name[start] === '/'; ) start++;
+  let end = name.length;
+  while (end > start && name[end - 1] === '/') end--;
+  return name.slice(start, end);
+}
+
+/** Files of an unknown type are regular, as for GNU tar. D, M and V are its folders in backups, continued files and labels. */
 function kindOf(type: string, name: string): TarKind {
   if (type === '5' || ('0\0'.includes(type) && name.endsWith('/'))) return 'directory';
   if (type === '2') return 'link';
-  if ('0\x007S'.includes(type)) return 'regular';
-  return '1346'.includes(type) ? 'special' : 'other';
+  if ('1346'.includes(type)) return 'special';
+  return 'DMV'.includes(type) ? 'other' : 'regular';
 }
 
 /** Most that octal digits hold of a size. */
@@ -217,10 +249,10 @@ export function newHeader(
 export function resized(header: Uint8Array, sizeBytes: number): Uint8Array {
   const parts: Uint8Array[] = [];
   let at = 0;
-  while ('xgLK'.includes(typeOf(header, at))) {
+  while (EXTENSIONS.includes(typeOf(header, at))) {
     const dataBytes = number(header.subarray(at), FIELD.SIZE);
     const end = at + BLOCK + paddedBytes(dataBytes);
-    const isPax = typeOf(header, at) === 'x';
+    const isPax = 'xX'.includes(typeOf(header, at));
     parts.push(isPax ? withoutSize(header.subarray(at, end), dataBytes) : header.subarray(at, end));
     at = end;
   }
@@ -237,7 +269,7 @@ function withoutSize(extension: Uint8Array, dataBytes: number): Uint8Array {
   const records = readPax(extension.subarray(BLOCK, BLOCK + dataBytes), 'header', 0);
   const kept = [...records].filter(([key]) => key !== 'size' && !key.startsWith('GNU.sparse.'));
   if (kept.length === records.size) return extension;
-  // A sparse file's own name stands beside that of the member.
+  // The real name of a sparse file has a record of its own.
   const name = records.get('GNU.sparse.name');
   if (name) kept.push(['path', name]);
   if (kept.length === 0) return new Uint8Array(0);

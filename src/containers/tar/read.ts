@@ -13,6 +13,8 @@ const PIECE_BYTES = 64 * 1024;
 /** Holes of a sparse file become zeros in pieces of this size. */
 const ZEROS = new Uint8Array(PIECE_BYTES);
 
+const NO_BYTES = new Uint8Array(0);
+
 export interface TarArrival {
   /** Each may be overwritten when the next is asked for. */
   chunks: AsyncIterable<Uint8Array>;
@@ -30,21 +32,27 @@ export async function* readTar({ chunks, name: file, budget }: TarArrival): Asyn
   const tar = new TarReader(reader, file);
   const store = new HoldStore(budget);
   let root: string | undefined;
-  const waiting: { member: TarMember; bytes: StoredFile }[] = [];
+  /** Each stored with its header in front. */
+  const waiting: { member: TarMember; headerBytes: number; bytes: StoredFile }[] = [];
   try {
     for (let member = await tar.next(); member; member = await tar.next()) {
       checkTarMember(member, file);
       if (root === undefined && isImage(member)) {
         root = folderOf(member);
-        for (const { member: early, bytes } of waiting) yield* events(early, root, readerOf(bytes), file);
+        for (const { member: early, headerBytes, bytes } of waiting.splice(0)) {
+          const held = readerOf(bytes);
+          const header = (await held.exactly(headerBytes)).slice();
+          yield* events({ ...early, header }, root, held, file);
+        }
         store.close();
       }
       if (root !== undefined) {
         yield* events(member, root, reader, file);
       } else {
         const bytes = store.file();
+        bytes.push(member.header);
         for await (const piece of stored(reader, dataBytes(member), file)) bytes.push(piece);
-        waiting.push({ member, bytes });
+        waiting.push({ member: { ...member, header: NO_BYTES }, headerBytes: member.header.length, bytes });
       }
       await tar.skipPadding(member.storedBytes);
     }
@@ -77,7 +85,7 @@ async function* events(member: TarMember, root: string, reader: BytesReader, fil
 }
 
 function readerOf(file: StoredFile): BytesReader {
-  const piece = new Uint8Array(PIECE_BYTES);
+  const piece = new Uint8Array(Math.min(PIECE_BYTES, file.size));
   async function* chunks(): AsyncGenerator<Uint8Array> {
     for (let position = 0; position < file.size; position += PIECE_BYTES) {
       yield piece.subarray(0, file.readSome(piece, position));

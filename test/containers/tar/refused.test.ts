@@ -117,10 +117,7 @@ describe('a damaged archive', () => {
     const old = header('x', 512, { type: 'S' });
     await expectRefused(archiveWith({ behind: [old, Buffer.alloc(512)] }), /expected the map of a sparse file/);
     const size = Buffer.from('77777777777\0');
-    await expectRefused(
-      archiveWith({ behind: [header('x', size, { type: 'L' })] }),
-      /expected an extension of at most/,
-    );
+    await expectRefused(archiveWith({ behind: [header('x', size, { type: 'L' })] }), /expected extensions of at most/);
   });
 
   it('is refused without an image in it, and without its end', async () => {
