@@ -19,13 +19,15 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { compressSync } from 'lz4-napi';
 import chain from 'stream-chain';
-import { decodeImage, encodeImage, PE_PARENT, PE_PRESENT } from '../dist/index.js';
+import { decodeImage, encodeImage } from '../dist/images.js';
+import { RUN_BITS } from '../dist/index.js';
 
 const PAGE = 4096;
 /** Of CRIU's regions. */
 const REGION_PAGES = 64;
 
 /** The parts of an image. */
+const { PE_PARENT, PE_PRESENT } = RUN_BITS;
 const readImage = (path) => chain([createReadStream(path), decodeImage()]).toArray();
 
 const writeImage = (path, parts) => pipeline(Readable.from(parts), chain([encodeImage()]), createWriteStream(path));

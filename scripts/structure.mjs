@@ -26,9 +26,10 @@ const ORDER = [
   'arrival',
   ['explore', 'verify', 'halves', 'serve'],
   'send',
+  'library',
   'commands',
   'cli.ts',
-  'index.ts',
+  ['index.ts', 'images.ts', 'containers.ts', 'serve.ts'],
 ];
 
 /** Imports between folders that are side by side. */

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DirectoryFiles } from '../src/containers/directory/files.js';
-import { Dump, type DumpRecord, pump, StreamSink } from '../src/index.js';
+import { StreamSink } from '../src/containers/page-stream/stream.js';
+import { Dump, type DumpRecord, pump } from '../src/index.js';
 import { cli } from './helpers/cli.js';
 import {
   ANON,

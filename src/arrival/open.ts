@@ -3,6 +3,7 @@
  * random access; or in a compressed archive, shards or a page stream, which arrive.
  */
 import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
+import { addAbortSignal, Readable } from 'node:stream';
 import { DirectoryFiles, type DirectoryOptions } from '../containers/directory/files.js';
 import { STREAM_MAGIC } from '../containers/page-stream/format.js';
 import { decodeChunks } from '../containers/page-stream/stream.js';
@@ -15,7 +16,7 @@ import type { FileEvents } from '../dump/events.js';
 import type { DumpFiles } from '../dump/files.js';
 import type { RecordSource } from '../dump/pump.js';
 import type { DumpRecord } from '../dump/records.js';
-import { DumpError, onFile } from '../errors.js';
+import { DumpError, onFile, systemError } from '../errors.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import { type Compression, compressionOf, decompress } from '../io/compression.js';
 import { FdReader } from '../io/fd.js';
@@ -30,6 +31,12 @@ export type SourceKind = (typeof SOURCE_KINDS)[number];
 
 /** What arrives. */
 export type ArrivingKind = Exclude<SourceKind, 'directory'>;
+
+/**
+ * Where the bytes of a dump are: a path, where `-` is stdin; a descriptor, which its owner closes; a stream of Node or of the
+ * Web, or anything else that gives chunks.
+ */
+export type ByteSource = string | number | AsyncIterable<Uint8Array>;
 
 export interface OpenOptions extends Pick<DirectoryOptions, 'warn'> {
   /** What it must be. */
@@ -63,14 +70,13 @@ export interface ArrivingDump {
 
 /**
  * The files of a directory or of a plain archive; undefined for what can only be read from front to back, which is not touched.
- * @param path `-` is stdin
  * @throws {DumpError} for an archive that is damaged
  */
 export async function openRandom(
-  path: string,
+  path: ByteSource,
   { from, shards, ...options }: Pick<OpenOptions, 'from' | 'shards'> & DirectoryOptions = {},
 ): Promise<DumpFiles | undefined> {
-  if (shards || (path === '-' && from !== 'directory')) return undefined;
+  if (shards || typeof path !== 'string' || (path === '-' && from !== 'directory')) return undefined;
   if (from === 'directory' || (!from && onFile(path, () => statSync(path)).isDirectory())) {
     return new DirectoryFiles(path, options);
   }
@@ -83,10 +89,14 @@ export async function openRandom(
  * What is open to random access, with what arrives held.
  * @throws {DumpError} also for what is cut off or damaged
  */
-export async function openFiles(path: string, options: OpenOptions & Pick<HoldOptions, 'pages'>): Promise<DumpFiles> {
-  const files = await openRandom(path, options);
+export async function openFiles(
+  source: ByteSource,
+  options: OpenOptions & Pick<HoldOptions, 'pages'>,
+): Promise<DumpFiles> {
+  const files = await openRandom(source, options);
   if (files) return files;
-  const arrival = await openArrival(path, options);
+  const arrival = await openArrival(source, options);
+  const path = typeof source === 'string' ? source : arrival.name;
   try {
     return await (arrival.stream
       ? HeldFiles.ofRecords(path, arrival.stream, options)
@@ -113,11 +123,11 @@ export function arrivingDump(
 }
 
 /** Opens what arrives. Throws {@link DumpError} NOT_A_DUMP for what is none of the kinds. */
-export async function openArrival(path: string, options: OpenOptions): Promise<Arrival> {
+export async function openArrival(source: ByteSource, options: OpenOptions): Promise<Arrival> {
   if (options.shards) return openShards(options.shards, options);
-  const name = path === '-' ? 'stdin' : path;
-  const fd = path === '-' ? options.stdinFd : onFile(path, () => openSync(path, 'r'));
-  const fds = path === '-' ? [] : [fd];
+  const name = sourceName(source);
+  const path = typeof source === 'string' && source !== '-' ? source : undefined;
+  const fds = path === undefined ? [] : [onFile(path, () => openSync(path, 'r'))];
   let peeked: Peeked | undefined;
   const close = () => {
     // A source that is not read to its end would leave a program running that nobody reads.
@@ -125,11 +135,12 @@ export async function openArrival(path: string, options: OpenOptions): Promise<A
     for (const own of fds.splice(0)) closeSync(own);
   };
   try {
-    const isFile = path !== '-' && onFile(path, () => fstatSync(fd)).isFile();
-    const outer = await peek(new FdReader(fd, options.signal, name).chunks());
+    const outer = await peek(chunksOf(fds[0] ?? source, name, options));
     const compression = options.from === 'stream' ? undefined : compressionOf(outer.start);
     // For a program, which reads a file itself: from its beginning.
-    if (isFile && compression) fds.push(onFile(path, () => openSync(path, 'r')));
+    if (path !== undefined && compression && onFile(path, () => fstatSync(fds[0] as number)).isFile()) {
+      fds.push(onFile(path, () => openSync(path, 'r')));
+    }
     const input = { chunks: outer.chunks, fd: fds[1], name };
     peeked = compression ? await peek(decompress(input, compression, options.maxBytes)) : outer;
     const { start, chunks } = peeked;
@@ -148,6 +159,39 @@ export async function openArrival(path: string, options: OpenOptions): Promise<A
   } catch (error) {
     close();
     throw error;
+  }
+}
+
+function sourceName(source: ByteSource): string {
+  if (typeof source === 'string') return source === '-' ? 'stdin' : source;
+  return typeof source === 'number' ? `descriptor ${source}` : 'stream';
+}
+
+function chunksOf(
+  source: ByteSource,
+  name: string,
+  { stdinFd, signal }: OpenOptions,
+): AsyncGenerator<Uint8Array, void, void> {
+  if (typeof source === 'object') return streamChunks(source, name, signal);
+  return new FdReader(typeof source === 'number' ? source : stdinFd, signal, name).chunks();
+}
+
+/** The signal ends a wait for a stream of Node; elsewhere it is seen between two chunks. */
+async function* streamChunks(
+  stream: AsyncIterable<Uint8Array>,
+  name: string,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, void> {
+  if (stream instanceof Readable) addAbortSignal(signal, stream);
+  try {
+    for await (const chunk of stream) {
+      signal.throwIfAborted();
+      if (!(chunk instanceof Uint8Array)) throw new TypeError(`expected chunks of bytes, found a ${typeof chunk}`);
+      yield chunk;
+    }
+  } catch (error) {
+    signal.throwIfAborted();
+    throw systemError(error, name);
   }
 }
 

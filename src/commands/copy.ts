@@ -3,7 +3,6 @@ import type { Written } from '../containers/directory/dump-directory.js';
 import { pump } from '../dump/pump.js';
 import { UsageError } from '../errors.js';
 import { PAGE_SIZES } from '../memory/runs.js';
-import { withoutOutside } from '../stages/drop-files.js';
 import { type Command, choice, inputs, pageSizeFlag } from './command.js';
 import { Progress } from './progress.js';
 import { warnOfCopy } from './report.js';
@@ -65,7 +64,7 @@ Examples
         copy = { written: await extract(events, out, { ...options, ...more }) };
       } else {
         const sink = openSink(kind, out, { ...source, compression }, options, io);
-        await pump(source.records, kind === 'tar' ? [] : [withoutOutside()], sink, io.signal);
+        await pump(source.records, [], sink, io.signal);
         copy = sink;
       }
     } finally {

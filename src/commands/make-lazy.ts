@@ -2,7 +2,6 @@ import { pump } from '../dump/pump.js';
 import { SizeSink } from '../dump/size.js';
 import { UsageError } from '../errors.js';
 import { classify, POLICIES } from '../stages/classify.js';
-import { withoutOutside } from '../stages/drop-files.js';
 import { DROP_LAZY, filter } from '../stages/filter.js';
 import { HOLES, rebuild } from '../stages/rebuild.js';
 import { tally } from '../stages/tally.js';
@@ -84,14 +83,7 @@ ${SOURCE_HELP}
     try {
       const kind = sinkKindOf(source, out, to);
       const sink = dryRun ? new SizeSink() : openSink(kind, out, source, { force, progress: progress.add }, io);
-      const stages = [
-        ...(kind === 'tar' && !dryRun ? [] : [withoutOutside()]),
-        classify({ policy, force, warn }),
-        ...keep,
-        filter(DROP_LAZY),
-        count.stage,
-        rebuild({ holes }),
-      ];
+      const stages = [classify({ policy, force, warn }), ...keep, filter(DROP_LAZY), count.stage, rebuild({ holes })];
       await pump(source.records, stages, sink, io.signal);
       progress.done();
       const bytes = 'written' in sink ? sink.written.bytes : sink.bytes;

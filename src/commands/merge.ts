@@ -1,16 +1,12 @@
 import { DirectorySink } from '../containers/directory/write.js';
-import { pump } from '../dump/pump.js';
-import type { DumpRecord } from '../dump/records.js';
 import { DumpError, UsageError } from '../errors.js';
-import { ColdHalf } from '../halves/cold-half.js';
-import { mergedRecords } from '../halves/merged.js';
-import { withoutOutside } from '../stages/drop-files.js';
-import { type Arguments, type Command, choice, type Io, inputs } from './command.js';
+import { merge } from '../library/merge.js';
+import { type Arguments, type Command, choice, inputs } from './command.js';
 import { areApart } from './halves.js';
 import { Progress } from './progress.js';
 import { warnOfParent } from './report.js';
 import { openSink, SINK_KINDS, sinkKindOf } from './sink.js';
-import { openCommandFiles, openCommandSource, SOURCE_FLAGS, SOURCE_HELP, type Source } from './source.js';
+import { openCommandFiles, openCommandSource, SOURCE_FLAGS, SOURCE_HELP } from './source.js';
 
 export const command: Command = {
   name: 'merge',
@@ -50,8 +46,8 @@ ${SOURCE_HELP.replaceAll('DUMP', 'HOT')}
       const kind = sinkKindOf(hot, out, to);
       const force = args.flags['force'] === true;
       const sink = openSink(kind, out, hot, { force, progress: progress.add }, io);
-      const stages = kind === 'tar' ? [] : [withoutOutside()];
-      await pump(withCold(hot, coldPath, args, io), stages, sink, io.signal);
+      const openCold = () => openCommandFiles(coldPath, coldArguments(args), io, { pages: 'hold', budget: hot.budget });
+      await merge(hot, openCold, sink, io.signal);
       if (sink instanceof DirectorySink) warnOfParent(sink.written, out, io);
     } finally {
       progress.done();
@@ -59,16 +55,6 @@ ${SOURCE_HELP.replaceAll('DUMP', 'HOT')}
     }
   },
 };
-
-/** The cold half may have to be held first: by then it is known that HOT can be read, and OUT written. */
-async function* withCold(hot: Source, path: string, args: Arguments, io: Io): AsyncGenerator<Iterable<DumpRecord>> {
-  const files = await openCommandFiles(path, coldArguments(args), io, { pages: 'hold', budget: hot.budget });
-  try {
-    yield* mergedRecords(hot.records, new ColdHalf(files));
-  } finally {
-    files.close();
-  }
-}
 
 /** The flags of sources are those of HOT; COLD has only a kind of its own. */
 function coldArguments(args: Arguments): Arguments {

@@ -5,13 +5,12 @@ import { DirectoryFiles } from '../containers/directory/files.js';
 import { DirectorySink } from '../containers/directory/write.js';
 import { StreamSink } from '../containers/page-stream/stream.js';
 import type { DumpFiles } from '../dump/files.js';
-import { openAddressSpace } from '../dump/pagemap.js';
-import { pump, type RecordSink } from '../dump/pump.js';
+import type { RecordSink } from '../dump/pump.js';
 import type { DumpRecord } from '../dump/records.js';
 import { DumpError, isErrno, onFile, UsageError } from '../errors.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { type Address, addressText, isLoopback } from '../serve/address.js';
-import { DumpReceiver, type ParentDump, type ReceivedStats } from '../serve/receive.js';
+import { parentDump, type ReceivedStats, receiveDump } from '../serve/receive.js';
 import { type ClientEnd, listen } from '../serve/server.js';
 import { type Arguments, type Command, type Io, inputs, pageSizeFlag, refuseTerminals } from './command.js';
 import { Progress } from './progress.js';
@@ -81,18 +80,9 @@ Example
         ? new PipeSink(io.stdoutFd, progress.add)
         : new DirectorySink(out, { force: args.flags['force'] === true, progress: progress.add });
     try {
-      const receive = async (stream: Duplex, client: string): Promise<ReceivedStats> => {
-        const receiver = new DumpReceiver(stream, placeOf(client), { pageSize, ...(parent ? { parent } : {}) });
-        await pump(receiver.records(), [], sink, io.signal);
-        try {
-          await receiver.confirm();
-        } catch (cause) {
-          throw new DumpError('PROTOCOL', `expected to answer CLOSE, found the client gone; ${out} is complete`, {
-            file: placeOf(client),
-            cause,
-          });
-        }
-        return receiver.stats;
+      const receive = (stream: Duplex, client: string): Promise<ReceivedStats> => {
+        const options = { pageSize, client: placeOf(client), out, signal: io.signal, ...(parent ? { parent } : {}) };
+        return receiveDump(stream, sink, options);
       };
       const { client, stats, seconds } = await oneClient(receive, options, report, io);
       progress.done();
@@ -131,12 +121,6 @@ function openParent(out: string, link: string): DumpFiles {
   }
   return new DirectoryFiles(path);
 }
-
-const parentDump = (files: DumpFiles, link: string, pageSize: number): ParentDump => ({
-  link,
-  has: (pagemap) => files.stat(pagemap) !== undefined,
-  open: (pagemap) => openAddressSpace(files, pagemap, pageSize),
-});
 
 /** Does something with the first client that comes, as {@link listen} and {@link serveStdio} have them. */
 async function oneClient(

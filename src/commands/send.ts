@@ -7,6 +7,7 @@ import { type Landed, undelivered } from '../send/protocol.js';
 import { type Destination, parseDestination, RemoteProgram } from '../send/remote-shell.js';
 import { type Address, addressText, LOOPBACK } from '../serve/address.js';
 import type { DumpMemory } from '../serve/memory.js';
+import { openMemory } from '../serve/memory.js';
 import type { Serve } from '../serve/server.js';
 import { Session } from '../serve/session.js';
 import { quoteWord } from '../shell.js';
@@ -19,7 +20,7 @@ import { type Arguments, type Command, choice, type Io, inputs, pageSizeFlag } f
 import { eagerListStages } from './eager-list.js';
 import { Progress } from './progress.js';
 import { fromPageServer, type RestoreCommands } from './restore-commands.js';
-import { addressFlag, openMemory, warnOfAddress } from './serve.js';
+import { addressFlag, warnOfAddress } from './serve.js';
 import { openCommandSource, SOURCE_FLAGS, SOURCE_HELP, type Source } from './source.js';
 
 /** Flags that mean nothing without `--lazy`, and their options. */

@@ -1,11 +1,10 @@
 import type { Duplex } from 'node:stream';
-import { openRandom } from '../arrival/open.js';
 import { DumpError, UsageError } from '../errors.js';
 import { SocketPair } from '../io/socket-pair.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import type { Message } from '../protocol/page-server.js';
 import { type Address, addressText, DEFAULT_PORT, isLoopback, parseAddress } from '../serve/address.js';
-import { DumpMemory, type DumpMemoryOptions } from '../serve/memory.js';
+import { openMemory } from '../serve/memory.js';
 import type { Metrics } from '../serve/metrics.js';
 import { Recorder } from '../serve/recorder.js';
 import { type ClientEnd, CUT_OFF, listen, runClient, type Serve } from '../serve/server.js';
@@ -129,23 +128,6 @@ the dump is disconnected; the others are not affected.
     }
   },
 };
-
-/** The memory of a directory or a plain archive. Throws {@link DumpError} UNSUPPORTED for what can only be read in sequence. */
-export async function openMemory(path: string, options: DumpMemoryOptions): Promise<DumpMemory> {
-  const files = await openRandom(path, { guard: true });
-  if (!files) {
-    throw new DumpError('UNSUPPORTED', 'expected a directory or a plain tar archive, found another file', {
-      file: path,
-      hint: 'what is compressed or in shards is not open to random access: pagepipe read DUMP | pagepipe write OUT',
-    });
-  }
-  try {
-    return new DumpMemory(files, options);
-  } catch (error) {
-    files.close();
-    throw error;
-  }
-}
 
 export interface ListenOptions {
   address: Address;

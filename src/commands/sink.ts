@@ -1,14 +1,12 @@
 /** Where commands put a dump. */
-import { existsSync, realpathSync, type Stats, statSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
-import { DirectorySink, type DirectorySinkOptions } from '../containers/directory/write.js';
-import type { FilesSinkOptions } from '../containers/files-sink.js';
-import { ShardSink } from '../containers/shards/write.js';
-import { TarSink } from '../containers/tar/write.js';
-import { DumpError, onFile, UsageError } from '../errors.js';
-import { openOutput, openShard, type ShardOutput } from '../io/byte-output.js';
+import { existsSync, statSync } from 'node:fs';
+import { DirectorySink } from '../containers/directory/write.js';
+import type { ShardSink } from '../containers/shards/write.js';
+import type { TarSink } from '../containers/tar/write.js';
+import { UsageError } from '../errors.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import type { Compression } from '../io/compression.js';
+import { type ArchiveOptions, openShards, openTar, type PlaceOptions } from '../library/sinks.js';
 import { type Arguments, choice, type Io, refuseTerminals } from './command.js';
 
 export const SINK_KINDS = ['directory', 'tar', 'shards'] as const;
@@ -41,7 +39,7 @@ export function archiveFlags(args: Arguments, kind: SinkKind) {
   if (bad) throw new UsageError(`--prefix: expected a folder in the archive, found ${JSON.stringify(prefix)}`);
   return {
     compress: compress === undefined ? undefined : choice(args, 'compress', ['gzip', 'zstd'] as const, 'gzip'),
-    prefix: prefix === undefined ? '' : `${prefix.replace(/\/$/, '')}/`,
+    prefix: prefix ?? '',
   };
 }
 
@@ -49,68 +47,24 @@ export function archiveFlags(args: Arguments, kind: SinkKind) {
 export function openSink(
   kind: SinkKind,
   out: string,
-  source: SinkSource,
-  { force = false, progress, prefix = '' }: Pick<DirectorySinkOptions, 'force' | 'progress'> & { prefix?: string },
+  { compression, budget, paths: sources }: SinkSource,
+  options: Pick<ArchiveOptions, 'force' | 'progress' | 'prefix'>,
   io: Io,
 ): DirectorySink | TarSink | ShardSink {
-  const options = progress ? { progress } : {};
-  if (kind === 'directory') return new DirectorySink(out, { force, ...options, sources: source.paths });
-  if (kind === 'shards') return openShards(out.split(','), source, { force, ...options }, io);
+  const { prefix = '', ...placeOptions } = { ...options, sources };
+  if (kind === 'directory') return new DirectorySink(out, placeOptions);
+  if (kind === 'shards') return openCommandShards(out.split(','), placeOptions, io);
   if (out === '-') refuseTerminals(io, { stdout: true });
-  else checkOutputFile(out, source, force);
-  return new TarSink(openOutput(out, io.stdoutFd, source.compression), {
-    budget: source.budget,
-    prefix,
-    mtimeSeconds: Math.floor(Date.now() / 1000),
-    signal: io.signal,
-    ...options,
-  });
+  const archive = { ...placeOptions, prefix, compression, budget, signal: io.signal };
+  return openTar(out === '-' ? io.stdoutFd : out, archive, 'stdout');
 }
 
-/** A sink of shards by name or by descriptor. */
-export function openShards(
-  places: readonly (string | number)[],
-  source: Pick<SinkSource, 'paths'>,
-  { force = false, ...options }: FilesSinkOptions & { force?: boolean },
-  io: Io,
-): ShardSink {
+/** A sink of shards by name, where `-` is stdout, or by descriptor. */
+export function openCommandShards(places: readonly (string | number)[], options: PlaceOptions, io: Io): ShardSink {
   if (new Set(places).size < places.length) throw new UsageError('expected each shard once, found one twice');
-  for (const place of places) {
-    if (place === '-') refuseTerminals(io, { stdout: true });
-    else if (typeof place === 'string') checkOutputFile(place, source, force);
-  }
-  const outputs: ShardOutput[] = [];
-  try {
-    for (const place of places) outputs.push(openShard(place, io.stdoutFd));
-    return new ShardSink(outputs, options);
-  } catch (error) {
-    for (const output of outputs) output.discard();
-    throw error;
-  }
-}
-
-/** Throws {@link DumpError} OUTPUT_EXISTS, OUTPUT_INSIDE_DUMP for a place where no file may appear. */
-export function checkOutputFile(out: string, { paths }: Pick<SinkSource, 'paths'>, force: boolean): void {
-  const found = onFile(out, () => statSync(out, { throwIfNoEntry: false }));
-  for (const path of paths) checkApart(out, found, path);
-  // Pipes and devices are written as they are.
-  if (!found || found.isFIFO() || found.isCharacterDevice() || (found.isFile() && force)) return;
-  const what = found.isFile() ? 'a file' : 'something else';
-  throw new DumpError('OUTPUT_EXISTS', `expected a new file, found ${what}`, {
-    file: out,
-    ...(found.isFile() ? { hint: 'use --force to replace it' } : {}),
-  });
-}
-
-/** Throws {@link DumpError} OUTPUT_INSIDE_DUMP if a place is an input, or lies in it. */
-function checkApart(out: string, found: Stats | undefined, path: string): void {
-  const input = statSync(path, { throwIfNoEntry: false });
-  if (found && input && found.dev === input.dev && found.ino === input.ino) {
-    throw new DumpError('OUTPUT_INSIDE_DUMP', 'expected an output other than the dump', { file: out });
-  }
-  if (!input?.isDirectory()) return;
-  const folder = onFile(out, () => realpathSync(dirname(resolve(out))));
-  if (join(folder, basename(out)).startsWith(`${realpathSync(path)}/`)) {
-    throw new DumpError('OUTPUT_INSIDE_DUMP', 'expected an output outside the dump', { file: out });
-  }
+  if (places.includes('-')) refuseTerminals(io, { stdout: true });
+  return openShards(
+    places.map((place) => (place === '-' ? io.stdoutFd : place)),
+    options,
+  );
 }

@@ -1,23 +1,12 @@
 /** What commands share that take a dump from wherever it is. */
 import { tmpdir } from 'node:os';
-import {
-  arrivingDump,
-  type OpenOptions,
-  openArrival,
-  openFiles,
-  openRandom,
-  SOURCE_KINDS,
-  type SourceKind,
-} from '../arrival/open.js';
+import { openRandom, SOURCE_KINDS } from '../arrival/open.js';
 import type { KnownDump } from '../arrival/summary.js';
-import { Dump } from '../dump/dump.js';
-import type { FileEvents } from '../dump/events.js';
 import type { DumpFiles } from '../dump/files.js';
 import { hasSeveralPageSizes } from '../dump/page-size.js';
-import type { RecordSource } from '../dump/pump.js';
 import { UsageError } from '../errors.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
-import type { Compression } from '../io/compression.js';
+import { type OpenDump, openDump, openDumpFiles, type SourceOptions } from '../library/open-dump.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { type Arguments, choice, type Flag, type Io, pageSizeFlag } from './command.js';
 import type { ReportedDump } from './report.js';
@@ -47,25 +36,14 @@ export const SOURCE_HELP = `  --from directory|tar|stream|shards
 const MIB = 2 ** 20;
 const DEFAULT_BUFFER_MIB = 64;
 
-/** A dump that is open, and what is known of it when it has been read. */
-export interface Source {
-  kind: SourceKind;
-  compression: Compression | undefined;
-  /** Of a dump that is open to random access; they may be gone through again. */
-  records: RecordSource;
-  /** The same as files, instead of the records, where these arrive. */
-  events: FileEvents | undefined;
-  /** Whether it is open to random access. */
-  isRandom: boolean;
-  /** Of the source, for errors. */
-  name: string;
+/** A dump that is open, and what commands say of it. */
+export interface Source extends OpenDump {
   /** Directories and files that it is in. */
   paths: readonly string[];
   /** Of files and pages, where it is known beforehand. */
   totalBytes(): number;
   reported(): ReportedDump;
   budget: MemoryBudget;
-  close(): void;
 }
 
 /**
@@ -81,46 +59,19 @@ export async function openCommandSource(
   io: Io,
   budget: MemoryBudget = budgetOf(args),
 ): Promise<Source> {
-  const options = { ...openOptions(path, args, io), budget };
-  const page = pageSizeFlag(args, PAGE_SIZES);
-  const names = options.shards ?? (path === '-' ? [] : [path]);
+  const shards = shardsOf(path, args);
+  const names = shards ?? (path === '-' ? [] : [path]);
   const paths = names.filter((name) => typeof name === 'string');
-  const files = await openRandom(path, options);
-  if (files) return randomSource(await Dump.open(files, page), path, paths, budget);
-  const arrival = await openArrival(path, options);
-  const { kind, compression, name, events, close } = arrival;
-  const { records, dump } = arrivingDump(arrival, { ...page, areas, budget });
-  const place = { kind, isServable: false, paths };
+  const options = { ...openOptions(args, io), ...pageSizeFlag(args, PAGE_SIZES), budget, areas };
+  const opened = await openDump(shards ?? path, options);
+  const { kind, dump } = opened;
+  const isRandom = opened.files !== undefined;
   return {
-    kind,
-    compression,
-    records,
-    events,
-    isRandom: false,
-    name,
+    ...opened,
     paths,
-    totalBytes: () => 0,
-    reported: () => reportedOf(path, place, dump, dump.bytes),
+    totalBytes: () => (isRandom ? dump.bytes : 0),
+    reported: () => reportedOf(path, { kind, isServable: isRandom, paths }, dump),
     budget,
-    close,
-  };
-}
-
-function randomSource(dump: Dump, path: string, paths: readonly string[], budget: MemoryBudget): Source {
-  const kind = dump.files.kind === 'tar' ? 'tar' : 'directory';
-  const bytes = dump.otherBytes + dump.payloadBytes;
-  return {
-    kind,
-    compression: undefined,
-    records: { [Symbol.iterator]: () => dump.records() },
-    events: undefined,
-    isRandom: true,
-    name: path,
-    paths,
-    totalBytes: () => bytes,
-    reported: () => reportedOf(path, { kind, isServable: true, paths }, dump, bytes),
-    budget,
-    close: () => dump.close(),
   };
 }
 
@@ -133,11 +84,11 @@ export const openCommandFiles = (
   args: Arguments,
   io: Io,
   { pages = 'count', budget = budgetOf(args) }: { pages?: 'count' | 'hold'; budget?: MemoryBudget } = {},
-): Promise<DumpFiles> => openFiles(path, { ...openOptions(path, args, io), pages, budget });
+): Promise<DumpFiles> => openDumpFiles(shardsOf(path, args) ?? path, { ...openOptions(args, io), pages, budget });
 
 /** The files of what can be looked into before it is read; undefined for what arrives. */
 export const openBeforehand = (path: string, args: Arguments, io: Io): Promise<DumpFiles | undefined> =>
-  openRandom(path, openOptions(path, args, io));
+  shardsOf(path, args) ? Promise.resolve(undefined) : openRandom(path, openOptions(args, io));
 
 /** What a source is called in errors. */
 export const sourceName = (path: string, args: Arguments): string => {
@@ -145,11 +96,9 @@ export const sourceName = (path: string, args: Arguments): string => {
   return args.flags['shardFds'] === undefined ? 'stdin' : 'shards';
 };
 
-function openOptions(path: string, args: Arguments, io: Io): OpenOptions {
-  const shards = shardsOf(path, args);
+function openOptions(args: Arguments, io: Io): Required<SourceOptions> {
   return {
     from: args.flags['from'] === undefined ? undefined : choice(args, 'from', SOURCE_KINDS, 'directory'),
-    ...(shards ? { shards } : {}),
     budget: budgetOf(args),
     maxBytes: positive(args, 'maxBytes', Number.MAX_SAFE_INTEGER),
     stdinFd: io.stdinFd,
@@ -158,12 +107,7 @@ function openOptions(path: string, args: Arguments, io: Io): OpenOptions {
   };
 }
 
-function reportedOf(
-  path: string,
-  place: DumpPlace,
-  { tasks, pageSize, march }: Omit<KnownDump, 'bytes'>,
-  bytes: number,
-): ReportedDump {
+function reportedOf(path: string, place: DumpPlace, { tasks, pageSize, march, bytes }: KnownDump): ReportedDump {
   const hidden = hasSeveralPageSizes(march) ? { pageSize } : {};
   return { path, place: { ...place, ...hidden }, tasks, pageSize, bytes };
 }

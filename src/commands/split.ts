@@ -1,19 +1,14 @@
 import { DirectorySink } from '../containers/directory/write.js';
 import { StreamSink } from '../containers/page-stream/stream.js';
-import { behindStages, pump, type RecordSink } from '../dump/pump.js';
-import { TeeSink } from '../dump/tee.js';
+import type { RecordSink } from '../dump/pump.js';
 import { DumpError, isErrno, UsageError } from '../errors.js';
-import { coldPart, notCold } from '../halves/cold-stage.js';
-import { addOriginals } from '../halves/originals.js';
-import { classify, POLICIES, type Policy } from '../stages/classify.js';
-import { withoutOutside } from '../stages/drop-files.js';
-import { DROP_LAZY, filter } from '../stages/filter.js';
-import { rebuild } from '../stages/rebuild.js';
+import { split } from '../library/split.js';
+import { POLICIES } from '../stages/classify.js';
 import { type Arguments, type Command, choice, type Io, inputs, refuseTerminals } from './command.js';
 import { areApart } from './halves.js';
 import { Progress } from './progress.js';
 import { warnOfParent } from './report.js';
-import { openSink, SINK_KINDS, type SinkKind, sinkKindOf } from './sink.js';
+import { openSink, SINK_KINDS, sinkKindOf } from './sink.js';
 import { budgetOf, openCommandSource, SOURCE_FLAGS, SOURCE_HELP, type Source } from './source.js';
 
 export const command: Command = {
@@ -59,17 +54,16 @@ ${SOURCE_HELP}
     let hotIsComplete = false;
     try {
       const { hot, cold } = await openHalves(places, source, args, progress.add, io);
-      const hotSink = behindStages(hotStages(policy, hot.kind, warn), {
-        write: (record) => hot.sink.write(record),
+      const hotSink: RecordSink = {
+        write: (record) => hot.write(record),
         finish: async () => {
-          await hot.sink.finish();
+          await hot.finish();
           hotIsComplete = true;
         },
-        discard: () => hot.sink.discard(),
-      });
-      const coldSink = behindStages([addOriginals(budget), ...coldStages(policy)], cold);
-      await (source.isRandom ? inTurn : atOnce)(source, hotSink, coldSink, io);
-      if (hot.sink instanceof DirectorySink) warnOfParent(hot.sink.written, places.hot, io);
+        discard: () => hot.discard(),
+      };
+      await split(source, hotSink, cold, { policy, budget, warn, signal: io.signal });
+      if (hot instanceof DirectorySink) warnOfParent(hot.written, places.hot, io);
     } catch (error) {
       if (hotIsComplete) warn(`${places.hot} is complete, and ${places.cold ?? 'the half on stdout'} is not`);
       throw isErrno(error, 'EPIPE') ? readerGone(error) : error;
@@ -108,50 +102,15 @@ function placesOf(args: Arguments, io: Io): Places {
 async function openHalves(places: Places, source: Source, args: Arguments, progress: (bytes: number) => void, io: Io) {
   const to = args.flags['to'] === undefined ? undefined : choice(args, 'to', SINK_KINDS, 'directory');
   const options = { force: args.flags['force'] === true, progress };
-  const open = (place: string) => {
-    const kind = sinkKindOf(source, place, to);
-    return { kind, sink: openSink(kind, place, source, options, io) };
-  };
+  const open = (place: string) => openSink(sinkKindOf(source, place, to), place, source, options, io);
   const hot = open(places.hot);
   try {
-    return { hot, cold: places.cold === undefined ? new StreamSink(io.stdoutFd, progress) : open(places.cold).sink };
+    return { hot, cold: places.cold === undefined ? new StreamSink(io.stdoutFd, progress) : open(places.cold) };
   } catch (error) {
-    await hot.sink.discard();
+    await hot.discard();
     throw error;
   }
 }
-
-const hotStages = (policy: Policy, kind: SinkKind, warn: (message: string) => void) => [
-  ...(kind === 'tar' ? [] : [withoutOutside()]),
-  classify({ policy, warn }),
-  filter(DROP_LAZY),
-  rebuild(),
-];
-
-const coldStages = (policy: Policy) => [
-  classify({ policy }),
-  filter({ action: 'keep', selection: { class: 'lazy' } }),
-  rebuild({ holes: 'drop' }),
-  ...coldPart(),
-];
-
-/** What `write` would make of the source is what is split, and what merge gives back. */
-const sourceStages = () => [notCold(), rebuild()];
-
-/** HOT, and then COLD: the metadata is read twice, and each page once. */
-async function inTurn(source: Source, hot: RecordSink, cold: RecordSink, io: Io): Promise<void> {
-  try {
-    await pump(source.records, sourceStages(), hot, io.signal);
-  } catch (error) {
-    await cold.discard();
-    throw error;
-  }
-  await pump(source.records, sourceStages(), cold, io.signal);
-}
-
-/** Both, of a source that can be read only once. */
-const atOnce = (source: Source, hot: RecordSink, cold: RecordSink, io: Io): Promise<void> =>
-  pump(source.records, sourceStages(), new TeeSink(hot, cold), io.signal);
 
 /** Elsewhere a reader that has seen enough is no failure; here a half would be missing. */
 const readerGone = (cause: Error): DumpError =>

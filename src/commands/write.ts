@@ -4,7 +4,7 @@ import type { DumpRecord } from '../dump/records.js';
 import { type Command, choice, inputs, refuseTerminals } from './command.js';
 import { Progress } from './progress.js';
 import { warnOfCopy } from './report.js';
-import { archiveFlags, openShards, openSink, SINK_KINDS, type SinkSource } from './sink.js';
+import { archiveFlags, openCommandShards, openSink, SINK_KINDS, type SinkSource } from './sink.js';
 import { budgetOf, shardFds } from './source.js';
 
 export const command: Command = {
@@ -64,7 +64,7 @@ Example
       budget: budgetOf(args),
     };
     const sink = fds
-      ? openShards(fds, source, options, io)
+      ? openCommandShards(fds, options, io)
       : openSink(kind, out, source, { ...options, prefix: archive.prefix }, io);
     try {
       await pump(readPageStream(io.stdinFd, io.signal), [noteTotal], sink, io.signal);

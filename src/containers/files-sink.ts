@@ -3,6 +3,7 @@
  * pagemap, and each space gets both files, even when empty, in the order of the spaces.
  */
 
+import { none } from 'stream-chain/defs.js';
 import { ExtentReader, FILE_PIECE_BYTES } from '../dump/extents.js';
 import { pagesName } from '../dump/names.js';
 import { PagemapWriter } from '../dump/pagemap-writer.js';
@@ -12,6 +13,7 @@ import type { RecordSink } from '../dump/pump.js';
 import type { DumpRecord, ExtentsRecord, FileRecord, HeaderRecord, PayloadRecord, Space } from '../dump/records.js';
 import { invariant } from '../errors.js';
 import { countHolePages } from '../memory/runs.js';
+import { withoutOutside } from '../stages/drop-files.js';
 import { rebuild } from '../stages/rebuild.js';
 
 export interface FilesSinkOptions {
@@ -26,7 +28,10 @@ export interface FilesSinkOptions {
 export abstract class FilesSink implements RecordSink {
   /** Pages that are lazy in a pagemap, and in no pages file. */
   holePages = 0;
+  /** Whether it has a place for what is next to the dump in its archive; otherwise that is left out. */
+  protected readonly takesOutside: boolean = false;
   protected readonly extents = new ExtentReader(FILE_PIECE_BYTES);
+  private readonly inside = withoutOutside();
   private readonly joinRebuilt = rebuild();
   private seenHeader: HeaderRecord | undefined;
   private file: FileRecord | undefined;
@@ -56,6 +61,7 @@ export abstract class FilesSink implements RecordSink {
   protected abstract end(): void;
 
   write(record: DumpRecord): void | Promise<void> {
+    if (!this.takesOutside && this.inside(record) === none) return;
     if (record.type === 'bytes') this.payload(record.bytes);
     else if (record.type === 'extents') this.payloadExtents(record);
     else return this.writeOther(record);

@@ -24,7 +24,7 @@ export const MAX_MM_BYTES = 256 * 1024 * 1024;
 /** More than a pagemap needs up to its first entry, in bytes. */
 const HEAD_BYTES = 4096;
 
-export interface OpenDumpOptions {
+export interface DumpOptions {
   /** Bytes; found out from the dump if it is not given. */
   pageSize?: number;
 }
@@ -46,7 +46,7 @@ export class Dump {
    * Reads the metadata of a dump, which closes the files with itself.
    * @throws {DumpError} if it is no dump that can be understood; the files are closed then
    */
-  static async open(files: DumpFiles, options: OpenDumpOptions = {}): Promise<Dump> {
+  static async open(files: DumpFiles, options: DumpOptions = {}): Promise<Dump> {
     try {
       return new Dump(files, options);
     } catch (error) {
@@ -57,7 +57,7 @@ export class Dump {
 
   private constructor(
     readonly files: DumpFiles,
-    { pageSize }: OpenDumpOptions,
+    { pageSize }: DumpOptions,
   ) {
     for (const entry of files.entries()) this.entries.set(entry.name, entry);
     this.checkParent();
@@ -67,6 +67,11 @@ export class Dump {
     const pages = new Set(this.spaces.map(pagesName));
     this.payloadBytes = this.sumOfSizes((name) => pages.has(name));
     this.otherBytes = this.sumOfSizes((name) => !pages.has(name) && !name.startsWith(OUTSIDE));
+  }
+
+  /** Of all files of the dump. */
+  get bytes(): number {
+    return this.otherBytes + this.payloadBytes;
   }
 
   get path(): string {

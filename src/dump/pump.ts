@@ -9,13 +9,18 @@ import { portions } from './extents.js';
 import type { DumpRecord } from './records.js';
 
 /** What a stage makes of a record: nothing, one record or several. */
-type Made = DumpRecord | typeof none | Many<DumpRecord> | Generator<DumpRecord> | AsyncGenerator<DumpRecord>;
+export type StageOutput =
+  | DumpRecord
+  | typeof none
+  | Many<DumpRecord>
+  | Generator<DumpRecord>
+  | AsyncGenerator<DumpRecord>;
 
 /**
  * One step of a pipeline: also an item of stream-chain's `chain([...])`. A `flushable` stage is flushed after the last record,
  * and released if the pipeline fails.
  */
-export type Stage = (record: DumpRecord) => Made | Promise<Made>;
+export type Stage = (record: DumpRecord) => StageOutput | Promise<StageOutput>;
 
 export interface RecordSink {
   write(record: DumpRecord): void | Promise<void>;

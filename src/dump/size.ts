@@ -21,7 +21,7 @@ export class SizeSink implements RecordSink {
         });
         break;
       case 'file':
-        this.bytes += record.size;
+        if (!record.outside) this.bytes += record.size;
         break;
       case 'runs':
         this.bytes += record.runs.payloadBytes;

@@ -1,6 +1,7 @@
 /** Where an archive or a shard goes: a file that appears as a whole, or stdout; compressed on the way, if that is wanted. */
 import { once } from 'node:events';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import type { Emit } from '../bytes.js';
 import { DumpError } from '../errors.js';
 import { AtomicFile } from './atomic-file.js';
@@ -26,42 +27,69 @@ export interface ShardOutput {
 }
 
 /** A shard, in a file or in a descriptor. */
-export function openShard(place: string | number, stdoutFd: number): ShardOutput {
-  if (typeof place === 'string' && place !== '-') return new AtomicFile(place);
-  const writer = new FdWriter(place === '-' ? stdoutFd : (place as number), `shard ${place}`);
+export function openShard(place: string | number): ShardOutput {
+  if (typeof place === 'string') return new AtomicFile(place);
+  const writer = new FdWriter(place, `shard ${place}`);
   const flush = () => writer.flush();
   return { write: writer.write, flush, commit: flush, discard: () => {} };
 }
 
-interface Plain {
-  write: Emit;
-  commit(): void;
-  discard(): void;
-}
+/** Where an archive goes: a path, a descriptor that stays open, or a stream, which ends with it. */
+export type BytePlace = string | number | Writable;
 
-/** @param path `-` for stdout */
-export function openOutput(path: string, stdoutFd: number, compression: Compression | undefined): ByteOutput {
-  const plain = path === '-' ? stdoutOutput(stdoutFd) : new AtomicFile(path);
-  return compression ? compressed(plain, compression) : { ...wrap(plain), drain: () => {} };
-}
-
-const wrap = (plain: Plain) => ({
-  write: plain.write,
-  commit: () => plain.commit(),
-  discard: () => plain.discard(),
-});
-
-function stdoutOutput(fd: number): Plain {
-  const writer = new FdWriter(fd);
-  return { write: writer.write, commit: () => writer.flush(), discard: () => {} };
-}
-
-function compressed(plain: Plain, compression: Compression): ByteOutput {
+/** @param name of a descriptor, for errors */
+export function openOutput(place: BytePlace, compression: Compression | undefined, name = 'stdout'): ByteOutput {
+  const plain = plainOutput(place, name);
+  if (!compression) return plain;
   try {
     return new CompressedOutput(plain, compression);
   } catch (error) {
     plain.discard();
     throw error;
+  }
+}
+
+function plainOutput(place: BytePlace, name: string): ByteOutput {
+  if (typeof place === 'object') return new StreamOutput(place);
+  if (typeof place === 'string') {
+    const file = new AtomicFile(place);
+    return { write: file.write, drain: () => {}, commit: () => file.commit(), discard: () => file.discard() };
+  }
+  const writer = new FdWriter(place, name);
+  return { write: writer.write, drain: () => {}, commit: () => writer.flush(), discard: () => {} };
+}
+
+/** A stream of Node. One that is destroyed fails the next write, or the commit. */
+class StreamOutput implements ByteOutput {
+  private readonly closed: Promise<void>;
+  private wake: (() => void) | undefined;
+
+  constructor(private readonly stream: Writable) {
+    this.closed = finished(stream, { readable: false });
+    this.closed.catch(() => {}).finally(() => this.wake?.());
+    stream.on('drain', () => this.wake?.());
+  }
+
+  readonly write = (bytes: Uint8Array): void => {
+    // The stream holds on to it.
+    if (!this.stream.destroyed) this.stream.write(bytes.slice());
+  };
+
+  drain(): void | Promise<void> {
+    if (this.stream.destroyed) return this.closed;
+    if (!this.stream.writableNeedDrain) return;
+    return new Promise((resolve) => {
+      this.wake = resolve;
+    });
+  }
+
+  async commit(): Promise<void> {
+    this.stream.end();
+    await this.closed;
+  }
+
+  discard(): void {
+    this.stream.destroy(new Error('the dump is incomplete'));
   }
 }
 
@@ -71,7 +99,7 @@ class CompressedOutput implements ByteOutput {
   private isFull = false;
 
   constructor(
-    private readonly plain: Plain,
+    private readonly plain: ByteOutput,
     compression: Compression,
   ) {
     this.stream = compressor(compression);
@@ -82,7 +110,11 @@ class CompressedOutput implements ByteOutput {
   }
 
   private async collect(): Promise<void> {
-    for await (const chunk of this.packed()) this.plain.write(chunk);
+    for await (const chunk of this.packed()) {
+      this.plain.write(chunk);
+      const drained = this.plain.drain();
+      if (drained) await drained;
+    }
   }
 
   /** A compressor that is gone is a failure, and no reader of ours that has seen enough (EPIPE). */
@@ -115,11 +147,11 @@ class CompressedOutput implements ByteOutput {
   async commit(): Promise<void> {
     this.stream.end();
     await this.done;
-    this.plain.commit();
+    await this.plain.commit();
   }
 
-  discard(): void {
+  async discard(): Promise<void> {
     this.stream.destroy();
-    this.plain.discard();
+    await this.plain.discard();
   }
 }

@@ -42,6 +42,23 @@ export const KIND_MASK = 0x1f << KIND_SHIFT;
 /** All bits that have a meaning; input with others is refused. */
 export const KNOWN_BITS = PE_MASK | CONTINUES | TAKEN | DETAIL | CLASS_MASK | SHAPE_MASK | KIND_MASK;
 
+/** The bits of {@link RunBatch.bits}, for stages outside of this package. */
+export const RUN_BITS = {
+  PE_PARENT,
+  PE_LAZY,
+  PE_PRESENT,
+  PE_MASK,
+  CONTINUES,
+  TAKEN,
+  DETAIL,
+  CLASS_EAGER,
+  CLASS_LAZY,
+  CLASS_MASK,
+  SHAPE_MASK,
+  KIND_SHIFT,
+  KIND_MASK,
+} as const;
+
 /** Page numbers stay below this: their address is a u64. */
 export const pageNumberLimit = (pageSize: number): number => 2 ** 64 / pageSize;
 

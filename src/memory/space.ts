@@ -134,7 +134,7 @@ export class RunTable {
   }
 }
 
-interface TableSpan {
+export interface TableSpan {
   pageNumber: number;
   pages: number;
   bits: number;

@@ -1,4 +1,5 @@
 /** The memory of a dump, by pid: what a page server answers from. Spaces are opened when somebody asks for them. */
+import { openRandom } from '../arrival/open.js';
 import type { DumpFiles } from '../dump/files.js';
 import { isPagemapName, spaceIdentity } from '../dump/names.js';
 import { findPageSize } from '../dump/page-size.js';
@@ -69,5 +70,25 @@ export class DumpMemory {
 
   close(): void {
     this.files.close();
+  }
+}
+
+/**
+ * The memory of a directory or a plain archive, which must not change while it is open.
+ * @throws {DumpError} UNSUPPORTED for what can only be read in sequence, NOT_A_DUMP, SYSTEM
+ */
+export async function openMemory(path: string, options: DumpMemoryOptions = {}): Promise<DumpMemory> {
+  const files = await openRandom(path, { guard: true });
+  if (!files) {
+    throw new DumpError('UNSUPPORTED', 'expected a directory or a plain tar archive, found another file', {
+      file: path,
+      hint: 'what is compressed or in shards is not open to random access: pagepipe read DUMP | pagepipe write OUT',
+    });
+  }
+  try {
+    return new DumpMemory(files, options);
+  } catch (error) {
+    files.close();
+    throw error;
   }
 }

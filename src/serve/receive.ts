@@ -15,6 +15,9 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { plainBytes } from '../bytes.js';
+import type { DumpFiles } from '../dump/files.js';
+import { openAddressSpace } from '../dump/pagemap.js';
+import { pump, type RecordSink } from '../dump/pump.js';
 import type { DumpRecord, Space } from '../dump/records.js';
 import { DumpError } from '../errors.js';
 import {
@@ -69,6 +72,12 @@ export interface ReceiveOptions {
   /** Bytes. */
   pageSize: number;
   parent?: ParentDump;
+}
+
+export interface ReceiveDumpOptions extends ReceiveOptions {
+  client?: string;
+  out?: string;
+  signal?: AbortSignal;
 }
 
 /** What has come. */
@@ -317,6 +326,40 @@ export class DumpReceiver {
     return new DumpError(code, `${this.space?.pagemap}: expected ${expected}, found ${found}`, { file: this.client });
   }
 }
+
+/**
+ * Receives one dump, and answers its CLOSE when it is in the sink: then the dumping side ends its processes.
+ * @param client and out: for errors
+ * @throws {DumpError} as {@link DumpReceiver.records} and the sink do; the sink is discarded, unless it was finished
+ */
+export async function receiveDump(
+  stream: Duplex,
+  sink: RecordSink,
+  { client = 'client', out = 'the dump', signal, ...options }: ReceiveDumpOptions,
+): Promise<ReceivedStats> {
+  const receiver = new DumpReceiver(stream, client, options);
+  await pump(receiver.records(), [], sink, signal);
+  try {
+    await receiver.confirm();
+  } catch (cause) {
+    throw new DumpError('PROTOCOL', `expected to answer CLOSE, found the client gone; ${out} is complete`, {
+      file: client,
+      cause,
+    });
+  }
+  return receiver.stats;
+}
+
+/**
+ * The dump before the one that is received.
+ * @param link target of the link to it, from the new dump
+ * @param pageSize in bytes
+ */
+export const parentDump = (files: DumpFiles, link: string, pageSize: number): ParentDump => ({
+  link,
+  has: (pagemap) => files.stat(pagemap) !== undefined,
+  open: (pagemap) => openAddressSpace(files, pagemap, pageSize),
+});
 
 const MESSAGES = { pagemapHead: messageType('criu.pagemap_head') };
 

@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import chain from 'stream-chain';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import { DumpError } from '../../src/errors.js';
-import { decodeImage, encodeImage, type ImagePart, type ImageType, type mm_entry } from '../../src/index.js';
+import { decodeImage, encodeImage, type ImagePart, type ImageType, type mm_entry } from '../../src/images.js';
 import { Message } from '../helpers/dump-writer.js';
 import { noise, pipeData, SAMPLES, sampleOf, UNKNOWN } from '../helpers/image-samples.js';
 import { CHUNKINGS, chunksOf, fixtureImages, imageOf } from '../helpers/images.js';

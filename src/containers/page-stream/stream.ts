@@ -1,10 +1,11 @@
 /** The page stream as a source and a sink of records, over descriptors and over Node's and stream-chain's streams. */
-import { Writable } from 'node:stream';
-import { flushable, many } from 'stream-chain';
+import { Readable, Writable } from 'node:stream';
+import { flushable, many, none } from 'stream-chain';
 import { ExtentReader, PIPE_PIECE_BYTES } from '../../dump/extents.js';
-import type { RecordSink } from '../../dump/pump.js';
+import { batchesOf, type RecordSink, type RecordSource } from '../../dump/pump.js';
 import type { BytesRecord, DumpRecord } from '../../dump/records.js';
 import { FdReader, FdWriter } from '../../io/fd.js';
+import { withoutOutside } from '../../stages/drop-files.js';
 import { PageStreamDecoder } from './decoder.js';
 import { PageStreamEncoder } from './encoder.js';
 
@@ -62,6 +63,30 @@ export class StreamSink implements RecordSink {
     this.encoder.write(record);
     this.progress?.(record.bytes.length);
   }
+}
+
+/**
+ * Records as the beginning of a pipeline of Node's or stream-chain's streams. Bytes are copied, since a pipeline reads ahead;
+ * payload that is referred to is not read here.
+ */
+export const sourceStream = (source: RecordSource): Readable =>
+  Readable.from(ownRecords(source), { objectMode: true, highWaterMark: 1 });
+
+/** The page stream of a dump as a stream of bytes; `Readable.toWeb()` makes a Web stream of it. */
+export const pageStream = (source: RecordSource): Readable => Readable.from(encoded(source), { objectMode: false });
+
+async function* ownRecords(source: RecordSource): AsyncGenerator<DumpRecord> {
+  for await (const batch of batchesOf(source)) {
+    for (const record of batch) {
+      yield record.type === 'bytes' ? { type: 'bytes', bytes: record.bytes.slice() } : record;
+    }
+  }
+}
+
+async function* encoded(source: RecordSource): AsyncGenerator<Uint8Array> {
+  const inside = withoutOutside();
+  const encode = encodePageStream();
+  for await (const record of ownRecords(source)) if (inside(record) !== none) yield* encode(record);
 }
 
 /** A sink as the end of a pipeline of Node's or stream-chain's streams; a pipeline that fails discards it. */

@@ -31,6 +31,7 @@ export interface TarSinkOptions extends FilesSinkOptions {
 export class TarSink extends FilesSink {
   /** Bytes of all files of the dump. */
   bytes = 0;
+  protected override readonly takesOutside = true;
   /** Of the file that is being written. */
   private fileSize = 0;
   /** Pagemap and pages of the space whose runs are coming. */

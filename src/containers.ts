@@ -1,0 +1,22 @@
+/** `pagepipe/containers`: where dumps are read from and written to, each kind by itself. */
+
+export type { Written } from './containers/directory/dump-directory.js';
+export {
+  decodePageStream,
+  encodePageStream,
+  pageStream,
+  readPageStream,
+  sinkStream,
+  sourceStream,
+} from './containers/page-stream/stream.js';
+export type { BytePlace } from './io/byte-output.js';
+export {
+  type ArchiveOptions,
+  type DirectoryOutput,
+  directorySink,
+  type FilesOutput,
+  type PlaceOptions,
+  pageStreamSink,
+  shardSink,
+  tarSink,
+} from './library/sinks.js';

@@ -1,0 +1,131 @@
+/** A dump, wherever it is, as records: what every command that reads a dump begins with. */
+import {
+  type Arrival,
+  arrivingDump,
+  type ByteSource,
+  type OpenOptions,
+  openArrival,
+  openFiles,
+  openRandom,
+  type SourceKind,
+} from '../arrival/open.js';
+import type { KnownDump } from '../arrival/summary.js';
+import { Dump } from '../dump/dump.js';
+import type { FileEvents } from '../dump/events.js';
+import type { DumpFiles } from '../dump/files.js';
+import type { RecordSource } from '../dump/pump.js';
+import type { MemoryBudget } from '../io/byte-queue.js';
+import type { Compression } from '../io/compression.js';
+import { defaultBudget } from './sinks.js';
+
+/**
+ * Where a dump is: a path (`-` is stdin), a descriptor that stays open, a stream of Node or of the Web; or a list of paths
+ * and descriptors, which are the shards of criu-image-streamer.
+ */
+export type DumpSource = ByteSource | readonly (string | number)[];
+
+export interface SourceOptions {
+  /** What it must be; found out from what is there if it is not given. */
+  from?: SourceKind | undefined;
+  /** For what must wait or be held: 64 MiB in memory, then a file in the system's temporary folder. */
+  budget?: MemoryBudget;
+  /** Most plain bytes of a compressed archive. */
+  maxBytes?: number;
+  /** Ends a wait for more bytes. */
+  signal?: AbortSignal;
+  /** Told of what is in a directory and cannot be carried. */
+  warn?: (message: string) => void;
+  /** Descriptor that `-` stands for. */
+  stdinFd?: number;
+}
+
+export interface OpenDumpOptions extends SourceOptions {
+  /** Bytes; found out from the dump if it is not given. */
+  pageSize?: number;
+  /** Whether stages ask for the areas of runs, as `classify` does by default: pages that arrive before their areas wait then. */
+  areas?: boolean;
+}
+
+/** A dump that is open; close it. */
+export interface OpenDump extends AsyncDisposable {
+  readonly kind: SourceKind;
+  readonly compression: Compression | undefined;
+  /** Of the source, for errors. */
+  readonly name: string;
+  /** For `pump`. Those of a dump that is open to random access may be gone through again, those of another one once. */
+  readonly records: RecordSource;
+  /** Page size, tasks and bytes: at once for a dump that is open to random access, otherwise when the records are at their end. */
+  readonly dump: KnownDump;
+  /** The files of a dump that is open to random access: of a directory or a plain archive. */
+  readonly files: DumpFiles | undefined;
+  /** The files of what arrives as files, to be taken instead of the records. */
+  readonly events: FileEvents | undefined;
+  close(): void;
+}
+
+/**
+ * Opens a dump wherever it is: a directory, a tar archive (plain, gzip or zstd), shards or a page stream.
+ * @throws {DumpError} NOT_A_DUMP for what is none of them, SYSTEM, and as the container does
+ */
+export async function openDump(source: DumpSource, options: OpenDumpOptions = {}): Promise<OpenDump> {
+  const { pageSize, areas = true } = options;
+  const page = pageSize === undefined ? {} : { pageSize };
+  const [bytes, all] = complete(source, options);
+  const files = await openRandom(bytes, all);
+  if (files) return randomDump(await Dump.open(files, page));
+  const arrival = await openArrival(bytes, all);
+  return arrivedDump(arrival, arrivingDump(arrival, { ...page, areas, budget: all.budget }));
+}
+
+/**
+ * Opens the files of a dump to random access. What can only be read from front to back is held: in memory within the budget,
+ * past that in a temporary file.
+ * @param options pages: `count`, the default, knows only the size of pages files; `hold` makes them readable
+ * @throws {DumpError} as {@link openDump} does, also for what is cut off or damaged
+ */
+export async function openDumpFiles(
+  source: DumpSource,
+  { pages = 'count', ...options }: SourceOptions & { pages?: 'count' | 'hold' } = {},
+): Promise<DumpFiles> {
+  const [bytes, all] = complete(source, options);
+  return openFiles(bytes, { ...all, pages });
+}
+
+function complete(source: DumpSource, options: SourceOptions): [ByteSource, OpenOptions] {
+  const all = {
+    maxBytes: Number.MAX_SAFE_INTEGER,
+    stdinFd: 0,
+    signal: new AbortController().signal,
+    budget: defaultBudget(),
+    ...options,
+  };
+  return isList(source) ? [source.join(','), { ...all, shards: source }] : [source, all];
+}
+
+const isList = (source: DumpSource): source is readonly (string | number)[] => Array.isArray(source);
+
+const randomDump = (dump: Dump): OpenDump => ({
+  kind: dump.files.kind === 'tar' ? 'tar' : 'directory',
+  compression: undefined,
+  name: dump.path,
+  records: { [Symbol.iterator]: () => dump.records() },
+  dump,
+  files: dump.files,
+  events: undefined,
+  ...closing(() => dump.close()),
+});
+
+const arrivedDump = (
+  { kind, compression, name, events, close }: Arrival,
+  { records, dump }: Pick<OpenDump, 'records' | 'dump'>,
+): OpenDump => ({ kind, compression, name, records, dump, files: undefined, events, ...closing(close) });
+
+/** Closes once, however often it is asked to. */
+function closing(action: () => void) {
+  let isOpen = true;
+  const close = () => {
+    if (isOpen) action();
+    isOpen = false;
+  };
+  return { close, [Symbol.asyncDispose]: async () => close() };
+}

@@ -1,0 +1,155 @@
+/**
+ * Where a dump can be put: a directory, an archive, shards or a page stream. Output appears complete or not at all, so each
+ * place is checked and opened before anything is read, and {@link RecordSink.discard} leaves nothing behind.
+ */
+import { realpathSync, type Stats, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
+import type { Writable } from 'node:stream';
+import type { Written } from '../containers/directory/dump-directory.js';
+import { DirectorySink } from '../containers/directory/write.js';
+import { StreamSink } from '../containers/page-stream/stream.js';
+import { ShardSink } from '../containers/shards/write.js';
+import { TarSink } from '../containers/tar/write.js';
+import { behindStages, type RecordSink } from '../dump/pump.js';
+import { DumpError, onFile } from '../errors.js';
+import { type BytePlace, openOutput, openShard, type ShardOutput } from '../io/byte-output.js';
+import type { MemoryBudget } from '../io/byte-queue.js';
+import type { Compression } from '../io/compression.js';
+import { PageStreamSink } from '../send/page-stream-sink.js';
+import { withoutOutside } from '../stages/drop-files.js';
+
+/** Memory for what must wait or be held, in bytes, where nobody says how much. */
+const DEFAULT_BUDGET_BYTES = 64 * 2 ** 20;
+
+export const defaultBudget = (): MemoryBudget => ({ bytes: DEFAULT_BUDGET_BYTES, directory: tmpdir() });
+
+export interface PlaceOptions {
+  /** Replaces what is there: a file, or a directory that is not empty. */
+  force?: boolean;
+  /** Files and directories that the dump is read from: the output is none of them, nor inside of one. */
+  sources?: readonly string[];
+  /** Told of the bytes of each piece of payload. */
+  progress?: (bytes: number) => void;
+}
+
+export interface ArchiveOptions extends PlaceOptions {
+  compression?: Compression | undefined;
+  /** For pages that wait until their size is known: 64 MiB in memory, then a file in the system's temporary folder. */
+  budget?: MemoryBudget;
+  /** Folder of the images in the archive, where they do not come from one. */
+  prefix?: string;
+  /** Seconds since 1970, for files that do not come from an archive: now, if it is not given. */
+  mtimeSeconds?: number;
+  /** Ends the writing of what waited. */
+  signal?: AbortSignal;
+}
+
+/** Files that are being written. */
+export interface DirectoryOutput extends RecordSink {
+  /** Complete after `finish`. */
+  readonly written: Written;
+}
+
+export interface FilesOutput extends RecordSink {
+  /** Of all files of the dump. */
+  readonly bytes: number;
+  /** Pages that are lazy in a pagemap, and in no pages file. */
+  readonly holePages: number;
+}
+
+/**
+ * A directory, which other programs see when it is complete.
+ * @throws {DumpError} OUTPUT_EXISTS, OUTPUT_INSIDE_DUMP, SYSTEM
+ */
+export async function directorySink(path: string, options: PlaceOptions = {}): Promise<DirectoryOutput> {
+  return new DirectorySink(path, options);
+}
+
+/**
+ * A tar archive. Of a dump that comes from an archive it keeps the order and the headers, and the files next to the dump.
+ * @param place a path, a descriptor that stays open, or a stream of Node, which ends with the archive
+ * @throws {DumpError} OUTPUT_EXISTS, OUTPUT_INSIDE_DUMP, SYSTEM; UNSUPPORTED without a zstd
+ */
+export async function tarSink(place: BytePlace, options: ArchiveOptions = {}): Promise<FilesOutput> {
+  return openTar(place, options);
+}
+
+/** The same at once. @param name of a descriptor, for errors */
+export function openTar(place: BytePlace, options: ArchiveOptions, name?: string): TarSink {
+  const { force = false, sources = [], compression, prefix = '', ...rest } = options;
+  if (typeof place === 'string') checkOutputFile(place, sources, force);
+  return new TarSink(openOutput(place, compression, name ?? `descriptor ${place}`), {
+    budget: defaultBudget(),
+    mtimeSeconds: Math.floor(Date.now() / 1000),
+    ...rest,
+    prefix: prefix === '' ? '' : `${prefix.replace(/\/$/, '')}/`,
+  });
+}
+
+/**
+ * Shards, as criu-image-streamer reads them.
+ * @param places paths, or descriptors that stay open
+ * @throws {DumpError} OUTPUT_EXISTS, OUTPUT_INSIDE_DUMP, SYSTEM
+ */
+export async function shardSink(
+  places: readonly (string | number)[],
+  options: PlaceOptions = {},
+): Promise<FilesOutput> {
+  return openShards(places, options);
+}
+
+/** The same at once. */
+export function openShards(
+  places: readonly (string | number)[],
+  { force = false, sources = [], ...options }: PlaceOptions,
+): ShardSink {
+  for (const place of places) if (typeof place === 'string') checkOutputFile(place, sources, force);
+  const outputs: ShardOutput[] = [];
+  try {
+    for (const place of places) outputs.push(openShard(place));
+    return new ShardSink(outputs, options);
+  } catch (error) {
+    for (const output of outputs) output.discard();
+    throw error;
+  }
+}
+
+/**
+ * A page stream. One that is discarded lacks its end, so that its reader knows.
+ * @param place a descriptor that stays open, or a stream of Node, which ends with the dump
+ */
+export function pageStreamSink(
+  place: number | Writable,
+  { progress }: Pick<PlaceOptions, 'progress'> = {},
+): RecordSink {
+  const sink =
+    typeof place === 'number' ? new StreamSink(place, progress) : new PageStreamSink(place, undefined, progress);
+  return behindStages([withoutOutside()], sink);
+}
+
+/** Throws {@link DumpError} OUTPUT_EXISTS, OUTPUT_INSIDE_DUMP for a place where no file may appear. */
+function checkOutputFile(out: string, sources: readonly string[], force: boolean): void {
+  const found = onFile(out, () => statSync(out, { throwIfNoEntry: false }));
+  for (const path of sources) checkApart(out, found, path);
+  // Pipes and devices are written as they are.
+  if (!found || found.isFIFO() || found.isCharacterDevice() || (found.isFile() && force)) return;
+  const what = found.isFile() ? 'a file' : 'something else';
+  throw new DumpError('OUTPUT_EXISTS', `expected a new file, found ${what}`, {
+    file: out,
+    ...(found.isFile() ? { hint: 'use --force to replace it' } : {}),
+  });
+}
+
+/** Throws {@link DumpError} OUTPUT_INSIDE_DUMP if a place is an input, or lies in it. */
+function checkApart(out: string, found: Stats | undefined, path: string): void {
+  const input = statSync(path, { throwIfNoEntry: false });
+  if (found && input && found.dev === input.dev && found.ino === input.ino) {
+    throw new DumpError('OUTPUT_INSIDE_DUMP', 'expected an output other than the dump', { file: out });
+  }
+  if (!input?.isDirectory()) return;
+  const folder = onFile(out, () => realpathSync(dirname(resolve(out))));
+  if (join(folder, basename(out)).startsWith(`${realpathSync(path)}/`)) {
+    throw new DumpError('OUTPUT_INSIDE_DUMP', 'expected an output outside the dump', { file: out });
+  }
+}

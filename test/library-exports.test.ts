@@ -1,0 +1,59 @@
+/** What the package exports, by name, and that a program can name every type that it meets in a signature. */
+import { describe, expect, it } from 'vitest';
+import { exportsOf, mentionedBy } from './helpers/declarations.js';
+
+/** The types of image entries, which are made from proto/, are not listed. */
+const EXPORTS: Record<string, string> = {
+  index: `
+    AddressSpace AddressSpaceOptions Amount ArchiveHeader AreaData AreaPages AreaTable AreasData AreasRecord
+    ByteSource BytesRecord CheckRecord ClassifyOptions CompressedBlocks Compression DROP_LAZY DecodeBlock
+    DescriptorsData Dump DumpEntry DumpError DumpErrorCode DumpFiles DumpOptions DumpRecord DumpSource EndRecord
+    ErrorPlace ExtentsRecord FaultList FaultListParser FileBegin FileData FileEvent FileEvents FileRecord
+    FileStat FilterOptions Finding FindingCode FindingPlace HOLES HeaderRecord Holes KINDS KeepOptions Kind
+    KindTally KnownDump MemoryBudget OpenDump OpenDumpOptions PAGE_SIZES POLICIES PageSpan PagesData PayloadFile
+    PayloadRecord Policy ProcessData RUN_BITS ReadableFiles RecordSink RecordSource RunBatch RunBuilder
+    RunCursor RunDetail RunPart RunTable RunsRecord Selection Severity SizeSink SourceKind SourceOptions Space
+    SpaceRecord SpaceTally SplitOptions Stage StageOutput StoredAt TableSpan Task Verdict VerifyOptions classify
+    exploreAreas exploreDescriptors explorePages exploreProcesses filter hasPayload isPayload keepEager merge
+    openDump openDumpFiles pump quickFindings rebuild split tally verify
+  `,
+  containers: `
+    ArchiveOptions BytePlace DirectoryOutput FilesOutput PlaceOptions Written decodePageStream directorySink
+    encodePageStream pageStream pageStreamSink readPageStream shardSink sinkStream sourceStream tarSink
+  `,
+  images: `
+    DecodeOptions EncodeOptions ImagePart ImageStart ImageType JsonOptions MAGIC MessageName MessagePart
+    MessagesIn PayloadBytesPart PayloadEndPart PayloadPart decodeImage encodeImage imageToJson jsonToImage
+    typeOfMagic typeOfName
+  `,
+  serve: `
+    Address ClientEnd DumpMemory DumpMemoryOptions Message ParentDump ReceiveDumpOptions ReceiveOptions
+    ReceivedStats Serve ServeClientOptions ServerOptions SessionObserver TlsFiles listen openMemory parentDump
+    readTlsFiles receiveDump serveClient
+  `,
+};
+
+const key = ({ file, name }: { file: string; name: string }): string => `${file} ${name}`;
+
+describe('the package', () => {
+  it.each(Object.keys(EXPORTS))('exports these names from %s', (entry) => {
+    const own = [...exportsOf(entry)].filter(([, { file }]) => !file.startsWith('generated/'));
+    expect(own.map(([name]) => name).sort()).toEqual(EXPORTS[entry]?.trim().split(/\s+/));
+  });
+
+  it('exports each name from one entry point', () => {
+    const all = Object.keys(EXPORTS).flatMap((entry) => [...exportsOf(entry).keys()]);
+    expect(all.filter((name, i) => all.indexOf(name) !== i)).toEqual([]);
+  });
+
+  it('exports every type that its signatures mention', () => {
+    const origins = Object.keys(EXPORTS).flatMap((entry) => [...exportsOf(entry).values()]);
+    const exported = new Set(origins.map(key));
+    const missing = origins.flatMap((origin) =>
+      mentionedBy(origin)
+        .filter((other) => !exported.has(key(other)))
+        .map((other) => `${origin.name}: ${key(other)}`),
+    );
+    expect(missing).toEqual([]);
+  });
+});
