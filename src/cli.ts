@@ -48,7 +48,7 @@ const COMMANDS: Record<string, { summary: string; load(): Promise<Command> }> = 
     load: async () => (await import('./commands/receive.js')).command,
   },
   connect: {
-    summary: 'open a local port for a page server behind a command such as ssh',
+    summary: 'open a local port for a page server reached by ssh or the like',
     load: async () => (await import('./commands/connect.js')).command,
   },
   send: {

@@ -47,7 +47,9 @@ describe('terminals, full disks and readers that leave', () => {
         words.map((word) => (word === 'OUT' ? join(root, 'out') : word)),
         { stdinIsTerminal: true },
       );
-      expect(stderr).toMatch(/^pagepipe: expected a page stream on stdin, found a terminal; /);
+      expect(stderr).toMatch(
+        /^pagepipe: stdin is a terminal; pipe a page stream into it, such as that of pagepipe read DUMP\n/,
+      );
       expect(code).toBe(2);
       expect(readdirSync(root)).toEqual([]);
     },

@@ -7,7 +7,7 @@ import type { Io } from './command.js';
 export class ClientReport {
   private readonly stats = new Map<string, ClientStats>();
 
-  /** @param taken whether stdout carries something else: lines of JSON go to stderr then */
+  /** @param taken whether stdout carries something else, so that lines of JSON go to stderr */
   constructor(
     private readonly io: Io,
     private readonly json: boolean,

@@ -1,4 +1,9 @@
-/** What a command is, and the world it runs in. */
+/**
+ * What a command is. Each is an object with a name, a help text, flags and `run`. It touches the process only through
+ * {@link Io}, so tests run it in their own process. `run` checks its arguments first, then opens the source, then the
+ * sink, and lets `pump` do the work. Results go to stdout, everything else to stderr. A failure is thrown: `cli.ts` turns it
+ * into a message and an exit code.
+ */
 import { UsageError } from '../errors.js';
 
 /** A flag as meow takes it. */
@@ -15,7 +20,7 @@ export interface Arguments {
   flags: Record<string, unknown>;
 }
 
-/** Everything a command may touch of the process. */
+/** All that a command may use of the process. */
 export interface Io {
   stdinFd: number;
   stdoutFd: number;
@@ -24,7 +29,7 @@ export interface Io {
   stderrIsTerminal: boolean;
   out(text: string): void;
   err(text: string): void;
-  /** Aborted when the user interrupts a command that {@link Command.cleansUp}. */
+  /** Aborted when the user interrupts a command whose {@link Command.cleansUp} is set. */
   signal: AbortSignal;
   /** Parses words as the flags and inputs of a command. Throws {@link UsageError}. */
   parse(command: Command, words: readonly string[]): Arguments;
@@ -35,7 +40,7 @@ export interface Command {
   /** The text of `--help`. */
   help: string;
   flags: Record<string, Flag>;
-  /** Whether it has something to remove when it is interrupted; else a signal simply ends it. */
+  /** Whether it has something to remove when it is interrupted. If not, a signal simply ends the process. */
   cleansUp?: boolean;
   run(args: Arguments, io: Io): Promise<void>;
 }
@@ -50,7 +55,7 @@ export function inputs(args: Arguments, ...names: string[]): string[] {
   return args.input;
 }
 
-/** A flag that takes one of some words. */
+/** The value of a flag that takes one of several words. Throws {@link UsageError} for another one. */
 export function choice<T extends string>(args: Arguments, name: string, choices: readonly T[], fallback: T): T {
   const value = args.flags[name];
   if (value === undefined) return fallback;
@@ -60,7 +65,7 @@ export function choice<T extends string>(args: Arguments, name: string, choices:
   return found;
 }
 
-/** A page size in bytes, if it is given. */
+/** The page size in bytes, if it is given. Throws {@link UsageError} for one that no machine has. */
 export function pageSizeFlag(args: Arguments, sizes: readonly number[]): { pageSize?: number } {
   const { pageSize } = args.flags;
   if (pageSize === undefined) return {};
@@ -70,10 +75,10 @@ export function pageSizeFlag(args: Arguments, sizes: readonly number[]): { pageS
   return { pageSize: pageSize as number };
 }
 
-/** Binary data is not for terminals. */
+/** Throws {@link UsageError} where binary data would come from or go to a terminal. */
 export function refuseTerminals(io: Io, { stdin = false, stdout = false }): void {
   if (stdin && io.stdinIsTerminal) {
-    throw new UsageError('expected a page stream on stdin, found a terminal; pagepipe read DUMP makes one');
+    throw new UsageError('stdin is a terminal; pipe a page stream into it, such as that of pagepipe read DUMP');
   }
   if (stdout && io.stdoutIsTerminal) {
     throw new UsageError('refusing to write binary data to a terminal; pipe it, or send it to a file');

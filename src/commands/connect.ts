@@ -13,8 +13,8 @@ export const command: Command = {
   help: `Usage
   pagepipe connect [--listen HOST:PORT] [--once] -- COMMAND ...
 
-Listens on a local port for a page server behind a command. For each client it
-runs COMMAND and connects the client to its stdin and stdout. The port is
+Listens on a local port for a page server that a command reaches. For each client
+it runs COMMAND and connects the client to its stdin and stdout. The port is
 printed to stderr when clients can connect.
 
 Options
@@ -31,7 +31,7 @@ Example
   cleansUp: true,
   async run(args, io) {
     const [program, ...words] = args.input;
-    if (program === undefined) throw new UsageError('expected a command behind --, found nothing');
+    if (program === undefined) throw new UsageError('expected a command after --, found nothing');
     const address = addressFlag(args, 'listen') ?? { host: '127.0.0.1', port: 0 };
     const once = args.flags['once'] === true;
     const serve = async (stream: Duplex) => {
@@ -50,7 +50,7 @@ Example
   },
 };
 
-/** Runs a command with a client on its stdin and stdout. Throws if it cannot be run, or fails. */
+/** Runs a command with a client on its stdin and stdout. Throws if the command cannot be run or fails. */
 async function pipeTo(stream: Duplex, program: string, words: readonly string[]): Promise<void> {
   const child = spawn(program, words, { stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = once(child, 'exit') as Promise<[code: number | null, signal: NodeJS.Signals | null]>;

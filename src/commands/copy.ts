@@ -56,7 +56,7 @@ Examples
     let copy: { written: Written } | Pick<Written, 'holePages'>;
     try {
       if (prefix !== '' && source.kind === 'tar') {
-        throw new UsageError('expected no --prefix for what is an archive already: its files stay where they are');
+        throw new UsageError('--prefix: the source is an archive, whose files keep their folders');
       }
       if (kind === 'directory' && source.events) {
         const { events, name, paths: sources } = source;

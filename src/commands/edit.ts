@@ -31,7 +31,8 @@ Examples
     const [path] = inputs(args, 'IMAGE') as [string];
     const { set = [], out } = args.flags as { set?: string[]; out?: string };
     if (set.length === 0) throw new UsageError('expected --set PATH=VALUE, found none');
-    if (path === '-' && out === undefined) throw new UsageError('expected -o: stdin cannot be changed in place');
+    if (path === '-' && out === undefined)
+      throw new UsageError('stdin cannot be changed in place; name an output with -o');
     if (out === '-') refuseTerminals(io, { stdout: true });
     const assignments = set.map(toAssignment);
     const input = openImage(path, io);

@@ -1,10 +1,10 @@
-/** Where the halves of a dump are: what split and merge must know of places. */
+/** Whether the places of two halves overlap. Needed by split and merge. */
 import { existsSync, realpathSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 
 /**
- * Whether two places have nothing in common: neither is the other, nor lies in it.
- * @param a and b: names of files or directories, that need not be there; several shards with commas
+ * Whether two places do not overlap: neither is the other or is inside it.
+ * @param a and b: names of files or directories, which need not exist; several shards are separated by commas
  */
 export function areApart(a: string, b: string): boolean {
   const [some, others] = [a, b].map((names) => names.split(',').map(realPlace)) as [string[], string[]];
@@ -13,7 +13,7 @@ export function areApart(a: string, b: string): boolean {
 
 const isIn = (place: string, folder: string): boolean => place === folder || place.startsWith(`${folder}/`);
 
-/** The place behind links, as far as there is one. */
+/** The place without links, as far as it exists. */
 function realPlace(name: string): string {
   const place = resolve(name);
   if (existsSync(place)) return realpathSync(place);

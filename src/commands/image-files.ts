@@ -1,4 +1,4 @@
-/** What decode, encode, info, show and edit share: an input and an output that may be files. */
+/** The input and output of decode, encode, info, show and edit: files, or stdin and stdout. */
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { Emit } from '../bytes.js';
@@ -23,7 +23,7 @@ export interface Input {
   mode: number | undefined;
 }
 
-/** Opens a file, or stdin for `-` or nothing; whoever opens it closes it with {@link closeInput}. */
+/** Opens a file, or stdin for `-` or nothing. The caller closes it with {@link closeInput}. */
 export function openInput(path: string | undefined, io: Io): Input {
   if (path === undefined || path === '-') return { name: 'stdin', fd: io.stdinFd, mode: undefined };
   const fd = onFile(path, () => openSync(path, 'r'));
@@ -40,10 +40,10 @@ export function closeInput(input: Input, io: Io): void {
   if (input.fd !== io.stdinFd) closeSync(input.fd);
 }
 
-/** The image to read: what its name promises is what it must be. Raw files are refused by their names. */
+/** Opens an image. Its type must be that of its name, and files that are no images are refused by name. */
 export function openImage(path: string | undefined, io: Io): Input & { type: ImageType | undefined } {
   if (path === undefined || path === '-') {
-    if (io.stdinIsTerminal) throw new UsageError('expected an image on stdin, found a terminal; name one with -i');
+    if (io.stdinIsTerminal) throw new UsageError('stdin is a terminal; name an image with -i');
   }
   const input = openInput(path, io);
   if (input.fd === io.stdinFd) return { ...input, type: undefined };
@@ -56,7 +56,7 @@ export function openImage(path: string | undefined, io: Io): Input & { type: Ima
   return { ...input, type: typeOfName(name) };
 }
 
-/** Hands on the chunks of an input; lets signals through in between. */
+/** Passes on the chunks of an input; signals are handled in between. */
 export async function readChunks(input: Input, io: Io, take: Emit): Promise<void> {
   const breather = new Breather();
   for await (const chunk of new FdReader(input.fd, io.signal, input.name).chunks()) {
@@ -88,7 +88,7 @@ export async function withOutput(
   }
 }
 
-/** The values of -i and -o; crit takes no other arguments there either. */
+/** The values of -i and -o. There are no other arguments, as with crit. */
 export function inOut(args: Arguments): { in?: string; out?: string } {
   inputs(args);
   return args.flags as { in?: string; out?: string };

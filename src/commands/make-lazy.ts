@@ -69,9 +69,7 @@ ${SOURCE_HELP}
     const force = args.flags['force'] === true;
     const dryRun = args.flags['dryRun'] === true;
     if (args.flags['eagerList'] !== undefined && holes === 'drop') {
-      throw new UsageError(
-        'expected --holes flag with --eager-list, found drop: a page server needs the flagged holes',
-      );
+      throw new UsageError('--eager-list needs --holes flag: a page server needs the flagged holes');
     }
     const warn = (message: string) => io.err(`pagepipe: warning: ${message}\n`);
 

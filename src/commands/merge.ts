@@ -37,7 +37,7 @@ ${SOURCE_HELP.replaceAll('DUMP', 'HOT')}
   cleansUp: true,
   async run(args, io) {
     const [hotPath, coldPath, out] = inputs(args, 'HOT', 'COLD', 'OUT') as [string, string, string];
-    if (hotPath === '-' && coldPath === '-') throw new UsageError('expected one half on stdin, found both');
+    if (hotPath === '-' && coldPath === '-') throw new UsageError('only one half can come from stdin');
     const to = args.flags['to'] === undefined ? undefined : choice(args, 'to', SINK_KINDS, 'directory');
     checkOutside(coldPath, out);
     const hot = await openCommandSource(hotPath, args, false, io);
@@ -56,14 +56,14 @@ ${SOURCE_HELP.replaceAll('DUMP', 'HOT')}
   },
 };
 
-/** The flags of sources are those of HOT; COLD has only a kind of its own. */
+/** The flags of sources apply to HOT. COLD has only `--cold-from`. */
 function coldArguments(args: Arguments): Arguments {
   const { shardFds, coldFrom, ...flags } = args.flags;
   return { ...args, flags: { ...flags, from: coldFrom } };
 }
 
-/** The other half is checked where OUT is opened. */
+/** Throws {@link DumpError} if OUT overlaps COLD. HOT is checked where OUT is opened. */
 function checkOutside(cold: string, out: string): void {
   if (cold === '-' || out === '-' || areApart(cold, out)) return;
-  throw new DumpError('OUTPUT_INSIDE_DUMP', 'expected an output apart from the halves', { file: out });
+  throw new DumpError('OUTPUT_INSIDE_DUMP', 'the output overlaps the cold half', { file: out });
 }

@@ -10,7 +10,7 @@ export class Progress {
   private shownAt = 0;
   private bytes = 0;
 
-  /** @param totalBytes 0 if it is not known */
+  /** @param totalBytes returns 0 if it is not known */
   constructor(
     private readonly io: Io,
     private readonly totalBytes: () => number,

@@ -1,6 +1,6 @@
 /**
- * The cheap part of verify, for a dump that is read: what can be looked into is checked before the first byte goes out, all
- * else while it passes by, before its end goes out.
+ * The cheap part of verify, for a dump that is read. With random access it is checked before the first byte goes out.
+ * Otherwise it is checked while it passes, before its end goes out.
  */
 
 import type { DumpRecord } from '../dump/records.js';
@@ -12,7 +12,7 @@ import { quickFindings } from '../verify/verify.js';
 import { type Arguments, type Io, pageSizeFlag } from './command.js';
 import { openBeforehand } from './source.js';
 
-/** What is found of a directory or a plain archive; undefined for what can only be read from front to back. */
+/** Findings in a directory or a plain archive; undefined for a dump that arrives. */
 export async function findBeforehand(path: string, args: Arguments, io: Io): Promise<Finding[] | undefined> {
   const files = await openBeforehand(path, args, io);
   if (!files) return undefined;
@@ -23,7 +23,7 @@ export async function findBeforehand(path: string, args: Arguments, io: Io): Pro
   }
 }
 
-/** A stage that looks at what passes by, and reports before the end goes on. */
+/** A stage that checks a dump while it passes, and reports before it passes on the end. */
 export function checkPassing(dump: PassingDump, report: (findings: readonly Finding[]) => void) {
   return function checkRecord(record: DumpRecord): DumpRecord {
     dump.see(record);
@@ -33,8 +33,8 @@ export function checkPassing(dump: PassingDump, report: (findings: readonly Find
 }
 
 /**
- * Says what was found.
- * @param force whether errors are no more than warnings
+ * Prints findings.
+ * @param force whether errors are only warnings
  * @throws {DumpError} DAMAGED for the last error
  */
 export function reportFindings(findings: readonly Finding[], force: boolean, io: Io): void {
@@ -44,6 +44,6 @@ export function reportFindings(findings: readonly Finding[], force: boolean, io:
   }
   if (!last) return;
   throw new DumpError('DAMAGED', findingText(last), {
-    hint: 'pagepipe verify checks all of it; --force reads as far as it can',
+    hint: 'pagepipe verify does all checks; --force reads what can be read',
   });
 }

@@ -17,7 +17,7 @@ import { Progress } from './progress.js';
 import { NEVER_WITHOUT, warnOfParent } from './report.js';
 import { LISTEN_FLAGS, type ListenOptions, listenOptions, serveStdio } from './serve.js';
 
-/** Of most machines; it is not on the wire. */
+/** The page size of most machines. The protocol does not carry it. */
 const USUAL_PAGE_BYTES = 4096;
 
 export const command: Command = {
@@ -90,7 +90,7 @@ Example
     } finally {
       progress.done();
       before?.close();
-      // Unless it is complete.
+      // Does nothing if it is complete.
       await sink.discard();
     }
     if (!(sink instanceof DirectorySink)) return;
@@ -99,17 +99,17 @@ Example
   },
 };
 
-/** What a page stream on stdout excludes. */
+/** Throws {@link UsageError} for options that do not go with a page stream on stdout. */
 function checkStreamOptions(args: Arguments, { stdio }: ListenOptions, io: Io): void {
-  if (stdio) throw new UsageError('--stdio: expected OUT to be a directory, for stdout is taken');
+  if (stdio) throw new UsageError('--stdio: OUT must be a directory, because the answers go to stdout');
   for (const name of ['force', 'prevImagesDir']) {
     if (args.flags[name] === undefined || args.flags[name] === false) continue;
-    throw new UsageError(`--${name === 'force' ? name : 'prev-images-dir'}: expected OUT to be a directory`);
+    throw new UsageError(`--${name === 'force' ? name : 'prev-images-dir'}: OUT must be a directory`);
   }
   refuseTerminals(io, { stdout: true });
 }
 
-/** The dump before the one in OUT. Throws {@link DumpError} if there is none. */
+/** The dump that the one in OUT builds on. Throws {@link DumpError} if there is none. */
 function openParent(out: string, link: string): DumpFiles {
   const place = resolve(out);
   const path = onFile(out, () => {
@@ -117,12 +117,12 @@ function openParent(out: string, link: string): DumpFiles {
     return resolve(real, link);
   });
   if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
-    throw new DumpError('NO_PARENT', 'expected the directory of the dump before, found none', { file: path });
+    throw new DumpError('NO_PARENT', 'the directory of the previous dump does not exist', { file: path });
   }
   return new DirectoryFiles(path);
 }
 
-/** Does something with the first client that comes, as {@link listen} and {@link serveStdio} have them. */
+/** Receives from the first client of {@link listen} or {@link serveStdio}. */
 async function oneClient(
   receive: (stream: Duplex, client: string) => Promise<ReceivedStats>,
   options: ListenOptions,
@@ -163,26 +163,28 @@ async function oneClient(
   throw reasonOf(failure, end);
 }
 
-/** Why there is no dump: what was thrown here, or what became of the connection. */
+/** Why there is no dump: the error that was thrown here, or the end of the connection. */
 function reasonOf(failure: unknown, end: ClientEnd | undefined): unknown {
   const isOfConnection = typeof (failure as NodeJS.ErrnoException).code === 'string' && !(failure instanceof DumpError);
   if (!end || !(isOfConnection || (failure instanceof DumpError && end.error !== failure.message))) return failure;
-  const found = end.error === 'left' ? 'the connection broken' : end.error;
-  return new DumpError('PROTOCOL', `expected the rest of the dump, found ${found}`, {
+  const why = end.error === 'left' ? 'the connection broke' : end.error;
+  return new DumpError('PROTOCOL', `the dump did not arrive completely: ${why}`, {
     file: placeOf(end.client),
     cause: failure,
   });
 }
 
-/** A client, as the place of an error. */
+/** The name of a client in errors. */
 const placeOf = (client: string): string => (client === 'stdio' ? 'stdin' : client);
 
 function warnOfSenders({ address, tls }: ListenOptions, io: Io): void {
   if (tls || isLoopback(address)) return;
-  io.err(`pagepipe: warning: whoever reaches ${addressText(address)} can send a dump; --tls asks for certificates\n`);
+  io.err(
+    `pagepipe: warning: everybody who can connect to ${addressText(address)} can send a dump; --tls requires certificates\n`,
+  );
 }
 
-/** A stream on stdout. A reader that leaves before its end has not seen enough: nobody has the dump then. */
+/** A stream on stdout. A reader that exits before its end is a failure, because the dump is lost then. */
 class PipeSink extends StreamSink implements RecordSink {
   override write(record: DumpRecord): void {
     this.attempt(() => super.write(record));
@@ -197,7 +199,7 @@ class PipeSink extends StreamSink implements RecordSink {
       action();
     } catch (cause) {
       if (!isErrno(cause, 'EPIPE')) throw cause;
-      throw new DumpError('SYSTEM', 'expected a reader up to the end of the dump, found it gone (EPIPE)', {
+      throw new DumpError('SYSTEM', 'the reader exited before the end of the dump (EPIPE)', {
         file: 'stdout',
         cause,
       });
@@ -205,7 +207,7 @@ class PipeSink extends StreamSink implements RecordSink {
   }
 }
 
-/** For people or for programs. */
+/** Reports for people or for programs. */
 class Report {
   /** @param taken whether stdout carries something else */
   constructor(

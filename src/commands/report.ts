@@ -1,4 +1,4 @@
-/** What `make-lazy` says at its end, for people and for programs. */
+/** The report of `make-lazy`, for people and for programs. */
 import prettyBytes from 'pretty-bytes';
 import type { Written } from '../containers/directory/dump-directory.js';
 import type { Task } from '../dump/tasks.js';
@@ -13,19 +13,19 @@ import {
   restoreNotes,
 } from './restore-commands.js';
 
-/** Why a lazy directory is no dump of its own. */
+/** Why a lazy directory must not be restored without its pages. */
 export const NEVER_WITHOUT =
-  'never restore this directory without --lazy-pages: its lazy pages are not in it, and CRIU then spins for ever, or restores a process that computes on zeros';
+  'never restore this directory without --lazy-pages: its lazy pages are not in it, and CRIU would spin forever, or restore a process that computes on zeros';
 
-/** Said where the relative `parent` link of a dump does not lead to its parent from where it was written. */
+/** Warns if the relative `parent` link of a dump does not lead to its parent from the new place. */
 export function warnOfParent(written: Written, out: string, io: Io): void {
   if (!written.parentMissing) return;
   io.err(
-    `pagepipe: warning: ${out}/parent leads nowhere from here; put ${out} beside the dump, or its parent beside ${out}\n`,
+    `pagepipe: warning: ${out}/parent leads nowhere; put ${out} next to the dump, or the parent dump next to ${out}\n`,
   );
 }
 
-/** Said of a copy that is as lazy, or as far from its parent, as the dump that it was made of. */
+/** Warns if a copy is lazy, as its dump is, or does not reach its parent. */
 export function warnOfCopy(copy: { written: Written } | Pick<Written, 'holePages'>, out: string, io: Io): void {
   const { holePages } = 'written' in copy ? copy.written : copy;
   if (holePages > 0) io.err(`pagepipe: warning: ${out}: ${NEVER_WITHOUT}\n`);
@@ -57,23 +57,23 @@ export interface Report {
   bytesBefore: number;
   bytesAfter: number;
   restore: RestoreCommands;
-  /** What is to be known of these commands. */
+  /** Notes on these commands. */
   notes: string[];
   warning: string;
 }
 
-/** What a report says of the dump itself. */
+/** The dump, for a report. */
 export interface ReportedDump {
   path: string;
   place: DumpPlace;
   tasks: readonly Task[];
   /** Bytes. */
   pageSize: number;
-  /** Of all files. */
+  /** Bytes of all files. */
   bytes: number;
 }
 
-/** What was made of it, and how. */
+/** The result, for a report. */
 export interface ReportedOut extends LazyPlace {
   policy: string;
   holes: Holes;
@@ -150,7 +150,7 @@ const bytes = (count: number): string => prettyBytes(count, { binary: true });
 const amounts = ({ kept, taken }: KindTally): string[] =>
   [kept, taken].flatMap((amount) => [`${amount.pages} pages`, bytes(amount.bytes)]);
 
-/** Columns: the first two to the left, the others to the right. */
+/** The first two columns are aligned to the left, the others to the right. */
 function table(rows: string[][]): string {
   const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => (row[i] as string).length))) ?? [];
   return rows

@@ -1,4 +1,4 @@
-/** The commands that restore what `make-lazy` made: for CRIU, and for what CRIU cannot read where it is. */
+/** The commands that restore the result of `make-lazy`, with those that first make directories of other containers. */
 import { resolve } from 'node:path';
 import { type Address, DEFAULT_PORT, LOOPBACK } from '../serve/address.js';
 import { quoteWord } from '../shell.js';
@@ -10,41 +10,41 @@ export interface DumpPlace {
   kind: 'directory' | 'tar' | 'shards' | 'stream';
   /** Whether `pagepipe serve` can read it where it is. */
   isServable: boolean;
-  /** As on the command line: several for shards, none for what came through a descriptor. */
+  /** As on the command line: several for shards, none for stdin and descriptors. */
   paths: readonly string[];
-  /** Bytes; of machines with several page sizes, which only a directory tells. */
+  /** Bytes. Only for machines with several page sizes: only a directory shows which it was. */
   pageSize?: number;
 }
 
 /** Where the lazy dump is. */
 export interface LazyPlace {
   kind: SinkKind;
-  /** As on the command line: `-` for stdout, with commas for shards. */
+  /** As on the command line: `-` for stdout, shards separated by commas. */
   path: string;
 }
 
-/** Commands for a shell, in the order in which they are to be run. */
+/** Shell commands, in the order in which to run them. */
 export interface RestoreCommands {
-  /** Make directories of what is none. */
+  /** Turn other containers into directories. */
   unpack?: string[];
-  /** Serves the lazy pages, where `criu lazy-pages` is not to take them from the dump itself. */
+  /** Serves the lazy pages, where `criu lazy-pages` cannot take them from the dump itself. */
   serve?: string;
   lazyPages: string;
   restore: string;
 }
 
-/** Names of directories that are yet to be made, and of what nobody has named. */
+/** Placeholders for new directories, and for stdin and stdout. */
 const DUMP_DIR = 'DUMP_DIR';
 const OUT_DIR = 'OUT_DIR';
 const DUMP = 'DUMP';
 const OUT = 'OUT';
 
 /**
- * Daemon and restore meet on a socket in the work directory; OUT is one that both have. `criu lazy-pages` reads a directory,
- * or asks a page server: then it goes by the pagemaps of OUT, and needs the flagged holes.
+ * Daemon and restore meet on a socket in the work directory; here that is OUT. `criu lazy-pages` reads a directory, or asks a
+ * page server. For the latter it uses the pagemaps of OUT, and needs the flagged holes.
  *
- * Where lazy pages were kept it must be a page server. Measured with CRIU 4.1.1 and 4.2.1: a daemon on DUMP tries to deliver
- * the kept pages as well, is told by the kernel that they are there already (EEXIST), and tries again for ever.
+ * If lazy pages were kept, a page server is needed. Measured with CRIU 4.1.1 and 4.2.1: a daemon on DUMP tries to deliver the
+ * kept pages as well, the kernel answers that they exist (EEXIST), and it retries forever.
  */
 export function restoreCommands(
   dump: DumpPlace,
@@ -70,7 +70,7 @@ export function restoreCommands(
   };
 }
 
-/** A restore from a directory, a word of a command, whose lazy pages a page server has. */
+/** A restore whose lazy pages come from a page server. `small` is the directory, quoted for the shell. */
 export const fromPageServer = (
   small: string,
   { host, port }: Address,
@@ -79,7 +79,7 @@ export const fromPageServer = (
   restore: `criu restore --lazy-pages -D ${small} -W ${small} -d`,
 });
 
-/** What is to be known of the commands, a line each. */
+/** Notes on the commands, one line each. */
 export function restoreNotes(
   { unpack = [], serve }: RestoreCommands,
   out: LazyPlace,
@@ -87,12 +87,12 @@ export function restoreNotes(
 ): string[] {
   const others = { tar: 'tar -x and container engines', shards: 'criu-image-streamer extract' };
   return [
-    ...(unpack.length > 0 ? ['CRIU reads directories: what is in capitals stands for names of your own'] : []),
+    ...(unpack.length > 0 ? ['CRIU reads only directories; replace the names in capitals by your own'] : []),
     ...(out.kind === 'directory'
       ? []
       : [`${others[out.kind]} can unpack ${out.path === '-' ? OUT : out.path} as well`]),
     ...(serve && keepsLazyPages
-      ? ['the pages must come from a page server: criu lazy-pages -D DUMP would try for ever to deliver the kept ones']
+      ? ['the pages must come from a page server: criu lazy-pages -D DUMP would try forever to deliver the kept ones']
       : []),
   ];
 }
@@ -105,7 +105,7 @@ function pathsOf({ kind, path }: LazyPlace): string[] {
 const unpackCommand = (place: DumpPlace, name: string, directory: string): string =>
   `pagepipe read ${wordsOf(place, name)} | pagepipe write ${directory}`;
 
-/** What names a dump on a command line of pagepipe; `name` if it has no name of its own. */
+/** A dump as an argument of pagepipe; `name` if it has no path. */
 function wordsOf({ kind, paths, pageSize }: DumpPlace, name = DUMP): string {
   return [
     paths.length === 0 ? name : quoteWord(paths.map((path) => resolve(path)).join(',')),

@@ -163,7 +163,7 @@ async function carry(
     await far.end();
     report.done();
   } catch (error) {
-    // The far side knows better why the connection ended.
+    // The far side has the better message.
     if (error instanceof ConnectionError) await far.end();
     throw error;
   } finally {

@@ -13,7 +13,7 @@ import { readTlsFiles, type TlsFiles } from '../serve/tls.js';
 import { ClientReport } from './client-report.js';
 import { type Arguments, type Command, type Flag, type Io, inputs, pageSizeFlag } from './command.js';
 
-/** A month: timers of Node go no further. */
+/** The longest time of Node's timers is just above it: 2^31 ms, about 25 days. */
 const MAX_IDLE_SECONDS = 2_000_000;
 
 /** Flags of every command that listens. */
@@ -118,7 +118,7 @@ the dump is disconnected; the others are not affected.
           onEnd: (end) => reporter.ended(end),
         });
       }
-      // Also of a restore that broke off.
+      // Includes the faults of a restore that was cut off.
       recorder?.commit();
       if (failure !== undefined) throw new DumpError('PROTOCOL', failure, { file: 'stdin' });
     } finally {
@@ -136,22 +136,23 @@ export interface ListenOptions {
   tls?: TlsFiles;
 }
 
-/** What {@link LISTEN_FLAGS} say. Throws {@link UsageError}. */
+/** The values of {@link LISTEN_FLAGS}. Throws {@link UsageError}. */
 export function listenOptions(args: Arguments): ListenOptions {
   const { stdio, tls, tlsCacert, tlsCacrl, tlsCert, tlsKey } = args.flags as Record<string, string | undefined> & {
     stdio?: boolean;
     tls?: boolean;
   };
   const address = addressFlag(args, 'listen');
-  if (stdio && address) throw new UsageError('expected --listen or --stdio, found both');
+  if (stdio && address) throw new UsageError('--listen and --stdio exclude each other');
   const paths = {
     ...(tlsCacert === undefined ? {} : { ca: tlsCacert }),
     ...(tlsCacrl === undefined ? {} : { crl: tlsCacrl }),
     ...(tlsCert === undefined ? {} : { cert: tlsCert }),
     ...(tlsKey === undefined ? {} : { key: tlsKey }),
   };
-  if (!tls && Object.keys(paths).length > 0) throw new UsageError('expected --tls with files for it');
-  if (tls && stdio) throw new UsageError('expected --tls without --stdio: the other end brings its own encryption');
+  if (!tls && Object.keys(paths).length > 0) throw new UsageError('files for TLS need --tls');
+  if (tls && stdio)
+    throw new UsageError('--tls and --stdio exclude each other: with --stdio the other end does the encryption');
   return {
     address: address ?? { host: '127.0.0.1', port: DEFAULT_PORT },
     stdio: stdio === true,
@@ -179,24 +180,24 @@ function countFlag(
   throw new UsageError(`--${option}: expected a whole number from ${min} to ${max}, found ${value}`);
 }
 
-/** The memory of a dump is for nobody to see. */
+/** Warns of an address at which others could read the memory of the dump. */
 export function warnOfAddress(address: Address, tls: TlsFiles | undefined, io: Io): void {
   if (tls || isLoopback(address)) return;
   io.err(
-    `pagepipe: warning: whoever reaches ${addressText(address)} gets the memory of the dump; --tls asks for certificates\n`,
+    `pagepipe: warning: everybody who can connect to ${addressText(address)} can read the memory of the dump; --tls requires certificates\n`,
   );
 }
 
-/** Stdin and stdout as one stream: pipes or sockets, as ssh and socat give them. Throws {@link UsageError}. */
+/** Stdin and stdout as one stream: pipes or sockets, such as those of ssh and socat. Throws {@link UsageError}. */
 export function stdioStream(io: Io): Duplex {
   if (io.stdinIsTerminal || io.stdoutIsTerminal) {
-    throw new UsageError('--stdio: expected pipes, found a terminal; pagepipe connect is the other end');
+    throw new UsageError('--stdio: stdin or stdout is a terminal; pagepipe connect is the other end');
   }
   try {
     return SocketPair.ofDescriptors(io.stdinFd, io.stdoutFd);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_INVALID_FD_TYPE') throw error;
-    throw new UsageError('--stdio: expected pipes or sockets on stdin and stdout, found a file');
+    throw new UsageError('--stdio: stdin or stdout is a file, not a pipe or socket');
   }
 }
 

@@ -1,4 +1,4 @@
-/** What commands share that take a dump from wherever it is. */
+/** The flags of commands that read a dump, and how they open it: a directory, an archive, shards, a page stream or stdin. */
 import { tmpdir } from 'node:os';
 import { openRandom, SOURCE_KINDS } from '../arrival/open.js';
 import type { KnownDump } from '../arrival/summary.js';
@@ -36,21 +36,21 @@ export const SOURCE_HELP = `  --from directory|tar|stream|shards
 const MIB = 2 ** 20;
 const DEFAULT_BUFFER_MIB = 64;
 
-/** A dump that is open, and what commands say of it. */
+/** An open dump, and what commands report about it. */
 export interface Source extends OpenDump {
-  /** Directories and files that it is in. */
+  /** The directories and files that it is read from. */
   paths: readonly string[];
-  /** Of files and pages, where it is known beforehand. */
+  /** Bytes of all files and pages; 0 if that is not known beforehand. */
   totalBytes(): number;
   reported(): ReportedDump;
   budget: MemoryBudget;
 }
 
 /**
- * Opens what the flags of {@link SOURCE_FLAGS} say.
+ * Opens the source that the flags of {@link SOURCE_FLAGS} describe.
  * @param areas whether pages are classified by their areas
- * @param budget where a command opens more than one
- * @throws {UsageError} and DumpError
+ * @param budget shared by a command that opens more than one source
+ * @throws {UsageError} or DumpError
  */
 export async function openCommandSource(
   path: string,
@@ -76,8 +76,8 @@ export async function openCommandSource(
 }
 
 /**
- * The files of a source, for commands that read at random: what arrives is held.
- * @param of whether pages are held as well; where a command opens more than one source, what they share
+ * The files of a source, for commands that need random access. A dump that arrives is held.
+ * @param of `pages`: whether pages are held as well; `budget`: shared by a command that opens more than one source
  */
 export const openCommandFiles = (
   path: string,
@@ -86,11 +86,11 @@ export const openCommandFiles = (
   { pages = 'count', budget = budgetOf(args) }: { pages?: 'count' | 'hold'; budget?: MemoryBudget } = {},
 ): Promise<DumpFiles> => openDumpFiles(shardsOf(path, args) ?? path, { ...openOptions(args, io), pages, budget });
 
-/** The files of what can be looked into before it is read; undefined for what arrives. */
+/** The files of a source that allows random access; undefined for one that arrives. */
 export const openBeforehand = (path: string, args: Arguments, io: Io): Promise<DumpFiles | undefined> =>
   shardsOf(path, args) ? Promise.resolve(undefined) : openRandom(path, openOptions(args, io));
 
-/** What a source is called in errors. */
+/** The name of a source in errors. */
 export const sourceName = (path: string, args: Arguments): string => {
   if (path !== '-') return path;
   return args.flags['shardFds'] === undefined ? 'stdin' : 'shards';
@@ -124,14 +124,14 @@ function positive(args: Arguments, name: string, fallback: number): number {
   return value;
 }
 
-/** Shards by descriptor or, with `--from shards`, by their names. */
+/** Shards by descriptor or, with `--from shards`, by name. */
 function shardsOf(path: string, args: Arguments): (number | string)[] | undefined {
   const fds = shardFds(args);
   if (fds) return fds;
   return args.flags['from'] === 'shards' && path !== '-' ? path.split(',') : undefined;
 }
 
-/** What `--shard-fds` says. Throws {@link UsageError}. */
+/** The descriptors of `--shard-fds`. Throws {@link UsageError}. */
 export function shardFds(args: Arguments): number[] | undefined {
   const fds = args.flags['shardFds'] as string | undefined;
   if (fds === undefined) return undefined;

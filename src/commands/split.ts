@@ -3,7 +3,6 @@ import { StreamSink } from '../containers/page-stream/stream.js';
 import type { RecordSink } from '../dump/pump.js';
 import { DumpError, isErrno, UsageError } from '../errors.js';
 import { split } from '../library/split.js';
-import { POLICIES } from '../stages/classify.js';
 import { type Arguments, type Command, choice, type Io, inputs, refuseTerminals } from './command.js';
 import { areApart } from './halves.js';
 import { Progress } from './progress.js';
@@ -45,8 +44,7 @@ ${SOURCE_HELP}
   cleansUp: true,
   async run(args, io) {
     const places = placesOf(args, io);
-    const policy = choice(args, 'policy', POLICIES, 'auto');
-    if (policy === 'seed') throw new UsageError('expected a policy of CRIU 3 and later, found seed');
+    const policy = choice(args, 'policy', ['auto', 'flags', 'vma'] as const, 'auto');
     const budget = budgetOf(args);
     const source = await openCommandSource(places.dump, args, policy !== 'flags', io, budget);
     const progress = new Progress(io, source.totalBytes);
@@ -65,7 +63,7 @@ ${SOURCE_HELP}
       await split(source, hotSink, cold, { policy, budget, warn, signal: io.signal });
       if (hot instanceof DirectorySink) warnOfParent(hot.written, places.hot, io);
     } catch (error) {
-      if (hotIsComplete) warn(`${places.hot} is complete, and ${places.cold ?? 'the half on stdout'} is not`);
+      if (hotIsComplete) warn(`${places.hot} is complete, but ${places.cold ?? 'the half on stdout'} is not`);
       throw isErrno(error, 'EPIPE') ? readerGone(error) : error;
     } finally {
       progress.done();
@@ -77,28 +75,29 @@ ${SOURCE_HELP}
 interface Places {
   dump: string;
   hot: string;
-  /** None for a page stream on stdout. */
+  /** Undefined for a page stream on stdout. */
   cold: string | undefined;
 }
 
-/** Throws {@link UsageError} for halves that would be in each other's way. */
+/** Throws {@link UsageError} for halves that overlap. */
 function placesOf(args: Arguments, io: Io): Places {
   const toStdout = args.flags['cold'] !== undefined;
-  if (toStdout && args.flags['cold'] !== '-') throw new UsageError('--cold: expected -, COLD is the third argument');
+  if (toStdout && args.flags['cold'] !== '-')
+    throw new UsageError('--cold takes only -; any other COLD is the third argument');
   const [dump, hot, cold] = inputs(args, ...['DUMP', 'HOT', 'COLD'].slice(0, toStdout ? 2 : 3)) as [
     string,
     string,
     string | undefined,
   ];
   if (toStdout) refuseTerminals(io, { stdout: true });
-  if (hot === '-' && (cold ?? '-') === '-') throw new UsageError('expected one half on stdout, found both');
+  if (hot === '-' && (cold ?? '-') === '-') throw new UsageError('only one half can go to stdout');
   if (cold !== undefined && !areApart(hot, cold)) {
-    throw new UsageError('expected two places for HOT and COLD, found one place, or one inside the other');
+    throw new UsageError('HOT and COLD must be two places, neither of them inside the other');
   }
   return { dump, hot, cold };
 }
 
-/** Both, before anything is read: what is wrong with a place is found while nothing is there. */
+/** Opens both before anything is read, so that a bad place is reported before anything is written. */
 async function openHalves(places: Places, source: Source, args: Arguments, progress: (bytes: number) => void, io: Io) {
   const to = args.flags['to'] === undefined ? undefined : choice(args, 'to', SINK_KINDS, 'directory');
   const options = { force: args.flags['force'] === true, progress };
@@ -112,6 +111,6 @@ async function openHalves(places: Places, source: Source, args: Arguments, progr
   }
 }
 
-/** Elsewhere a reader that has seen enough is no failure; here a half would be missing. */
+/** In other commands a reader may exit early. Here the half would be lost. */
 const readerGone = (cause: Error): DumpError =>
-  new DumpError('SYSTEM', 'expected a reader up to the end, found it gone', { file: 'stdout', cause });
+  new DumpError('SYSTEM', 'the reader exited before the end', { file: 'stdout', cause });

@@ -21,7 +21,7 @@ export async function runStages(stages: readonly Stage[], io: Io): Promise<void>
   await pump(readPageStream(io.stdinFd), stages, new StreamSink(io.stdoutFd));
 }
 
-/** A command for a stage, from what is particular about it. */
+/** Makes the command of a stage. */
 function stageCommand(of: Pick<StageCommand, 'name' | 'help' | 'flags' | 'stage'>): StageCommand {
   return {
     ...of,
@@ -140,13 +140,13 @@ function addressRange(text: string): { start: bigint; end: bigint } {
   const range = start && end ? { start: BigInt(start), end: BigInt(end) } : undefined;
   if (!range || range.start >= range.end) {
     throw new UsageError(
-      `--range: expected START-END, as 0x7f0000000000-0x7f0000100000, found ${JSON.stringify(text)}`,
+      `--range: expected START-END, such as 0x7f0000000000-0x7f0000100000, found ${JSON.stringify(text)}`,
     );
   }
   return range;
 }
 
-/** Words in lines of a help text. */
+/** A list of words in lines of a help text. */
 function wrapWords(words: readonly string[], indent: number): string {
   const lines = [''];
   for (const word of words) {

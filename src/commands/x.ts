@@ -57,7 +57,7 @@ Example
       throw new UsageError(`expected ${Object.keys(TOPICS).join(', ')}, found ${JSON.stringify(topic)}`);
     }
     const json = args.flags['json'] === true;
-    if (args.flags['pageSize'] !== undefined && topic !== 'rss') throw new UsageError('--page-size: is for rss alone');
+    if (args.flags['pageSize'] !== undefined && topic !== 'rss') throw new UsageError('--page-size is only for rss');
     const options = { pageSize: 4096, ...pageSizeFlag(args, PAGE_SIZES) };
     const files = await openCommandFiles(path, args, io);
     const writer = new FdWriter(io.stdoutFd);

@@ -227,7 +227,7 @@ describe('wrong usage', () => {
     [['info', '--', image, '-odd'], 'expected IMAGE, found one more: -odd'],
     [['edit', image], 'expected --set PATH=VALUE, found none'],
     [['edit', image, 'x', '--set', 'entries[0].a=1'], 'expected IMAGE, found one more: x'],
-    [['edit', '-', '--set', 'entries[0].a=1'], 'expected -o: stdin cannot be changed in place'],
+    [['edit', '-', '--set', 'entries[0].a=1'], 'stdin cannot be changed in place; name an output with -o'],
     ...[
       '',
       '=',
@@ -264,7 +264,7 @@ describe('wrong usage', () => {
       const { code, stderr } = await cli(words, { stdinIsTerminal: true });
       expect({ code, stderr }).toMatchObject({
         code: 2,
-        stderr: expect.stringMatching(/^pagepipe: expected an image on stdin, found a terminal/),
+        stderr: expect.stringMatching(/^pagepipe: stdin is a terminal; name an image with -i\n/),
       });
     }
     for (const words of [

@@ -184,7 +184,7 @@ describe('make-lazy', () => {
     mkdirSync(`${out}-far`);
     const { code, stderr } = await cli(['make-lazy', dump, join(`${out}-far`, 'out'), '--json']);
     expect(code).toBe(0);
-    expect(stderr).toMatch(/^pagepipe: warning: .*\/out\/parent leads nowhere from here; /);
+    expect(stderr).toMatch(/^pagepipe: warning: .*\/out\/parent leads nowhere; put /);
   });
 
   it('refuses a pre-dump, which holds memory alone', async () => {

@@ -101,7 +101,7 @@ describe('the commands for', () => {
       ...small('OUT_DIR'),
     });
     expect(restoreNotes(commands, out, false)).toEqual([
-      'CRIU reads directories: what is in capitals stands for names of your own',
+      'CRIU reads only directories; replace the names in capitals by your own',
       typeof note === 'string' ? note : expect.stringMatching(note),
     ]);
   });
@@ -170,7 +170,7 @@ describe('the report', () => {
         `  pagepipe read ${join(dir, 'out.tar')} | pagepipe write OUT_DIR`,
         `  criu lazy-pages -D ${dump} -W OUT_DIR &`,
         '  criu restore --lazy-pages -D OUT_DIR -W OUT_DIR -d',
-        'note: CRIU reads directories: what is in capitals stands for names of your own',
+        'note: CRIU reads only directories; replace the names in capitals by your own',
         `note: tar -x and container engines can unpack ${join(dir, 'out.tar')} as well`,
         'warning: never restore this directory',
       ].join('\n'),

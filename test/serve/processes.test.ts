@@ -181,7 +181,7 @@ describe('connect', () => {
       const { code, stderr } = await cli(words);
       expect({ code, stderr }).toMatchObject({
         code: 2,
-        stderr: expect.stringMatching(/expected a command behind --/),
+        stderr: expect.stringMatching(/expected a command after --, found nothing/),
       });
     }
   });
