@@ -11,7 +11,7 @@ import { DumpError, isErrno, onFile, UsageError } from '../errors.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { type Address, addressText, isLoopback } from '../serve/address.js';
 import { parentDump, type ReceivedStats, receiveDump } from '../serve/receive.js';
-import { type ClientEnd, listen } from '../serve/server.js';
+import { type ClientEnd, FIRST_SECONDS, listen } from '../serve/server.js';
 import { type Arguments, type Command, type Io, inputs, pageSizeFlag, refuseTerminals } from './command.js';
 import { Progress } from './progress.js';
 import { NEVER_WITHOUT, warnOfParent } from './report.js';
@@ -80,9 +80,15 @@ Example
         ? new PipeSink(io.stdoutFd, progress.add)
         : new DirectorySink(out, { force: args.flags['force'] === true, progress: progress.add });
     try {
-      const receive = (stream: Duplex, client: string): Promise<ReceivedStats> => {
-        const options = { pageSize, client: placeOf(client), out, signal: io.signal, ...(parent ? { parent } : {}) };
-        return receiveDump(stream, sink, options);
+      const receive = (stream: Duplex, client: string, begun: () => void): Promise<ReceivedStats> => {
+        const place = { client: placeOf(client), out };
+        return receiveDump(stream, sink, {
+          pageSize,
+          ...place,
+          begun,
+          signal: io.signal,
+          ...(parent ? { parent } : {}),
+        });
       };
       const { client, stats, seconds } = await oneClient(receive, options, report, io);
       progress.done();
@@ -122,9 +128,9 @@ function openParent(out: string, link: string): DumpFiles {
   return new DirectoryFiles(path);
 }
 
-/** Receives from the first client of {@link listen} or {@link serveStdio}. */
+/** Receives from the first client of {@link listen} or {@link serveStdio} that begins a dump. */
 async function oneClient(
-  receive: (stream: Duplex, client: string) => Promise<ReceivedStats>,
+  receive: (stream: Duplex, client: string, begun: () => void) => Promise<ReceivedStats>,
   options: ListenOptions,
   report: Report,
   io: Io,
@@ -134,15 +140,17 @@ async function oneClient(
   let failure: unknown;
   let end: ClientEnd | undefined;
   let seconds = 0;
-  const serve = async (stream: Duplex, name: string) => {
-    client = name;
-    const begun = performance.now();
+  const serve = async (stream: Duplex, name: string, begun: () => void) => {
+    const started = performance.now();
     try {
-      stats = await receive(stream, name);
-      seconds = (performance.now() - begun) / 1000;
+      stats = await receive(stream, name, () => {
+        begun();
+        client = name;
+      });
+      seconds = (performance.now() - started) / 1000;
       return true;
     } catch (error) {
-      failure = error;
+      if (client === name || options.stdio) failure = error;
       throw error;
     }
   };
@@ -150,7 +158,8 @@ async function oneClient(
     end = await serveStdio(io, serve, options.idleSeconds);
   } else {
     warnOfSenders(options, io);
-    await listen({ ...options, maxClients: 1, isLast: () => true, signal: io.signal }, serve, {
+    const isLast = (ended: ClientEnd) => ended.client === client;
+    await listen({ ...options, maxClients: 1, firstSeconds: FIRST_SECONDS, isLast, signal: io.signal }, serve, {
       onListening: (address) => report.listening(address),
       onEnd: (ended) => {
         if (ended.client === client) end = ended;

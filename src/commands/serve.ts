@@ -7,7 +7,7 @@ import { type Address, addressText, DEFAULT_PORT, isLoopback, parseAddress } fro
 import { openMemory } from '../serve/memory.js';
 import type { Metrics } from '../serve/metrics.js';
 import { Recorder } from '../serve/recorder.js';
-import { type ClientEnd, CUT_OFF, listen, runClient, type Serve } from '../serve/server.js';
+import { type ClientEnd, CUT_OFF, FIRST_SECONDS, listen, runClient, type Serve } from '../serve/server.js';
 import { Session } from '../serve/session.js';
 import { readTlsFiles, type TlsFiles } from '../serve/tls.js';
 import { ClientReport } from './client-report.js';
@@ -87,23 +87,27 @@ the dump is disconnected; the others are not affected.
     try {
       if (metricsAddress) metrics = await startMetrics(metricsAddress, io);
       const reporter = new ClientReport(io, args.flags['json'] === true, options.stdio);
-      const serve = async (stream: Duplex, client: string) => {
+      const serve = async (stream: Duplex, client: string, begun: () => void) => {
         const record = recorder?.client();
+        let hasBegun = false;
         const session = new Session(memory, stream, {
+          began() {
+            begun();
+            hasBegun = true;
+            metrics?.clientBegan();
+          },
           answered(request: Message, pages: number, milliseconds: number) {
             record?.(request);
             metrics?.answered(request, pages, pages * memory.pageSize, milliseconds);
           },
         });
-        metrics?.clientBegan();
         reporter.began(client, session.stats);
+        let closed = false;
         try {
-          const closed = await session.run();
-          metrics?.clientEnded(closed);
+          closed = await session.run();
           return closed;
-        } catch (error) {
-          metrics?.clientEnded(false);
-          throw error;
+        } finally {
+          if (hasBegun) metrics?.clientEnded(closed);
         }
       };
       let failure: string | undefined;
@@ -113,7 +117,8 @@ the dump is disconnected; the others are not affected.
         failure = end.error;
       } else {
         warnOfAddress(options.address, options.tls, io);
-        await listen({ ...options, maxClients, isLast: ({ closed }) => once && closed, signal: io.signal }, serve, {
+        const isLast = ({ closed }: ClientEnd) => once && closed;
+        await listen({ ...options, maxClients, firstSeconds: FIRST_SECONDS, isLast, signal: io.signal }, serve, {
           onListening: (address) => reporter.listening(address),
           onEnd: (end) => reporter.ended(end),
         });

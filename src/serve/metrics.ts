@@ -8,6 +8,11 @@ import { type Address, addressText } from './address.js';
 /** Seconds: from a page in the page cache to one on a slow disk. */
 const ANSWER_BUCKETS = [25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 50e-3, 0.25, 1];
 
+/** One collector asks now and then; others must not take the files that clients need. */
+const MAX_CONNECTIONS = 16;
+/** Within which a request must be complete. */
+const REQUEST_MS = 10_000;
+
 export class Metrics {
   private readonly registry = new Registry();
   private readonly pages = this.counter('pagepipe_pages_total', 'Pages sent');
@@ -59,7 +64,12 @@ export class Metrics {
 
   /** Serves them at `/metrics`. Throws {@link DumpError} if it cannot listen. */
   async listen(address: Address): Promise<Address> {
-    const server = createServer((request, response) => {
+    const limits = {
+      headersTimeout: REQUEST_MS,
+      requestTimeout: REQUEST_MS,
+      connectionsCheckingInterval: REQUEST_MS / 2,
+    };
+    const server = createServer(limits, (request, response) => {
       if (request.url !== '/metrics' && request.url !== '/') {
         response.writeHead(404).end();
         return;
@@ -69,6 +79,7 @@ export class Metrics {
         () => response.writeHead(500).end(),
       );
     });
+    server.maxConnections = MAX_CONNECTIONS;
     this.server = server;
     await new Promise<void>((resolve, reject) => {
       server.on('error', (error) => reject(systemError(error, addressText(address))));

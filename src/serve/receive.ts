@@ -78,6 +78,8 @@ export interface ReceiveDumpOptions extends ReceiveOptions {
   client?: string;
   out?: string;
   signal?: AbortSignal;
+  /** Called when a first message has come that begins a dump; the sink is not touched before. */
+  begun?: () => void;
 }
 
 /** What has come. */
@@ -101,13 +103,33 @@ export class DumpReceiver {
   private payloadLeft = 0;
   private answer: Uint8Array | undefined;
   private isComplete = false;
+  private readonly chunks: AsyncIterator<Uint8Array>;
+  /** The first message, from when it has come to when it is taken. */
+  private first: Message | undefined;
+  private hasBegun = false;
 
   /** @param client for errors */
   constructor(
     private readonly stream: Duplex,
     private readonly client: string,
     private readonly options: ReceiveOptions,
-  ) {}
+  ) {
+    this.chunks = stream.iterator({ destroyOnReturn: false });
+  }
+
+  /**
+   * Waits for the first message.
+   * @throws {DumpError} PROTOCOL for one that begins no dump
+   */
+  async begin(): Promise<void> {
+    if (this.hasBegun) return;
+    this.hasBegun = true;
+    while (!this.first) {
+      if (!(await this.more())) throw this.complaint(this.missing(), 'the end of the connection');
+      this.first = this.reader.next();
+    }
+    if (!this.isPlausible(this.first)) throw this.complaint('OPEN2 or CLOSE', describe(this.first));
+  }
 
   /**
    * The records of the dump, for `pump`: a batch for each chunk that arrives. Runs are marked lazy or eager by their
@@ -115,10 +137,10 @@ export class DumpReceiver {
    * @throws {DumpError} PROTOCOL, also where the client leaves; MALFORMED, UNSUPPORTED, ORDER, NO_PARENT for what it sends
    */
   async *records(): AsyncGenerator<Iterable<DumpRecord>> {
+    await this.begin();
     yield this.start();
     try {
-      for await (const chunk of this.stream.iterator({ destroyOnReturn: false })) {
-        this.reader.push(plainBytes(chunk as Buffer));
+      do {
         for (let isUsedUp = false; !isUsedUp; ) {
           yield this.take();
           isUsedUp = !(await this.giveAnswer());
@@ -128,9 +150,10 @@ export class DumpReceiver {
           (this.stream as Partial<Socket>).setTimeout?.(0);
           return;
         }
-      }
+      } while (await this.more());
     } finally {
       this.closeParent();
+      await this.chunks.return?.();
     }
     throw this.complaint(this.missing(), 'the end of the connection');
   }
@@ -138,6 +161,14 @@ export class DumpReceiver {
   /** Answers the CLOSE: to be called when the dump is where it belongs, for then the dumping side ends its processes. */
   async confirm(): Promise<void> {
     await this.write(new Uint8Array(4));
+  }
+
+  /** Takes in the next chunk; false at the end of the connection. */
+  private async more(): Promise<boolean> {
+    const { value, done } = await this.chunks.next();
+    if (done) return false;
+    this.reader.push(plainBytes(value));
+    return true;
   }
 
   /** Answers what must be answered before the next message; false if nothing must. */
@@ -166,7 +197,8 @@ export class DumpReceiver {
         this.stats.bytes += bytes.length;
         yield { type: 'bytes', bytes };
       } else {
-        const message = this.reader.next();
+        const message = this.first ?? this.reader.next();
+        this.first = undefined;
         if (!message) return;
         const record = this.record(message, this.reader.form as MessageForm);
         if (record) yield record;
@@ -335,9 +367,13 @@ export class DumpReceiver {
 export async function receiveDump(
   stream: Duplex,
   sink: RecordSink,
-  { client = 'client', out = 'the dump', signal, ...options }: ReceiveDumpOptions,
+  { client = 'client', out = 'the dump', signal, begun, ...options }: ReceiveDumpOptions,
 ): Promise<ReceivedStats> {
   const receiver = new DumpReceiver(stream, client, options);
+  if (begun) {
+    await receiver.begin();
+    begun();
+  }
   await pump(receiver.records(), [], sink, signal);
   try {
     await receiver.confirm();
@@ -362,6 +398,9 @@ export const parentDump = (files: DumpFiles, link: string, pageSize: number): Pa
 });
 
 const MESSAGES = { pagemapHead: messageType('criu.pagemap_head') };
+
+/** A message that makes no sense. */
+const describe = ({ command, dstId }: Message): string => `${commandName(command)} of 0x${dstId.toString(16)}`;
 
 /** The pagemap that a `dst_id` names; undefined if it names none. */
 function targetOf({ dstId }: Message): Pick<Space, 'pagemap' | 'kind' | 'pid'> | undefined {

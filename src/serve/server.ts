@@ -5,6 +5,7 @@ import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { DumpError, systemError } from '../errors.js';
 import { type Address, addressText } from './address.js';
 import type { TlsFiles } from './tls.js';
+import { DroppedError, WaitingConnections } from './waiting.js';
 
 /** How one client ended. */
 export interface ClientEnd {
@@ -22,6 +23,8 @@ export interface ServerOptions {
   tls?: TlsFiles;
   /** Clients at a time; others are turned away. */
   maxClients: number;
+  /** Within which a client must have said what it wants, and until then it does not count; if undefined, it counts at once. */
+  firstSeconds?: number;
   /** A client that neither sends nor takes anything for this long is sent away; 0 for never. */
   idleSeconds: number;
   /** Whether to end after a client. */
@@ -29,8 +32,11 @@ export interface ServerOptions {
   signal: AbortSignal;
 }
 
-/** What is done with a client: resolves to whether it closed its session. */
-export type Serve = (stream: Duplex, client: string) => Promise<boolean>;
+/**
+ * What is done with a client: resolves to whether it closed its session.
+ * @param begun to be called when the client has said what it wants; throws if it is one too many
+ */
+export type Serve = (stream: Duplex, client: string, begun: () => void) => Promise<boolean>;
 
 /** The error of a client that broke its connection off. */
 export const LEFT = 'left';
@@ -40,7 +46,14 @@ export const CUT_OFF = 'cut off: the server stops';
 /** For the end of a connection to reach the client: how long it may take its time. */
 export const LINGER_MS = 1000;
 /** Within which a client must have shown its certificate. */
-const HANDSHAKE_MS = 30_000;
+const HANDSHAKE_MS = 10_000;
+/**
+ * Within which a client must have sent a first message: `criu dump` connects before it looks at the processes, and
+ * `criu lazy-pages` before the first fault.
+ */
+export const FIRST_SECONDS = 60;
+/** Connections at a time that are no clients yet; above all a limit of open files. */
+const MAX_OTHERS = 300;
 
 /**
  * Listens, and serves until the signal is aborted, or until the last client has ended.
@@ -56,10 +69,13 @@ export async function listen(
   const { address, tls, maxClients, signal } = options;
   // Who has said all may still wait for answers. With TLS that would keep those who leave in the middle of a handshake.
   const server = tls ? tlsServer(tls) : createServer({ allowHalfOpen: true });
-  server.maxConnections = maxClients;
-  /** Connections, of whatever kind, and those that are being served. */
+  server.maxConnections = maxClients + MAX_OTHERS;
+  /** Connections, of whatever kind. */
   const connections = new Set<Socket>();
+  /** Those that are listened to; and of these the clients, by name. */
   const served = new Set<Socket>();
+  const clients = new Set<string>();
+  const waiting = new WaitingConnections(options.firstSeconds ?? FIRST_SECONDS);
   let stopped = false;
   const stop = () => {
     stopped = true;
@@ -83,9 +99,22 @@ export async function listen(
         fail(error);
       }
     };
+    const begin = (client: string) => {
+      waiting.remove(client);
+      if (clients.size >= maxClients) throw new Error(`turned away: ${maxClients} clients are served already`);
+      clients.add(client);
+    };
     const accept = async (socket: Socket) => {
+      const client = clientName(socket);
       served.add(socket);
-      const end = await runClient(socket, clientName(socket), serve, options.idleSeconds);
+      const run: Serve = async (stream) => {
+        // One too many need not speak first.
+        if (options.firstSeconds === undefined || clients.size >= maxClients) begin(client);
+        return await serve(stream, client, () => begin(client));
+      };
+      const end = await runClient(socket, client, run, options.idleSeconds);
+      waiting.remove(client);
+      clients.delete(client);
       served.delete(socket);
       attempt(() => onEnd(stopped && !end.closed ? { ...end, error: CUT_OFF } : end));
       if (options.isLast(end)) stop();
@@ -95,6 +124,7 @@ export async function listen(
     server.on('connection', (socket: Socket) => {
       connections.add(socket);
       socket.on('close', () => connections.delete(socket));
+      waiting.add(clientName(socket), socket);
     });
     server.on(tls ? 'secureConnection' : 'connection', (socket: Socket) => {
       const client = accept(socket).finally(() => ending.delete(client));
@@ -103,10 +133,11 @@ export async function listen(
     server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
       // The reason is there if it is the client's certificate; the error then says only that the connection has ended.
       const reason = socket.authorizationError ?? (error as { reason?: string }).reason ?? error.message;
-      attempt(() => onEnd({ client: clientName(socket), closed: false, error: `TLS: ${reason}` }));
+      const client = error instanceof DroppedError ? error.client : clientName(socket);
+      attempt(() => onEnd({ client, closed: false, error: `TLS: ${reason}` }));
     });
     server.on('drop', (dropped?: DropArgument) => {
-      const error = `turned away: ${maxClients} clients are served already`;
+      const error = `turned away: ${server.maxConnections} connections are open already`;
       attempt(() => onEnd({ client: clientName(dropped), closed: false, error }));
     });
     server.listen(address, () => attempt(() => (stopped ? server.close() : onListening(listeningAddress(server)))));
@@ -148,7 +179,7 @@ export async function runClient(stream: Duplex, client: string, serve: Serve, id
   // Whoever reads or writes is told as well; between the two nobody is.
   stream.on('error', () => {});
   try {
-    const closed = await serve(stream, client);
+    const closed = await serve(stream, client, () => {});
     stream.end();
     return { client, closed };
   } catch (error) {
@@ -160,7 +191,8 @@ export async function runClient(stream: Duplex, client: string, serve: Serve, id
   } finally {
     // What it still sends is of no interest, but its end is. One that does not take ours is not waited for.
     stream.resume();
-    setTimeout(() => stream.destroy(), LINGER_MS).unref();
+    const linger = setTimeout(() => stream.destroy(), LINGER_MS).unref();
+    stream.once('close', () => clearTimeout(linger));
   }
 }
 

@@ -32,6 +32,8 @@ export class RequestError extends Error {
 }
 
 export interface SessionObserver {
+  /** The first message is here. */
+  began?(): void;
   /** A GET was answered. */
   answered?(request: Message, pages: number, milliseconds: number): void;
 }
@@ -65,9 +67,12 @@ export class Session {
    */
   async run(): Promise<boolean> {
     const { reader, stream } = this;
+    let isFirst = true;
     for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
       reader.push(chunk as Buffer);
       for (let message = reader.next(); message; message = reader.next()) {
+        if (isFirst) this.observer.began?.();
+        isFirst = false;
         if (await this.answer(message, reader.form as MessageForm)) return true;
       }
     }
@@ -170,7 +175,7 @@ export class Session {
     this.inFlight = new Promise((resolve, reject) => {
       this.stream.write(buffer.subarray(0, bytes), (error) => (error ? reject(error) : resolve()));
     });
-    // Met by whoever writes next, or waits for the last.
+    // Whoever writes next sees it, or whoever waits for the last.
     this.inFlight.catch(() => {});
     this.buffer = this.other;
     this.other = buffer;

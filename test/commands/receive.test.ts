@@ -104,6 +104,25 @@ describe('receive', () => {
     expect(await running.code()).toBe(0);
   });
 
+  it('waits for the next one after connections that begin no dump', async () => {
+    const dir = tempDir();
+    const running = receiveAt([join(dir, 'out')]);
+    const port = await running.port();
+    const scan = async (bytes: Uint8Array) => {
+      const client = new PageClient(connection(port).end(bytes), 32);
+      expect((await client.rest()).length).toBe(0);
+    };
+    connection(port);
+    await scan(new Uint8Array(0));
+    await scan(Buffer.from('GET / HTTP/1.1\r\nHost: me\r\n\r\n'));
+    await scan(Buffer.alloc(100, 0xff));
+    await scan(message(32, { command: ADD_F, flags: 4, pages: 3, dstId: dst(1) }));
+    await running.prints(/expected OPEN2 or CLOSE, found ADD_F of 0x101\n/);
+    expect(await dumpToPort(port)).toBe(0);
+    expect(await running.code()).toBe(0);
+    expect(sorted(filesIn(join(dir, 'out')))).toEqual(sorted(filesOf(32, SPACES)));
+  });
+
   it.each([
     [
       'leaves',

@@ -1,12 +1,11 @@
 /** Dumps to serve, what must come out of them, and a server in this process. */
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Duplex } from 'node:stream';
 import { compressSync } from 'lz4-napi';
 import { expect, onTestFinished } from 'vitest';
 import type { DumpFiles } from '../../src/dump/files.js';
 import { DumpMemory, type DumpMemoryOptions } from '../../src/serve/memory.js';
-import { type ClientEnd, listen, runClient, type ServerOptions } from '../../src/serve/server.js';
+import { type ClientEnd, listen, runClient, type Serve, type ServerOptions } from '../../src/serve/server.js';
 import { Session } from '../../src/serve/session.js';
 import { directory } from './dump-files.js';
 import {
@@ -171,7 +170,7 @@ export interface TestServer {
 export async function startServer(
   memory: DumpMemory,
   options: Partial<ServerOptions> = {},
-  serve = (stream: Duplex): Promise<boolean> => new Session(memory, stream).run(),
+  serve: Serve = (stream) => new Session(memory, stream).run(),
 ): Promise<TestServer> {
   const controller = new AbortController();
   const ends: ClientEnd[] = [];
