@@ -1,7 +1,7 @@
 // Makes one change in each copy of a dump, restores the copy with CRIU, and runs verify on it.
 //
 //   bench.mjs WORK [OPTION...]    WORK is a temporary folder that holds the programs; verify-gaps describes the options
-import { appendFileSync, mkdirSync, rmSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
@@ -38,6 +38,7 @@ const { values: options, positionals } = parseArgs({
     suite: { type: 'string', default: 'trixie' },
     only: { type: 'string' },
     json: { type: 'string' },
+    reuse: { type: 'string' },
   },
 });
 if (options.write && (options.quick || options.only)) throw new Error('--write needs all changes');
@@ -45,11 +46,19 @@ const [work] = positionals;
 const pagepipe = process.env.PAGEPIPE.split(' ');
 const setting = { suite: options.suite, programs: join(work, 'programs'), seconds: RESTORE_SECONDS };
 
+/** What CRIU did in an earlier run, by dump, image and change. */
+const known = new Map();
+const keyOf = ({ dump, image, what }) => `${dump} ${image}: ${what}`;
+if (options.reuse) {
+  const lines = readFileSync(options.reuse, 'utf8').split('\n').filter(Boolean);
+  for (const result of lines.map((line) => JSON.parse(line))) known.set(keyOf(result), result);
+}
+
 const isWanted = ({ image, what }, index) =>
   (!options.quick || index % QUICK_STEP === 0) && (!options.only || RegExp(options.only).test(`${image}: ${what}`));
 
 /** Tries a change, or an unchanged copy. `outcome` is undefined if the change could not be made, which is a bug here. */
-async function attempt(at, original, change, folder) {
+async function attempt(at, original, change, folder, earlier) {
   mkdirSync(folder);
   const copy = new DumpCopy(original, join(folder, 'dump'));
   try {
@@ -59,7 +68,7 @@ async function attempt(at, original, change, folder) {
   }
   const { directory } = copy;
   const { answer, codes, said: verifySaid } = await verify(pagepipe, directory);
-  const { outcome, said } = await restore(setting, at, directory, join(folder, 'run'));
+  const { outcome, said } = earlier ?? (await restore(setting, at, directory, join(folder, 'run')));
   if (!process.env.KEEP) rmSync(folder, { recursive: true });
   return { outcome, said, answer, codes, verifySaid };
 }
@@ -77,8 +86,9 @@ async function tryAll({ name, namespaces: unshared, changes }) {
   const worker = async () => {
     while (next < wanted.length) {
       const index = next++;
-      const result = await attempt(at, original, wanted[index], join(at, String(index)));
-      results[index] = { dump: name, ...wanted[index], ...result };
+      const change = { dump: name, ...wanted[index] };
+      const result = await attempt(at, original, change, join(at, String(index)), known.get(keyOf(change)));
+      results[index] = { ...change, ...result };
       if (options.json) appendFileSync(options.json, `${JSON.stringify(results[index])}\n`);
       if (process.stderr.isTTY) process.stderr.write(`\r${name}: ${index + 1} of ${wanted.length} `);
     }

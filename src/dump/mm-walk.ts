@@ -1,14 +1,14 @@
 /** The memory of a process by its mm image: one message that may hold a million areas, walked through as bytes. */
 
 import type { RawMessage } from '../image/decoder.js';
-import { type Field, NumberFields } from '../image/number-fields.js';
+import { type Field, NumberFields, type Word } from '../image/number-fields.js';
 import { type Kind, kindOf, type MapFlags, VMA } from '../memory/vma.js';
 import { type MessageName, messageDescriptor } from '../protobuf/descriptor.js';
-import { WIRE_BYTES, WireReader } from '../protobuf/wire.js';
+import { WIRE_BYTES, WIRE_VARINT, WireReader } from '../protobuf/wire.js';
 import type { Images } from './images.js';
 import { mmName } from './names.js';
 
-const AREA_FIELDS = ['start', 'end', 'pgoff', 'shmid', 'prot', 'flags', 'status'] as const;
+const AREA_FIELDS = ['start', 'end', 'pgoff', 'shmid', 'prot', 'flags', 'status', 'madv'] as const;
 
 /** The area that was read last: fields of `vma_entry`. */
 export type Area = Record<(typeof AREA_FIELDS)[number], Field>;
@@ -45,6 +45,26 @@ export function eachArea({ bytes, start, end }: RawMessage, take: (area: Area) =
     reader.at = stop;
     take(area.fields);
   }
+}
+
+/** The numbers of a repeated field in the bytes of an mm_entry, packed or not; no more than `most` of them. */
+export function repeatedNumbers({ bytes, start, end }: RawMessage, field: string, most: number): Word[] {
+  const wanted = fieldNumber('mm_entry', field);
+  const numbers: Word[] = [];
+  const reader = new WireReader().over(bytes, start, end);
+  while (reader.nextTag() && numbers.length < most) {
+    const isPacked = reader.wireType === WIRE_BYTES;
+    if (reader.number !== wanted || (!isPacked && reader.wireType !== WIRE_VARINT)) {
+      reader.skip();
+      continue;
+    }
+    const stop = isPacked ? reader.length() : reader.at + 1;
+    while (reader.at < stop && numbers.length < most) {
+      reader.varint();
+      numbers.push({ lo: reader.lo, hi: reader.hi });
+    }
+  }
+  return numbers;
 }
 
 /** Whether an area has a file behind it; its `shmid` is then a file id. */

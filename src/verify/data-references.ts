@@ -1,11 +1,18 @@
 /**
  * What belongs to files and stands in images of its own: the content of pipes, the queues of sockets, terminals, maps of BPF,
- * connections. Data of something that is not there is passed over by a restore, so that it is a warning; it still says that
- * the dump has lost something.
+ * connections. Data of something that is not there is passed over by a restore, and lost.
  */
 import type { CheckedDump } from './checked-dump.js';
 import { eachFile, type FileIds, isWriteOnly, placeOfFiles } from './file-ids.js';
 import type { Survey } from './survey.js';
+import { ValueCheck } from './values.js';
+
+/** Types of files that have a queue of packets. */
+const SOCKETS = ['UNIXSK', 'INETSK', 'PACKETSK', 'NETLINKSK'];
+
+/** A pipe that nobody has resized; a size is rounded up to pages. */
+const DEFAULT_PIPE_BYTES = 65536;
+const PIPE_PAGE_BYTES = 4096;
 
 const SOCK_STREAM = 1;
 const IPPROTO_TCP = 6;
@@ -16,8 +23,12 @@ export function checkDataReferences(dump: CheckedDump, { inventory }: Survey, id
   const pipes = checkPipes(dump, 'pipes-data.img', 'pipe', ids.pipes);
   const fifos = checkPipes(dump, 'fifo-data.img', 'fifo', ids.fifos);
   dump.each('sk-queues.img', 'sk_packet_entry', ({ id_for: id }, entry) => {
-    if (ids.typesOf(id)) return;
-    dump.warning('NO_SOCKET', 'sk-queues.img', `expected socket ${id} in ${placeOfFiles(dump)}, found none`, { entry });
+    const types = ids.typesOf(id);
+    if (types?.some((type) => SOCKETS.includes(type))) return;
+    const found = types ? types.join(', ') : 'none';
+    dump.error('NO_SOCKET', 'sk-queues.img', `expected socket ${id} in ${placeOfFiles(dump)}, found ${found}`, {
+      entry,
+    });
   });
   dump.each('bpfmap-data.img', 'bpfmap_data_entry', ({ map_id: id }, entry) => {
     if (ids.maps.has(id)) return;
@@ -49,11 +60,15 @@ export function checkDataReferences(dump: CheckedDump, { inventory }: Survey, id
 /** Of each pipe that somebody in the dump reads, there is what it held, even if that was nothing. */
 function checkPipes(dump: CheckedDump, name: string, what: string, known: ReadonlySet<number>) {
   const held = new Set<number>();
-  const read = dump.each(name, 'pipe_data_entry', ({ pipe_id: id }, entry) => {
+  const read = dump.each(name, 'pipe_data_entry', ({ pipe_id: id, bytes, size }, entry) => {
+    const values = new ValueCheck(dump, name, entry);
+    values.mustNot(held.has(id) && bytes > 0 && what === 'pipe', `the content of ${what} ${id} is there twice`);
+    const most = Math.ceil((size || DEFAULT_PIPE_BYTES) / PIPE_PAGE_BYTES) * PIPE_PAGE_BYTES;
+    values.must(bytes <= most, `at most ${most} bytes in ${what} ${id}, its size`, bytes);
     held.add(id);
     if (known.has(id)) return;
     const message = `expected a ${what} with pipe_id ${id} in ${placeOfFiles(dump)}, found none`;
-    dump.warning('NO_PIPE', name, message, { entry });
+    dump.error('NO_PIPE', name, message, { entry });
   });
   const isKnown = read || !dump.has(name);
   return {
@@ -61,7 +76,7 @@ function checkPipes(dump: CheckedDump, name: string, what: string, known: Readon
       if (!isKnown || held.has(id)) return;
       held.add(id);
       const message = `expected what ${what} ${id} held in ${name}, found nothing`;
-      dump.warning('NO_PIPE_DATA', image, message, { entry });
+      dump.error('NO_PIPE_DATA', image, message, { entry });
     },
   };
 }

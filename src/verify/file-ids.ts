@@ -53,10 +53,25 @@ const FIELDS = {
   TIMERFD: 'tfd',
   BPFMAP: 'bpf',
   PIDFD: 'pidfd',
-} as const satisfies Record<keyof typeof OLDER, keyof FileEntry>;
+  MEMFD: 'memfd',
+} as const satisfies Record<keyof typeof OLDER | 'MEMFD', keyof FileEntry>;
+
+/** What the messages of most files have. */
+interface FileMessage {
+  id: number;
+  flags?: number;
+  pos?: bigint;
+  fown?: Messages['fown_entry'];
+}
+
+/** The message of a file, which is that of its type. */
+export function messageOf(file: FileEntry): FileMessage | undefined {
+  const field = (FIELDS as Record<string, keyof FileEntry>)[String(file.type)];
+  return field === undefined ? undefined : (file[field] as FileMessage | undefined);
+}
 
 /** A socket of another process is in the image, and nobody in the dump has it. Source: CRIU, USK_EXTERN. */
-const EXTERNAL_SOCKET = 1;
+export const EXTERNAL_SOCKET = 1;
 
 /** Calls `take` for each file, with the image that it stands in. */
 export function eachFile(dump: CheckedDump, take: (file: FileEntry, image: string, entry: number) => void): boolean {
@@ -91,6 +106,8 @@ export class FileIds {
   private readonly external = new Set<number>();
   /** Regular files, and paths of fifos, that are open for writing alone. */
   readonly writeOnly = new Set<number>();
+  /** `st_mode` of regular files, where it is known. */
+  readonly modes = new Map<number, number>();
   readonly pipes = new Set<number>();
   readonly fifos = new Set<number>();
   readonly maps = new Set<number>();
@@ -102,6 +119,7 @@ export class FileIds {
     if (known instanceof Set) known.add(String(type));
     else this.types.set(id, known === undefined ? String(type) : new Set([known, String(type)]));
     if (reg && isWriteOnly(reg.flags)) this.writeOnly.add(id);
+    if (reg?.mode !== undefined) this.modes.set(id, reg.mode);
     if (pipe) this.pipes.add(pipe.pipe_id);
     if (fifo) this.fifos.add(fifo.pipe_id);
     if (bpf) this.maps.add(bpf.map_id);

@@ -3,16 +3,30 @@
  * directories, of files that are deleted, of terminals and fifos, and of descriptors on their way through a socket.
  */
 import { eachArea, exeFileId, hasFile } from '../dump/mm-walk.js';
-import { approximate, hex } from '../image/number-fields.js';
+import { approximate, hex, unitsBetween } from '../image/number-fields.js';
 import { VMA } from '../memory/vma.js';
 import type { CheckedDump } from './checked-dump.js';
 import { isColdHalf } from './cold.js';
 import { eachFile, FileIds, hasFileImages, placeOfFiles } from './file-ids.js';
 import { checkMapping, type Segments } from './segments.js';
 import { fdinfoName, type Survey, type SurveyedTask } from './survey.js';
+import { ValueCheck } from './values.js';
 
 /** Types of descriptors that stand for no file of their own. */
 const NO_FILE_OF_ITS_OWN = ['UND', 'CTL_TTY', 'AUTOFS_PIPE'];
+
+/** Kinds of files, in `st_mode`. */
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
+const S_IFDIR = 0o040000;
+const S_IFIFO = 0o010000;
+const S_IFSOCK = 0o140000;
+
+const kindOf = (mode = 0): number => mode & S_IFMT;
+
+/** Types of files that can be mapped; a plugin may map any that is EXT. */
+const MAPPED_TYPES = ['REG', 'MEMFD', 'EXT'];
+const NEVER_MAPPED = [S_IFDIR, S_IFIFO, S_IFSOCK];
 
 /** `scm_entry.type` of descriptors. */
 const SCM_RIGHTS = 1;
@@ -61,8 +75,7 @@ class FileReferences {
     for (const name of missing) this.missingDescriptors(name, fdinfos.get(name) as SurveyedTask, unused.length);
     if (missing.length === 0) {
       for (const { id, types } of unused) {
-        const message = `expected somebody who has file ${id} (${types.join(', ')}), found nobody`;
-        this.dump.warning('FILE_UNUSED', 'files.img', message);
+        this.dump.warning('FILE_UNUSED', 'files.img', `no process has file ${id} (${types.join(', ')}) open`);
       }
     }
     return this.ids;
@@ -71,20 +84,23 @@ class FileReferences {
   private task(task: SurveyedTask): void {
     const { pid } = task;
     const fs = `fs-${pid}.img`;
-    const read = this.dump.each(fs, 'fs_entry', ({ cwd_id: cwd, root_id: root }, entry) => {
-      this.regular(fs, entry, 'cwd_id', cwd);
-      this.regular(fs, entry, 'root_id', root);
+    const read = this.dump.each(fs, 'fs_entry', ({ cwd_id: cwd, root_id: root, umask }, entry) => {
+      this.regular(fs, entry, 'cwd_id', cwd, S_IFDIR);
+      this.regular(fs, entry, 'root_id', root, S_IFDIR);
+      new ValueCheck(this.dump, fs, entry).mustNot(umask === undefined, 'it has no umask');
     });
     this.complete &&= read;
     const mm = `mm-${pid}.img`;
     const mapped = this.dump.raw(mm, (message, entry) => {
-      this.regular(mm, entry, 'exe_file_id', exeFileId(message));
-      eachArea(message, ({ status: { lo: status }, shmid, start }) => {
+      this.regular(mm, entry, 'exe_file_id', exeFileId(message), S_IFREG);
+      eachArea(message, ({ status: { lo: status }, shmid, start, end }) => {
         if (status & VMA.EXTERNAL) return;
         const address = hex(start);
-        if (hasFile(status))
-          this.file(mm, entry, `file ${approximate(shmid)}, mapped at 0x${address},`, approximate(shmid));
-        else checkMapping(this.dump, this.segments, task, { status, shmid: approximate(shmid), address });
+        if (hasFile(status)) this.mapped(mm, entry, approximate(shmid), address);
+        else {
+          const sizeBytes = unitsBetween(start, end, 1);
+          checkMapping(this.dump, this.segments, task, { status, shmid: approximate(shmid), sizeBytes, address });
+        }
       });
     });
     this.complete &&= mapped;
@@ -107,7 +123,7 @@ class FileReferences {
     const by = this.survey.inventory?.fdinfo_per_id === false ? 'pstree.img' : `ids-${pid}.img`;
     const expected = `expected this image, named by ${by}, found none`;
     if (unused > 0) {
-      this.dump.error('MISSING_IMAGE', name, `${expected}, and nobody who has ${unused} of the files`);
+      this.dump.error('MISSING_IMAGE', name, `${expected}, and no process has ${unused} of the files open`);
     } else {
       this.dump.warning('MISSING_IMAGE', name, `${expected}: right only if process ${pid} had no open files`);
     }
@@ -134,6 +150,11 @@ class FileReferences {
       for (const { regf_id: id } of [fifo, tty].filter((file) => file !== undefined)) {
         if (id) this.file(image, entry, `file ${id}`, id);
       }
+      const kind = kindOf(fifo && this.ids?.modes.get(fifo.regf_id ?? 0));
+      if (fifo && kind !== 0 && kind !== S_IFIFO) {
+        const message = `expected a fifo as file ${fifo.regf_id}, found one of mode 0${kind.toString(8)}`;
+        this.dump.error('FILE_TYPE', image, message, { entry });
+      }
       if (memfd && this.segments.memfds && !this.segments.memfds.has(memfd.inode_id)) {
         const message = `expected inode_id ${memfd.inode_id} in memfd.img, found none`;
         this.dump.error('NO_SEGMENT', image, message, { entry });
@@ -147,18 +168,37 @@ class FileReferences {
     if (!this.dump.has(name)) return;
     const read = this.dump.each(name, 'sk_packet_entry', ({ scm = [] }, entry) => {
       for (const { type, rights = [] } of scm) {
-        if (type !== SCM_RIGHTS) continue;
+        if (type !== SCM_RIGHTS) {
+          new ValueCheck(this.dump, name, entry).must(false, `a message of type ${SCM_RIGHTS} beside a packet`, type);
+          continue;
+        }
         for (const id of rights) this.file(name, entry, `file ${id}, which was sent through a socket,`, id);
       }
     });
     this.complete &&= read;
   }
 
-  private regular(name: string, entry: number, field: string, id: number): void {
+  private mapped(mm: string, entry: number, id: number, address: string): void {
+    const what = `file ${id}, mapped at 0x${address},`;
+    if (!this.file(mm, entry, what, id)) return;
+    const types = this.ids?.typesOf(id) ?? [];
+    const kind = kindOf(this.ids?.modes.get(id));
+    if (types.some((type) => MAPPED_TYPES.includes(type)) && !NEVER_MAPPED.includes(kind)) return;
+    const found = kind === 0 ? types.join(', ') : `one of mode 0${kind.toString(8)}`;
+    this.dump.error('FILE_TYPE', mm, `expected ${what} of a type that can be mapped, found ${found}`, { entry });
+  }
+
+  /** @param expected kind of the file, in `st_mode` */
+  private regular(name: string, entry: number, field: string, id: number, expected: number): void {
     if (!this.file(name, entry, `file ${id} (${field})`, id)) return;
     const types = this.ids?.typesOf(id) ?? [];
-    if (types.includes('REG')) return;
-    this.dump.error('FILE_TYPE', name, `expected ${field} ${id} of type REG, found ${types.join(', ')}`, { entry });
+    if (!types.includes('REG')) {
+      this.dump.error('FILE_TYPE', name, `expected ${field} ${id} of type REG, found ${types.join(', ')}`, { entry });
+    }
+    const kind = kindOf(this.ids?.modes.get(id));
+    if (kind === 0 || kind === expected) return;
+    const message = `expected ${field} ${id} of mode 0${expected.toString(8)}, found 0${kind.toString(8)}`;
+    this.dump.error('FILE_TYPE', name, message, { entry });
   }
 
   /** Whether a file is there that somebody has. */

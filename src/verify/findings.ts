@@ -33,6 +33,18 @@ export type FindingCode =
   | 'NO_FILTER'
   | 'NO_CGROUP_SET'
   | 'PID_TWICE'
+  | 'AREAS_ORDER'
+  | 'BAD_AREA'
+  | 'BAD_TREE'
+  | 'BAD_CORE'
+  | 'BAD_NAMESPACE'
+  | 'BAD_SOCKET'
+  | 'BAD_EPOLL'
+  | 'BAD_LOCK'
+  | 'BAD_VALUE'
+  | 'ID_MISMATCH'
+  | 'ID_TWICE'
+  | 'FD_TWICE'
   | 'MORE';
 
 /** `error`: a restore fails or gives something else than what was dumped. `warning`: worth a look. */

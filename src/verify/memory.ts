@@ -1,12 +1,9 @@
 /** The memory of the dump: all pagemaps with their pages files, where their pages lie, and where those of parents are. */
 
-import { MAX_MM_BYTES } from '../dump/dump.js';
-import { readAll } from '../dump/files.js';
 import { isPagemapName, isPagesName, mmName, spaceIdentity } from '../dump/names.js';
-import { decodeAreas } from '../image/mm.js';
-import type { AreaTable } from '../memory/vma.js';
 import { watchAreas, watchSegment } from './bounds.js';
 import type { CheckedDump } from './checked-dump.js';
+import { areasOf } from './mm.js';
 import { ParentChain } from './parents.js';
 import { LazyPages } from './run-flags.js';
 import type { Segments } from './segments.js';
@@ -37,15 +34,8 @@ function boundsOf(dump: CheckedDump, pagemap: string, pageSize: number, segments
     const segment = segments.sizes.get(pagemap);
     return segment ? watchSegment(dump, pagemap, segment, pageSize) : () => {};
   }
-  const mm = mmName(pid);
-  let areas: AreaTable | undefined;
-  // Long ago areas had an image of their own.
-  if (dump.isSound(mm) && !dump.has(`vmas-${pid}.img`)) {
-    dump.attempt(mm, () => {
-      areas = decodeAreas(readAll(dump.files, mm, MAX_MM_BYTES), pageSize, mm);
-    });
-  }
-  return areas ? watchAreas(dump, pagemap, mm, areas, pageSize) : () => {};
+  const areas = areasOf(dump, pid, pageSize);
+  return areas ? watchAreas(dump, pagemap, mmName(pid), areas, pageSize) : () => {};
 }
 
 /** What is known only when all pagemaps have been seen. */

@@ -9,17 +9,6 @@ import type { CheckedDump } from './checked-dump.js';
 import { isColdHalf, tellOfColdHalf } from './cold.js';
 import type { Survey, SurveyedTask } from './survey.js';
 
-/** Fields of a namespace id, and the images that are never empty. A pid namespace has none. */
-const NAMESPACE_IMAGES = [
-  ['net_ns_id', 'netns'],
-  ['net_ns_id', 'netdev'],
-  ['ipc_ns_id', 'ipcns-var'],
-  ['uts_ns_id', 'utsns'],
-  ['mnt_ns_id', 'mountpoints'],
-  ['user_ns_id', 'userns'],
-  ['time_ns_id', 'timens'],
-] as const;
-
 /** What is missing. Images that others refer to by an id are another check's. */
 export function checkPresence(dump: CheckedDump, survey: Survey): void {
   dump.require('inventory.img');
@@ -44,7 +33,6 @@ export function checkPresence(dump: CheckedDump, survey: Survey): void {
     for (const kind of kinds) dump.require(`${kind}-${pid}.img`, 'pstree.img');
     if (isCold) continue;
     checkOlderImages(dump, task);
-    checkNamespaces(dump, survey, task);
   }
   if (!dump.isSound('pstree.img')) return;
   for (const name of dump.sizes.keys()) {
@@ -53,20 +41,10 @@ export function checkPresence(dump: CheckedDump, survey: Survey): void {
   }
 }
 
-/** Nothing newer than the core says which of them a dump must have. */
+/** What a core lacks is in images of their own. */
 function checkOlderImages(dump: CheckedDump, { pid, olderImages }: SurveyedTask): void {
   for (const name of olderImages) {
     if (dump.has(name)) continue;
-    dump.warning('MISSING_IMAGE', name, `expected this image, or what it holds in core-${pid}.img, found neither`);
-  }
-}
-
-/** A process in a namespace of its own, not in one that CRIU itself was in, needs what makes that anew. */
-function checkNamespaces(dump: CheckedDump, { inventory }: Survey, { pid, ids }: SurveyedTask): void {
-  const root = inventory?.root_ids;
-  if (!ids || !root || !inventory.ns_per_id) return;
-  for (const [field, image] of NAMESPACE_IMAGES) {
-    const id = ids[field];
-    if (id && id !== root[field]) dump.require(`${image}-${id}.img`, `ids-${pid}.img`, 'warning');
+    dump.error('MISSING_IMAGE', name, `expected this image, or what it holds in core-${pid}.img, found neither`);
   }
 }

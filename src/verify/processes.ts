@@ -1,25 +1,16 @@
-/** Whether the processes agree with each other: parents, locks, filters of system calls, control groups. */
+/** Whether what the processes name is there: filters of system calls, control groups, the owners of locks. */
 import type { CheckedDump } from './checked-dump.js';
 import type { Survey } from './survey.js';
+import { ValueCheck } from './values.js';
+
+/** Of struct sock_filter. */
+const INSTRUCTION_BYTES = 8;
+/** SECCOMP_FILTER_FLAG_TSYNC to WAIT_KILLABLE_RECV. */
+const FILTER_FLAGS = 0x3f;
 
 export function checkProcesses(dump: CheckedDump, { inventory, tasks }: Survey): void {
-  const pids = new Set<number>();
-  for (const { pid } of tasks) pids.add(pid);
-  const seen = new Set<number>();
-  tasks.forEach(({ pid, ppid }, entry) => {
-    if (seen.has(pid))
-      dump.error('PID_TWICE', 'pstree.img', `expected a pid of its own, found ${pid} again`, { entry });
-    seen.add(pid);
-    if (ppid !== 0 && !pids.has(ppid)) {
-      dump.error('NO_PROCESS', 'pstree.img', `expected a parent with pid ${ppid}, found none`, { entry });
-    }
-  });
-  dump.each('filelocks.img', 'file_lock_entry', ({ pid }, entry) => {
-    if (pids.has(pid)) return;
-    dump.warning('NO_PROCESS', 'filelocks.img', `expected a process with pid ${pid}, found none`, { entry });
-  });
   const filters = countFilters(dump);
-  const sets = readSets(dump, inventory?.root_cg_set);
+  const sets = inventory && readSets(dump, inventory.root_cg_set);
   for (const { pid, threads, state } of tasks) {
     if (state !== 'alive') continue;
     for (const tid of new Set([pid, ...threads])) checkThread(dump, tid, filters, sets);
@@ -34,27 +25,34 @@ function checkThread(dump: CheckedDump, tid: number, filters: number | undefined
       const message = `expected filter ${filter} in seccomp.img, found ${filters} filters`;
       dump.error('NO_FILTER', name, message, { entry });
     }
-    for (const set of new Set([tc?.cg_set, thread?.cg_set])) {
-      if (set === undefined || !sets || sets.has(set)) continue;
-      dump.warning('NO_CGROUP_SET', name, `expected cg_set ${set} in cgroup.img, found none`, { entry });
-    }
+    const set = thread?.cg_set ?? tc?.cg_set;
+    if (set === undefined || !sets || sets.has(set)) return;
+    dump.error('NO_CGROUP_SET', name, `expected cg_set ${set} in cgroup.img, found none`, { entry });
   });
 }
 
-/** Filters in seccomp.img; undefined if it cannot be read. */
+/** Filters in seccomp.img; undefined if it cannot be read. Each may have one before it that was installed earlier. */
 function countFilters(dump: CheckedDump): number | undefined {
   let count = 0;
-  const read = dump.each('seccomp.img', 'seccomp_entry', ({ seccomp_filters: filters = [] }) => {
-    count += filters.length;
+  const read = dump.each('seccomp.img', 'seccomp_entry', ({ seccomp_filters: filters = [] }, entry) => {
+    const values = new ValueCheck(dump, 'seccomp.img', entry);
+    for (const { filter, prev, flags } of filters) {
+      const { length } = filter;
+      const isRight = length > 0 && length % INSTRUCTION_BYTES === 0;
+      values.must(isRight, `filter ${count} of whole instructions of ${INSTRUCTION_BYTES} bytes`, `${length} bytes`);
+      values.must(prev === undefined || prev < count, `a filter before filter ${count}`, prev);
+      values.onlyBits(`flags of filter ${count}`, flags, FILTER_FLAGS);
+      count++;
+    }
   });
   return read || !dump.has('seccomp.img') ? count : undefined;
 }
 
-/** Sets of control groups. CRIU's own needs no image, and a dump that leaves control groups alone has no image at all. */
+/** Sets of control groups; undefined if their image cannot be read. CRIU's own needs no image. */
 function readSets(dump: CheckedDump, root: number | undefined): Set<number> | undefined {
   const sets = new Set(root === undefined ? [] : [root]);
   const read = dump.each('cgroup.img', 'cgroup_entry', (entry) => {
     for (const { id } of entry.sets ?? []) sets.add(id);
   });
-  return read ? sets : undefined;
+  return read || !dump.has('cgroup.img') ? sets : undefined;
 }

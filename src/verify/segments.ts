@@ -10,6 +10,12 @@
 import { VMA } from '../memory/vma.js';
 import type { CheckedDump } from './checked-dump.js';
 import type { SurveyedTask } from './survey.js';
+import { ValueCheck } from './values.js';
+
+/** Of a file name, without what the kernel puts before it. */
+const MAX_MEMFD_NAME_BYTES = 249;
+/** F_SEAL_SEAL to F_SEAL_EXEC. */
+const SEALS = 0x3f;
 
 /** A segment whose size is known. */
 export interface Segment {
@@ -23,15 +29,17 @@ export interface Segments {
   sizes: Map<string, Segment>;
   /** Inodes of memfds; undefined if their image cannot be read. */
   memfds: Set<number> | undefined;
-  /** Ids of System V segments by the IPC namespace; one whose image cannot be read is missing here. */
-  systemV: Map<number, Set<number>>;
+  /** Bytes: the end of an area is rounded up to it. */
+  pageSize: number;
+  /** Bytes of System V segments by id, by the IPC namespace; one whose image cannot be read is missing here. */
+  systemV: Map<number, Map<number, number>>;
 }
 
 const pagemapOf = (id: number): string => `pagemap-shmem-${id}.img`;
 
 /** Reads which segments there are; `require`: their pagemaps must be there. */
-export function readSegments(dump: CheckedDump): Segments {
-  const segments: Segments = { sizes: new Map(), memfds: undefined, systemV: new Map() };
+export function readSegments(dump: CheckedDump, pageSize: number): Segments {
+  const segments: Segments = { sizes: new Map(), memfds: undefined, pageSize, systemV: new Map() };
   // Two segments may have one pagemap: ids of memfds and of System V come from different places.
   const add = (id: number, size: bigint, by: string) => {
     const known = segments.sizes.get(pagemapOf(id));
@@ -39,17 +47,27 @@ export function readSegments(dump: CheckedDump): Segments {
     dump.require(pagemapOf(id), by);
   };
   const memfds = new Set<number>();
-  const read = dump.each('memfd.img', 'memfd_inode_entry', ({ inode_id: inode, shmid, size }) => {
+  const owners = new Map<number, bigint>();
+  const read = dump.each('memfd.img', 'memfd_inode_entry', ({ inode_id: inode, shmid, size, name, seals }, entry) => {
+    const values = new ValueCheck(dump, 'memfd.img', entry);
+    values.mustNot((owners.get(shmid) ?? inode) !== inode, `another memfd has its segment ${shmid}`);
+    values.mustNot(
+      Buffer.byteLength(name) > MAX_MEMFD_NAME_BYTES,
+      `its name is longer than ${MAX_MEMFD_NAME_BYTES} bytes`,
+    );
+    values.onlyBits('seals', seals, SEALS);
+    owners.set(shmid, inode);
     memfds.add(Number(inode));
     if (size > 0n) add(shmid, size, 'memfd.img');
+    else segments.sizes.set(pagemapOf(shmid), { sizeBytes: 0, by: 'memfd.img' });
   });
   if (read || !dump.has('memfd.img')) segments.memfds = memfds;
   for (const name of dump.sizes.keys()) {
     const namespace = /^ipcns-shm-(\d+)\.img$/.exec(name)?.[1];
     if (namespace === undefined) continue;
-    const ids = new Set<number>();
+    const ids = new Map<number, number>();
     const read = dump.each(name, 'ipc_shm_entry', ({ desc, size, in_pagemaps: inPagemaps }) => {
-      ids.add(desc.id);
+      ids.set(desc.id, Number(size));
       if (inPagemaps) add(desc.id, size, name);
     });
     if (read) segments.systemV.set(Number(namespace), ids);
@@ -61,6 +79,7 @@ export function readSegments(dump: CheckedDump): Segments {
 export interface SharedMapping {
   status: number;
   shmid: number;
+  sizeBytes: number;
   /** For findings. */
   address: string;
 }
@@ -68,23 +87,19 @@ export interface SharedMapping {
 /** Whether the segment of an anonymous shared mapping or a System V one is there. */
 export function checkMapping(
   dump: CheckedDump,
-  { sizes, systemV }: Segments,
+  { sizes, systemV, pageSize }: Segments,
   { pid, ids }: SurveyedTask,
-  { status, shmid, address }: SharedMapping,
+  { status, shmid, sizeBytes, address }: SharedMapping,
 ): void {
   const by = `the area at 0x${address} of mm-${pid}.img`;
   if (status & VMA.SYSVIPC) {
     const image = `ipcns-shm-${ids?.ipc_ns_id}.img`;
     if (ids?.ipc_ns_id === undefined || (dump.has(image) && !dump.isSound(image))) return;
-    if (systemV.get(ids.ipc_ns_id)?.has(shmid)) return;
-    dump.error(
-      'NO_SEGMENT',
-      `mm-${pid}.img`,
-      `expected segment ${shmid}, mapped at 0x${address}, in ${image}, found none`,
-      {
-        entry: 0,
-      },
-    );
+    const found = systemV.get(ids.ipc_ns_id)?.get(shmid);
+    if (found !== undefined && found > sizeBytes - pageSize) return;
+    const expected = `segment ${shmid} of at least ${sizeBytes} bytes, mapped at 0x${address}, in ${image}`;
+    const message = `expected ${expected}, found ${found === undefined ? 'none' : `${found} bytes`}`;
+    dump.error('NO_SEGMENT', `mm-${pid}.img`, message, { entry: 0 });
   } else if (status & VMA.ANON_SHARED && !sizes.has(pagemapOf(shmid))) {
     dump.require(pagemapOf(shmid), by);
   }

@@ -10,6 +10,8 @@ type Core = Messages['core_entry'];
 export interface SurveyedTask {
   pid: number;
   ppid: number;
+  pgid: number;
+  sid: number;
   /** Ids of its threads, its own among them. A zombie has garbage there. */
   threads: number[];
   /** `unknown`: neither its core says so, nor is there any other image of it. */
@@ -30,8 +32,8 @@ export interface Survey {
 /** Reads the inventory, pstree, and the core and ids of each process. */
 export function survey(dump: CheckedDump): Survey {
   const result: Survey = { inventory: dump.first('inventory.img', 'inventory_entry'), tasks: [], march: undefined };
-  dump.each('pstree.img', 'pstree_entry', ({ pid, ppid, threads = [] }) => {
-    result.tasks.push({ pid, ppid, threads, state: 'unknown', ids: undefined, olderImages: [] });
+  dump.each('pstree.img', 'pstree_entry', ({ pid, ppid, pgid, sid, threads = [] }) => {
+    result.tasks.push({ pid, ppid, pgid, sid, threads, state: 'unknown', ids: undefined, olderImages: [] });
   });
   for (const task of result.tasks) {
     const { pid } = task;

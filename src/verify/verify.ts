@@ -6,16 +6,24 @@ import type { DumpFiles } from '../dump/files.js';
 import { findPageSize } from '../dump/page-size.js';
 import { DumpError } from '../errors.js';
 import { CheckedDump } from './checked-dump.js';
+import { checkCores } from './cores.js';
 import { checkDataReferences } from './data-references.js';
 import { checkImages } from './decoding.js';
+import { checkDescriptors } from './descriptors.js';
 import { checkFileReferences } from './file-references.js';
+import { checkFileValues } from './file-values.js';
 import { type Finding, Findings, findingOf } from './findings.js';
 import { checkGhosts } from './ghosts.js';
 import { checkMemory, checkPages } from './memory.js';
+import { checkMms } from './mm.js';
+import { checkNamespaceValues } from './namespace-values.js';
+import { checkNamespaces } from './namespaces.js';
 import { checkPresence } from './presence.js';
 import { checkProcesses } from './processes.js';
 import { readSegments } from './segments.js';
 import { type Survey, survey } from './survey.js';
+import { checkTree } from './tree.js';
+import { checkUnixSockets } from './unix-sockets.js';
 import { checkVersions } from './versions.js';
 
 export interface VerifyOptions {
@@ -40,14 +48,23 @@ export function verify(files: DumpFiles, take: (finding: Finding) => void, optio
   return check(files, take, (dump) => {
     checkImages(dump);
     const known = survey(dump);
+    const pageSize = pageSizeOf(dump, known, options);
     checkPresence(dump, known);
     checkVersions(dump, known);
+    checkTree(dump, known);
+    checkCores(dump, known, pageSize);
+    checkMms(dump, known);
     checkProcesses(dump, known);
-    const segments = readSegments(dump);
+    checkNamespaces(dump, known);
+    checkNamespaceValues(dump);
+    const segments = readSegments(dump, pageSize);
     const files = checkFileReferences(dump, known, segments);
+    checkFileValues(dump, known);
+    checkDescriptors(dump, known);
+    checkUnixSockets(dump);
     checkGhosts(dump);
     if (files) checkDataReferences(dump, known, files);
-    checkMemory(dump, pageSizeOf(dump, known, options), segments);
+    checkMemory(dump, pageSize, segments);
   });
 }
 

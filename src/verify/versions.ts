@@ -1,4 +1,4 @@
-/** Whether the dump says that it is of a form that is known here. */
+/** Whether the inventory says that the dump is of a form that is known here. */
 import type { CheckedDump } from './checked-dump.js';
 import type { Survey } from './survey.js';
 
@@ -9,10 +9,15 @@ const COMPRESSIONS = [0, 1, 2];
 
 export function checkVersions(dump: CheckedDump, { inventory }: Survey): void {
   if (!inventory) return;
-  const { img_version: version, compress = 0 } = inventory;
-  const complain = (message: string) => dump.warning('UNKNOWN_VERSION', 'inventory.img', message, { entry: 0 });
-  // A pre-dump has 0.
+  const { img_version: version, compress = 0, root_ids: ids } = inventory;
+  const file = 'inventory.img';
+  // A pre-dump has version 0.
   const isDump = dump.has('pstree.img');
-  if (isDump && !IMAGE_VERSIONS.includes(version)) complain(`expected img_version 1, 2 or 3, found ${version}`);
-  if (!COMPRESSIONS.includes(compress)) complain(`expected compress 0, 1 or 2, found ${compress}`);
+  if (isDump && !IMAGE_VERSIONS.includes(version)) {
+    dump.error('UNKNOWN_VERSION', file, `expected img_version 1, 2 or 3, found ${version}`, { entry: 0 });
+  }
+  if (isDump && !ids)
+    dump.error('BAD_NAMESPACE', file, 'it has no root_ids, the namespaces of criu itself', { entry: 0 });
+  if (COMPRESSIONS.includes(compress)) return;
+  dump.warning('UNKNOWN_VERSION', file, `expected compress 0, 1 or 2, found ${compress}`, { entry: 0 });
 }

@@ -52,8 +52,8 @@ const cases: Case[] = [
       }),
     'NO_FILE fs-15.img entry 0: expected file 777 (cwd_id) in files.img, found none',
     'FILE_TYPE fs-15.img entry 0: expected root_id 2 of type REG, found MEMFD',
-    'FILE_UNUSED files.img: warning: expected somebody who has file 5 (REG), found nobody',
-    'FILE_UNUSED files.img: warning: expected somebody who has file 6 (REG), found nobody',
+    'FILE_UNUSED files.img: warning: no process has file 5 (REG) open',
+    'FILE_UNUSED files.img: warning: no process has file 6 (REG) open',
   ],
   [
     'a program, and a mapping',
@@ -65,7 +65,7 @@ const cases: Case[] = [
       }),
     'NO_FILE mm-15.img entry 0: expected file 778 (exe_file_id) in files.img, found none',
     'NO_FILE mm-15.img entry 0: expected file 779, mapped at 0x7efdbc5d0000, in files.img, found none',
-    'FILE_UNUSED files.img: warning: expected somebody who has file 2 (MEMFD), found nobody',
+    'FILE_UNUSED files.img: warning: no process has file 2 (MEMFD) open',
   ],
   [
     'the inode of a memfd',
@@ -109,7 +109,7 @@ const cases: Case[] = [
         file(entries, 'fifo').regf_id = 97;
       }),
     'NO_FILE files.img entry 10: expected file 97 in files.img, found none',
-    'FILE_UNUSED files.img: warning: expected somebody who has file 11 (REG), found nobody',
+    'FILE_UNUSED files.img: warning: no process has file 11 (REG) open',
   ],
   [
     'a terminal',
@@ -138,7 +138,7 @@ const cases: Case[] = [
         second.id_for = 51;
       }),
     'NO_FILE sk-queues.img entry 0: expected file 50, which was sent through a socket, in files.img, found none',
-    'NO_SOCKET sk-queues.img entry 1: warning: expected socket 51 in files.img, found none',
+    'NO_SOCKET sk-queues.img entry 1: expected socket 51 in files.img, found none',
   ],
   [
     'the peer of a socket',
@@ -156,8 +156,8 @@ const cases: Case[] = [
       copy.edit('pipes-data.img', ([first]) => {
         first.pipe_id = 1;
       }),
-    'NO_PIPE pipes-data.img entry 0: warning: expected a pipe with pipe_id 1 in files.img, found none',
-    'NO_PIPE_DATA files.img entry 9: warning: expected what pipe 276537 held in pipes-data.img, found nothing',
+    'NO_PIPE pipes-data.img entry 0: expected a pipe with pipe_id 1 in files.img, found none',
+    'NO_PIPE_DATA files.img entry 9: expected what pipe 276537 held in pipes-data.img, found nothing',
   ],
   [
     'data of fifos',
@@ -166,8 +166,8 @@ const cases: Case[] = [
       copy.edit('fifo-data.img', ([first]) => {
         first.pipe_id = 1;
       }),
-    'NO_PIPE fifo-data.img entry 0: warning: expected a fifo with pipe_id 1 in files.img, found none',
-    'NO_PIPE_DATA files.img entry 10: warning: expected what fifo 1798899 held in fifo-data.img, found nothing',
+    'NO_PIPE fifo-data.img entry 0: expected a fifo with pipe_id 1 in files.img, found none',
+    'NO_PIPE_DATA files.img entry 10: expected what fifo 1798899 held in fifo-data.img, found nothing',
   ],
   [
     'data of pipes that are only written to',
@@ -205,7 +205,7 @@ const cases: Case[] = [
     'deleted files of nobody',
     'zdtm/h-ghost_holes00',
     (copy) => copy.remove('remap-fpath.img'),
-    'GHOST_UNUSED ghost-file-1.img: warning: expected an entry in remap-fpath.img that names it, found none',
+    'MISSING_IMAGE remap-fpath.img: expected this image, named by ghost-file-1.img, found none',
   ],
   [
     'data of a BPF map',
@@ -257,7 +257,7 @@ const cases: Case[] = [
       copy.edit('filelocks.img', ([lock]) => {
         lock.pid = 1;
       }),
-    'NO_PROCESS filelocks.img entry 0: warning: expected a process with pid 1, found none',
+    'NO_PROCESS filelocks.img entry 0: expected a process with pid 1, found none',
   ],
   [
     'filters of system calls',
@@ -273,9 +273,14 @@ const cases: Case[] = [
       copy.edit('cgroup.img', ([{ sets }]) => {
         sets[0].id = 7;
       }),
-    'NO_CGROUP_SET core-62.img entry 0: warning: expected cg_set 2 in cgroup.img, found none',
+    'NO_CGROUP_SET core-62.img entry 0: expected cg_set 2 in cgroup.img, found none',
   ],
-  ['control groups that were left alone', 'zdtm/h-cgroupns', (copy) => copy.remove('cgroup.img')],
+  [
+    'the image of control groups',
+    'zdtm/h-cgroupns',
+    (copy) => copy.remove('cgroup.img'),
+    'NO_CGROUP_SET core-62.img entry 0: expected cg_set 2 in cgroup.img, found none',
+  ],
 ];
 
 describe('ids that lead nowhere', () => {

@@ -15,6 +15,10 @@ const info =
     void change(core.thread_info);
 const NAMESPACE_FIELDS = ['pid', 'net', 'ipc', 'uts', 'mnt', 'user', 'cgroup', 'time'].map((kind) => `${kind}_ns_id`);
 
+const giveAll = (field) => async (dump) => {
+  for (const name of ['ids-ROOT', 'ids-CHILD', 'ids-OTHER']) await dump.edit(name, ([ids]) => void (ids[field] = 99));
+};
+
 export const tasks = [
   ...of('pstree', {
     'a thread twice': ([root]) => void root.threads.push(root.threads.at(-1)),
@@ -42,7 +46,6 @@ export const tasks = [
     'a pgid in another session': ([, child, other]) => void (child.pgid = other.pgid),
     'a sid of 0': ([, child]) => void (child.sid = 0),
     'a sid of a process that leads no session': ([, child, , zombie]) => void (zombie.sid = child.pid),
-    'the session of a brother': ([, child, other]) => void (child.sid = other.sid),
     'the first process leads no session': ([root, , other]) => void (root.sid = other.sid),
     'a zombie in a group of no process': (entries) => void (entries.at(-1).pgid = 999),
     'a zombie with no threads': (entries) => void (entries.at(-1).threads = []),
@@ -51,6 +54,8 @@ export const tasks = [
     of('pstree', {
       'a thread is missing': ([root]) => void root.threads.pop(),
       'another parent': ([, child, other]) => void (other.ppid = child.pid),
+      // A restore makes such a session by a process that ends at once.
+      'the session of a brother': ([, child, other]) => void (child.sid = other.sid),
       'a pgid of no process': ([, child]) => void (child.pgid = 999),
       'another pgid in the session': ([root, child]) => void (child.pgid = root.pgid),
       'a sid of no process': ([, child]) => void (child.sid = 999),
@@ -184,17 +189,16 @@ export const tasks = [
   ),
   ...whole('ids', {
     ...Object.fromEntries(
-      NAMESPACE_FIELDS.map((field) => [
+      NAMESPACE_FIELDS.filter((field) => field !== 'net_ns_id').map((field) => [
         `a ${field} for all without images`,
-        async (dump) => {
-          for (const name of ['ids-ROOT', 'ids-CHILD', 'ids-OTHER'])
-            await dump.edit(name, ([ids]) => void (ids[field] = 99));
-        },
+        giveAll(field),
       ]),
     ),
     'those of another process': (dump) => dump.link('ids-ROOT', 'ids-CHILD'),
     'a namespace of the network without an id': (dump) => dump.edit('ids-ROOT', ([ids]) => void delete ids.net_ns_id),
   }),
+  // Container engines give the network from outside: there are no images of it then.
+  ...undetectable(whole('ids', { 'a net_ns_id for all without images': giveAll('net_ns_id') })),
   ...of('inventory', {
     'version 0': ([inventory]) => void (inventory.img_version = 0),
     'version 1': ([inventory]) => void (inventory.img_version = 1),
