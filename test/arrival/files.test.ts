@@ -6,16 +6,14 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
-  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { DumpFiles } from '../../src/dump/files.js';
-import { InternalError } from '../../src/errors.js';
 import { DumpMemory } from '../../src/serve/memory.js';
-import { archiveOf, END, filesOf, forms, header, member, rawMembers, shardsOf, tar } from '../helpers/archives.js';
+import { archiveOf, END, filesOf, member, rawMembers, shardsOf, tar } from '../helpers/archives.js';
 import { BIN, cli, runProcess } from '../helpers/cli.js';
 import { contentOf, namesOf, openSource, sourceFiles } from '../helpers/dump-files.js';
 import { readMemory } from '../helpers/dump-writer.js';
@@ -64,20 +62,6 @@ function sparseArchives(dump: string, dir: string): string[] {
 }
 
 describe('x', () => {
-  it.each(DUMPS)('says of %s what it says of the directory', async (name) => {
-    const dir = tempDir();
-    const places = { ...forms(fixture(name), dir), stream: [await streamOf(fixture(name), dir)] };
-    const said = new Map<string, string>();
-    for (const topic of ['ps', 'fds', 'mems', 'rss', 'rss --json']) {
-      said.set(topic, await explore(fixture(name), ...(topic.split(' ') as [string])));
-    }
-    for (const [path, ...words] of Object.values(places) as [string, ...string[]][]) {
-      for (const [topic, text] of said)
-        expect(await explore(path, ...(topic.split(' ') as [string]), ...words)).toBe(text);
-    }
-    expect(openFiles(dir)).toEqual([]);
-  });
-
   it('reads a sparse archive, one from stdin, and a named pipe', async () => {
     const dir = tempDir();
     const expected = await explore(MOSAIC, 'rss');
@@ -118,20 +102,6 @@ describe('x', () => {
 });
 
 describe('files at random', () => {
-  it.each(DUMPS)('of %s has all bytes, with pages if they are asked for', async (name) => {
-    const dir = tempDir();
-    const dump = fixture(name);
-    const { shards, ...places } = { ...forms(dump, dir), stream: [await streamOf(dump, dir)] } as Record<
-      string,
-      string[]
-    >;
-    for (const [path] of Object.values(places) as [string][]) {
-      expect(differences(await sourceFiles(path, { pages: 'hold' }), dump)).toEqual([]);
-    }
-    const [paths] = shards as [string];
-    expect(differences(await sourceFiles(paths, { shards: paths.split(','), pages: 'hold' }), dump)).toEqual([]);
-  });
-
   it('of a sparse archive has zeros in the holes', async () => {
     for (const path of sparseArchives(MOSAIC, tempDir())) {
       const files = await sourceFiles(path);
@@ -143,42 +113,6 @@ describe('files at random', () => {
         expect(count === 0).toBe(at >= pages.length);
         expect(Buffer.compare(part.subarray(0, count), pages.subarray(at, at + count))).toBe(0);
       }
-    }
-  });
-
-  it('knows the size of pages that it does not hold, and that nobody reads them', async () => {
-    const dir = tempDir();
-    const gzip = archiveOf(MOSAIC, join(dir, 'gz'), '--gzip');
-    for (const path of [gzip, ...shardsOf(MOSAIC, dir, 1), await streamOf(MOSAIC, dir)]) {
-      const files = await sourceFiles(path);
-      expect(files.stat('pages-2.img')?.size).toBe(765952);
-      expect(() => files.readSome('pages-2.img', new Uint8Array(1), 0)).toThrow(InternalError);
-    }
-  });
-
-  it('knows modes, folders, and where links lead', async () => {
-    const dir = tempDir();
-    const dump = join(dir, 'dump');
-    execFileSync('cp', ['-r', MOSAIC, dump]);
-    mkdirSync(join(dump, 'folder'), { mode: 0o750 });
-    copyFileSync(join(dump, 'pstree.img'), join(dump, 'folder/note'));
-    symlinkSync('folder/note', join(dump, 'link'));
-    symlinkSync('link', join(dump, 'second'));
-    symlinkSync('gone', join(dump, 'broken'));
-    symlinkSync('loop', join(dump, 'loop'));
-    symlinkSync('../before', join(dump, 'parent'));
-    execFileSync('chmod', ['640', join(dump, 'pstree.img')]);
-    for (const form of ['--format=pax', '--gzip']) {
-      const path = archiveOf(dump, join(dir, form), form);
-      const files = await sourceFiles(path);
-      const members = new Map(files.entries().map((entry) => [entry.name, entry]));
-      expect(members.get('folder')).toMatchObject({ kind: 'directory', mode: 0o750, size: 0 });
-      expect(members.get('pstree.img')).toMatchObject({ kind: 'regular', mode: 0o640 });
-      expect(Buffer.from(members.get('parent')?.target ?? []).toString()).toBe('../before');
-      expect(namesOf(files)).toEqual(expect.arrayContaining(['folder/note', 'link', 'second']));
-      for (const name of ['broken', 'loop', 'parent', 'folder']) expect(namesOf(files)).not.toContain(name);
-      expect(contentOf(files, 'second')).toEqual(readFileSync(join(dump, 'pstree.img')));
-      expect(() => files.readSome('broken', new Uint8Array(1), 0)).toThrow('broken: expected this image, found none');
     }
   });
 
@@ -211,37 +145,6 @@ describe('files at random', () => {
     expect([files.stat('pagemap-8.img')?.size, files.stat('pages-2.img')?.size]).toEqual([14, 0]);
   });
 
-  it.each([
-    [
-      'a name twice',
-      [member('pstree.img', Buffer.from('x')), member('./pstree.img', Buffer.from('x'))],
-      /found it twice/,
-    ],
-    [
-      'a name outside',
-      [member('pstree.img', Buffer.from('x')), member('../x', Buffer.from('x'))],
-      /a file name inside the/,
-    ],
-    [
-      'a link outside',
-      [member('pstree.img', Buffer.from('x')), header('link', 0, { type: '2', target: '../../x' })],
-      /expected a link that stays inside the dump/,
-    ],
-    [
-      'a fifo',
-      [member('pstree.img', Buffer.from('x')), header('fifo', 0, { type: '6' })],
-      /a hard link, device or fifo/,
-    ],
-    ['no image', [member('text', Buffer.from('x'))], /no image in the archive/],
-  ])('is refused of an archive with %s', async (_, members, error) => {
-    const dir = tempDir();
-    const archive = Buffer.concat([...members, END]);
-    writeFileSync(join(dir, 'bad.tar'), archive);
-    writeFileSync(join(dir, 'bad.tar.gz'), execFileSync('gzip', ['-c'], { input: archive }));
-    for (const name of ['bad.tar', 'bad.tar.gz']) await expect(sourceFiles(join(dir, name))).rejects.toThrow(error);
-    expect(openFiles(dir)).toEqual([]);
-  });
-
   it('is refused beyond --max-bytes, also where holes of a sparse file add up', async () => {
     const dir = tempDir();
     for (const path of [archiveOf(MOSAIC, join(dir, 'gz'), '--gzip'), ...shardsOf(MOSAIC, dir, 1)]) {
@@ -255,11 +158,6 @@ describe('files at random', () => {
     await expect(sourceFiles(join(dir, 'sparse.tar.gz'), { maxBytes: 2 ** 30 })).rejects.toThrow(
       /at most 1073741824 bytes/,
     );
-  });
-
-  it('gives up when it is told to', async () => {
-    const gzip = archiveOf(MOSAIC, join(tempDir(), 'gz'), '--gzip');
-    await expect(sourceFiles(gzip, { signal: AbortSignal.abort(new Error('stop')) })).rejects.toThrow('stop');
   });
 });
 
@@ -301,16 +199,5 @@ describe('the memory of a plain archive', () => {
     const run = await cli(['serve', join(dir, 'bad.tar')]);
     expect([run.code, run.stderr]).toEqual([1, expect.stringMatching(/no pagemap of a task/)]);
     expect(openFiles(dir)).toEqual([]);
-  });
-
-  it('is not served from what can only be read in sequence', async () => {
-    const dir = tempDir();
-    for (const path of [archiveOf(MOSAIC, join(dir, 'gz'), '--gzip'), ...shardsOf(MOSAIC, dir, 1)]) {
-      const run = await cli(['serve', path]);
-      expect([run.code, run.stderr]).toEqual([
-        1,
-        expect.stringMatching(/expected a directory or a plain tar archive, found another file\npagepipe: hint:/),
-      ]);
-    }
   });
 });

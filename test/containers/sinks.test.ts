@@ -1,11 +1,9 @@
 /** Archives and shards as outputs: read again, they are the dump that went in. */
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { filesOf, rawMembers, sha256Of, tar } from '../helpers/archives.js';
+import { filesOf, rawMembers, tar } from '../helpers/archives.js';
 import { cli } from '../helpers/cli.js';
-import { ANON, type DumpSpec, GENERATIONS, writeDump } from '../helpers/dump-writer.js';
 import { copyFixture, describeTree, FIXTURES, fixture, openFiles, tempDir } from '../helpers/temp.js';
 
 async function run(words: readonly string[], options: { stdin?: string; stdout?: string } = {}): Promise<string> {
@@ -76,36 +74,6 @@ describe('shards', () => {
     expect(ended.sort()).toEqual(readdirSync(join(dir, 'lazy')).sort());
     const sizes = places.map((path) => readFileSync(path).length);
     expect(Math.max(...sizes) - Math.min(...sizes)).toBeLessThan(2 * 65536);
-  });
-
-  it('give any dump again, in any number', async () => {
-    const dir = tempDir();
-    let count = 0;
-    const page = fc.integer({ min: 1, max: 40 });
-    const spec: fc.Arbitrary<DumpSpec> = fc.record({
-      generation: fc.constantFrom(...GENERATIONS),
-      tasks: fc.array(fc.array(page, { maxLength: 6 }), { minLength: 1, maxLength: 3 }).map((tasks) =>
-        tasks.map((entries, i) => ({
-          pid: 7 + i,
-          vmas: [{ start: 0x10000n, end: 0x10000000n, ...ANON }],
-          entries: entries.map((pages, at) => ({ vaddr: BigInt(0x100000 * (at + 1)), pages })),
-        })),
-      ),
-    });
-    await fc.assert(
-      fc.asyncProperty(spec, fc.integer({ min: 1, max: 6 }), async (made, shards) => {
-        const at = (name: string) => join(dir, `${name}${count}`);
-        count++;
-        writeDump(at('dump'), made);
-        const places = Array.from({ length: shards }, (_, i) => at(`shard${i}-`));
-        await run(['read', at('dump')], { stdout: at('stream') });
-        await run(['write', places.join(','), '--to', 'shards'], { stdin: at('stream') });
-        await run(['read', places.reverse().join(','), '--from', 'shards'], { stdout: at('again') });
-        await run(['write', at('out')], { stdin: at('again') });
-        expect(sha256Of(filesOf(at('out')))).toEqual(sha256Of(filesOf(at('dump'))));
-      }),
-      { numRuns: 10 },
-    );
   });
 
   it('of a capture, by descriptors, give the capture again', async () => {

@@ -33,7 +33,7 @@ export interface ShardOptions {
 
 /** Files as shards. Which file goes on, in which pieces, and in which shard, is picked. */
 export function writeShards(
-  files: ReadonlyMap<string, Uint8Array>,
+  files: Iterable<readonly [name: string, bytes: Uint8Array]>,
   { pick = () => 0, piece = () => 64 * 1024, shards = 1 }: ShardOptions = {},
 ): Buffer[] {
   const out: Buffer[][] = Array.from({ length: shards }, () => []);

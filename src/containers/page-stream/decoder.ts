@@ -215,7 +215,7 @@ export class PageStreamDecoder {
       Buffer.byteLength(name) > MAX_NAME_BYTES ||
       parts.some((part) => part === '' || part === '.' || part === '..')
     ) {
-      throw this.frames.badName(name, 'a name inside the dump');
+      throw this.frames.badName(name, 'a file name inside the dump');
     }
     if (this.names.has(name)) throw this.frames.badName(name, 'each name once');
     this.names.add(name);

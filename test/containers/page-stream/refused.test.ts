@@ -434,7 +434,7 @@ describe('write refuses names', () => {
         else stream.link(name, 'pstree.img');
         expectError(
           await writeRefuses(stream.end()),
-          `stdin@0x4d: expected a name inside the dump, found ${JSON.stringify(name)}`,
+          `stdin@0x4d: expected a file name inside the dump, found ${JSON.stringify(name)}`,
         );
       }
     },

@@ -1,13 +1,13 @@
 /** Archives that are damaged, cut off or hostile: one line that says so, and nothing written. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { END, filesOf, header, member, rawMembers, tar } from '../../helpers/archives.js';
 import { build, TABLES } from '../../helpers/broken-dumps.js';
 import { cli } from '../../helpers/cli.js';
 import { ANON, writeDump } from '../../helpers/dump-writer.js';
-import { describeTree, fixture, openFiles, tempDir } from '../../helpers/temp.js';
+import { describeTree, openFiles, tempDir } from '../../helpers/temp.js';
 
 /** Both ways out refuse it. */
 async function expectRefused(archive: Uint8Array, error: RegExp, ...options: string[]): Promise<void> {
@@ -40,42 +40,6 @@ function archiveWith({ before = [], behind = [] }: { before?: Buffer[]; behind?:
   const members = [...filesOf(dump)].map(([name, bytes]) => member(`checkpoint/${name}`, bytes));
   return Buffer.concat([...before, ...members, ...behind, END]);
 }
-
-describe('a cut archive', () => {
-  it('is refused at every block and a byte beside it, up to its end', async () => {
-    const dir = tempDir();
-    const dump = smallDump(dir);
-    for (const words of [['--format=ustar'], ['--format=pax']]) {
-      const whole = tar(dir, '-c', ...words, 'checkpoint');
-      // Two blocks of zeros are the end, and what fills the last record.
-      const end = rawMembers(whole).reduce((sum, { header: blocks, data }) => {
-        return sum + blocks.length + Math.ceil(data.length / 512) * 512;
-      }, 0);
-      for (let at = 0; at <= end; at += 512) {
-        for (const cut of [at - 1, at, at + 1].filter((length) => length >= 0)) {
-          const path = join(dir, 'cut.tar');
-          writeFileSync(path, whole.subarray(0, cut));
-          const run = await cli(['make-lazy', path, join(dir, 'out'), '--from', 'tar']);
-          expect([cut, run.code, run.stdout]).toEqual([cut, 1, '']);
-          expect(run.stderr).toMatch(/^pagepipe: error: .*expected .*, found .*\n$/);
-          expect(existsSync(join(dir, 'out'))).toBe(false);
-        }
-      }
-      writeFileSync(join(dir, 'cut.tar'), whole.subarray(0, end + 512));
-      const run = await cli(['make-lazy', join(dir, 'cut.tar'), join(dir, `whole${words}`)]);
-      expect(run.code, run.stderr).toBe(0);
-    }
-    expect(readdirSync(dir).filter((name) => name.includes('.pagepipe-'))).toEqual([]);
-    expect(existsSync(dump)).toBe(true);
-  });
-
-  it.each(['--gzip', '--zstd'])('is refused when it is compressed by %s', async (compression) => {
-    const whole = tar(fixture(''), '-c', compression, 'mosaic-criu-4.2.1');
-    for (const cut of [whole.length - 1, whole.length - 4, whole.length - 9, whole.length >> 1, 700]) {
-      await expectRefused(whole.subarray(0, cut), /expected (gzip|zstd) data to its end, found it cut off/);
-    }
-  });
-});
 
 describe('a damaged archive', () => {
   it('is refused for a wrong checksum', async () => {
@@ -129,14 +93,6 @@ describe('a damaged archive', () => {
 describe('a hostile archive', () => {
   const data = Buffer.from('x');
 
-  it.each(['../x', '/etc/x', 'checkpoint/../../x', 'checkpoint/a//b', 'a/./b', 'checkpoint/..'])(
-    'with the name %s',
-    async (name) => {
-      await expectRefused(archiveWith({ behind: [member(name, data)] }), /expected a file name inside the dump/);
-      await expectRefused(archiveWith({ before: [member(name, data)] }), /expected a file name inside the dump/);
-    },
-  );
-
   it('with a name that has a NUL, or is no UTF-8', async () => {
     const pax = member('x', Buffer.from('23 path=checkpoint/a\0b\n'), { type: 'x' });
     await expectRefused(
@@ -174,11 +130,6 @@ describe('a hostile archive', () => {
     const run = await cli(['make-lazy', join(dir, 'in.tar'), join(dir, 'out.tar')]);
     expect(run.code, run.stderr).toBe(0);
     expect(rawMembers(readFileSync(join(dir, 'out.tar'))).at(-1)?.header).toEqual(header('special', 0, { type }));
-  });
-
-  it.each(['/etc/passwd', '../../x', 'a/../../../x'])('with a link to %s among the images', async (target) => {
-    const link = header('checkpoint/link', 0, { type: '2', target });
-    await expectRefused(archiveWith({ behind: [link] }), /expected a link that stays inside the dump/);
   });
 
   it('with a link that has a NUL in its target', async () => {

@@ -1,0 +1,77 @@
+/** The suite over all containers. */
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { describe, expect, vi } from 'vitest';
+import { END, header, member, tar, writeShards } from '../helpers/archives.js';
+import { cli } from '../helpers/cli.js';
+import { StreamWriter } from '../helpers/stream-writer.js';
+import { tempDir } from '../helpers/temp.js';
+import { type Container, containerSuite } from './suite.js';
+
+vi.mock('node:fs', async (original) => {
+  const { wrap } = await import('../helpers/faults.js');
+  return wrap(await original<typeof import('node:fs')>());
+});
+
+const zstd = (input: Uint8Array): Buffer => execFileSync('zstd', ['-qc'], { input, maxBuffer: 2 ** 28 });
+
+const archive = (compress: (bytes: Buffer) => Uint8Array, ...words: string[]): Container => ({
+  isRandom: false,
+  hasTrees: true,
+  pack: (files) => [
+    compress(
+      Buffer.concat([
+        ...files.map(({ name, bytes, target }) =>
+          target === undefined ? member(name, bytes ?? Buffer.alloc(0)) : header(name, 0, { type: '2', target }),
+        ),
+        END,
+      ]),
+    ),
+  ],
+  packTree: async (dump) => [compress(tar(dump, '-c', '--format=pax', '--blocking-factor=1', '.'))],
+  write: (source, place) => ['copy', ...source, place, '--to', 'tar', ...words],
+});
+
+const inShards = (shards: number): Container => ({
+  shards,
+  isRandom: false,
+  hasTrees: false,
+  pack: (files) => {
+    let turn = 0;
+    const named = files.map(({ name, bytes }) => [name, bytes ?? Buffer.alloc(0)] as const);
+    return writeShards(named, { shards, pick: (count) => turn++ % count });
+  },
+  write: (source, places) => ['copy', ...source, places, '--to', 'shards'],
+});
+
+/** Its frames by hand; one of a whole dump is written by `read`. */
+const pageStream: Container = {
+  isRandom: false,
+  hasTrees: true,
+  pack: (files) => {
+    const stream = new StreamWriter().header();
+    for (const { name, bytes, target } of files) {
+      if (target !== undefined) stream.link(name, target);
+      else if (!/^(pagemap|pages)-/.test(name)) stream.file(name, bytes ?? '');
+    }
+    return [stream.end()];
+  },
+  packTree: async (dump) => {
+    const stdout = join(tempDir(), 'stream');
+    expect((await cli(['read', dump], { stdout })).code).toBe(0);
+    return [readFileSync(stdout)];
+  },
+  write: (source) => ['read', ...source],
+};
+
+describe.each<[string, Container]>([
+  ['a directory', { isRandom: true, hasTrees: true, write: (source, place) => ['copy', ...source, place] }],
+  ['a plain archive', { ...archive((bytes) => bytes), isRandom: true, spareBytes: 512 }],
+  ['an archive by gzip', archive(gzipSync, '--compress', 'gzip')],
+  ['an archive by zstd', archive(zstd, '--compress', 'zstd')],
+  ['a shard', inShards(1)],
+  ['three shards', inShards(3)],
+  ['a page stream', pageStream],
+])('%s', (_, container) => containerSuite(container));

@@ -1,0 +1,354 @@
+/**
+ * What holds of every container of a dump, whoever made it: it reads as the dump that is in it, however its bytes arrive;
+ * what the code writes reads back the same; and what is cut off, hostile or cannot be read is one error that names the file.
+ * `containers.test.ts` lists the containers.
+ */
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
+import { openRandom } from '../../src/arrival/open.js';
+import type { DumpFiles } from '../../src/dump/files.js';
+import { InternalError } from '../../src/errors.js';
+import { filesOf } from '../helpers/archives.js';
+import { cli, type InProcessOptions } from '../helpers/cli.js';
+import { contentOf, directory, openSource } from '../helpers/dump-files.js';
+import { ANON, writeDump } from '../helpers/dump-writer.js';
+import { type Call, faults } from '../helpers/faults.js';
+import { anyDump } from '../helpers/random-dumps.js';
+import { describeTree, FIXTURES, fixture, openFiles, tempDir } from '../helpers/temp.js';
+
+/** A file or link with a name of its own choice. */
+export interface RawFile {
+  name: string;
+  bytes?: Uint8Array;
+  /** Of a link. */
+  target?: string;
+}
+
+export interface Container {
+  /** How many files it is in. */
+  shards?: number;
+  /** Whether it is open to random access. */
+  isRandom: boolean;
+  /** Whether it has folders, links and modes. */
+  hasTrees: boolean;
+  /** Bytes at its end that it can do without. */
+  spareBytes?: number;
+  /** The container of files, made without the code under test; a directory has none. */
+  pack?(files: readonly RawFile[]): readonly Uint8Array[];
+  /** Of a dump with folders and links; without it, of its files. */
+  packTree?(dump: string): Promise<readonly Uint8Array[]>;
+  /** The words that write it from a source; without a place among them, it goes to stdout. */
+  write(source: readonly string[], places: string): readonly string[];
+}
+
+const DUMPS = FIXTURES.filter((name) => !name.startsWith('chain/'));
+
+/** The calls that opening and reading make. */
+const READ_CALLS: readonly Call[] = ['openSync', 'readSync', 'writeSync', 'statSync', 'fstatSync'];
+
+/** The smallest dump that is one. */
+function smallDump(dir: string): string {
+  const dump = join(dir, 'dump');
+  const vma = { start: 0x10000n, end: 0x14000n, ...ANON };
+  writeDump(dump, { tasks: [{ pid: 7, vmas: [vma], entries: [{ vaddr: 0x10000n, pages: 2 }] }] });
+  return dump;
+}
+
+const sha1 = (bytes: Uint8Array): string => createHash('sha1').update(bytes).digest('hex');
+
+async function run(words: readonly string[], options: InProcessOptions = {}): Promise<string> {
+  const { code, stderr } = await cli(words, options);
+  expect(code, stderr).toBe(0);
+  return stderr;
+}
+
+export function containerSuite(container: Container): void {
+  const { isRandom, hasTrees, shards = 1, pack } = container;
+  const isDirectory = pack === undefined;
+
+  afterEach(() => faults.disarm());
+
+  /** Where the container is in a folder, as a command takes it. */
+  const placesIn = (dir: string, name = 'in'): string[] =>
+    Array.from({ length: shards }, (_, i) => join(dir, shards === 1 ? name : `${name}${i}`));
+  const wordsOf = (places: readonly string[]): string[] =>
+    places.length === 1 ? [...places] : [places.join(','), '--from', 'shards'];
+
+  function put(parts: readonly Uint8Array[], dir: string): string[] {
+    const places = placesIn(dir);
+    for (const [i, place] of places.entries()) writeFileSync(place, parts[i] as Uint8Array);
+    return places;
+  }
+
+  const filesToPack = (dump: string): RawFile[] => [...filesOf(dump)].map(([name, bytes]) => ({ name, bytes }));
+
+  /** A dump in the container, made by hand. */
+  const made = async (dump: string, dir: string): Promise<string[]> =>
+    pack ? put((await container.packTree?.(dump)) ?? pack(filesToPack(dump)), dir) : [dump];
+
+  /** A dump in the container, written by the code under test. */
+  async function written(dump: string, dir: string, name: string): Promise<string[]> {
+    const places = placesIn(dir, name);
+    const words = container.write([dump], places.join(','));
+    await run(words, words.includes(places.join(',')) ? {} : { stdout: places[0] as string });
+    return places;
+  }
+
+  const open = (places: readonly string[], options: Parameters<typeof openSource>[1] = {}): Promise<DumpFiles> =>
+    openSource(places[0] as string, { ...(shards > 1 ? { shards: places } : {}), ...options });
+
+  /** What is in a dump; of a container that has no modes, without them. */
+  const contents = (path: string): string[] =>
+    describeTree(path)
+      .slice(1)
+      .map((line) => (hasTrees ? line : line.replace(/ \d+ /, ' ')));
+
+  /** Names, kinds, modes, targets and bytes. */
+  const filesIn = (files: DumpFiles) =>
+    files
+      .entries()
+      .filter(({ name }) => !name.startsWith('../'))
+      .map(({ name, kind, mode, size, target }) => ({
+        name,
+        kind,
+        size,
+        ...(hasTrees && kind !== 'link' ? { mode } : {}),
+        ...(target ? { target: Buffer.from(target).toString() } : {}),
+        ...(kind === 'regular' ? { bytes: sha1(contentOf(files, name)) } : {}),
+      }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+
+  /** The same of a directory. */
+  function treeOf(path: string) {
+    const files = directory(path);
+    try {
+      return filesIn(files);
+    } finally {
+      files.close();
+    }
+  }
+
+  /** One line of an error, which names a file; what is there stays, and nothing else. */
+  async function refused(dir: string, words: readonly string[], options: InProcessOptions = {}): Promise<string> {
+    const before = describeTree(dir);
+    const { code, stderr, stdout } = await cli(['copy', ...words, '--to', 'directory'], options);
+    expect([code, stdout]).toEqual([1, '']);
+    const [, message] = /^pagepipe: error: ([^\n]+)\n(?:pagepipe: hint: [^\n]*\n)?$/.exec(stderr) ?? [];
+    expect(message, stderr).toBeDefined();
+    expect(describeTree(dir)).toEqual(before);
+    expect(openFiles(dir)).toEqual([]);
+    return (message as string).replace(`${dir}/`, '').replace(/@0x[0-9a-f]+:/, ':');
+  }
+
+  describe('a dump that others put in it', () => {
+    it.each(DUMPS)('reads as it is: %s', async (name) => {
+      const dir = tempDir();
+      const places = await made(fixture(name), dir);
+      const files = await open(places, { pages: 'hold', budget: { bytes: 0, directory: dir } });
+      onTestFinished(() => files.close());
+      expect(filesIn(files)).toEqual(treeOf(fixture(name)));
+      for (const topic of ['ps', 'fds', 'mems', 'rss']) {
+        const said = [];
+        for (const words of [wordsOf(places), [fixture(name)]]) {
+          await run(['x', words[0] as string, topic, ...words.slice(1)], { stdout: join(dir, 'said') });
+          said.push(readFileSync(join(dir, 'said'), 'utf8'));
+        }
+        expect(said[0]).toBe(said[1]);
+      }
+    });
+
+    it('has its folders, links and modes, or is of files alone', async () => {
+      const dir = tempDir();
+      const dump = smallDump(dir);
+      if (hasTrees) {
+        mkdirSync(join(dump, 'folder'), { mode: 0o750 });
+        writeFileSync(join(dump, 'folder/note'), 'hello', { mode: 0o400 });
+        for (const [target, link] of Object.entries({
+          'folder/note': 'link',
+          link: 'second',
+          gone: 'broken',
+          loop: 'loop',
+        })) {
+          symlinkSync(target, join(dump, link));
+        }
+      }
+      const places = await made(dump, dir);
+      const files = await open(places, { pages: 'hold' });
+      expect(filesIn(files)).toEqual(treeOf(dump));
+      if (hasTrees) expect(contentOf(files, 'second').toString()).toBe('hello');
+      for (const name of ['broken', 'loop', 'folder', 'none']) expect(files.stat(name)).toBeUndefined();
+      files.close();
+      await run(['copy', ...wordsOf(places), join(dir, 'out'), '--to', 'directory']);
+      expect(contents(join(dir, 'out'))).toEqual(contents(dump));
+      const again = wordsOf(await written(join(dir, 'out'), dir, 'again'));
+      await run(['copy', ...again, join(dir, 'last'), '--to', 'directory']);
+      expect(contents(join(dir, 'last'))).toEqual(contents(dump));
+      expect(openFiles(dir)).toEqual([]);
+    });
+
+    it.each([5, 4095])('reads the same in reads and writes of at most %i bytes', async (bytes) => {
+      const dir = tempDir();
+      const dump = smallDump(dir);
+      const places = await made(dump, dir);
+      faults.shorten(bytes);
+      const files = await open(places, { pages: 'hold', budget: { bytes: 0, directory: dir } });
+      const found = filesIn(files);
+      files.close();
+      await run(['copy', ...wordsOf(places), join(dir, 'out'), '--to', 'directory']);
+      if (!isDirectory && shards === 1) {
+        await run(['copy', '-', join(dir, 'piped'), '--to', 'directory'], { stdin: places[0] as string });
+      }
+      faults.disarm();
+      expect(found).toEqual(treeOf(dump));
+      expect(contents(join(dir, 'out'))).toEqual(contents(dump));
+      if (!isDirectory && shards === 1) expect(contents(join(dir, 'piped'))).toEqual(contents(dump));
+    });
+
+    it.each(READ_CALLS)('is an error that names a file when the nth %s fails, for every n', async (call) => {
+      const dir = tempDir();
+      mkdirSync(join(dir, 'spill'));
+      const places = await made(smallDump(dir), dir);
+      const readAll = async () => {
+        const files = await open(places, { pages: 'hold', budget: { bytes: 0, directory: join(dir, 'spill') } });
+        try {
+          filesIn(files);
+        } finally {
+          files.close();
+        }
+      };
+      const before = describeTree(dir);
+      faults.count(call);
+      await readAll();
+      const total = faults.disarm();
+      for (let nth = 1; nth <= total; nth++) {
+        faults.fail(call, nth);
+        const error = await readAll().then(() => undefined, String);
+        const where = `${call} ${nth}: ${faults.lastFailure}`;
+        faults.disarm();
+        expect(error, where).toMatch(/^DumpError: \S[^\n]*: input\/output error \(EIO\)$/);
+        expect(openFiles(dir), where).toEqual([]);
+      }
+      expect(describeTree(dir)).toEqual(before);
+    });
+
+    it('is random access, or is read from front to back with its pages counted or held', async () => {
+      const dir = tempDir();
+      const places = await made(fixture('mosaic-criu-4.2.1'), dir);
+      const random = await openRandom(places[0] as string, shards > 1 ? { shards: places } : {});
+      random?.close();
+      expect(random !== undefined).toBe(isRandom);
+      const counted = await open(places);
+      onTestFinished(() => counted.close());
+      expect(counted.stat('pages-2.img')?.size).toBe(765952);
+      const page = () => counted.readSome('pages-2.img', new Uint8Array(1), 0);
+      if (isRandom) return expect(page()).toBe(1);
+      expect(page).toThrow(InternalError);
+      if (shards > 1) return;
+      expect(await cli(['serve', places[0] as string])).toEqual({
+        code: 1,
+        stdout: '',
+        stderr: `pagepipe: error: ${places[0]}: expected a directory or a plain tar archive, found another file\npagepipe: hint: what is compressed or in shards is not open to random access: pagepipe read DUMP | pagepipe write OUT\n`,
+      });
+    });
+  });
+
+  describe('a dump that is written', () => {
+    it('reads back the same, whatever is in it', async () => {
+      const dir = tempDir();
+      let count = 0;
+      await fc.assert(
+        fc.asyncProperty(anyDump, async (spec) => {
+          const dump = join(dir, `dump${count}`);
+          writeDump(dump, spec);
+          const places = await written(dump, dir, `written${count}`);
+          const out = join(dir, `out${count++}`);
+          await run(['copy', ...wordsOf(places.toReversed()), out, '--to', 'directory']);
+          expect(contents(out)).toEqual(contents(dump));
+        }),
+        { numRuns: 5 },
+      );
+      expect(openFiles(dir)).toEqual([]);
+    });
+
+    it('appears as a whole or not at all', async () => {
+      const dir = tempDir();
+      const dump = smallDump(dir);
+      const before = describeTree(dir);
+      const places = placesIn(dir, 'out');
+      const words = container.write([dump], places.join(','));
+      if (!words.includes(places.join(','))) return;
+      const aborted = AbortSignal.abort(new Error('enough'));
+      expect((await cli(words, { signal: aborted })).code).not.toBe(0);
+      expect(describeTree(dir)).toEqual(before);
+      expect(openFiles(dir)).toEqual([]);
+    });
+  });
+
+  if (!pack) return;
+
+  describe('a dump that cannot be trusted', () => {
+    it('is refused wherever it is cut', async () => {
+      const dir = tempDir();
+      const dump = smallDump(dir);
+      const parts = (await made(dump, dir)).map((place) => readFileSync(place));
+      const out = join(dir, 'out');
+      for (const [i, whole] of parts.entries()) {
+        const last = whole.length - (container.spareBytes ?? 0);
+        const cuts = new Set([0, 1, 7, last - 1, last - 2, last - 5, last - 9]);
+        for (let at = 0; at < last; at += 512) for (const cut of [at - 1, at + 1]) cuts.add(cut);
+        for (const cut of [...cuts].filter((length) => length >= 0 && length < last)) {
+          const places = put(parts.with(i, whole.subarray(0, cut)), dir);
+          const message = await refused(dir, [...wordsOf(places), out]);
+          expect(message, `cut at ${cut}`).toMatch(/^[^\s:]+: (expected .+, found .+|the stream was cut.*)$/);
+        }
+      }
+    });
+
+    const names = ['../x', '/etc/x', 'a/../b', 'a//b', 'a/..'];
+    it.each(names)('is refused with the name %j', async (name) => {
+      const dir = tempDir();
+      const files = filesToPack(smallDump(dir));
+      const places = put(pack([...files, { name, bytes: Buffer.from('x') }]), dir);
+      const message = await refused(dir, [...wordsOf(places), join(dir, 'out')]);
+      expect(message.replace(/^\S+: /, '')).toBe(`expected a file name inside the dump, found ${JSON.stringify(name)}`);
+    });
+
+    if (hasTrees) {
+      it('is refused with a name twice', async () => {
+        const dir = tempDir();
+        const files = filesToPack(smallDump(dir));
+        const places = put(pack([...files, { name: 'pstree.img', bytes: Buffer.from('x') }]), dir);
+        expect(await refused(dir, [...wordsOf(places), join(dir, 'out')])).toMatch(
+          /^\S+: expected each (file once, found it twice|name once, found "pstree\.img")$/,
+        );
+      });
+
+      it.each(['/etc/passwd', '../x', 'a/../../../x'])('is refused with a link to %s', async (target) => {
+        const dir = tempDir();
+        const places = put(pack([...filesToPack(smallDump(dir)), { name: 'link', target }]), dir);
+        expect(await refused(dir, [...wordsOf(places), join(dir, 'out')])).toBe(
+          'link: expected a link that stays inside the dump, found one that leads outside',
+        );
+      });
+    }
+
+    it('is refused beyond --max-bytes', async () => {
+      const dir = tempDir();
+      const places = await made(smallDump(dir), dir);
+      if (isRandom) return;
+      await expect(open(places, { pages: 'hold', maxBytes: 5000 })).rejects.toThrow(
+        /at most 5000 .*bytes, found more$/,
+      );
+      expect(openFiles(dir)).toEqual([]);
+    });
+
+    it('is given up when it is told to', async () => {
+      const places = await made(smallDump(tempDir()), tempDir());
+      if (isRandom) return;
+      await expect(open(places, { signal: AbortSignal.abort(new Error('stop')) })).rejects.toThrow('stop');
+    });
+  });
+}
