@@ -1,6 +1,8 @@
 /** `serve --stdio`, `connect`, and signals: processes that talk to each other. */
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { BIN, cli } from '../helpers/cli.js';
@@ -158,22 +160,17 @@ describe('connect', () => {
   });
 
   it('ends the command of a client that has left', async () => {
-    const pidFile = join(tempDir(), 'pid');
-    const script = `require("fs").writeFileSync(${JSON.stringify(pidFile)}, String(process.pid)); setInterval(() => process.stdout.write("x"), 1)`;
+    // A pipe that the command has open as long as it lives.
+    const life = join(tempDir(), 'life');
+    execFileSync('mkfifo', [life]);
+    const script = `require("fs").openSync(${JSON.stringify(life)}, "w"); const say = () => process.stdout.write("x", say); say()`;
     const running = new Running(['connect', '--once', '--', node, '-e', script]);
+    const ended = readFile(life);
     const socket = connection(await running.port());
     await once(socket, 'readable');
-    const pid = Number(readFileSync(pidFile, 'utf8'));
     socket.resetAndDestroy();
     expect(await running.code()).toBe(1);
-    for (let alive = true; alive; ) {
-      try {
-        process.kill(pid, 0);
-        await new Promise((resolve) => setImmediate(resolve));
-      } catch {
-        alive = false;
-      }
-    }
+    await ended;
   });
 
   it('wants a command', async () => {
