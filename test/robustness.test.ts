@@ -203,7 +203,7 @@ describe.each(['make-lazy', 'write', 'copy'])('%s, when a system call fails', (n
   it('the nth rename, for every n: what --force was to replace stays', async () => {
     const place = await prepare();
     mkdirSync(place.out);
-    writeFileSync(join(place.out, 'old'), 'old');
+    writeFileSync(join(place.out, 'inventory.img'), 'old');
     const before = describeTree(place.box);
     faults.count('renameSync');
     await work(place, true);
@@ -212,7 +212,7 @@ describe.each(['make-lazy', 'write', 'copy'])('%s, when a system call fails', (n
     for (let nth = 1; nth <= total; nth++) {
       faults.real.rmSync(place.out, { recursive: true });
       mkdirSync(place.out);
-      writeFileSync(join(place.out, 'old'), 'old');
+      writeFileSync(join(place.out, 'inventory.img'), 'old');
       faults.fail('renameSync', nth);
       await expect(work(place, true)).rejects.toThrow(DumpError);
       faults.disarm();

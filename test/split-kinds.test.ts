@@ -257,13 +257,13 @@ describe('an archive with more in it than a dump', () => {
       const { code, stderr } = await cli([...words, '--force']);
       expect([code, stderr]).toEqual([1, expect.stringMatching(error)]);
     };
-    await failed(['split', path, path, at('cold.tar')], /expected an output other than the dump/);
-    await failed(['split', path, at('hot.tar'), path], /expected an output other than the dump/);
+    await failed(['split', path, path, at('cold.tar')], /expected an output outside of what is read/);
+    await failed(['split', path, at('hot.tar'), path], /expected an output outside of what is read/);
     expect(readdirSync(dir).sort()).toEqual(['in', 'in.tar']);
     await run(['split', path, at('hot.tar'), at('cold.tar')]);
     const before = describeTree(dir);
     for (const half of ['hot.tar', 'cold.tar']) {
-      await failed(['merge', at('hot.tar'), at('cold.tar'), at(half)], /expected an output (other than|apart from)/);
+      await failed(['merge', at('hot.tar'), at('cold.tar'), at(half)], /expected an output outside of what is read/);
     }
     expect(describeTree(dir)).toEqual(before);
   });

@@ -16,7 +16,7 @@ stdout.
 
 Options
   --listen HOST:PORT  serve the pages that are not in OUT (port 0: a free port)
-  --force             replace OUT if it is not empty
+  --force             replace OUT if it is a dump
 `,
   flags: { listen: { type: 'string' }, force: { type: 'boolean' } },
   cleansUp: true,

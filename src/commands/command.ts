@@ -65,6 +65,15 @@ export function choice<T extends string>(args: Arguments, name: string, choices:
   return found;
 }
 
+/** A flag that was called --force once: that name is accepted until 1.0. */
+export function flagOrForce(args: Arguments, name: 'incomplete' | 'unsafePolicy', io: Io): boolean {
+  if (args.flags[name] === true) return true;
+  if (args.flags['force'] !== true) return false;
+  const option = { incomplete: '--incomplete', unsafePolicy: '--unsafe-policy' }[name];
+  io.err(`pagepipe: note: --force is called ${option} here, and will not be accepted from 1.0 on\n`);
+  return true;
+}
+
 /** The page size in bytes, if it is given. Throws {@link UsageError} for one that no machine has. */
 export function pageSizeFlag(args: Arguments, sizes: readonly number[]): { pageSize?: number } {
   const { pageSize } = args.flags;

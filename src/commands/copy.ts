@@ -30,7 +30,7 @@ Options
   --prefix FOLDER    folder of the images in the archive, such as checkpoint
                      (top level)
 ${SOURCE_HELP}
-  --force            replace OUT if it is not empty
+  --force            replace OUT if it is a dump
 
 Examples
   pagepipe copy checkpoint.tar.zst dump
@@ -59,7 +59,7 @@ Examples
         throw new UsageError('--prefix: the source is an archive, whose files keep their folders');
       }
       if (kind === 'directory' && source.events) {
-        const { events, name, paths: sources } = source;
+        const { events, name, inputs: sources } = source;
         const more = { name, sources, signal: io.signal, ...pageSizeFlag(args, PAGE_SIZES) };
         copy = { written: await extract(events, out, { ...options, ...more }) };
       } else {

@@ -39,7 +39,7 @@ export async function decodeFile(
 ): Promise<void> {
   const input = openImage(path, io);
   try {
-    await withOutput(out, input.mode, io, async (emit, isStdout) => {
+    await withOutput(out, input, io, async (emit, isStdout) => {
       const decoder = new ImageDecoder(new JsonImageWriter(emit, options), { file: input.name, type: input.type });
       await readChunks(input, io, (chunk) => decoder.push(chunk));
       decoder.end();

@@ -28,7 +28,7 @@ Example
     const input = openInput(path, io);
     const warn = (message: string) => io.err(`pagepipe: warning: ${message}\n`);
     try {
-      await withOutput(out, input.mode, io, async (emit) => {
+      await withOutput(out, input, io, async (emit) => {
         const reader = new JsonImageReader(emit, { file: input.name, warn });
         await readChunks(input, io, (chunk) => reader.push(chunk));
         reader.end();

@@ -5,6 +5,7 @@ import type { Emit } from '../bytes.js';
 import { DumpError, onFile, UsageError } from '../errors.js';
 import { type ImageType, typeOfName } from '../image/magic.js';
 import { rawKind } from '../image/raw.js';
+import { checkApart } from '../io/apart.js';
 import { AtomicFile } from '../io/atomic-file.js';
 import { Breather } from '../io/breathe.js';
 import { FdReader, FdWriter } from '../io/fd.js';
@@ -66,10 +67,13 @@ export async function readChunks(input: Input, io: Io, take: Emit): Promise<void
   }
 }
 
-/** Where the result goes: a file that appears as a whole, or stdout. */
+/**
+ * Where the result goes: a file that appears as a whole, or stdout.
+ * @param input what is read; without its descriptor it may be replaced by the result
+ */
 export async function withOutput(
   path: string | undefined,
-  mode: number | undefined,
+  input: Pick<Input, 'mode'> & Partial<Input>,
   io: Io,
   write: (emit: Emit, isStdout: boolean) => Promise<void>,
 ): Promise<void> {
@@ -79,7 +83,8 @@ export async function withOutput(
     writer.flush();
     return;
   }
-  const file = new AtomicFile(path, { mode });
+  if (input.fd !== undefined) checkApart(path, [input.fd]);
+  const file = new AtomicFile(path, { mode: input.mode });
   try {
     await write(file.write, false);
     file.commit();

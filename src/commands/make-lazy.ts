@@ -5,7 +5,7 @@ import { classify, POLICIES } from '../stages/classify.js';
 import { DROP_LAZY, filter } from '../stages/filter.js';
 import { HOLES, rebuild } from '../stages/rebuild.js';
 import { tally } from '../stages/tally.js';
-import { type Command, choice, inputs } from './command.js';
+import { type Command, choice, flagOrForce, inputs } from './command.js';
 import { eagerListStages } from './eager-list.js';
 import { Progress } from './progress.js';
 import { formatReport, makeReport, warnOfParent } from './report.js';
@@ -47,8 +47,8 @@ Options
                      shards by commas
 ${SOURCE_HELP}
   --dry-run          write nothing, only print the report
-  --force            replace OUT if it is not empty; use --policy seed even
-                     where it is refused
+  --force            replace OUT if it is a dump
+  --unsafe-policy    use --policy seed even where it is refused
   --json             print the report as one JSON document on stdout
 `,
   flags: {
@@ -59,6 +59,7 @@ ${SOURCE_HELP}
     to: { type: 'string' },
     dryRun: { type: 'boolean' },
     force: { type: 'boolean' },
+    unsafePolicy: { type: 'boolean' },
     json: { type: 'boolean' },
   },
   cleansUp: true,
@@ -67,6 +68,7 @@ ${SOURCE_HELP}
     const policy = choice(args, 'policy', POLICIES, 'auto');
     const holes = choice(args, 'holes', HOLES, 'flag');
     const force = args.flags['force'] === true;
+    const unsafe = policy === 'seed' && flagOrForce(args, 'unsafePolicy', io);
     const dryRun = args.flags['dryRun'] === true;
     if (args.flags['eagerList'] !== undefined && holes === 'drop') {
       throw new UsageError('--eager-list needs --holes flag: a page server needs the flagged holes');
@@ -81,7 +83,13 @@ ${SOURCE_HELP}
     try {
       const kind = sinkKindOf(source, out, to);
       const sink = dryRun ? new SizeSink() : openSink(kind, out, source, { force, progress: progress.add }, io);
-      const stages = [classify({ policy, force, warn }), ...keep, filter(DROP_LAZY), count.stage, rebuild({ holes })];
+      const stages = [
+        classify({ policy, force: unsafe, warn }),
+        ...keep,
+        filter(DROP_LAZY),
+        count.stage,
+        rebuild({ holes }),
+      ];
       await pump(source.records, stages, sink, io.signal);
       progress.done();
       const bytes = 'written' in sink ? sink.written.bytes : sink.bytes;

@@ -1,12 +1,11 @@
 import { DirectorySink } from '../containers/directory/write.js';
-import { DumpError, UsageError } from '../errors.js';
+import { UsageError } from '../errors.js';
 import { merge } from '../library/merge.js';
 import { type Arguments, type Command, choice, inputs } from './command.js';
-import { areApart } from './halves.js';
 import { Progress } from './progress.js';
 import { warnOfParent } from './report.js';
 import { openSink, SINK_KINDS, sinkKindOf } from './sink.js';
-import { openCommandFiles, openCommandSource, SOURCE_FLAGS, SOURCE_HELP } from './source.js';
+import { inputPlaces, openCommandFiles, openCommandSource, SOURCE_FLAGS, SOURCE_HELP } from './source.js';
 
 export const command: Command = {
   name: 'merge',
@@ -26,7 +25,7 @@ Options
 ${SOURCE_HELP.replaceAll('DUMP', 'HOT')}
   --cold-from KIND   what COLD is, one of the kinds of --from; either HOT or
                      COLD may be -, which is stdin
-  --force            replace OUT if it is not empty
+  --force            replace OUT if it is a dump
 `,
   flags: {
     ...SOURCE_FLAGS,
@@ -39,13 +38,14 @@ ${SOURCE_HELP.replaceAll('DUMP', 'HOT')}
     const [hotPath, coldPath, out] = inputs(args, 'HOT', 'COLD', 'OUT') as [string, string, string];
     if (hotPath === '-' && coldPath === '-') throw new UsageError('only one half can come from stdin');
     const to = args.flags['to'] === undefined ? undefined : choice(args, 'to', SINK_KINDS, 'directory');
-    checkOutside(coldPath, out);
+    const coldInputs = inputPlaces(coldPath, coldArguments(args), io);
     const hot = await openCommandSource(hotPath, args, false, io);
     const progress = new Progress(io, () => 0);
     try {
       const kind = sinkKindOf(hot, out, to);
       const force = args.flags['force'] === true;
-      const sink = openSink(kind, out, hot, { force, progress: progress.add }, io);
+      const source = { ...hot, inputs: [...hot.inputs, ...coldInputs] };
+      const sink = openSink(kind, out, source, { force, progress: progress.add }, io);
       const openCold = () => openCommandFiles(coldPath, coldArguments(args), io, { pages: 'hold', budget: hot.budget });
       await merge(hot, openCold, sink, io.signal);
       if (sink instanceof DirectorySink) warnOfParent(sink.written, out, io);
@@ -60,10 +60,4 @@ ${SOURCE_HELP.replaceAll('DUMP', 'HOT')}
 function coldArguments(args: Arguments): Arguments {
   const { shardFds, coldFrom, ...flags } = args.flags;
   return { ...args, flags: { ...flags, from: coldFrom } };
-}
-
-/** Throws {@link DumpError} if OUT overlaps COLD. HOT is checked where OUT is opened. */
-function checkOutside(cold: string, out: string): void {
-  if (cold === '-' || out === '-' || areApart(cold, out)) return;
-  throw new DumpError('OUTPUT_INSIDE_DUMP', 'the output overlaps the cold half', { file: out });
 }

@@ -34,16 +34,16 @@ export function checkPassing(dump: PassingDump, report: (findings: readonly Find
 
 /**
  * Prints findings.
- * @param force whether errors are only warnings
+ * @param incomplete whether errors are only warnings
  * @throws {DumpError} DAMAGED for the last error
  */
-export function reportFindings(findings: readonly Finding[], force: boolean, io: Io): void {
-  const last = force ? undefined : findings.findLast(({ severity }) => severity === 'error');
+export function reportFindings(findings: readonly Finding[], incomplete: boolean, io: Io): void {
+  const last = incomplete ? undefined : findings.findLast(({ severity }) => severity === 'error');
   for (const finding of findings) {
-    if (finding !== last) io.err(`pagepipe: ${force ? 'warning' : finding.severity}: ${findingText(finding)}\n`);
+    if (finding !== last) io.err(`pagepipe: ${incomplete ? 'warning' : finding.severity}: ${findingText(finding)}\n`);
   }
   if (!last) return;
   throw new DumpError('DAMAGED', findingText(last), {
-    hint: 'pagepipe verify does all checks; --force reads what can be read',
+    hint: 'pagepipe verify does all checks; --incomplete reads what can be read',
   });
 }

@@ -3,7 +3,7 @@ import { pump } from '../dump/pump.js';
 import { withoutOutside } from '../stages/drop-files.js';
 import type { Finding } from '../verify/findings.js';
 import { PassingDump } from '../verify/passing.js';
-import { type Command, inputs, refuseTerminals } from './command.js';
+import { type Command, flagOrForce, inputs, refuseTerminals } from './command.js';
 import { Progress } from './progress.js';
 import { checkPassing, findBeforehand, reportFindings } from './quick-check.js';
 import { openCommandSource, SOURCE_FLAGS, SOURCE_HELP } from './source.js';
@@ -25,17 +25,18 @@ is damaged, the stream stays incomplete, and its reader refuses it.
 
 Options
 ${SOURCE_HELP}
-  --force            read what can be read of a damaged dump
+  --incomplete       read what can be read of a damaged dump (--force until 1.0)
 
 Examples
   pagepipe read dump | zstd | ssh host 'zstd -d | pagepipe write dump'
   pagepipe read checkpoint.tar.zst | pagepipe write dump
 `,
-  flags: { ...SOURCE_FLAGS, force: { type: 'boolean' } },
+  flags: { ...SOURCE_FLAGS, incomplete: { type: 'boolean' }, force: { type: 'boolean' } },
   async run(args, io) {
     const [path] = inputs(args, 'DUMP') as [string];
     refuseTerminals(io, { stdout: true });
-    const report = (findings: readonly Finding[]) => reportFindings(findings, args.flags['force'] === true, io);
+    const incomplete = flagOrForce(args, 'incomplete', io);
+    const report = (findings: readonly Finding[]) => reportFindings(findings, incomplete, io);
     const found = await findBeforehand(path, args, io);
     if (found) report(found);
     const source = await openCommandSource(path, args, true, io);

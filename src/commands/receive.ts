@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import { DirectoryFiles } from '../containers/directory/files.js';
 import { DirectorySink } from '../containers/directory/write.js';
 import { StreamSink } from '../containers/page-stream/stream.js';
-import type { DumpFiles } from '../dump/files.js';
+import { type DumpFiles, dumpPlaces } from '../dump/files.js';
 import type { RecordSink } from '../dump/pump.js';
 import type { DumpRecord } from '../dump/records.js';
 import { DumpError, isErrno, onFile, UsageError } from '../errors.js';
@@ -50,7 +50,7 @@ Options
   --prev-images-dir DIR   the dump that this one builds on, relative to OUT, as
                           for criu
   --page-size BYTES       page size of the dumped machine (${USUAL_PAGE_BYTES})
-  --force                 replace OUT if it is not empty
+  --force                 replace OUT if it is a dump
   --json                  print the report as lines of JSON on stdout; with -
                           or --stdio on stderr
 
@@ -78,7 +78,11 @@ Example
     const sink =
       out === '-'
         ? new PipeSink(io.stdoutFd, progress.add)
-        : new DirectorySink(out, { force: args.flags['force'] === true, progress: progress.add });
+        : new DirectorySink(out, {
+            force: args.flags['force'] === true,
+            progress: progress.add,
+            sources: before ? dumpPlaces(before) : [],
+          });
     try {
       const receive = (stream: Duplex, client: string, begun: () => void): Promise<ReceivedStats> => {
         const place = { client: placeOf(client), out };

@@ -39,7 +39,7 @@ through the same connection on demand. It ends when a restore has fetched all.
 Options
   --lazy               as above; DUMP must be a directory or plain tar archive
   --compress           compress the dump with zstd, but not the pages on demand
-  --force              replace OUT if it is not empty
+  --force              replace OUT if it is a dump
   --rsh COMMAND        use this in place of ssh (-e), such as 'ssh -p 2222'; it
                        gets HOST and the words of a command
   --pagepipe-path PATH where pagepipe is on HOST (pagepipe)

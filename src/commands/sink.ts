@@ -4,6 +4,7 @@ import { DirectorySink } from '../containers/directory/write.js';
 import type { ShardSink } from '../containers/shards/write.js';
 import type { TarSink } from '../containers/tar/write.js';
 import { UsageError } from '../errors.js';
+import type { Place } from '../io/apart.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import type { Compression } from '../io/compression.js';
 import { type ArchiveOptions, openShards, openTar, type PlaceOptions } from '../library/sinks.js';
@@ -16,8 +17,8 @@ export type SinkKind = (typeof SINK_KINDS)[number];
 export interface SinkSource {
   kind: string;
   compression: Compression | undefined;
-  /** Directories and files that it is in. */
-  paths: readonly string[];
+  /** All that is read for it. */
+  inputs: readonly Place[];
   budget: MemoryBudget;
 }
 
@@ -47,7 +48,7 @@ export function archiveFlags(args: Arguments, kind: SinkKind) {
 export function openSink(
   kind: SinkKind,
   out: string,
-  { compression, budget, paths: sources }: SinkSource,
+  { compression, budget, inputs: sources }: SinkSource,
   options: Pick<ArchiveOptions, 'force' | 'progress' | 'prefix'>,
   io: Io,
 ): DirectorySink | TarSink | ShardSink {

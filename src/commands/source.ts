@@ -2,9 +2,10 @@
 import { tmpdir } from 'node:os';
 import { openRandom, SOURCE_KINDS } from '../arrival/open.js';
 import type { KnownDump } from '../arrival/summary.js';
-import type { DumpFiles } from '../dump/files.js';
+import { type DumpFiles, dumpPlaces } from '../dump/files.js';
 import { hasSeveralPageSizes } from '../dump/page-size.js';
 import { UsageError } from '../errors.js';
+import type { Place } from '../io/apart.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import { type OpenDump, openDump, openDumpFiles, type SourceOptions } from '../library/open-dump.js';
 import { PAGE_SIZES } from '../memory/runs.js';
@@ -40,6 +41,8 @@ const DEFAULT_BUFFER_MIB = 64;
 export interface Source extends OpenDump {
   /** The directories and files that it is read from. */
   paths: readonly string[];
+  /** All that is read: these, descriptors, the dumps that it builds on, and the list of `--eager-list`. */
+  inputs: readonly Place[];
   /** Bytes of all files and pages; 0 if that is not known beforehand. */
   totalBytes(): number;
   reported(): ReportedDump;
@@ -69,6 +72,7 @@ export async function openCommandSource(
   return {
     ...opened,
     paths,
+    inputs: [...inputPlaces(path, args, io), ...(opened.files ? dumpPlaces(opened.files) : [])],
     totalBytes: () => (isRandom ? dump.bytes : 0),
     reported: () => reportedOf(path, { kind, isServable: isRandom, paths }, dump),
     budget,
@@ -89,6 +93,15 @@ export const openCommandFiles = (
 /** The files of a source that allows random access; undefined for one that arrives. */
 export const openBeforehand = (path: string, args: Arguments, io: Io): Promise<DumpFiles | undefined> =>
   shardsOf(path, args) ? Promise.resolve(undefined) : openRandom(path, openOptions(args, io));
+
+/** What is read of a source, and of the list of `--eager-list`; {@link dumpPlaces} knows more of a dump that is open. */
+export function inputPlaces(path: string, args: Arguments, io: Io): Place[] {
+  const { eagerList } = args.flags as { eagerList?: string };
+  return [
+    ...(shardsOf(path, args) ?? [path === '-' ? io.stdinFd : path]),
+    ...(eagerList === undefined ? [] : [eagerList]),
+  ];
+}
 
 /** The name of a source in errors. */
 export const sourceName = (path: string, args: Arguments): string => {

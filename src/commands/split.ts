@@ -2,9 +2,9 @@ import { DirectorySink } from '../containers/directory/write.js';
 import { StreamSink } from '../containers/page-stream/stream.js';
 import type { RecordSink } from '../dump/pump.js';
 import { DumpError, isErrno, UsageError } from '../errors.js';
+import { areApart } from '../io/apart.js';
 import { split } from '../library/split.js';
 import { type Arguments, type Command, choice, type Io, inputs, refuseTerminals } from './command.js';
-import { areApart } from './halves.js';
 import { Progress } from './progress.js';
 import { warnOfParent } from './report.js';
 import { openSink, SINK_KINDS, sinkKindOf } from './sink.js';
@@ -32,7 +32,7 @@ Options
                      -, otherwise directory); either HOT or COLD may be -,
                      which is stdout; separate several shards by commas
 ${SOURCE_HELP}
-  --force            replace HOT and COLD if they are not empty
+  --force            replace HOT and COLD if they are dumps
 `,
   flags: {
     cold: { type: 'string' },
@@ -91,7 +91,7 @@ function placesOf(args: Arguments, io: Io): Places {
   ];
   if (toStdout) refuseTerminals(io, { stdout: true });
   if (hot === '-' && (cold ?? '-') === '-') throw new UsageError('only one half can go to stdout');
-  if (cold !== undefined && !areApart(hot, cold)) {
+  if (cold !== undefined && !hot.split(',').every((one) => cold.split(',').every((other) => areApart(one, other)))) {
     throw new UsageError('HOT and COLD must be two places, neither of them inside the other');
   }
   return { dump, hot, cold };

@@ -7,7 +7,7 @@ import { KINDS, type Kind } from '../memory/vma.js';
 import { classify, POLICIES } from '../stages/classify.js';
 import { type FilterOptions, filter, type Selection } from '../stages/filter.js';
 import { HOLES, rebuild } from '../stages/rebuild.js';
-import { type Arguments, type Command, choice, type Io, inputs, refuseTerminals } from './command.js';
+import { type Arguments, type Command, choice, flagOrForce, type Io, inputs, refuseTerminals } from './command.js';
 import { eagerListStages } from './eager-list.js';
 
 /** A command that is one stage. */
@@ -50,16 +50,21 @@ Options
                   is not locked, hugetlb, vdso, vvar or vsyscall
   --policy seed   the rule of 2016, only for CRIU 2; refused where CRIU 3 and
                   later would lose memory
-  --force         use seed even then
+  --unsafe-policy use seed even then (--force until 1.0)
   --eager-list FILE
                   mark the lazy pages that FILE names as eager and clear their
                   flag PE_LAZY; its lines are PID 0xADDRESS
 `,
-  flags: { policy: { type: 'string' }, force: { type: 'boolean' }, eagerList: { type: 'string' } },
+  flags: {
+    policy: { type: 'string' },
+    unsafePolicy: { type: 'boolean' },
+    force: { type: 'boolean' },
+    eagerList: { type: 'string' },
+  },
   stage: (args, io) => {
     const mark = classify({
       policy: choice(args, 'policy', POLICIES, 'auto'),
-      force: args.flags['force'] === true,
+      force: flagOrForce(args, 'unsafePolicy', io),
       warn: (message) => io.err(`pagepipe: warning: ${message}\n`),
     });
     const [keep] = eagerListStages(args, io);

@@ -28,7 +28,7 @@ Options
                      wait until their size is known (64)
   --spill-dir DIR    folder of an unnamed file for what exceeds --buffer
                      (the system's temporary folder)
-  --force            replace OUT if it is not empty
+  --force            replace OUT if it is a dump
 
 Example
   pagepipe read dump | pagepipe write - --compress zstd |
@@ -60,7 +60,7 @@ Example
     const source: SinkSource = {
       kind: 'stream',
       compression: archive.compress,
-      paths: [],
+      inputs: [io.stdinFd],
       budget: budgetOf(args),
     };
     const sink = fds

@@ -58,6 +58,13 @@ export interface DumpFiles extends ReadableFiles {
   close(): void;
 }
 
+/** A dump and those that it builds on, as far as they are in reach. */
+export function dumpPlaces(files: DumpFiles): string[] {
+  const places = new Set<string>();
+  for (let at: DumpFiles | undefined = files; at && !places.has(at.path); at = at.parent()) places.add(at.path);
+  return [...places];
+}
+
 /** Links that lead to links; the kernel has the same limit. */
 const MAX_LINKS = 40;
 

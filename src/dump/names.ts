@@ -32,6 +32,23 @@ export const originalName = (pagemap: string): string => `${ORIGINAL}${pagemap}`
 export const isOriginalName = (name: string): boolean =>
   name.startsWith(ORIGINAL) && isPagemapName(name.slice(ORIGINAL.length));
 
+/**
+ * A file in a dump whose other pages have yet to be fetched. While it exists, the dump is useful only to the `send` that
+ * made it, and the next one replaces it without --force.
+ */
+export const UNDELIVERED = '.pagepipe-undelivered';
+
+/** Of the names in a directory, those for which it is no dump that may be replaced; none if it is one. */
+export function notOfDump(names: readonly string[]): readonly string[] {
+  const hidden = names.filter((name) => name.startsWith('.') && name !== UNDELIVERED);
+  if (hidden.length > 0) return hidden;
+  const isDump =
+    names.some((name) => ['inventory.img', UNDELIVERED].includes(name) || isOriginalName(name)) ||
+    // What a page server received: the other images are elsewhere.
+    names.every((name) => isPagemapName(name) || isPagesName(name) || name === 'parent');
+  return isDump ? [] : names;
+}
+
 /** Name of the image of a process's areas. */
 export const mmName = (pid: number | undefined): string => `mm-${pid}.img`;
 

@@ -16,20 +16,26 @@ import {
   rmSync,
   statSync,
 } from 'node:fs';
+import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { DumpError, systemError } from '../errors.js';
+import { checkApart, isIn, type Place } from './apart.js';
 
 const fsyncAsync = promisify(fsync);
 
 /** Syncs under way at a time: they run on the thread pool, and each holds a file open. */
 const MAX_SYNCS = 16;
+/** Names in the message about a directory that is not replaced. */
+const MAX_NAMED = 3;
 
 export interface AtomicDirectoryOptions {
   /** Replace a directory that is not empty. */
   force?: boolean;
   /** Files and directories that are read: none of them is the directory, or is in it, or has it inside. */
-  sources?: readonly string[];
+  sources?: readonly Place[];
+  /** Of the names in a directory, those that it must not have to be replaced. */
+  foreign?: (names: readonly string[]) => readonly string[];
 }
 
 export class AtomicDirectory {
@@ -118,15 +124,7 @@ export class AtomicDirectory {
 
   private checkPlace(): void {
     const { sources = [], force } = this.options;
-    for (const source of sources) {
-      const real = realpathSync(source);
-      if (this.place === real || this.place.startsWith(`${real}/`)) {
-        throw new DumpError('OUTPUT_INSIDE_DUMP', 'expected an output outside the dump', { file: this.path });
-      }
-      if (real.startsWith(`${this.place}/`) && force) {
-        throw new DumpError('OUTPUT_EXISTS', 'expected an output that does not hold the dump', { file: this.path });
-      }
-    }
+    checkApart(this.path, sources);
     const stats = existing(this.place);
     if (!stats) return;
     if (!stats.isDirectory()) {
@@ -134,12 +132,22 @@ export class AtomicDirectory {
         file: this.path,
       });
     }
-    if (!force && readdirSync(this.place).length > 0) {
+    const names = readdirSync(this.place);
+    if (names.length === 0) return;
+    const foreign = isIn(homedir(), this.place) ? names : (this.options.foreign?.(names) ?? []);
+    if (!force) {
       throw new DumpError('OUTPUT_EXISTS', 'expected a new or empty directory, found files in it', {
         file: this.path,
-        hint: 'use --force to replace it',
+        ...(foreign.length > 0 ? {} : { hint: 'use --force to replace it' }),
       });
     }
+    if (foreign.length === 0) return;
+    const more = foreign.length > MAX_NAMED ? ` and ${foreign.length - MAX_NAMED} more` : '';
+    throw new DumpError(
+      'OUTPUT_EXISTS',
+      `expected a dump to replace, found ${foreign.slice(0, MAX_NAMED).join(', ')}${more} in it`,
+      { file: this.path, hint: '--force replaces nothing but dumps: remove it yourself if nothing of it is needed' },
+    );
   }
 
   /** A directory with files cannot be renamed over: it is moved aside first, and removed last. */

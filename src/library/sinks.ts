@@ -2,9 +2,8 @@
  * Where a dump can be put: a directory, an archive, shards or a page stream. Output appears complete or not at all, so each
  * place is checked and opened before anything is read, and {@link RecordSink.discard} leaves nothing behind.
  */
-import { realpathSync, type Stats, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join, resolve } from 'node:path';
 import type { Writable } from 'node:stream';
 import type { Written } from '../containers/directory/dump-directory.js';
 import { DirectorySink } from '../containers/directory/write.js';
@@ -13,6 +12,7 @@ import { ShardSink } from '../containers/shards/write.js';
 import { TarSink } from '../containers/tar/write.js';
 import { behindStages, type RecordSink } from '../dump/pump.js';
 import { DumpError, onFile } from '../errors.js';
+import { checkApart, type Place } from '../io/apart.js';
 import { type BytePlace, openOutput, openShard, type ShardOutput } from '../io/byte-output.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import type { Compression } from '../io/compression.js';
@@ -25,10 +25,10 @@ const DEFAULT_BUDGET_BYTES = 64 * 2 ** 20;
 export const defaultBudget = (): MemoryBudget => ({ bytes: DEFAULT_BUDGET_BYTES, directory: tmpdir() });
 
 export interface PlaceOptions {
-  /** Replaces what is there: a file, or a directory that is not empty. */
+  /** Replaces what is there: a file, or a directory that is a dump. */
   force?: boolean;
-  /** Files and directories that the dump is read from: the output is none of them, nor inside of one. */
-  sources?: readonly string[];
+  /** Files, directories and descriptors that the dump is read from: the output is none of them, nor inside of one. */
+  sources?: readonly Place[];
   /** Told of the bytes of each piece of payload. */
   progress?: (bytes: number) => void;
 }
@@ -129,9 +129,9 @@ export function pageStreamSink(
 }
 
 /** Throws {@link DumpError} OUTPUT_EXISTS, OUTPUT_INSIDE_DUMP for a place where no file may appear. */
-function checkOutputFile(out: string, sources: readonly string[], force: boolean): void {
+function checkOutputFile(out: string, sources: readonly Place[], force: boolean): void {
   const found = onFile(out, () => statSync(out, { throwIfNoEntry: false }));
-  for (const path of sources) checkApart(out, found, path);
+  checkApart(out, sources);
   // Pipes and devices are written as they are.
   if (!found || found.isFIFO() || found.isCharacterDevice() || (found.isFile() && force)) return;
   const what = found.isFile() ? 'a file' : 'something else';
@@ -139,17 +139,4 @@ function checkOutputFile(out: string, sources: readonly string[], force: boolean
     file: out,
     ...(found.isFile() ? { hint: 'use --force to replace it' } : {}),
   });
-}
-
-/** Throws {@link DumpError} OUTPUT_INSIDE_DUMP if a place is an input, or lies in it. */
-function checkApart(out: string, found: Stats | undefined, path: string): void {
-  const input = statSync(path, { throwIfNoEntry: false });
-  if (found && input && found.dev === input.dev && found.ino === input.ino) {
-    throw new DumpError('OUTPUT_INSIDE_DUMP', 'expected an output other than the dump', { file: out });
-  }
-  if (!input?.isDirectory()) return;
-  const folder = onFile(out, () => realpathSync(dirname(resolve(out))));
-  if (join(folder, basename(out)).startsWith(`${realpathSync(path)}/`)) {
-    throw new DumpError('OUTPUT_INSIDE_DUMP', 'expected an output outside the dump', { file: out });
-  }
 }

@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Written } from '../containers/directory/dump-directory.js';
 import { DirectorySink } from '../containers/directory/write.js';
 import { decodeChunks } from '../containers/page-stream/stream.js';
+import { UNDELIVERED } from '../dump/names.js';
 import { pump } from '../dump/pump.js';
 import { DumpError, onFile } from '../errors.js';
 import { bridge } from '../io/bridge.js';
@@ -14,15 +15,7 @@ import { type Compression, decompress } from '../io/compression.js';
 import { pour } from '../io/pour.js';
 import type { Address } from '../serve/address.js';
 import { type ClientEnd, LINGER_MS, listen } from '../serve/server.js';
-import {
-  CLIENT_HEADER,
-  isOfConnection,
-  type Landed,
-  PATH,
-  SESSION_WINDOW_BYTES,
-  SETTINGS,
-  UNDELIVERED,
-} from './protocol.js';
+import { CLIENT_HEADER, isOfConnection, type Landed, PATH, SESSION_WINDOW_BYTES, SETTINGS } from './protocol.js';
 
 /** Restores at the same time. */
 const MAX_CLIENTS = 64;

@@ -8,6 +8,7 @@
  *     POST /1/pages       the page-server protocol in both directions, with the client's address in a header
  */
 
+import { UNDELIVERED } from '../dump/names.js';
 import type { DumpRecord } from '../dump/records.js';
 import { DumpError } from '../errors.js';
 import { dropFiles } from '../stages/drop-files.js';
@@ -46,12 +47,6 @@ export interface Landed {
   /** Where its other pages are served at the far end. */
   pageServer?: { host: string; port: number };
 }
-
-/**
- * A file in a dump whose other pages have yet to be fetched. While it exists, the dump is useful only to the `send` that
- * made it, and the next one replaces it without --force.
- */
-export const UNDELIVERED = '.pagepipe-undelivered';
 
 const UNDELIVERED_TEXT = Buffer.from(
   'Some pages of this dump are still at the machine that sent it. This file is removed when all of them are fetched.\n',

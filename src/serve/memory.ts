@@ -1,6 +1,6 @@
 /** The memory of a dump, by pid: what a page server answers from. Spaces are opened when somebody asks for them. */
 import { openRandom } from '../arrival/open.js';
-import type { DumpFiles } from '../dump/files.js';
+import { type DumpFiles, dumpPlaces } from '../dump/files.js';
 import { isPagemapName, spaceIdentity } from '../dump/names.js';
 import { findPageSize } from '../dump/page-size.js';
 import { MAX_CHAIN, openAddressSpace } from '../dump/pagemap.js';
@@ -37,6 +37,11 @@ export class DumpMemory {
     // All dumps of the chain are looked at now: what changes later is another dump.
     let parent = files.parent();
     for (let i = 1; parent && i < MAX_CHAIN; i++) parent = parent.parent();
+  }
+
+  /** The dump, and those that it builds on. */
+  get places(): string[] {
+    return dumpPlaces(this.files);
   }
 
   /** Pids that have memory. */

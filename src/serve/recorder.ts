@@ -6,6 +6,7 @@
  * nothing behind it and nothing before it but what the sweep just had, is taken for the sweep's.
  */
 
+import { checkApart } from '../io/apart.js';
 import { AtomicFile } from '../io/atomic-file.js';
 import { faultLine, faultListHead } from '../memory/fault-list.js';
 import { COMMAND, type Message } from '../protocol/page-server.js';
@@ -15,10 +16,12 @@ export class Recorder {
   private readonly file: AtomicFile;
   private readonly recorded = new Set<string>();
 
+  /** Throws {@link DumpError} OUTPUT_INSIDE_DUMP for a place in the dump. */
   constructor(
     path: string,
     private readonly memory: DumpMemory,
   ) {
+    checkApart(path, memory.places);
     this.file = new AtomicFile(path);
     this.file.write(Buffer.from(faultListHead(memory.pageSize)));
   }

@@ -231,7 +231,7 @@ class Classifier {
       throw new DumpError(
         'UNSAFE_POLICY',
         `policy seed would take pages out of the ${this.describe(walk)}, which CRIU 3 and later restore as zeros`,
-        { hint: 'use --policy auto; or --force if an older CRIU is to restore it' },
+        { hint: 'use --policy auto; or --unsafe-policy if an older CRIU is to restore it' },
       );
     }
   }

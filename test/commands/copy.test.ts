@@ -185,11 +185,11 @@ describe('a copy', () => {
     const dir = tempDir();
     mkdirSync(join(dir, 'out'));
     tar(fixture(DUMP), '-cf', join(dir, 'out/in.tar'), '.');
-    await refused(dir, [join(dir, 'out/in.tar'), join(dir, 'out')], /found files in it/);
-    await refused(dir, [join(dir, 'out/in.tar'), join(dir, 'out'), '--force'], /does not hold the dump/);
+    await refused(dir, [join(dir, 'out/in.tar'), join(dir, 'out')], /does not hold what is read/);
+    await refused(dir, [join(dir, 'out/in.tar'), join(dir, 'out'), '--force'], /does not hold what is read/);
     await refused(dir, [join(dir, 'out/in.tar'), join(dir, 'out/in.tar')], /expected a new or empty directory|outside/);
     mkdirSync(join(dir, 'old'));
-    writeFileSync(join(dir, 'old/file'), 'old');
+    writeFileSync(join(dir, 'old/inventory.img'), 'old');
     await copy([join(dir, 'out/in.tar'), join(dir, 'old'), '--force']);
     expect(contents(join(dir, 'old'))).toEqual(contents(fixture(DUMP)));
   });
@@ -201,7 +201,7 @@ describe('a copy', () => {
     tar(fixture(DUMP), '-cf', join(dir, 'in.tar'), '--zstd', '.');
     for (const words of ['copy in.tar full', 'copy - full < in.tar', 'make-lazy in.tar in.tar']) {
       const run = await runProcess('bash', ['-c', `"$0" "$1" ${words}`, process.execPath, BIN], { cwd: dir });
-      expect([run.code, run.stderr]).toEqual([1, expect.stringMatching(/expected .* found|other than the dump/)]);
+      expect([run.code, run.stderr]).toEqual([1, expect.stringMatching(/expected .* found|outside of what is read/)]);
     }
   });
 
@@ -359,7 +359,7 @@ describe('refused, with nothing left behind', () => {
     await refused(dir, [dump], /expected OUT/, 2);
     await refused(dir, [dump, out, '--compress', 'zstd'], /expected --to tar with --compress/, 2);
     await refused(dir, [dump, out, '--to', 'zip'], /--to: expected directory, tar, shards/, 2);
-    await refused(dir, [dump, join(dump, 'out')], /expected an output outside the dump/);
+    await refused(dir, [dump, join(dump, 'out')], /expected an output outside of what is read/);
     await refused(dir, [join(dir, 'none'), out], /none: no such file/);
     expect(existsSync(out)).toBe(false);
   });

@@ -10,7 +10,7 @@ import { RUN_HOLE, RUN_PRESENT, StreamWriter } from '../helpers/stream-writer.js
 import { fixture, openFiles, tempDir } from '../helpers/temp.js';
 import { type Copy, copyOf } from '../verify/harness.js';
 
-const HINT = 'pagepipe: hint: pagepipe verify checks all of it; --force reads as far as it can\n';
+const HINT = 'pagepipe: hint: pagepipe verify checks all of it; --incomplete reads as far as it can\n';
 
 /** Runs `read`, and says how many bytes came, and whether `write` takes them for a dump. */
 async function read(...words: string[]): Promise<Outcome & { bytes: number; isDump: boolean }> {
@@ -45,7 +45,7 @@ describe('read of what can be looked into', () => {
     // The error that ends it comes last.
     expect(refused.stderr).toBe(`${first}\n${warning}\n${last}\n${HINT}`);
     expect([refused.code, refused.stdout, refused.bytes]).toEqual([1, '', 0]);
-    const forced = await read(path, '--force');
+    const forced = await read(path, '--incomplete');
     expect(forced).toMatchObject({ code: 0, stderr: lines(true), isDump: true });
     expect(openFiles(path)).toEqual([]);
   });
@@ -54,7 +54,7 @@ describe('read of what can be looked into', () => {
     const { path } = copyOf('mosaic-criu-4.2.1').resize(name, -1);
     const refused = await read(path);
     expect([refused.code, refused.bytes]).toEqual([1, 0]);
-    const forced = await read(path, '--force');
+    const forced = await read(path, '--incomplete');
     expect(forced).toMatchObject({ code: 1, isDump: false });
     expect(forced.stderr).toMatch(/^pagepipe: warning: .*\npagepipe: error: [^\n]*\n$/);
   });
@@ -75,10 +75,10 @@ describe('read of what can only be read in sequence', () => {
     const refused = await read(...words);
     expect(refused.stderr.split('\n').sort()).toEqual(`${lines(false)}${HINT}`.split('\n').sort());
     expect(refused).toMatchObject({ code: 1, stdout: '', isDump: false });
-    const forced = await read(...words, '--force');
+    const forced = await read(...words, '--incomplete');
     expect(forced).toMatchObject({ code: 0, stderr: lines(true), isDump: true });
     const budget = ['--buffer', '0', '--spill-dir', tempDir()];
-    expect(await read(...words, '--force', ...budget)).toMatchObject({ code: 0, stderr: lines(true) });
+    expect(await read(...words, '--incomplete', ...budget)).toMatchObject({ code: 0, stderr: lines(true) });
   });
 
   it('a page stream: also its runs are looked at', async () => {

@@ -162,7 +162,7 @@ describe('receive', () => {
     const running = receiveAt([out]);
     const socket = connection(await running.port());
     mkdirSync(out);
-    writeFileSync(join(out, 'other'), '');
+    writeFileSync(join(out, 'inventory.img'), '');
     await expect(dumpTo(socket, new PageClient(socket, 32))).rejects.toThrow('a status of 0 bytes');
     expect(await running.code()).toBe(1);
     expect(running.err).toMatch(/\npagepipe: error: .*out: .*ENOTEMPTY/);
@@ -174,7 +174,7 @@ describe('receive', () => {
     const dir = tempDir();
     const out = join(dir, 'out');
     mkdirSync(out);
-    writeFileSync(join(out, 'other'), '');
+    writeFileSync(join(out, 'inventory.img'), '');
     const refused = await cli(['receive', out, '--listen', '127.0.0.1:0']);
     expect(refused.code).toBe(1);
     expect(refused.stderr).toMatch(

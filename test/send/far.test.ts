@@ -5,8 +5,9 @@ import { performServerHandshake } from 'node:http2';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { UNDELIVERED } from '../../src/dump/names.js';
 import { accept } from '../../src/send/far.js';
-import { PATH, UNDELIVERED } from '../../src/send/protocol.js';
+import { PATH } from '../../src/send/protocol.js';
 import { cli } from '../helpers/cli.js';
 import { fixture, tempDir } from '../helpers/temp.js';
 

@@ -2,7 +2,7 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { UNDELIVERED } from '../../src/send/protocol.js';
+import { UNDELIVERED } from '../../src/dump/names.js';
 import { tar } from '../helpers/archives.js';
 import { BIN, cli, pagepipe } from '../helpers/cli.js';
 import { connection, PageClient } from '../helpers/page-client.js';
@@ -73,16 +73,16 @@ describe('send of a whole dump', () => {
   it('replaces nothing unless it is told to', async () => {
     const { home, rsh } = farSide();
     mkdirSync(join(home, 'out'));
-    writeFileSync(join(home, 'out/mine'), 'text');
+    writeFileSync(join(home, 'out/inventory.img'), 'text');
     const words = ['send', fixture('mosaic-criu-4.2.1'), 'far:out', '--rsh', rsh];
     const { child, stderr } = start(words);
     expect(await exitOf(child)).toBe(1);
     expect(stderr.text).toMatch(
       /error: out: .*found.*\n.*--force.*\n.*error: far: the far side ended with exit code 1\n$/s,
     );
-    expect(readdirSync(join(home, 'out'))).toEqual(['mine']);
+    expect(readdirSync(join(home, 'out'))).toEqual(['inventory.img']);
     expect((await cli([...words, '--force'])).code).toBe(0);
-    expect(readdirSync(join(home, 'out'))).not.toContain('mine');
+    expect(readdirSync(join(home, 'out'))).toContain('pstree.img');
   });
 });
 

@@ -25,7 +25,7 @@ async function run(words: string[], options: InProcessOptions = {}): Promise<Out
 /** The page stream of a dump. */
 async function streamOf(dump: string, dir: string): Promise<string> {
   const stream = join(dir, 'stream');
-  const { code, stderr } = await cli(['read', dump, '--force'], { stdout: stream });
+  const { code, stderr } = await cli(['read', dump, '--incomplete'], { stdout: stream });
   expect(code, stderr).toBe(0);
   return stream;
 }

@@ -1,7 +1,7 @@
 /** The directory of a dump that is being written: a file lies in a folder that was made here, and links stay inside. */
 import { existsSync, symlinkSync } from 'node:fs';
 import { join, posix } from 'node:path';
-import { checkLink } from '../../dump/names.js';
+import { checkLink, notOfDump } from '../../dump/names.js';
 import { DumpError, onFile } from '../../errors.js';
 import { AtomicDirectory, type AtomicDirectoryOptions } from '../../io/atomic-directory.js';
 import { OutputFile } from '../../io/output-file.js';
@@ -26,7 +26,7 @@ export class DumpDirectory {
 
   /** Throws {@link DumpError} if `path` is in use or cannot be written. */
   constructor(path: string, options: AtomicDirectoryOptions = {}) {
-    this.directory = new AtomicDirectory(path, options);
+    this.directory = new AtomicDirectory(path, { ...options, foreign: notOfDump });
   }
 
   /** Where the files are until {@link commit}. */

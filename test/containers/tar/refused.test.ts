@@ -188,11 +188,11 @@ describe('a place for the output', () => {
       expect([run.code, run.stderr.split('\n')[0]]).toEqual([1, expect.stringMatching(error)]);
       expect(describeTree(dir)).toEqual(before);
     };
-    await refused(/expected an output other than the dump/, archive, archive, '--force');
-    await refused(/expected an output other than the dump/, archive, join(dir, 'link'), '--force');
+    await refused(/expected an output outside of what is read/, archive, archive, '--force');
+    await refused(/expected an output outside of what is read/, archive, join(dir, 'link'), '--force');
     await refused(/expected a new file, found a file/, archive, join(dir, 'there'));
     await refused(/expected a new file, found something else/, archive, join(dir, 'folder'), '--to', 'tar', '--force');
-    await refused(/expected an output outside the dump/, dump, join(dump, 'out.tar'), '--to', 'tar');
+    await refused(/expected an output outside of what is read/, dump, join(dump, 'out.tar'), '--to', 'tar');
     const run = await cli(['make-lazy', archive, join(dir, 'there'), '--force']);
     expect(run.code, run.stderr).toBe(0);
   });

@@ -1,0 +1,92 @@
+/** Whether what is written has nothing in common with what is read: `--force` must not destroy an input. */
+import { fstatSync, readlinkSync, realpathSync, type Stats, statSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { DumpError, onFile } from '../errors.js';
+
+/** A file or a directory: by name, or by descriptor. */
+export type Place = string | number;
+
+/**
+ * Whether neither place is the other, nor lies in it. Both the names behind links and the inodes count, so a place that has
+ * two names is found, too. Names need not exist; pipes and devices are apart from everything.
+ */
+export function areApart(a: Place, b: Place): boolean {
+  return !isIn(a, b) && !isIn(b, a);
+}
+
+/**
+ * Checks an output before anything is written.
+ * @throws {DumpError} OUTPUT_INSIDE_DUMP if it is an input or lies in one, OUTPUT_EXISTS if it holds one
+ */
+export function checkApart(output: string, inputs: readonly Place[]): void {
+  for (const input of inputs) {
+    if (areApart(output, input)) continue;
+    if (isIn(output, input)) {
+      throw new DumpError('OUTPUT_INSIDE_DUMP', `expected an output outside of what is read: ${nameOf(input)}`, {
+        file: output,
+      });
+    }
+    throw new DumpError('OUTPUT_EXISTS', `expected an output that does not hold what is read: ${nameOf(input)}`, {
+      file: output,
+    });
+  }
+}
+
+const nameOf = (place: Place): string => (place === 0 ? 'stdin' : String(place));
+
+/** Whether a place is another one, or lies in it. */
+export function isIn(place: Place, folder: Place): boolean {
+  const [own] = lineage(folder);
+  return own !== undefined && lineage(place).includes(own);
+}
+
+/** What a place is, and the folders that it lies in, from the inside out: inodes, and names of what does not exist. */
+function lineage(place: Place): string[] {
+  const ids: string[] = [];
+  let name: string | undefined;
+  if (typeof place === 'number') {
+    const stats = statsOfDescriptor(place);
+    if (!stats || !isLasting(stats)) return [];
+    ids.push(inode(stats));
+    name = nameOfDescriptor(place);
+    if (name === undefined) return ids;
+  } else {
+    name = onFile(place, () => realPlace(resolve(place)));
+    const stats = statSync(name, { throwIfNoEntry: false });
+    if (stats && !isLasting(stats)) return [];
+  }
+  for (let at = name; ; at = dirname(at)) {
+    const stats = statSync(at, { throwIfNoEntry: false });
+    ids.push(stats ? inode(stats) : at);
+    if (at === dirname(at)) return ids;
+  }
+}
+
+const inode = ({ dev, ino }: Stats): string => `${dev}:${ino}`;
+
+const isLasting = (stats: Stats): boolean => stats.isFile() || stats.isDirectory();
+
+/** Undefined for one that is not open: whoever reads it says so. */
+function statsOfDescriptor(fd: number): Stats | undefined {
+  try {
+    return fstatSync(fd);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Undefined where the system does not tell, or for a file without a name. */
+function nameOfDescriptor(fd: number): string | undefined {
+  try {
+    return realpathSync(readlinkSync(`/proc/self/fd/${fd}`));
+  } catch {
+    return undefined;
+  }
+}
+
+/** The place behind links, as far as there is one. */
+function realPlace(name: string): string {
+  if (statSync(name, { throwIfNoEntry: false })) return realpathSync(name);
+  const folder = dirname(name);
+  return folder === name ? name : join(realPlace(folder), basename(name));
+}
