@@ -25,6 +25,8 @@ interface Node {
 }
 
 const INDENT = 4;
+/** Deeper ones are not indented further: a chain of processes would make a table of quadratic size. */
+const MAX_DEPTH = 32;
 
 /** A table of all processes, children indented below their parents. */
 export function printProcesses(images: Images, print: Print): void {
@@ -52,7 +54,7 @@ function printTree(root: Node, printed: Set<Node>, print: Print): void {
     if (printed.has(node)) continue;
     printed.add(node);
     const { pid, pgid, sid } = node.task;
-    print(row(pid, pgid, sid, ' '.repeat(INDENT * depth) + node.comm));
+    print(row(pid, pgid, sid, ' '.repeat(INDENT * Math.min(depth, MAX_DEPTH)) + node.comm));
     for (const child of node.children.toReversed()) stack.push({ node: child, depth: depth + 1 });
   }
 }

@@ -106,9 +106,10 @@ export class AtomicDirectory {
       }
       syncDirectory(this.temporary);
       chmodSync(this.temporary, mode);
-      this.rename();
+      const old = this.rename();
       this.settled = true;
       syncDirectory(dirname(this.place));
+      if (old !== undefined) this.removeOld(old);
     } catch (error) {
       throw systemError(error, this.path);
     }
@@ -150,11 +151,11 @@ export class AtomicDirectory {
     );
   }
 
-  /** A directory with files cannot be renamed over: it is moved aside first, and removed last. */
-  private rename(): void {
+  /** A directory with files cannot be renamed over: it is moved aside first. Returns where it is then. */
+  private rename(): string | undefined {
     if (!this.options.force || !existing(this.place)) {
       renameSync(this.temporary, this.place);
-      return;
+      return undefined;
     }
     const aside = `${this.temporary}-old`;
     renameSync(this.place, aside);
@@ -164,7 +165,16 @@ export class AtomicDirectory {
       renameSync(aside, this.place);
       throw error;
     }
-    rmSync(aside, { recursive: true, force: true });
+    return aside;
+  }
+
+  private removeOld(path: string): void {
+    try {
+      rmSync(path, { recursive: true, force: true });
+    } catch (cause) {
+      const what = `the new directory is complete, but the old one cannot be removed: ${(cause as Error).message}`;
+      throw new DumpError('SYSTEM', what, { file: this.path, hint: `remove ${path}`, cause });
+    }
   }
 }
 

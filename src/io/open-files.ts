@@ -1,5 +1,5 @@
-/** Files that are read here and there, opened when they are needed and only so many at a time. */
-import { closeSync, fstatSync, openSync, readSync, type Stats } from 'node:fs';
+/** Regular files that are read at any place, opened when they are needed and only so many at a time. */
+import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs';
 import { DumpError, onFile } from '../errors.js';
 
 /** Open at a time: a dump may have thousands of processes. */
@@ -13,6 +13,26 @@ export function checkUnchanged(fd: number, before: string, name: string): void {
   if (stateOf(onFile(name, () => fstatSync(fd))) === before) return;
   throw new DumpError('CHANGED', 'the file has changed since it was opened', { file: name });
 }
+
+/** What is there, unless it is a regular file or a folder. */
+export function specialKind(stats: Stats): string | undefined {
+  if (stats.isFIFO()) return 'a fifo';
+  if (stats.isSocket()) return 'a socket';
+  return stats.isCharacterDevice() || stats.isBlockDevice() ? 'a device' : undefined;
+}
+
+/** Opens a file to read, without waiting for the writer of a fifo. Throws {@link DumpError} UNSUPPORTED for what is no file. */
+export function openRegular(path: string, name: string): number {
+  const fd = onFile(name, () => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK));
+  const stats = fstatSync(fd);
+  if (stats.isFile()) return fd;
+  closeSync(fd);
+  throw noImage(name, specialKind(stats) ?? 'a folder');
+}
+
+/** @param found what is in the place of an image */
+export const noImage = (file: string, found: string): DumpError =>
+  new DumpError('UNSUPPORTED', `expected an image, found ${found}`, { file });
 
 export class OpenFiles {
   private readonly open = new Map<string, number>();
@@ -32,7 +52,7 @@ export class OpenFiles {
       this.open.delete(oldest);
       closeSync(fd);
     }
-    const fd = onFile(name, () => openSync(path, 'r'));
+    const fd = openRegular(path, name);
     this.open.set(path, fd);
     return fd;
   }

@@ -1,7 +1,7 @@
 /** Bytes that can be read at any place: a file, or anything else that is made to look like one. */
-import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, readSync, statSync } from 'node:fs';
 import { onFile } from '../errors.js';
-import { checkUnchanged, stateOf } from './open-files.js';
+import { checkUnchanged, openRegular, stateOf } from './open-files.js';
 
 export interface RandomAccess {
   /** For errors. */
@@ -20,7 +20,7 @@ export interface RandomAccess {
 export function openRandomAccess(path: string): RandomAccess | undefined {
   // A pipe that is opened and closed again has lost its writer.
   if (!onFile(path, () => statSync(path)).isFile()) return undefined;
-  const fd = onFile(path, () => openSync(path, 'r'));
+  const fd = openRegular(path, path);
   try {
     const stats = onFile(path, () => fstatSync(fd));
     const state = stateOf(stats);

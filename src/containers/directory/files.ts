@@ -5,7 +5,7 @@ import type { DumpEntry, DumpFiles, FileStat } from '../../dump/files.js';
 import { isPagemapName, isPagesName, linkPlace } from '../../dump/names.js';
 import { MAX_CHAIN } from '../../dump/pagemap.js';
 import { DumpError, isErrno, onFile, systemError } from '../../errors.js';
-import { checkUnchanged, OpenFiles, stateOf } from '../../io/open-files.js';
+import { checkUnchanged, noImage, OpenFiles, specialKind, stateOf } from '../../io/open-files.js';
 
 /** Folders inside a dump. */
 const MAX_DEPTH = 32;
@@ -58,6 +58,8 @@ export class DirectoryFiles implements DumpFiles {
   stat(name: string): FileStat | undefined {
     try {
       const stats = statSync(join(this.path, name), { throwIfNoEntry: false });
+      const special = stats && specialKind(stats);
+      if (special) throw noImage(name, special);
       return stats?.isFile() ? { size: stats.size, mode: stats.mode & 0o7777 } : undefined;
     } catch (error) {
       // A link that leads to itself.

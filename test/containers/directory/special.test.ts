@@ -1,0 +1,53 @@
+/** What is no file in the place of an image: it is named, and nobody waits for it. */
+import { execFileSync } from 'node:child_process';
+import { rmSync, symlinkSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { expect, it, onTestFinished } from 'vitest';
+import { OpenFiles, openRegular } from '../../../src/io/open-files.js';
+import { cli } from '../../helpers/cli.js';
+import { copyFixture, tempDir } from '../../helpers/temp.js';
+
+const PUT: Record<string, (path: string) => void> = {
+  fifo: (path) => execFileSync('mkfifo', [path]),
+  socket: (path) => {
+    const server = createServer().listen(path);
+    onTestFinished(() => {
+      server.close();
+    });
+  },
+  device: (path) => symlinkSync('/dev/zero', path),
+};
+
+it.each(Object.keys(PUT))('a %s', async (kind) => {
+  for (const [name, commands] of [
+    [
+      'core-15.img',
+      [
+        ['x', 'ps'],
+        ['make-lazy', 'out'],
+        ['copy', 'out'],
+      ],
+    ],
+    ['pagemap-15.img', [['x', 'rss']]],
+  ] as const) {
+    const dir = tempDir();
+    const dump = copyFixture('mosaic-criu-4.2.1', dir);
+    rmSync(join(dump, name));
+    PUT[kind]?.(join(dump, name));
+    for (const [command, ...words] of commands) {
+      const rest = words.map((word) => (word === 'out' ? join(dir, 'out') : word));
+      const { code, stderr } = await cli([command, dump, ...rest]);
+      expect(stderr).toContain(`pagepipe: error: ${name}: expected an image, found a ${kind}\n`);
+      expect(code).toBe(1);
+    }
+  }
+});
+
+it('a fifo that takes the place of a file after it was looked at', () => {
+  const path = join(tempDir(), 'pages-1.img');
+  PUT['fifo']?.(path);
+  const refused = 'pages-1.img: expected an image, found a fifo';
+  expect(() => openRegular(path, 'pages-1.img')).toThrow(refused);
+  expect(() => new OpenFiles().readSome(path, 'pages-1.img', new Uint8Array(1), 0)).toThrow(refused);
+});
