@@ -1,7 +1,7 @@
 /** Archives that are damaged, cut off or hostile: one line that says so, and nothing written. */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { END, filesOf, header, member, rawMembers, tar } from '../../helpers/archives.js';
 import { build, TABLES } from '../../helpers/broken-dumps.js';
@@ -9,16 +9,18 @@ import { cli } from '../../helpers/cli.js';
 import { ANON, writeDump } from '../../helpers/dump-writer.js';
 import { describeTree, openFiles, tempDir } from '../../helpers/temp.js';
 
-/** Both ways out refuse it. */
-async function expectRefused(archive: Uint8Array, error: RegExp, ...options: string[]): Promise<void> {
+/** Both ways out refuse it, with this one line; where in the archive is left out. */
+async function expectRefused(archive: Uint8Array, error: string | RegExp, ...options: string[]): Promise<void> {
   const dir = tempDir();
   const path = join(dir, 'in');
   writeFileSync(path, archive);
   const before = describeTree(dir);
   for (const to of ['tar', 'directory']) {
     const run = await cli(['make-lazy', path, join(dir, 'out'), '--to', to, ...options]);
-    expect(run.stderr).toMatch(/^pagepipe: error: [^\n]*\n(pagepipe: hint: [^\n]*\n)?$/);
-    expect(run.stderr).toMatch(error);
+    const [, message] = /^pagepipe: error: ([^\n]*)\n(?:pagepipe: hint: [^\n]*\n)?$/.exec(run.stderr) ?? [];
+    const bare = message?.replace(`${dir}/`, '').replace(/@0x[0-9a-f]+:/, ':');
+    if (typeof error === 'string') expect(bare).toBe(error);
+    else expect(bare).toMatch(error);
     expect(run.code).toBe(1);
     expect(run.stdout).toBe('');
     expect(describeTree(dir)).toEqual(before);
@@ -49,7 +51,7 @@ describe('a damaged archive', () => {
       const at = members.slice(0, i).reduce((sum, one) => sum + 512 + Math.ceil(one.data.length / 512) * 512, 0);
       const damaged = Buffer.from(whole);
       damaged[at + 110] = 0x39;
-      await expectRefused(damaged, /expected a header with its checksum/, '--from', 'tar');
+      await expectRefused(damaged, 'in: expected a header with its checksum, found something else', '--from', 'tar');
     }
   });
 
@@ -60,33 +62,54 @@ describe('a damaged archive', () => {
     for (const at of [100, gzip.length >> 1, gzip.length - 6, gzip.length - 2]) {
       const damaged = Buffer.from(gzip);
       damaged[at] = (damaged[at] as number) ^ 0x55;
-      await expectRefused(damaged, /expected/);
+      await expectRefused(
+        damaged,
+        /^in: expected gzip data to its end, found it cut off or damaged behind 0 plain bytes: incorrect (data|length) check$/,
+      );
     }
     const zstd = execFileSync('zstd', ['-qc', '--check'], { input: whole });
     const damaged = Buffer.from(zstd);
     damaged[zstd.length - 2] = (damaged[zstd.length - 2] as number) ^ 0x55;
-    await expectRefused(damaged, /expected zstd data to its end, found it cut off or damaged/);
+    await expectRefused(
+      damaged,
+      'in: expected zstd data to its end, found it cut off or damaged behind 0 plain bytes: zstd ended with 1',
+    );
   });
 
   it('is refused for PAX records and sparse maps that are none', async () => {
     const pax = (text: string) => member('x', Buffer.from(text), { type: 'x' });
     for (const text of ['99 path=x\n', 'x path=x\n', '10 pathxxx\n', '0 path=x\n']) {
-      await expectRefused(archiveWith({ behind: [pax(text), member('x', Buffer.from('x'))] }), /expected PAX records/);
+      await expectRefused(
+        archiveWith({ behind: [pax(text), member('x', Buffer.from('x'))] }),
+        'in: expected PAX records, found something else',
+      );
     }
     const map = '22 GNU.sparse.size=10\n23 GNU.sparse.map=5,99\n';
     await expectRefused(
       archiveWith({ behind: [pax(map), member('x', Buffer.from('x'))] }),
-      /expected the map of a sparse file/,
+      'in: expected the map of a sparse file, found something else',
     );
     const old = header('x', 512, { type: 'S' });
-    await expectRefused(archiveWith({ behind: [old, Buffer.alloc(512)] }), /expected the map of a sparse file/);
+    await expectRefused(
+      archiveWith({ behind: [old, Buffer.alloc(512)] }),
+      'in: expected the map of a sparse file, found something else',
+    );
     const size = Buffer.from('77777777777\0');
-    await expectRefused(archiveWith({ behind: [header('x', size, { type: 'L' })] }), /expected extensions of at most/);
+    await expectRefused(
+      archiveWith({ behind: [header('x', size, { type: 'L' })] }),
+      'in: expected extensions of at most 1048576 bytes before a file, found something else',
+    );
   });
 
   it('is refused without an image in it, and without its end', async () => {
-    await expectRefused(Buffer.concat([member('text', Buffer.from('x')), END]), /no image in the archive/);
-    await expectRefused(archiveWith({}).subarray(0, -1024), /expected the end of the archive/);
+    await expectRefused(
+      Buffer.concat([member('text', Buffer.from('x')), END]),
+      'in: expected a dump, found no image in the archive',
+    );
+    await expectRefused(
+      archiveWith({}).subarray(0, -1024),
+      'in: expected the end of the archive, found something else',
+    );
   });
 });
 
@@ -97,21 +120,24 @@ describe('a hostile archive', () => {
     const pax = member('x', Buffer.from('23 path=checkpoint/a\0b\n'), { type: 'x' });
     await expectRefused(
       archiveWith({ behind: [pax, member('x', data)] }),
-      /inside the dump, found "checkpoint\/a\\u0000b"/,
+      'in: expected a file name inside the dump, found "checkpoint/a\\u0000b"',
     );
     const bad = member('checkpoint/\u0001', data);
     bad[11] = 0xff;
     const sum = bad.subarray(0, 512).reduce((total, byte, i) => total + (i >= 148 && i < 156 ? 32 : byte), 0);
     bad.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
-    await expectRefused(archiveWith({ behind: [bad] }), /expected file names in UTF-8/);
+    await expectRefused(archiveWith({ behind: [bad] }), 'in: expected file names in UTF-8, found "checkpoint/\ufffd"');
   });
 
   it('with a name twice', async () => {
     for (const name of ['checkpoint/files.img', 'checkpoint/pages-1.img', 'checkpoint/pagemap-7.img']) {
-      await expectRefused(archiveWith({ behind: [member(name, data)] }), /expected each file once, found it twice/);
+      await expectRefused(
+        archiveWith({ behind: [member(name, data)] }),
+        `${basename(name)}: expected each file once, found it twice`,
+      );
     }
     const twice = [member('beside', data), member('./beside', data)];
-    await expectRefused(archiveWith({ behind: twice }), /expected each file once, found it twice/);
+    await expectRefused(archiveWith({ behind: twice }), '../beside: expected each file once, found it twice');
   });
 
   it.each([
@@ -122,7 +148,10 @@ describe('a hostile archive', () => {
   ])('with %s among the images', async (_, type) => {
     const special = header('checkpoint/special', 0, { type, target: 'checkpoint/files.img' });
     for (const where of [{ before: [special] }, { behind: [special] }]) {
-      await expectRefused(archiveWith(where), /expected files in the dump, found a hard link, device or fifo/);
+      await expectRefused(
+        archiveWith(where),
+        'in: expected files in the dump, found a hard link, device or fifo: checkpoint/special',
+      );
     }
     // Beside the dump it passes.
     const dir = tempDir();
@@ -135,25 +164,16 @@ describe('a hostile archive', () => {
   it('with a link that has a NUL in its target', async () => {
     const pax = member('x', Buffer.from('17 linkpath=a\0bc\n'), { type: 'x' });
     const link = header('checkpoint/link', 0, { type: '2' });
-    await expectRefused(archiveWith({ behind: [pax, link] }), /expected a link to a name, found one with a NUL byte/);
+    await expectRefused(
+      archiveWith({ behind: [pax, link] }),
+      'link: expected a link to a name, found one with a NUL byte',
+    );
   });
 
   it('with a folder that has bytes', async () => {
     for (const name of ['folder', 'checkpoint/folder']) {
       const folder = member(name, data, { type: '5' });
-      await expectRefused(archiveWith({ behind: [folder] }), /expected a folder without bytes, found 1/);
-    }
-  });
-
-  it('with a link or a folder in the place of an image', async () => {
-    const dump = smallDump(tempDir());
-    for (const type of ['2', '5']) {
-      for (const image of ['pstree.img', 'core-7.img', 'mm-7.img', 'pagemap-7.img', 'pages-1.img']) {
-        const members = [...filesOf(dump)].map(([name, bytes]) =>
-          name === image ? header(name, 0, { type, target: 'files.img' }) : member(name, bytes),
-        );
-        await expectRefused(Buffer.concat([...members, END]), /error: /);
-      }
+      await expectRefused(archiveWith({ behind: [folder] }), `in: expected a folder without bytes, found 1: ${name}`);
     }
   });
 
@@ -162,13 +182,13 @@ describe('a hostile archive', () => {
       input: archiveWith({ behind: [member('zeros', Buffer.alloc(30_000_000))] }),
     });
     expect(bomb.length).toBeLessThan(100_000);
-    await expectRefused(bomb, /expected at most 1000000 plain bytes, found more/, '--max-bytes', '1000000');
+    await expectRefused(bomb, 'in: expected at most 1000000 plain bytes, found more', '--max-bytes', '1000000');
   });
 
   it('that holds something else, compressed', async () => {
     for (const program of ['gzip', 'zstd']) {
       const other = execFileSync(program, ['-c'], { input: Buffer.alloc(3_000_000, 'no dump ') });
-      await expectRefused(other, /expected a dump directory, tar, shards or a page stream/);
+      await expectRefused(other, 'in: expected a dump directory, tar, shards or a page stream, found none of them');
     }
   });
 });
