@@ -19,7 +19,7 @@ import type { DumpRecord, FileRecord, PayloadFile, Space } from './records.js';
 import { readTasks, type Task } from './tasks.js';
 
 /** An mm image is read whole; the largest known is a few MiB. */
-export const MAX_MM_BYTES = 256 * 1024 * 1024;
+export const MAX_MM_BYTES = 64 * 1024 * 1024;
 
 /** More than a pagemap needs up to its first entry, in bytes. */
 const HEAD_BYTES = 4096;

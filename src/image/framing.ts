@@ -10,8 +10,11 @@
 import { DumpError } from '../errors.js';
 import { firstMagic, headerBytes, type ImageType, MAGIC, typeOfMagic } from './magic.js';
 
-/** A corrupt size must not allocate: the largest entries are areas of a process with a million of them. */
-export const MAX_ENTRY_BYTES = 256 * 1024 * 1024;
+/**
+ * The largest entries are areas of a process, of some 50 bytes each: a million fit, and Linux allows 65,530 unless it is told
+ * otherwise. An entry is held as a whole, more than once where it is decoded, so the limit is one of memory too.
+ */
+export const MAX_ENTRY_BYTES = 64 * 1024 * 1024;
 
 export const hex32 = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`;
 

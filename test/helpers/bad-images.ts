@@ -156,13 +156,13 @@ const ENTRIES: BadInput[] = [
     what: 'an entry of 4 GiB, it says',
     bytes: Buffer.concat([imageOf('UTSNS'), huge]),
     code: 'LIMIT',
-    error: '@0x8 entry 0: expected an entry of at most 268435456 bytes, found a length of 4294967295',
+    error: '@0x8 entry 0: expected an entry of at most 67108864 bytes, found a length of 4294967295',
   },
   {
-    what: 'an entry of 256 MiB, it says',
-    bytes: Buffer.concat([imageOf('UTSNS'), Uint8Array.of(0, 0, 0, 0x10), noise(1000)]),
+    what: 'an entry of 64 MiB, it says',
+    bytes: Buffer.concat([imageOf('UTSNS'), Uint8Array.of(0, 0, 0, 4), noise(1000)]),
     code: 'TRUNCATED',
-    error: '@0x8 entry 0: expected an entry of 268435460 bytes with its size, found 1004',
+    error: '@0x8 entry 0: expected an entry of 67108868 bytes with its size, found 1004',
   },
   {
     what: 'an empty entry',

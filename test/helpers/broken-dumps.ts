@@ -216,7 +216,7 @@ export const MM: Row[] = [
   {
     what: 'an mm of 4 GiB, it says',
     breaks: (dump) => setLength(join(dump, 'mm-7.img'), 0, 0xffffffff),
-    error: 'mm-7.img@0x8 entry 0: expected an entry of at most 268435456 bytes, found a length of 4294967295',
+    error: 'mm-7.img@0x8 entry 0: expected an entry of at most 67108864 bytes, found a length of 4294967295',
   },
   {
     what: 'an mm of no entry',

@@ -123,7 +123,7 @@ describe('images that cannot be decoded', () => {
       'with an impossible length',
       mosaic,
       (copy) => copy.patch('files.img', (bytes) => bytes.fill(0xff, 8, 12)),
-      'LIMIT files.img@0x8 entry 0: expected an entry of at most 268435456 bytes, found a length of 4294967295',
+      'LIMIT files.img@0x8 entry 0: expected an entry of at most 67108864 bytes, found a length of 4294967295',
     ],
     [
       'with a payload that is cut',
