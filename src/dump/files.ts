@@ -74,7 +74,8 @@ export function followLinks<E extends DumpEntry>(entries: ReadonlyMap<string, E>
   for (let links = 0; links <= MAX_LINKS && at !== undefined; links++) {
     const entry: E | undefined = entries.get(at);
     if (entry?.kind !== 'link') return entry?.kind === 'regular' ? entry : undefined;
-    at = linkPlace(at, Buffer.from(entry.target ?? []).toString());
+    const isLink = (place: string) => entries.get(place)?.kind === 'link';
+    at = linkPlace(at, Buffer.from(entry.target ?? []).toString(), isLink);
   }
   return undefined;
 }

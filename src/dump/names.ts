@@ -78,21 +78,41 @@ export function checkFileName(name: string, file: string, offset?: number): void
   });
 }
 
-/** The place that a link of this name and target leads to, relative to the dump; undefined outside of it. */
-export function linkPlace(name: string, target: string): string | undefined {
+/**
+ * The place that a link of this name and target leads to, relative to the dump; undefined outside of it, and where the way
+ * goes through another link, because then the place is not what the text says.
+ * @param isLink says of a place whether it is a link
+ */
+export function linkPlace(name: string, target: string, isLink?: (place: string) => boolean): string | undefined {
   const place = posix.normalize(posix.join(posix.dirname(name), target));
-  return posix.isAbsolute(target) || place === '..' || place.startsWith('../') ? undefined : place;
+  if (posix.isAbsolute(target) || place === '..' || place.startsWith('../')) return undefined;
+  return isLink && goesThrough(posix.dirname(name), target, isLink) ? undefined : place;
+}
+
+/** Whether the way from a folder to a target goes through a link; the last step may be one, but not `parent`. */
+function goesThrough(folder: string, target: string, isLink: (place: string) => boolean): boolean {
+  if (target.length > MAX_NAME_BYTES) return true;
+  const way = folder === '.' ? [] : folder.split('/');
+  const steps = target.split('/').filter((step) => step !== '' && step !== '.');
+  for (const [i, step] of steps.entries()) {
+    if (step === '..') way.pop();
+    else way.push(step);
+    const place = way.join('/');
+    const isLast = i === steps.length - 1 && !target.endsWith('/');
+    if ((!isLast || place === 'parent') && place !== '' && isLink(place)) return true;
+  }
+  return false;
 }
 
 /**
  * Checks a link of a dump: all stay inside but `parent`, which alone leads to another dump.
  * @throws {DumpError} BAD_NAME
  */
-export function checkLink(name: string, target: string): void {
+export function checkLink(name: string, target: string, isLink?: (place: string) => boolean): void {
   if (target.includes('\0')) {
     throw new DumpError('BAD_NAME', 'expected a link to a name, found one with a NUL byte', { file: name });
   }
-  if (name === 'parent' || linkPlace(name, target) !== undefined) return;
+  if (name === 'parent' || linkPlace(name, target, isLink) !== undefined) return;
   throw new DumpError('BAD_NAME', 'expected a link that stays inside the dump, found one that leads outside', {
     file: name,
   });

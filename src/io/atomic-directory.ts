@@ -21,6 +21,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { DumpError, systemError } from '../errors.js';
 import { checkApart, isIn, type Place } from './apart.js';
+import { permitted } from './mode.js';
 
 const fsyncAsync = promisify(fsync);
 
@@ -102,10 +103,10 @@ export class AtomicDirectory {
     try {
       for (const [path, folderMode] of this.folders.reverse()) {
         syncDirectory(path);
-        chmodSync(path, folderMode);
+        chmodSync(path, permitted(folderMode));
       }
       syncDirectory(this.temporary);
-      chmodSync(this.temporary, mode);
+      chmodSync(this.temporary, permitted(mode));
       const old = this.rename();
       this.settled = true;
       syncDirectory(dirname(this.place));

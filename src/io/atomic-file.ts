@@ -8,6 +8,7 @@ import { basename, dirname, join } from 'node:path';
 import { onFile } from '../errors.js';
 import { syncDirectory } from './atomic-directory.js';
 import { FdWriter } from './fd.js';
+import { permitted } from './mode.js';
 
 /** Dumps hold secrets. */
 const PRIVATE_MODE = 0o600;
@@ -32,7 +33,7 @@ export class AtomicFile {
     { mode = PRIVATE_MODE }: { mode?: number | undefined } = {},
   ) {
     const found = onFile(path, () => statSync(path, { throwIfNoEntry: false }));
-    this.mode = (found?.mode ?? mode) & 0o777;
+    this.mode = found ? found.mode & 0o777 : permitted(mode);
     this.place = found ? onFile(path, () => realpathSync(path)) : path;
     if (!found || found.isFile()) {
       const name = `.${basename(this.place)}.pagepipe-${process.pid}-${randomBytes(4).toString('hex')}`;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { onFile, systemError } from '../errors.js';
 import type { AtomicDirectory } from './atomic-directory.js';
+import { permitted } from './mode.js';
 
 const fdatasyncAsync = promisify(fdatasync);
 
@@ -110,7 +111,7 @@ export class OutputFile {
     if (this.gathered) this.spare.push(this.gathered);
     onFile(this.name, () => {
       if (this.writtenEnd < this.bytes) ftruncateSync(this.fd, this.bytes);
-      fchmodSync(this.fd, this.mode);
+      fchmodSync(this.fd, permitted(this.mode));
     });
     this.open = false;
     await this.directory.finishFile(this.fd, this.name, this.settled());

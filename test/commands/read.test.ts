@@ -10,7 +10,7 @@ import { RUN_HOLE, RUN_PRESENT, StreamWriter } from '../helpers/stream-writer.js
 import { fixture, openFiles, tempDir } from '../helpers/temp.js';
 import { type Copy, copyOf } from '../verify/harness.js';
 
-const HINT = 'pagepipe: hint: pagepipe verify checks all of it; --incomplete reads as far as it can\n';
+const HINT = 'pagepipe: hint: pagepipe verify does all checks; --incomplete reads what can be read\n';
 
 /** Runs `read`, and says how many bytes came, and whether `write` takes them for a dump. */
 async function read(...words: string[]): Promise<Outcome & { bytes: number; isDump: boolean }> {

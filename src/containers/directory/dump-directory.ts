@@ -21,6 +21,8 @@ export class DumpDirectory {
   readonly written: Written = { files: 0, bytes: 0, holePages: 0, parentMissing: false };
   private readonly directory: AtomicDirectory;
   private readonly folders = new Set<string>();
+  /** Targets of links, by name. */
+  private readonly links = new Map<string, string>();
   private readonly openFiles = new Set<OutputFile>();
   private readonly spare: Uint8Array[] = [];
 
@@ -61,7 +63,9 @@ export class DumpDirectory {
   /** Links stay inside the dump; only `parent` leads to another one. */
   addLink(name: string, target: Uint8Array): void {
     this.check(name, 'link');
-    checkLink(name, Buffer.from(target).toString());
+    const text = Buffer.from(target).toString();
+    checkLink(name, text);
+    this.links.set(name, text);
     onFile(name, () => symlinkSync(Buffer.from(target), join(this.temporary, name)));
     if (name === 'parent') this.written.parentMissing = true;
     this.written.files++;
@@ -69,6 +73,7 @@ export class DumpDirectory {
 
   /** Puts the directory in its place. */
   async commit(mode: number): Promise<void> {
+    this.checkLinks();
     await this.directory.commit(mode);
     this.written.parentMissing &&= !existsSync(join(this.directory.path, 'parent'));
   }
@@ -78,6 +83,11 @@ export class DumpDirectory {
     for (const file of this.openFiles) await file.abandon();
     this.openFiles.clear();
     await this.directory.discard();
+  }
+
+  /** When all links are known: none of them leads through another one, which may lead outside. */
+  private checkLinks(): void {
+    for (const [name, target] of this.links) checkLink(name, target, (place) => this.links.has(place));
   }
 
   private check(name: string, kind: 'file' | 'directory' | 'link'): void {

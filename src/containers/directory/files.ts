@@ -137,6 +137,10 @@ export class DirectoryFiles implements DumpFiles {
     }
   }
 
+  private isLink(name: string): boolean {
+    return lstatSync(join(this.path, name), { throwIfNoEntry: false })?.isSymbolicLink() === true;
+  }
+
   /** What a name is in a copy; undefined if it cannot be carried. */
   private carried(name: string): DumpEntry | undefined {
     const path = join(this.path, name);
@@ -151,7 +155,7 @@ export class DirectoryFiles implements DumpFiles {
     const link: DumpEntry = { name, kind: 'link', mode: stats.mode & 0o7777, size: 0, target };
     if (name === 'parent') return link;
     const isMemory = isPagesName(name) || isPagemapName(name);
-    if (!isMemory && linkPlace(name, target.toString()) !== undefined) return link;
+    if (!isMemory && linkPlace(name, target.toString(), (place) => this.isLink(place)) !== undefined) return link;
     // A link that leads outside would not do so from the copy: its content is taken.
     const content = statSync(path, { throwIfNoEntry: false });
     if (content?.isFile()) return fileEntry(name, content);

@@ -2,8 +2,10 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { DumpDirectory } from '../../../src/containers/directory/dump-directory.js';
+import { followLinks } from '../../../src/dump/files.js';
+import { AtomicFile } from '../../../src/io/atomic-file.js';
 import { describeTree, openFiles, tempDir } from '../../helpers/temp.js';
 
 /** Gathered writes are as large. */
@@ -97,4 +99,105 @@ describe('a directory', () => {
     expect(readdirSync(dir)).toEqual([]);
     expect(openFiles(dir)).toEqual([]);
   });
+});
+
+describe('links', () => {
+  const LINKS: [what: string, links: [name: string, target: string][]][] = [
+    [
+      'through parent',
+      [
+        ['parent', '/'],
+        ['x', 'parent/etc/passwd'],
+      ],
+    ],
+    [
+      'through parent, which comes later',
+      [
+        ['x', 'parent/etc/passwd'],
+        ['parent', '/'],
+      ],
+    ],
+    [
+      'to parent',
+      [
+        ['parent', '/'],
+        ['x', 'parent'],
+      ],
+    ],
+    [
+      'up from another link',
+      [
+        ['a/b/d', '../..'],
+        ['x', 'a/b/d/../s'],
+      ],
+    ],
+    [
+      'up from another link, in small steps',
+      [
+        ['a/b/d', '../..'],
+        ['a/x', './b//d/.././s'],
+      ],
+    ],
+  ];
+
+  it.each(LINKS)('that lead out %s are refused', async (_what, links) => {
+    const dir = tempDir();
+    const directory = new DumpDirectory(join(dir, 'out'));
+    directory.addFolder('a', 0o755);
+    directory.addFolder('a/b', 0o755);
+    for (const [name, target] of links) directory.addLink(name, Buffer.from(target));
+    await expect(directory.commit(0o755)).rejects.toThrow(/expected a link that stays inside the dump/);
+    await directory.discard();
+    expect(readdirSync(dir)).toEqual([]);
+  });
+
+  it('to links and to nothing stay', async () => {
+    const out = join(tempDir(), 'out');
+    const directory = new DumpDirectory(out);
+    directory.addFolder('a', 0o755);
+    directory.addLink('a/x', Buffer.from('../y'));
+    directory.addLink('y', Buffer.from('a/../z'));
+    directory.addLink('parent', Buffer.from('../before'));
+    await directory.commit(0o755);
+    expect(readdirSync(out).sort()).toEqual(['a', 'parent', 'y']);
+  });
+
+  it('are not followed through links', () => {
+    const link = (name: string, target: string) => ({
+      name,
+      kind: 'link' as const,
+      mode: 0,
+      size: 0,
+      target: Buffer.from(target),
+    });
+    const entries = [
+      link('a/b/d', '../..'),
+      link('x', 'a/b/d/../s'),
+      link('y', 's2'),
+      link('s2', 'a/s'),
+      link('long', `${'b/../'.repeat(100_000)}a/s`),
+      { name: 'a/s', kind: 'regular' as const, mode: 0, size: 1 },
+    ];
+    const files = new Map(entries.map((entry) => [entry.name, entry]));
+    expect(followLinks(files, 'x')).toBeUndefined();
+    expect(followLinks(files, 'long')).toBeUndefined();
+    expect(followLinks(files, 'y')?.name).toBe('a/s');
+  });
+});
+
+it('modes are what the umask allows, without setuid, setgid and sticky bits', async () => {
+  const before = process.umask(0o027);
+  onTestFinished(() => {
+    process.umask(before);
+  });
+  const out = join(tempDir(), 'out');
+  const directory = new DumpDirectory(out);
+  directory.addFolder('folder', 0o3777);
+  await directory.finishFile(directory.addFile('file', 0o6755));
+  await directory.commit(0o2777);
+  const modes = ['', 'folder', 'file'].map((name) => (statSync(join(out, name)).mode & 0o7777).toString(8));
+  expect(modes).toEqual(['750', '750', '750']);
+  const file = new AtomicFile(join(out, 'json'), { mode: 0o4666 });
+  file.commit();
+  expect((statSync(join(out, 'json')).mode & 0o7777).toString(8)).toBe('640');
 });
