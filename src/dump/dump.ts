@@ -12,6 +12,7 @@ import type { AddressSpace } from '../memory/space.js';
 import type { AreaTable } from '../memory/vma.js';
 import { type DumpEntry, type DumpFiles, payloadFile, readAll, requireImage, sizeOf } from './files.js';
 import { Images } from './images.js';
+import { leftoverPagemaps } from './leftovers.js';
 import { isPagemapName, mmName, OUTSIDE, pagesName, spaceIdentity } from './names.js';
 import { findPageSize, MIN_PAGE_BYTES } from './page-size.js';
 import { openAddressSpace, readPagemap } from './pagemap.js';
@@ -27,6 +28,8 @@ const HEAD_BYTES = 4096;
 export interface DumpOptions {
   /** Bytes; found out from the dump if it is not given. */
   pageSize?: number;
+  /** Told of what an earlier dump has left there. */
+  warn?: ((message: string) => void) | undefined;
 }
 
 /** A dump that has been looked at; {@link Dump.close} it. */
@@ -57,14 +60,16 @@ export class Dump {
 
   private constructor(
     readonly files: DumpFiles,
-    { pageSize }: DumpOptions,
+    { pageSize, warn }: DumpOptions,
   ) {
     for (const entry of files.entries()) this.entries.set(entry.name, entry);
     this.checkParent();
     ({ tasks: this.tasks, march: this.march } = readTasks(new Images(files), files.path));
+    const left = this.leaveLeftovers(warn);
     this.spaces = this.readSpaces();
     this.pageSize = pageSize ?? findPageSize(files, this.march ?? 0);
     const pages = new Set(this.spaces.map(pagesName));
+    for (const name of left) if (!pages.has(name)) this.entries.delete(name);
     this.payloadBytes = this.sumOfSizes((name) => pages.has(name));
     this.otherBytes = this.sumOfSizes((name) => !pages.has(name) && !name.startsWith(OUTSIDE));
   }
@@ -201,6 +206,18 @@ export class Dump {
     throw new DumpError('NO_PARENT', `expected a link to the directory of the parent dump, found ${found}`, {
       file: 'parent',
     });
+  }
+
+  /** Leaves out the pagemaps of an earlier dump. @returns their pages files, which may be those of this dump as well */
+  private leaveLeftovers(warn: DumpOptions['warn']): string[] {
+    const pids = new Set(this.tasks.map(({ pid }) => pid));
+    const pages: string[] = [];
+    for (const [name, file] of leftoverPagemaps(new Images(this.files), [...this.entries.keys()], pids)) {
+      this.entries.delete(name);
+      if (file !== undefined) pages.push(file);
+      warn?.(`${name}: left out, it is memory that no process of the dump has`);
+    }
+    return pages;
   }
 
   /** In the order in which their runs come: where the order is that of an archive, that of the second file of each. */

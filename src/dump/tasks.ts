@@ -31,11 +31,8 @@ export function readTasks(images: Images, path: string): { tasks: Task[]; march:
   for (const name of ['inventory.img', 'pstree.img']) {
     if (!images.has(name)) throw new DumpError('NOT_A_DUMP', `expected a dump, found no ${name}`, { file: path });
   }
-  let inventories = 0;
-  images.each('inventory.img', 'inventory_entry', () => inventories++);
-  if (inventories !== 1) {
-    throw new DumpError('MALFORMED', `expected one inventory_entry, found ${inventories}`, { file: 'inventory.img' });
-  }
+  // CRIU reads no more than the first entry.
+  images.first('inventory.img', 'inventory_entry');
   let march: number | undefined;
   const tasks: Task[] = [];
   images.each('pstree.img', 'pstree_entry', ({ pid, threads = [] }) => {

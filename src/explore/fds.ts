@@ -3,15 +3,16 @@
 import type { Images } from '../dump/images.js';
 import { exeFileId, readMm } from '../dump/mm-walk.js';
 import { mmName } from '../dump/names.js';
+import type { Messages } from '../generated/entries.js';
 import { FileTable } from './file-table.js';
 import { type Print, printArray } from './output.js';
 import { lacksAsZombie, processesOf } from './processes.js';
 
-/** The images that say which files a process has open. */
-function descriptorsOf(images: Images, pid: number): { name: string; by: string } {
-  const by = idsName(pid);
-  const { files_id } = images.first(by, 'task_kobj_ids_entry', 'pstree.img');
-  return { name: `fdinfo-${files_id}.img`, by };
+/** The descriptors of a process. An image without entries is not written, so one without open files has none. */
+function eachDescriptor(images: Images, pid: number, take: (entry: Messages['fdinfo_entry']) => void): void {
+  const { files_id } = images.first(idsName(pid), 'task_kobj_ids_entry', 'pstree.img');
+  const name = `fdinfo-${files_id}.img`;
+  if (images.has(name)) images.each(name, 'fdinfo_entry', take);
 }
 
 const idsName = (pid: number): string => `ids-${pid}.img`;
@@ -26,8 +27,7 @@ export function printDescriptors(images: Images, print: Print): void {
     const zombie = lacksAsZombie(images, pid, idsName(pid));
     print(`${pid}\n`);
     if (zombie) continue;
-    const { name, by } = descriptorsOf(images, pid);
-    images.each(name, 'fdinfo_entry', (entry) => line(entry.fd, files.describe(entry)), by);
+    eachDescriptor(images, pid, (entry) => line(entry.fd, files.describe(entry)));
     const { cwd_id, root_id } = fsOf(images, pid);
     line('cwd', files.pathText(cwd_id));
     line('root', files.pathText(root_id));
@@ -44,8 +44,7 @@ export function printDescriptorsJson(images: Images, print: Print): void {
       print(`{"pid":${pid},"fds":`);
       printArray(print, (fds) => {
         if (zombie) return;
-        const { name, by } = descriptorsOf(images, pid);
-        images.each(name, 'fdinfo_entry', (entry) => fds.add({ fd: entry.fd, ...files.data(entry) }), by);
+        eachDescriptor(images, pid, (entry) => fds.add({ fd: entry.fd, ...files.data(entry) }));
       });
       const fs = zombie ? undefined : fsOf(images, pid);
       const rest = {

@@ -72,7 +72,7 @@ export async function openDump(source: DumpSource, options: OpenDumpOptions = {}
   const page = pageSize === undefined ? {} : { pageSize };
   const [bytes, all] = complete(source, options);
   const files = await openRandom(bytes, all);
-  if (files) return randomDump(await Dump.open(files, page));
+  if (files) return randomDump(await Dump.open(files, { ...page, warn: all.warn }));
   const arrival = await openArrival(bytes, all);
   return arrivedDump(arrival, arrivingDump(arrival, { ...page, areas, budget: all.budget }));
 }

@@ -70,22 +70,25 @@ export class CheckedDump {
    * @returns whether all went well
    * @throws {DumpError} CHANGED if an archive is no longer what it was: no file of it means anything then
    */
-  attempt(name: string, action: () => void): boolean {
+  attempt(name: string, action: () => void, severity: Severity = 'error'): boolean {
     try {
       action();
       return true;
     } catch (error) {
       if (!(error instanceof DumpError) || (this.files.kind === 'tar' && error.code === 'CHANGED')) throw error;
       this.damaged.add(name);
-      this.findings.add(findingOf(error, this.prefix, name));
+      this.findings.add({ ...findingOf(error, this.prefix, name), severity });
       return false;
     }
   }
 
-  /** The whole of an image through a handler; false if it is not there, or damaged. */
-  decode(name: string, handler: ImageHandler): boolean {
+  /**
+   * The whole of an image through a handler; false if it is not there, or damaged.
+   * @param severity of damage
+   */
+  decode(name: string, handler: ImageHandler, severity: Severity = 'error'): boolean {
     if (!this.isSound(name)) return false;
-    return this.attempt(name, () => this.images.decode(name, handler));
+    return this.attempt(name, () => this.images.decode(name, handler), severity);
   }
 
   /** A file in pieces. Bytes are overwritten after the call. */

@@ -13,6 +13,7 @@ export type FindingCode =
   | 'UNKNOWN_VERSION'
   | 'OUTSIDE_SEGMENT'
   | 'PAGES_UNUSED'
+  | 'PAGEMAP_UNUSED'
   | 'NOT_IN_PARENT'
   | 'PARENT_LOOP'
   | 'LAZY_ONLY'

@@ -1,32 +1,47 @@
 /** The memory of the dump: all pagemaps with their pages files, where their pages lie, and where those of parents are. */
 
+import { Images } from '../dump/images.js';
+import { leftoverPagemaps } from '../dump/leftovers.js';
 import { isPagemapName, isPagesName, mmName, spaceIdentity } from '../dump/names.js';
 import { watchAreas, watchSegment } from './bounds.js';
 import type { CheckedDump } from './checked-dump.js';
+import { isColdHalf } from './cold.js';
 import { areasOf } from './mm.js';
 import { ParentChain } from './parents.js';
 import { LazyPages } from './run-flags.js';
 import type { Segments } from './segments.js';
 import { checkSpace, type WatchRuns } from './space.js';
+import type { Survey } from './survey.js';
 
 /** The cheap part: whether pagemaps can be read, and have pages files of the right size. */
-export function checkPages(dump: CheckedDump, pageSize: number): void {
+export function checkPages(dump: CheckedDump, survey: Survey, pageSize: number): void {
   const spaces = new SpaceChecks(dump, pageSize);
-  for (const pagemap of pagemapsOf(dump)) spaces.check(pagemap, []);
+  for (const pagemap of pagemapsOf(dump, survey)) spaces.check(pagemap, []);
   spaces.end();
 }
 
 /** All of it. The areas of one process are held at a time. */
-export function checkMemory(dump: CheckedDump, pageSize: number, segments: Segments): void {
+export function checkMemory(dump: CheckedDump, survey: Survey, pageSize: number, segments: Segments): void {
   const chain = new ParentChain(dump, pageSize);
   const spaces = new SpaceChecks(dump, pageSize);
-  for (const pagemap of pagemapsOf(dump)) {
+  for (const pagemap of pagemapsOf(dump, survey)) {
     spaces.check(pagemap, [boundsOf(dump, pagemap, pageSize, segments), chain.watch(pagemap)]);
   }
   spaces.end();
 }
 
-const pagemapsOf = (dump: CheckedDump): string[] => [...dump.sizes.keys()].filter(isPagemapName);
+/** Those of an earlier dump in the same place are left alone, as by a restore. */
+function pagemapsOf(dump: CheckedDump, { tasks }: Survey): string[] {
+  const names = [...dump.sizes.keys()];
+  // Memory alone is a pre-dump.
+  if (tasks.length === 0 || !dump.isSound('pstree.img') || isColdHalf(dump)) return names.filter(isPagemapName);
+  const pids = new Set(tasks.map(({ pid }) => pid));
+  const left = leftoverPagemaps(new Images(dump.files), names, pids);
+  for (const name of left.keys()) {
+    dump.warning('PAGEMAP_UNUSED', name, 'no process of the dump has this memory');
+  }
+  return names.filter((name) => isPagemapName(name) && !left.has(name));
+}
 
 function boundsOf(dump: CheckedDump, pagemap: string, pageSize: number, segments: Segments): WatchRuns {
   const { pid } = spaceIdentity(pagemap);

@@ -46,8 +46,8 @@ export interface Verdict {
  */
 export function verify(files: DumpFiles, take: (finding: Finding) => void, options: VerifyOptions = {}): Verdict {
   return check(files, take, (dump) => {
-    checkImages(dump);
     const known = survey(dump);
+    checkImages(dump, known);
     const pageSize = pageSizeOf(dump, known, options);
     checkPresence(dump, known);
     checkVersions(dump, known);
@@ -64,7 +64,7 @@ export function verify(files: DumpFiles, take: (finding: Finding) => void, optio
     checkUnixSockets(dump);
     checkGhosts(dump);
     if (files) checkDataReferences(dump, known, files);
-    checkMemory(dump, pageSize, segments);
+    checkMemory(dump, known, pageSize, segments);
   });
 }
 
@@ -79,7 +79,7 @@ export function quickFindings(files: DumpFiles, options: VerifyOptions = {}): Fi
   check(files, take, (dump) => {
     const known = survey(dump);
     checkPresence(dump, known);
-    checkPages(dump, pageSizeOf(dump, known, options));
+    checkPages(dump, known, pageSizeOf(dump, known, options));
   });
   return findings;
 }

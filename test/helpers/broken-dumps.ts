@@ -193,11 +193,6 @@ export const METADATA: Row[] = [
     error: /^core-7\.img(@0x8)?: expected .*core_entry, found /,
   },
   {
-    what: 'an inventory of two entries',
-    breaks: sets('inventory.img', image('INVENTORY', [new Message().int(1, 2), new Message().int(1, 2)])),
-    error: 'inventory.img: expected one inventory_entry, found 2',
-  },
-  {
     what: 'a folder in place of a core',
     breaks: (dump) => {
       rmSync(join(dump, 'core-7.img'));

@@ -146,6 +146,7 @@ export class DirectoryFiles implements DumpFiles {
     const path = join(this.path, name);
     const stats = lstatSync(path);
     if (stats.isFile()) return fileEntry(name, stats);
+    if (stats.isDirectory() && name === 'parent') return linkTo(name, realpathSync(path));
     if (stats.isDirectory()) return { name, kind: 'directory', mode: stats.mode & 0o7777, size: 0 };
     if (!stats.isSymbolicLink()) {
       this.options.warn?.(`${name}: left out, it is neither a file nor a link`);
@@ -163,6 +164,15 @@ export class DirectoryFiles implements DumpFiles {
     return undefined;
   }
 }
+
+/** A parent that was copied into its child, as by `cp -rL`, is one still. */
+const linkTo = (name: string, target: string): DumpEntry => ({
+  name,
+  kind: 'link',
+  mode: 0o777,
+  size: 0,
+  target: Buffer.from(target),
+});
 
 const fileEntry = (name: string, stats: Stats): DumpEntry => ({
   name,

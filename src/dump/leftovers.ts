@@ -1,0 +1,88 @@
+/**
+ * What an earlier dump into the same place has left there. CRIU reads what it is led to and passes over the rest; so are
+ * pagemaps passed over here that no process has and no area names.
+ */
+import { DumpError } from '../errors.js';
+import { approximate } from '../image/number-fields.js';
+import { PagemapDecoder } from '../image/pagemap.js';
+import { VMA } from '../memory/vma.js';
+import type { Images } from './images.js';
+import { eachArea } from './mm-walk.js';
+import { isPagemapName, mmName, pagesName, spaceIdentity } from './names.js';
+import { MIN_PAGE_BYTES } from './page-size.js';
+
+/** More than a pagemap needs up to its first entry, in bytes. */
+const HEAD_BYTES = 4096;
+
+/**
+ * @param names of all files
+ * @param pids of all processes
+ * @returns the pages files of pagemaps that were left, by pagemap; undefined where a pagemap does not say it
+ */
+export function leftoverPagemaps(
+  images: Images,
+  names: readonly string[],
+  pids: ReadonlySet<number>,
+): Map<string, string | undefined> {
+  const left = new Map<string, string | undefined>();
+  const owners = new Set<string>();
+  const segments: string[] = [];
+  let isDoubtful = false;
+  for (const name of names.filter(isPagemapName)) {
+    const { kind, pid } = spaceIdentity(name);
+    const pages = pagesFileOf(images, name);
+    if (pid !== undefined && !pids.has(pid)) {
+      left.set(name, pages);
+      continue;
+    }
+    if (kind === 'shmem') segments.push(name);
+    isDoubtful ||= pages === undefined || owners.has(pages) || !images.has(pages);
+    if (pages !== undefined) owners.add(pages);
+  }
+  // Who maps a segment takes a look at every area: that is for dumps in which something is wrong.
+  const named = isDoubtful && segments.length > 0 ? namedSegments(images, names, pids) : undefined;
+  if (named) for (const name of segments) if (!named.has(name)) left.set(name, pagesFileOf(images, name));
+  return left;
+}
+
+/** The pages file that a pagemap names. */
+function pagesFileOf({ files }: Images, pagemap: string): string | undefined {
+  const decoder = new PagemapDecoder(MIN_PAGE_BYTES, pagemap);
+  const start = new Uint8Array(HEAD_BYTES);
+  try {
+    decoder.pushHead(start.subarray(0, files.readSome(pagemap, start, 0)));
+    return decoder.head && pagesName(decoder);
+  } catch (error) {
+    // Whoever reads it will say so.
+    if (error instanceof DumpError && error.code !== 'CHANGED') return undefined;
+    throw error;
+  }
+}
+
+/** Names of the pagemaps of all segments that there are; undefined if an image that says so cannot be read. */
+function namedSegments(
+  images: Images,
+  names: readonly string[],
+  pids: ReadonlySet<number>,
+): ReadonlySet<string> | undefined {
+  const named = new Set<string>();
+  const add = (id: number) => void named.add(`pagemap-shmem-${id}.img`);
+  try {
+    if (images.has('memfd.img')) images.each('memfd.img', 'memfd_inode_entry', ({ shmid }) => add(shmid));
+    for (const name of names) {
+      if (/^ipcns-shm-\d+\.img$/.test(name)) images.each(name, 'ipc_shm_entry', ({ desc }) => add(desc.id));
+    }
+    for (const pid of pids) {
+      if (!images.has(mmName(pid))) continue;
+      images.messages(mmName(pid), (message) =>
+        eachArea(message, ({ status, shmid }) => {
+          if (status.lo & VMA.ANON_SHARED) add(approximate(shmid));
+        }),
+      );
+    }
+  } catch (error) {
+    if (error instanceof DumpError && error.code !== 'CHANGED') return undefined;
+    throw error;
+  }
+  return named;
+}
