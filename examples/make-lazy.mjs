@@ -8,7 +8,7 @@ try {
   const count = tally();
   const out = await tarSink(to, { compression: 'gzip', sources: [from] });
   await pump(dump.records, [classify(), count.stage, filter(DROP_LAZY), rebuild()], out);
-  console.log(`${dump.dump.bytes} bytes before, ${out.bytes} after, in ${count.spaces.length} address spaces`);
+  console.log(`${dump.known.bytes} bytes before, ${out.bytes} after, in ${count.spaces.length} address spaces`);
 } finally {
   dump.close();
 }

@@ -130,7 +130,7 @@ it('says what is known of a dump, and closes it', async () => {
   await put(FAMILY, tarSink(join(dir, 'dump.tar')));
   {
     await using dump = await openDump(join(dir, 'dump.tar'));
-    expect([dump.kind, dump.dump.pageSize, dump.dump.tasks.map(({ pid }) => pid)]).toEqual([
+    expect([dump.kind, dump.known.pageSize, dump.known.tasks.map(({ pid }) => pid)]).toEqual([
       'tar',
       4096,
       [15, 19, 20, 21],

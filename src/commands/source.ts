@@ -67,14 +67,14 @@ export async function openCommandSource(
   const paths = names.filter((name) => typeof name === 'string');
   const options = { ...openOptions(args, io), ...pageSizeFlag(args, PAGE_SIZES), budget, areas };
   const opened = await openDump(shards ?? path, options);
-  const { kind, dump } = opened;
+  const { kind, known } = opened;
   const isRandom = opened.files !== undefined;
   return {
     ...opened,
     paths,
     inputs: [...inputPlaces(path, args, io), ...(opened.files ? dumpPlaces(opened.files) : [])],
-    totalBytes: () => (isRandom ? dump.bytes : 0),
-    reported: () => reportedOf(path, { kind, isServable: isRandom, paths }, dump),
+    totalBytes: () => (isRandom ? known.bytes : 0),
+    reported: () => reportedOf(path, { kind, isServable: isRandom, paths }, known),
     budget,
   };
 }

@@ -1,6 +1,7 @@
 /** A dump, wherever it is, as records: what every command that reads a dump begins with. */
 import {
   type Arrival,
+  type ArrivingDump,
   arrivingDump,
   type ByteSource,
   type OpenOptions,
@@ -55,7 +56,7 @@ export interface OpenDump extends AsyncDisposable {
   /** For `pump`. Those of a dump that is open to random access may be gone through again, those of another one once. */
   readonly records: RecordSource;
   /** Page size, tasks and bytes: at once for a dump that is open to random access, otherwise when the records are at their end. */
-  readonly dump: KnownDump;
+  readonly known: KnownDump;
   /** The files of a dump that is open to random access: of a directory or a plain archive. */
   readonly files: DumpFiles | undefined;
   /** The files of what arrives as files, to be taken instead of the records. */
@@ -109,7 +110,7 @@ const randomDump = (dump: Dump): OpenDump => ({
   compression: undefined,
   name: dump.path,
   records: { [Symbol.iterator]: () => dump.records() },
-  dump,
+  known: dump,
   files: dump.files,
   events: undefined,
   ...closing(() => dump.close()),
@@ -117,8 +118,8 @@ const randomDump = (dump: Dump): OpenDump => ({
 
 const arrivedDump = (
   { kind, compression, name, events, close }: Arrival,
-  { records, dump }: Pick<OpenDump, 'records' | 'dump'>,
-): OpenDump => ({ kind, compression, name, records, dump, files: undefined, events, ...closing(close) });
+  { records, dump: known }: ArrivingDump,
+): OpenDump => ({ kind, compression, name, records, known, files: undefined, events, ...closing(close) });
 
 /** Closes once, however often it is asked to. */
 function closing(action: () => void) {

@@ -45,12 +45,13 @@ export interface ArchiveOptions extends PlaceOptions {
   signal?: AbortSignal;
 }
 
-/** Files that are being written. */
+/** A directory that is being written. */
 export interface DirectoryOutput extends RecordSink {
   /** Complete after `finish`. */
   readonly written: Written;
 }
 
+/** An archive or shards that are being written. */
 export interface FilesOutput extends RecordSink {
   /** Of all files of the dump. */
   readonly bytes: number;
