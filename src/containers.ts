@@ -9,6 +9,7 @@ export {
   sinkStream,
   sourceStream,
 } from './containers/page-stream/stream.js';
+export type { Place } from './io/apart.js';
 export type { BytePlace } from './io/byte-output.js';
 export {
   type ArchiveOptions,

@@ -18,7 +18,7 @@ const EXPORTS: Record<string, string> = {
     openDump openDumpFiles pump quickFindings rebuild split tally verify
   `,
   containers: `
-    ArchiveOptions BytePlace DirectoryOutput FilesOutput PlaceOptions Written decodePageStream directorySink
+    ArchiveOptions BytePlace DirectoryOutput FilesOutput Place PlaceOptions Written decodePageStream directorySink
     encodePageStream pageStream pageStreamSink readPageStream shardSink sinkStream sourceStream tarSink
   `,
   images: `
