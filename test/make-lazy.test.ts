@@ -188,7 +188,7 @@ describe('on generated dumps', () => {
             await check(dump, join(dir, `out-${count++}`), { policy, holes, pageSize: spec.pageSize ?? 4096 }, ...more);
           },
         ),
-        { numRuns: 20 },
+        { numRuns: 10 },
       );
     });
   }
@@ -221,7 +221,7 @@ describe('on generated dumps', () => {
           outcomes.made++;
         }
       }),
-      { numRuns: 25 },
+      { numRuns: 12 },
     );
     expect(outcomes.made).toBeGreaterThan(0);
     expect(outcomes.refused).toBeGreaterThan(0);
@@ -341,7 +341,7 @@ describe('with an eager list', () => {
             await checkKept(dump, join(dir, `out-${count++}`), { policy, holes: 'flag', pageSize }, listed, ...more);
           },
         ),
-        { numRuns: 20 },
+        { numRuns: 10 },
       );
     });
   }
@@ -371,7 +371,7 @@ describe('with an eager list', () => {
           if ([...kept.keys()].some((address) => !listed.get('pagemap-7.img')?.has(address))) whole++;
         },
       ),
-      { numRuns: 25 },
+      { numRuns: 12 },
     );
     expect(whole).toBeGreaterThan(0);
   });

@@ -121,11 +121,15 @@ export function rawMembers(archive: Buffer): RawMember[] {
 
 const isMemory = ({ name }: RawMember) => /(^|\/)(pages-\d+|pagemap-.*)\.img$/.test(name);
 
-/** All but pagemaps and pages: header blocks and data, in order. */
+/** All but pagemaps and pages: header blocks and what the data is, in order. */
 export const others = (archive: Buffer) =>
   rawMembers(archive)
     .filter((one) => !isMemory(one))
-    .map(({ name, header: blocks, data }) => ({ name, header: blocks.toString('hex'), data: data.toString('hex') }));
+    .map(({ name, header: blocks, data }) => ({
+      name,
+      header: blocks.toString('hex'),
+      data: createHash('sha1').update(data).digest('hex'),
+    }));
 
 /** The bytes of an archive, decompressed if need be. */
 export const plain = (archive: string): Buffer => {

@@ -113,7 +113,7 @@ describe('any capture', () => {
           expect(sha256Of(filesOf(join(dir, out)))).toEqual(sha256Of(files));
         },
       ),
-      { numRuns: 10 },
+      { numRuns: 6 },
     );
   });
 
@@ -134,7 +134,7 @@ describe('any capture', () => {
         expect(sha256Of(filesOf(out))).toEqual(sha256Of(filesOf(expected)));
         expect(diffMemory(readMemory(out), readMemory(expected))).toEqual([]);
       }),
-      { numRuns: 6 },
+      { numRuns: 4 },
     );
   });
 });

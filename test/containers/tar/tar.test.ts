@@ -97,36 +97,35 @@ const FORMATS: Record<string, { words: string[]; long?: boolean; fifo?: boolean 
 };
 
 describe('an archive by GNU tar', () => {
-  it.each(Object.keys(FORMATS))('%s: make-lazy makes one of it that differs in its memory alone', async (format) => {
-    const { words, ...contents } = FORMATS[format] as (typeof FORMATS)[string];
-    const dir = tempDir();
-    const names = container(join(dir, 'in'), contents);
-    tar(join(dir, 'in'), '-cf', join(dir, 'in.tar'), ...words, ...names);
-    const run = await cli(['make-lazy', join(dir, 'in.tar'), join(dir, 'out.tar')]);
-    expect(run.code, run.stderr).toBe(0);
-    expect(readFileSync(join(dir, 'out.tar')).subarray(0, 2)).toEqual(readFileSync(join(dir, 'in.tar')).subarray(0, 2));
-    expect(others(plain(join(dir, 'out.tar')))).toEqual(others(plain(join(dir, 'in.tar'))));
+  it.each(Object.keys(FORMATS))(
+    '%s: make-lazy makes one of it that differs in its memory alone, and read | write gives its dump',
+    async (format) => {
+      const { words, ...contents } = FORMATS[format] as (typeof FORMATS)[string];
+      const dir = tempDir();
+      const names = container(join(dir, 'in'), contents);
+      tar(join(dir, 'in'), '-cf', join(dir, 'in.tar'), ...words, ...names);
+      const run = await cli(['make-lazy', join(dir, 'in.tar'), join(dir, 'out.tar')]);
+      expect(run.code, run.stderr).toBe(0);
+      expect(readFileSync(join(dir, 'out.tar')).subarray(0, 2)).toEqual(
+        readFileSync(join(dir, 'in.tar')).subarray(0, 2),
+      );
+      expect(others(plain(join(dir, 'out.tar')))).toEqual(others(plain(join(dir, 'in.tar'))));
 
-    const lazy = await cli(['make-lazy', join(dir, 'in/checkpoint'), join(dir, 'lazy')]);
-    expect(lazy.code, lazy.stderr).toBe(0);
-    const out = untar(join(dir, 'out.tar'), join(dir, 'out'));
-    const original = untar(join(dir, 'in.tar'), join(dir, 'again'));
-    expect(describeTree(join(out, 'checkpoint'))).toEqual(describeTree(join(dir, 'lazy')));
-    const beside = (tree: string) => describeTree(tree).filter((line) => !line.startsWith('checkpoint/'));
-    expect(beside(out)).toEqual(beside(original));
-  });
+      const lazy = await cli(['make-lazy', join(dir, 'in/checkpoint'), join(dir, 'lazy')]);
+      expect(lazy.code, lazy.stderr).toBe(0);
+      const out = untar(join(dir, 'out.tar'), join(dir, 'out'));
+      const original = untar(join(dir, 'in.tar'), join(dir, 'again'));
+      expect(describeTree(join(out, 'checkpoint'))).toEqual(describeTree(join(dir, 'lazy')));
+      const beside = (tree: string) => describeTree(tree).filter((line) => !line.startsWith('checkpoint/'));
+      expect(beside(out)).toEqual(beside(original));
 
-  it.each(Object.keys(FORMATS))('%s: read | write gives its dump', async (format) => {
-    const { words, ...contents } = FORMATS[format] as (typeof FORMATS)[string];
-    const dir = tempDir();
-    const names = container(join(dir, 'in'), contents);
-    tar(join(dir, 'in'), '-cf', join(dir, 'in.tar'), ...words, ...names);
-    const read = await cli(['read', join(dir, 'in.tar')], { stdout: join(dir, 'stream') });
-    expect(read.code, read.stderr).toBe(0);
-    expect((await cli(['write', join(dir, 'out')], { stdin: join(dir, 'stream') })).code).toBe(0);
-    // The folder of the images is a member of the archive like others, and its mode is not that of the dump.
-    expect(describeTree(join(dir, 'out')).slice(1)).toEqual(describeTree(join(dir, 'in/checkpoint')).slice(1));
-  });
+      const read = await cli(['read', join(dir, 'in.tar')], { stdout: join(dir, 'stream') });
+      expect(read.code, read.stderr).toBe(0);
+      expect((await cli(['write', join(dir, 'written')], { stdin: join(dir, 'stream') })).code).toBe(0);
+      // The folder of the images is a member of the archive like others, and its mode is not that of the dump.
+      expect(describeTree(join(dir, 'written')).slice(1)).toEqual(describeTree(join(dir, 'in/checkpoint')).slice(1));
+    },
+  );
 
   it('at the top of the archive, with and without ./, from stdin to stdout', async () => {
     const dir = tempDir();
