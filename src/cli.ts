@@ -1,4 +1,4 @@
-/** The command line: the only place that knows the process and meow. */
+/** The command line. No other file uses the process or meow. */
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { isatty } from 'node:tty';
@@ -6,7 +6,7 @@ import type { Arguments, Command, Io } from './commands/command.js';
 import { DumpError, InternalError, invariant, isErrno, UsageError } from './errors.js';
 import { FdWriter } from './io/fd.js';
 
-/** Commands are loaded when they are asked for: `--help` takes no longer than it must. */
+/** A command is loaded only when it is used, so that `--help` is fast. */
 const COMMANDS: Record<string, { summary: string; load(): Promise<Command> }> = {
   'make-lazy': {
     summary: 'copy a dump without the pages that can be restored lazily',
@@ -129,15 +129,15 @@ export async function main(words: readonly string[], io: Io, interrupts: Interru
 }
 
 /**
- * Ctrl-C ends all programs of a pipe, so that the end of the input may be seen before the signal. The signal is the reason then.
- * A failure of the system or of a client while a command stops is an error of its own.
+ * Ctrl-C ends all programs of a pipe, so the end of the input may be seen before the signal. The signal is the reason then. But
+ * a failure of the system or of a client while a command stops is reported as an error.
  */
 function reasonOf(error: unknown, { aborted, reason }: AbortSignal): unknown {
   const isOwn = error instanceof DumpError && (error.code === 'SYSTEM' || error.code === 'PROTOCOL');
   return aborted && reason instanceof Interrupted && !isOwn ? reason : error;
 }
 
-/** Resolves when signals that this process already has were handled: the first turn may skip them, the second one does not. */
+/** Resolves when pending signals have been handled. The first turn of the event loop may skip them, the second does not. */
 async function pendingSignals(): Promise<void> {
   for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
@@ -150,7 +150,7 @@ async function findCommand(name: string): Promise<Command> {
   throw new UsageError(`unknown command ${JSON.stringify(name)}${close ? `; did you mean ${close}?` : ''}`);
 }
 
-/** Says what went wrong; returns the exit code. */
+/** Reports an error; returns the exit code. */
 function report(error: unknown, command: Command | undefined, io: Io): number {
   // The reader of a pipe has seen enough.
   if (isErrno(error, 'EPIPE')) return 0;
@@ -175,9 +175,9 @@ function report(error: unknown, command: Command | undefined, io: Io): number {
 }
 
 /**
- * Loads meow without opening the standard streams. Whoever imports node:process as a module makes Node read all of its
- * properties, and reading process.stdout makes the pipe behind it non-blocking, for everybody who shares it: every write
- * of pages would then be a short one.
+ * Loads meow without opening the standard streams. It imports node:process as a module, which makes Node read all properties
+ * of `process`. Reading process.stdout makes its pipe non-blocking for all processes that share it, and large writes would
+ * become short.
  */
 async function loadMeow(): Promise<void> {
   if (meow) return;
@@ -195,7 +195,7 @@ async function loadMeow(): Promise<void> {
 
 let meow: typeof import('meow').default | undefined;
 
-/** Parses with meow; what it would end the process for is a {@link UsageError} here. */
+/** Parses with meow. Throws {@link UsageError} where meow would end the process. */
 export function parse(command: Command, words: readonly string[]): Arguments {
   invariant(meow, 'main has loaded meow');
   const end = words.includes('--') ? words.indexOf('--') : words.length;
@@ -218,7 +218,7 @@ export function parse(command: Command, words: readonly string[]): Arguments {
   return { input: input as string[], flags: values };
 }
 
-/** `-iFILE` is `-i FILE`, as everywhere. */
+/** Turns `-iFILE` into `-i FILE`. */
 function splitShortOption(command: Command, word: string): string[] {
   const letter = /^-([a-z])./.exec(word)?.[1];
   const takesValue = Object.values(command.flags).some(
@@ -227,7 +227,7 @@ function splitShortOption(command: Command, word: string): string[] {
   return takesValue ? [word.slice(0, 2), word.slice(2).replace(/^=/, '')] : [word];
 }
 
-/** `--out -` is `--out=-`: meow takes a dash alone for an input. */
+/** Turns `--out -` into `--out=-`, because meow takes a single dash for an input. */
 function joinDashes(command: Command, words: readonly string[]): string[] {
   const takesValue = (word: string | undefined) =>
     Object.entries(command.flags).some(([name, { type }]) => type !== 'boolean' && optionName(name) === word);
@@ -237,7 +237,7 @@ function joinDashes(command: Command, words: readonly string[]): string[] {
   });
 }
 
-/** Refuses what meow would pass over or end the process for: unknown options, options twice or without a value. */
+/** Throws {@link UsageError} for unknown options, and for options given twice or without a value: meow would ignore these or exit. */
 function checkOptions(command: Command, words: readonly string[]): void {
   const seen = new Set<string>();
   const end = words.indexOf('--');
@@ -262,7 +262,7 @@ function checkOptions(command: Command, words: readonly string[]): void {
   });
 }
 
-/** The option of a flag: `--page-size` of `pageSize`. */
+/** The option of a flag: `--page-size` for `pageSize`. */
 const optionName = (name: string): string => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 
 const version = (): string =>
@@ -300,7 +300,7 @@ export async function runProcess(): Promise<void> {
   process.exitCode = await main(process.argv.slice(2), io, processInterrupts(controller));
 }
 
-/** Not through process.stdout: that makes the descriptor non-blocking, and pages go through the same one. */
+/** Not through process.stdout: that would make the descriptor non-blocking, and pages go through it. */
 function writeText(fd: number, text: string): void {
   const writer = new FdWriter(fd);
   writer.write(Buffer.from(text));

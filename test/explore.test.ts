@@ -115,7 +115,7 @@ describe('text', () => {
       expect(await x(fixture(dump), topic)).toMatchObject({
         code: 1,
         stderr:
-          'pagepipe: error: pstree.img: expected this image, which every dump of processes has, found none\n' +
+          'pagepipe: error: pstree.img: the image is missing; every dump of processes has it\n' +
           'pagepipe: hint: a pre-dump holds memory alone: explore the last dump of its chain\n',
         text: '',
       });

@@ -138,44 +138,49 @@ describe('halves by hand', () => {
   });
 
   it.each<[string, EntrySpec[], EntrySpec[], string]>([
-    ['a page in both', [entry(16, 4, LAZY), ...HOT.slice(1)], COLD, '0x10000 in both halves'],
-    ['a page in both, inside a run', HOT, [entry(16, 4, LAZY), entry(22, 1, LAZY)], '0x16000 in both halves'],
-    ['a page in neither', HOT, [entry(16, 3, LAZY)], '0x13000 in neither half'],
-    ['pages that only the hot half has', [...HOT, entry(50, 1, PE.PRESENT)], COLD, '0x32000 in the hot half alone'],
+    ['a page in both', [entry(16, 4, LAZY), ...HOT.slice(1)], COLD, '0x10000 is in both halves'],
+    ['a page in both, inside a run', HOT, [entry(16, 4, LAZY), entry(22, 1, LAZY)], '0x16000 is in both halves'],
+    ['a page in neither', HOT, [entry(16, 3, LAZY)], '0x13000 is in neither half'],
+    ['pages that only the hot half has', [...HOT, entry(50, 1, PE.PRESENT)], COLD, '0x32000 is only in the hot half'],
     [
       'a hole that only the hot half has',
       [entry(15, 5, PE.LAZY), ...HOT.slice(1)],
       COLD,
-      '0xf000 in the hot half alone',
+      '0xf000 is only in the hot half',
     ],
     [
       'pages where there were none',
       [...HOT.slice(0, 2), entry(40, 1, PE.PRESENT)],
       COLD,
-      '0x28000 in the hot half alone',
+      '0x28000 is only in the hot half',
     ],
     [
       'pages that only the cold half has',
       HOT,
       [...COLD.slice(0, 1), entry(30, 1, LAZY)],
-      '0x1e000 in the cold half alone',
+      '0x1e000 is only in the cold half',
     ],
-    ['pages behind all others in the cold half', HOT, [...COLD, entry(60, 1, LAZY)], '0x3c000 in the cold half alone'],
+    [
+      'pages behind all others in the cold half',
+      HOT,
+      [...COLD, entry(60, 1, LAZY)],
+      '0x3c000 is only in the cold half',
+    ],
     [
       'cold pages where there were none',
       HOT,
       [...COLD.slice(0, 1), entry(40, 1, LAZY)],
-      '0x28000 in the cold half alone',
+      '0x28000 is only in the cold half',
     ],
-    ['no entry in the hot half', HOT.slice(0, 2), COLD, '0x28000 in neither half'],
-    ['no entries in the hot half', [], COLD, '0x10000 in neither half'],
-    ['no first entry in the hot half', HOT.slice(1), COLD, '0x10000 in neither half'],
+    ['no entry in the hot half', HOT.slice(0, 2), COLD, '0x28000 is in neither half'],
+    ['no entries in the hot half', [], COLD, '0x10000 is in neither half'],
+    ['no first entry in the hot half', HOT.slice(1), COLD, '0x10000 is in neither half'],
   ])('%s: refused', async (_, hotEntries, coldEntries, found) => {
     const { hot, cold, out, dir } = halvesByHand({ hot: hotEntries, cold: coldEntries });
     const { code, stderr } = await cli(['merge', hot, cold, out]);
     expect([code, stderr]).toEqual([
       1,
-      `pagepipe: error: pagemap-7.img: expected two halves of one dump, found page ${found}\n`,
+      `pagepipe: error: pagemap-7.img: the halves are not from one dump: page ${found}\n`,
     ]);
     expect(readdirSync(dir).filter((name) => name.includes('out'))).toEqual([]);
     expect(openFiles(dir)).toEqual([]);
@@ -191,7 +196,10 @@ describe('halves that do not belong together', () => {
 
   it('a hot half for a cold one, and a cold one for a hot one', async () => {
     const { hot, cold, out } = await split(DUMP);
-    await refused({ hot, cold: hot, out }, /hot: expected the cold half .*, found no original-pagemap-\*\.img/);
+    await refused(
+      { hot, cold: hot, out },
+      /hot: not the cold half of a split dump: it has no original-pagemap-\*\.img\n/,
+    );
     await refused({ hot: cold, cold, out }, /found page 0x[0-9a-f]+ in (neither half|both halves)/);
   });
 
@@ -212,13 +220,16 @@ describe('halves that do not belong together', () => {
     writeDump(whole, { tasks: [{ pid: 7, vmas: [], entries: WHOLE, pagesId: 5 }] });
     copyFileSync(join(whole, 'pagemap-7.img'), join(itsCold, 'original-pagemap-7.img'));
     const hotAndCold = { hot: other, cold: itsCold, out: itsOut };
-    await refused(hotAndCold, /original-pagemap-7\.img: expected two halves of one dump, found another pagemap_head/);
+    await refused(
+      hotAndCold,
+      /original-pagemap-7\.img: the halves are not from one dump: they differ in pagemap_head\n/,
+    );
   });
 
   it('halves of different dumps', async () => {
     const { hot } = await split(DUMP);
     const { cold, out } = await split('family-criu-4.2.1');
-    await refused({ hot, cold, out }, /the cold half has no such pagemap|two halves of one dump/);
+    await refused({ hot, cold, out }, /the cold half has no such pagemap\n|the halves are not from one dump: /);
   });
 
   it('halves compressed in different ways', async () => {
@@ -240,7 +251,10 @@ describe('halves that do not belong together', () => {
       await run(['split', join(dir, `other${i}`), join(dir, `hot${i}`), join(dir, `cold${i}`)]);
       copyFileSync(join(dir, 'cold/original-pagemap-7.img'), join(dir, `cold${i}/original-pagemap-7.img`));
       const { code, stderr } = await cli(['merge', join(dir, 'hot'), join(dir, `cold${i}`), join(dir, 'out')]);
-      expect([code, stderr]).toEqual([1, expect.stringMatching(/page 0x10000 compressed in another way/)]);
+      expect([code, stderr]).toEqual([
+        1,
+        expect.stringMatching(/page 0x10000 is compressed differently than in the original\n/),
+      ]);
     }
   });
 });
@@ -316,7 +330,7 @@ describe('what is refused', () => {
     await failed(
       ['split', at('dump'), at('hot'), at('cold')],
       1,
-      /pagemap-7\.img: some pages are both here and in the parent dump/,
+      /pagemap-7\.img: some pages are both in the dump and in its parent\n/,
     );
   });
 });

@@ -1,7 +1,7 @@
 /**
  * Checks on every file of an incoming dump, whatever it is turned into: each comes once, links stay inside, images have the
- * magic of their name, each pagemap has the pages that it speaks of, and in the end nothing is missing. Names are checked
- * where they are read.
+ * magic of their name, each pagemap matches its pages file, and at the end nothing is missing. Names are checked where they
+ * are read.
  */
 import { concatBytes } from '../bytes.js';
 import { checkIsFile } from '../dump/dump.js';
@@ -20,20 +20,20 @@ import { PE_PARENT, type RunBatch } from '../memory/runs.js';
 import { isMetadataName, MetadataCache } from './metadata-cache.js';
 
 export interface ArrivalOptions {
-  /** Of the source, for errors. */
+  /** Name of the source, for errors. */
   name: string;
-  /** Bytes; of machines that have only one page size it need not be given. */
+  /** Bytes. Only needed for machines with several page sizes. */
   pageSize?: number;
-  /** Told of the runs of each pagemap as they come. */
+  /** Called with the runs of each pagemap as they arrive. */
   onRuns?: (pagemap: string, runs: RunBatch) => void;
 }
 
-/** What is known of a space from its pagemap alone. */
+/** The part of a space that its pagemap gives. */
 type KnownSpace = Pick<Space, 'kind' | 'pid' | 'pagemap' | 'pagesId' | 'head'>;
 
-/** A pagemap that arrives in pieces: what it says of its space and of its pages file. */
+/** A pagemap that arrives in pieces: its space, and the size of its pages file. */
 export class ArrivingPagemap {
-  /** Bytes that its pages file has, by the runs so far. */
+  /** Bytes of its pages file, according to the runs so far. */
   payloadBytes = 0;
   /** Whether it has pages that are in a parent dump. */
   hasParentPages = false;
@@ -60,7 +60,7 @@ export class ArrivingPagemap {
     return this.decoder.head && pagesName(this.decoder);
   }
 
-  /** Takes the next bytes; gives the runs that they complete. Throws {@link DumpError}. */
+  /** Takes the next bytes; returns the runs that they complete. Throws {@link DumpError}. */
   push(bytes: Uint8Array): RunBatch | undefined {
     const runs = this.decoder.push(bytes);
     if (runs) {
@@ -70,7 +70,7 @@ export class ArrivingPagemap {
     return runs;
   }
 
-  /** All bytes have come. Throws {@link DumpError} if they are no whole pagemap. */
+  /** Called after the last bytes. Throws {@link DumpError} if the pagemap is incomplete. */
   end(): void {
     this.decoder.end();
     this.ended = true;
@@ -78,13 +78,13 @@ export class ArrivingPagemap {
 }
 
 /**
- * Told of every event in turn, it throws before anything is made of one that must not be; {@link ArrivalChecks.finish} says
- * whether all was a whole dump.
+ * Takes every event before anybody else does, and throws for a bad one. {@link ArrivalChecks.finish} throws if the dump is
+ * incomplete.
  */
 export class ArrivalChecks {
   /** Bytes. */
   readonly pageSize: number;
-  /** Images that are looked into. */
+  /** Images that are needed while others arrive. */
   readonly metadata = new MetadataCache();
   /** Pagemaps by name. */
   readonly pagemaps = new Map<string, ArrivingPagemap>();
@@ -116,7 +116,7 @@ export class ArrivalChecks {
   }
 
   /**
-   * Says whether all was a whole dump.
+   * Called after the last event; throws if the dump is incomplete.
    * @throws {DumpError} NOT_A_DUMP, MISSING_IMAGE, NO_PARENT, MALFORMED, TRUNCATED
    */
   finish(): void {
@@ -128,7 +128,7 @@ export class ArrivalChecks {
     }
     for (const file of this.pages.keys()) {
       if (this.owners.has(file)) continue;
-      throw new DumpError('MISSING_IMAGE', 'expected a pagemap for these pages, found none', { file });
+      throw new DumpError('MISSING_IMAGE', 'no pagemap refers to these pages', { file });
     }
     const child = [...this.pagemaps.values()].find(({ hasParentPages }) => hasParentPages);
     if (!child || this.names.has('parent')) return;
@@ -141,7 +141,7 @@ export class ArrivalChecks {
     if (this.names.has(name)) {
       throw new DumpError('BAD_NAME', 'expected each file once, found it twice', { file: name });
     }
-    // Names that are not UTF-8, which are all outside, may look alike.
+    // Names that are not UTF-8 may look the same. They are all outside the dump.
     if (!name.includes('\uFFFD')) this.names.add(name);
     if (name.startsWith(OUTSIDE)) return;
     this.metadata.note(name);
@@ -213,18 +213,18 @@ export class ArrivalChecks {
     }
   }
 
-  /** A pages file is as long as its pagemap says, once both are there. */
+  /** Compares the size of a pages file with its pagemap, once both have arrived. */
   private checkPages(file: string): void {
     const pages = this.pages.get(file);
     const pagemap = this.owners.get(file);
     if (!pages?.ended || !pagemap?.ended || pages.bytes === pagemap.payloadBytes) return;
     const missing = pagemap.payloadBytes - pages.bytes;
-    const difference = missing > 0 ? `${missing} more bytes` : `${-missing} fewer bytes`;
-    throw new DumpError('PAGES_SIZE', `expected ${difference} of pages by ${pagemap.name}`, {
+    const difference = missing > 0 ? `${missing} bytes fewer` : `${-missing} bytes more`;
+    throw new DumpError('PAGES_SIZE', `the file has ${difference} than ${pagemap.name} says`, {
       file,
       ...(this.isPageSizeKnown
         ? {}
-        : { hint: 'if the machine has several page sizes, say which it was with --page-size' }),
+        : { hint: 'if such machines have several page sizes, give the right one with --page-size' }),
     });
   }
 
@@ -235,9 +235,9 @@ export class ArrivalChecks {
   private noteMachine(core: string): void {
     this.march ??= marchOf(new Images(this.metadata), core);
     if (this.options.pageSize !== undefined || !hasSeveralPageSizes(this.march)) return;
-    throw new DumpError('UNSUPPORTED', 'expected a machine with one page size, found one with several', {
+    throw new DumpError('UNSUPPORTED', 'machines of this kind have several page sizes', {
       file: this.options.name,
-      hint: 'say which it was with --page-size',
+      hint: 'give the page size with --page-size',
     });
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The files of a dump that arrive in any order, straight into a directory. Nothing waits: each file has a place of its own,
- * and several are open at a time. Whether it is a whole dump shows in the end, and only then does the directory appear.
+ * Files that arrive in any order, straight into a directory. Nothing waits: several files may be open at a time. At the end it
+ * is known whether the dump is complete, and only then does the directory appear.
  */
 
 import { DumpDirectory, type Written } from '../containers/directory/dump-directory.js';
@@ -15,23 +15,23 @@ import { ArrivalChecks } from './checks.js';
 import { DIRECTORY_MODE } from './sequential.js';
 
 export interface ExtractOptions extends DirectorySinkOptions {
-  /** Of the source, for errors. */
+  /** Name of the source, for errors. */
   name: string;
-  /** Bytes; of machines that have only one page size it need not be given. */
+  /** Bytes. Only needed for machines with several page sizes. */
   pageSize?: number;
   signal?: AbortSignal;
 }
 
 /**
- * Fills a new directory. What is outside of the dump in its archive is left out.
- * @throws {DumpError} if what came is no whole dump; nothing is left behind then
+ * Fills a new directory. Files outside the dump in its archive are left out.
+ * @throws {DumpError} if the dump is incomplete; then nothing is left behind
  */
 export async function extract(events: FileEvents, out: string, options: ExtractOptions): Promise<Written> {
   const directory = new DumpDirectory(out, options);
   try {
     const extraction = new Extraction(directory, options);
     for await (const event of events) {
-      // Awaiting what is no promise would cost more than writing 64 KiB.
+      // An await without need would cost more than writing 64 KiB.
       const taken = extraction.take(event);
       if (taken) await taken;
     }
@@ -68,7 +68,7 @@ class Extraction {
     return this.pause();
   }
 
-  /** Says whether all was a whole dump, whose areas can be read. Throws {@link DumpError}. */
+  /** Throws {@link DumpError} if the dump is incomplete, or its areas cannot be read. */
   check(): void {
     this.checks.finish();
     const { pagemaps, metadata, pageSize } = this.checks;
@@ -84,7 +84,7 @@ class Extraction {
     else this.files.set(name, this.directory.addFile(name, mode));
   }
 
-  /** What is outside of the dump has no file. */
+  /** @param file undefined for one outside the dump */
   private write(file: OutputFile | undefined, bytes: Uint8Array): void {
     if (!file) return;
     file.write(bytes);
@@ -97,7 +97,7 @@ class Extraction {
     return file && this.directory.finishFile(file);
   }
 
-  /** Gives signals and finished syncs their turn. */
+  /** Lets signals and finished syncs be handled. */
   private pause(): Promise<void> | undefined {
     this.options.signal?.throwIfAborted();
     return this.breather.due();

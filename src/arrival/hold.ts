@@ -1,7 +1,6 @@
 /**
- * The files of a dump that can only be read from front to back, held so that they are open to random access: in memory within
- * the budget, past that in a temporary file. Pages are most of a dump, and few commands need them: of these only the size is
- * kept, unless they are asked for.
+ * The files of a dump that arrives, held for random access: in memory up to a budget, beyond that in a temporary file. Pages
+ * are most of a dump, and few commands need them. So by default only their size is kept.
  */
 
 import { FilesSink } from '../containers/files-sink.js';
@@ -18,9 +17,9 @@ import { DIRECTORY_MODE } from './sequential.js';
 
 export interface HoldOptions {
   budget: MemoryBudget;
-  /** `count`, the default: of the pages only the size is known; `hold`: they can be read as well. */
+  /** `count`, the default: only the size of pages files is kept. `hold`: pages can be read. */
   pages?: 'count' | 'hold';
-  /** Most bytes of all files, holes included. */
+  /** Limit on the bytes of all files, including holes. */
   maxBytes?: number;
   signal?: AbortSignal;
 }
@@ -47,7 +46,7 @@ export class HeldFiles implements DumpFiles {
     this.store = new HoldStore(options.budget);
   }
 
-  /** Holds files that arrive. Throws {@link DumpError} as they do, and BAD_NAME, LIMIT, SYSTEM. */
+  /** Holds files that arrive. Throws {@link DumpError} of the source, and BAD_NAME, LIMIT, SYSTEM. */
   static async ofEvents(path: string, events: FileEvents, options: HoldOptions): Promise<HeldFiles> {
     const files = new HeldFiles(path, options);
     const breather = new Breather();
@@ -67,8 +66,8 @@ export class HeldFiles implements DumpFiles {
   }
 
   /**
-   * Holds the files of a page stream; its pagemaps are made of its runs.
-   * @throws {DumpError} as the stream does, and STREAM_DAMAGED, BAD_NAME, LIMIT, SYSTEM
+   * Holds the files of a page stream. Its pagemaps are made from its runs.
+   * @throws {DumpError} of the stream, and STREAM_DAMAGED, BAD_NAME, LIMIT, SYSTEM
    */
   static async ofRecords(
     path: string,
@@ -81,9 +80,9 @@ export class HeldFiles implements DumpFiles {
   }
 
   /**
-   * Begins with a file.
-   * @param holds whether its bytes can be read later on
-   * @throws {DumpError} BAD_NAME for a name that is there already, and for a link that leads outside
+   * Begins a file.
+   * @param holds whether its bytes can be read later
+   * @throws {DumpError} BAD_NAME for a name that exists already, and for a link that leads outside the dump
    */
   add(
     { name, kind, mode, target }: Omit<DumpEntry, 'size'>,
@@ -97,7 +96,7 @@ export class HeldFiles implements DumpFiles {
     this.byName.set(name, { name, kind, mode, size: 0, bytes, ...(target ? { target } : {}) });
   }
 
-  /** Takes a copy of the next bytes of a file; those of one that was not begun are not of the dump. */
+  /** Copies the next bytes of a file. A file that was not begun is outside the dump. */
   push(name: string, bytes: Uint8Array): void {
     const entry = this.byName.get(name);
     if (!entry) return;
@@ -121,13 +120,13 @@ export class HeldFiles implements DumpFiles {
     return followLinks(this.byName, name);
   }
 
-  /** Pages that were only counted must not be asked for. */
+  /** Must not be called for pages that were only counted. */
   readSome(name: string, buffer: Uint8Array, position: number): number {
     const entry = followLinks(this.byName, name);
     if (!entry) throw missingImage(name);
     if (entry.bytes) return entry.bytes.readSome(buffer, position);
     invariant(!isPagesName(name), 'pages that were only counted are not read');
-    throw new DumpError('UNSUPPORTED', 'expected an image, found a link to what is not held', { file: name });
+    throw new DumpError('UNSUPPORTED', 'the link leads to a file that is not held', { file: name });
   }
 
   parent(): undefined {}

@@ -1,14 +1,14 @@
-/** Images that are looked into while others arrive, and so are held as a whole. */
+/** Images that are needed while others arrive. They are kept in memory. */
 import { concatBytes } from '../bytes.js';
 import type { FileStat, ReadableFiles } from '../dump/files.js';
 import { DumpError } from '../errors.js';
 
-/** Who is in the dump, and where their areas are. */
+/** The images of tasks and their areas. */
 const METADATA = /^(inventory|pstree|(core|mm)-\d+)\.img$/;
-/** Most of one image that is held. */
+/** Limit on the bytes of one image. */
 const MAX_IMAGE_BYTES = 256 * 1024 * 1024;
 
-/** Whether an image of this name is looked into. */
+/** Whether an image of this name is kept. */
 export const isMetadataName = (name: string): boolean => METADATA.test(name);
 
 export class MetadataCache implements ReadableFiles {
@@ -16,17 +16,17 @@ export class MetadataCache implements ReadableFiles {
   private readonly complete = new Map<string, Uint8Array>();
   private readonly names = new Set<string>();
 
-  /** Notes that there is a file, whatever is in it. */
+  /** Notes that a file exists. */
   note(name: string): void {
     this.names.add(name);
   }
 
-  /** Whether all of an image is here. */
+  /** Whether all of an image has arrived. */
   has(name: string): boolean {
     return this.complete.has(name);
   }
 
-  /** All of an image; nothing of one that is not here. */
+  /** The bytes of an image; none if it has not arrived. */
   read(name: string): Uint8Array {
     return this.complete.get(name) ?? new Uint8Array(0);
   }
@@ -42,7 +42,7 @@ export class MetadataCache implements ReadableFiles {
     return part.length;
   }
 
-  /** Takes a copy of the next bytes of an image. Throws {@link DumpError} LIMIT. */
+  /** Copies the next bytes of an image. Throws {@link DumpError} LIMIT. */
   push(name: string, bytes: Uint8Array): void {
     const image = this.arriving.get(name) ?? { pieces: [], bytes: 0 };
     this.arriving.set(name, image);
@@ -53,7 +53,7 @@ export class MetadataCache implements ReadableFiles {
     image.pieces.push(bytes.slice());
   }
 
-  /** All bytes of an image have come. */
+  /** Called after the last bytes of an image. */
   end(name: string): void {
     this.complete.set(name, concatBytes(this.arriving.get(name)?.pieces ?? []));
     this.arriving.delete(name);

@@ -1,6 +1,11 @@
 /**
- * Where a dump is, found out from what is there and not from its name: in a directory or a plain archive, which are open to
- * random access; or in a compressed archive, shards or a page stream, which arrive.
+ * Opens a dump in any container. The first bytes say which one it is; names do not matter. A dump in a directory or a plain
+ * archive allows random access. A dump in a compressed archive, shards or a page stream, and any on stdin, arrives: it is
+ * read once, from front to back.
+ *
+ * A container turns what arrives into events for files. They pass one chain: `checks.ts` refuses what is no valid dump.
+ * `sequential.ts` then makes records of the files, `extract.ts` puts them into a directory, and `hold.ts` keeps them for
+ * random access. A page stream consists of records already.
  */
 import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
 import { addAbortSignal, Readable } from 'node:stream';
@@ -39,22 +44,22 @@ export type ArrivingKind = Exclude<SourceKind, 'directory'>;
 export type ByteSource = string | number | AsyncIterable<Uint8Array>;
 
 export interface OpenOptions extends Pick<DirectoryOptions, 'warn'> {
-  /** What it must be. */
+  /** What the dump must be in. */
   from?: SourceKind | undefined;
   /** Descriptors or files of shards, instead of a path. */
   shards?: readonly (number | string)[];
   budget: MemoryBudget;
-  /** Most plain bytes of a compressed archive. */
+  /** Limit on the decompressed bytes of an archive. */
   maxBytes: number;
   stdinFd: number;
   signal: AbortSignal;
 }
 
-/** A dump that arrives, not looked into yet. */
+/** A dump that arrives, of which nothing has been read. */
 export interface Arrival {
   kind: ArrivingKind;
   compression: Compression | undefined;
-  /** Of the source, for errors. */
+  /** Name of the source, for errors. */
   name: string;
   /** Its files; a page stream has records instead. */
   events?: FileEvents;
@@ -62,14 +67,14 @@ export interface Arrival {
   close(): void;
 }
 
-/** A dump that arrives as records, and what is known of it at their end. */
+/** The records of a dump that arrives, and what is known about it at their end. */
 export interface ArrivingDump {
   records: RecordSource;
   dump: KnownDump;
 }
 
 /**
- * The files of a directory or of a plain archive; undefined for what can only be read from front to back, which is not touched.
+ * The files of a directory or a plain archive; undefined for a dump that arrives, which is not touched.
  * @throws {DumpError} for an archive that is damaged
  */
 export async function openRandom(
@@ -86,8 +91,8 @@ export async function openRandom(
 }
 
 /**
- * What is open to random access, with what arrives held.
- * @throws {DumpError} also for what is cut off or damaged
+ * The files of any dump. One that arrives is held.
+ * @throws {DumpError} also if it is cut off or damaged
  */
 export async function openFiles(
   source: ByteSource,
@@ -107,7 +112,7 @@ export async function openFiles(
 }
 
 /**
- * The records of what arrives.
+ * The records of a dump that arrives.
  * @param options pageSize in bytes, where the dump does not say; areas: whether pages are classified by their areas
  */
 export function arrivingDump(
@@ -122,7 +127,7 @@ export function arrivingDump(
   return { dump, records: dump.records(events as FileEvents) };
 }
 
-/** Opens what arrives. Throws {@link DumpError} NOT_A_DUMP for what is none of the kinds. */
+/** Opens a dump that arrives. Throws {@link DumpError} NOT_A_DUMP if it is in none of the containers. */
 export async function openArrival(source: ByteSource, options: OpenOptions): Promise<Arrival> {
   if (options.shards) return openShards(options.shards, options);
   const name = sourceName(source);
@@ -130,14 +135,14 @@ export async function openArrival(source: ByteSource, options: OpenOptions): Pro
   const fds = path === undefined ? [] : [onFile(path, () => openSync(path, 'r'))];
   let peeked: Peeked | undefined;
   const close = () => {
-    // A source that is not read to its end would leave a program running that nobody reads.
+    // Otherwise a decompressing program whose output is not read to its end would keep running.
     peeked?.close().catch(() => {});
     for (const own of fds.splice(0)) closeSync(own);
   };
   try {
     const outer = await peek(chunksOf(fds[0] ?? source, name, options));
     const compression = options.from === 'stream' ? undefined : compressionOf(outer.start);
-    // For a program, which reads a file itself: from its beginning.
+    // A decompressing program reads the file itself, from its beginning.
     if (path !== undefined && compression && onFile(path, () => fstatSync(fds[0] as number)).isFile()) {
       fds.push(onFile(path, () => openSync(path, 'r')));
     }
@@ -214,7 +219,7 @@ function openShards(shards: readonly (number | string)[], { signal }: OpenOption
   }
 }
 
-/** The first bytes, and all of them. */
+/** The first bytes, and a stream of all bytes. */
 interface Peeked {
   start: Uint8Array;
   chunks: AsyncIterable<Uint8Array>;
@@ -258,6 +263,6 @@ function guess(start: Uint8Array): ArrivingKind | undefined {
   if (Buffer.compare(start.subarray(0, STREAM_MAGIC.length), STREAM_MAGIC) === 0) return 'stream';
   if (isTarHeader(start.subarray(0, BLOCK))) return 'tar';
   const size = start.length > 5 ? word(start, 0) : 0;
-  // The first marker of all, whose number is 0 and left out, or one of another shard.
+  // The first marker has number 0, which is left out; that of another shard has its number.
   return size > 1 && size < MAX_MARKER_BYTES && [0x08, 0x12].includes(start[4] as number) ? 'shards' : undefined;
 }

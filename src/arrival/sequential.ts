@@ -1,9 +1,8 @@
 /**
  * A dump whose files arrive in any order, from an archive or from shards, as records.
  *
- * What is complete goes on at once. Pages wait until it is known what they are ({@link SpacesInTurn}). In an archive names
- * ascend, so nothing waits there: core, mm and pagemap come before pages. A capture of criu-image-streamer has the pages
- * first.
+ * Complete files go on at once. Pages wait until their space is known ({@link SpacesInTurn}). In an archive names usually
+ * ascend, so nothing waits: core, mm and pagemap come before pages. A capture of criu-image-streamer has the pages first.
  */
 import type { FileBegin, FileEvent, FileEvents } from '../dump/events.js';
 import { isPagesName, OUTSIDE } from '../dump/names.js';
@@ -15,20 +14,20 @@ import { ArrivalChecks } from './checks.js';
 import { isMetadataName } from './metadata-cache.js';
 import { SpacesInTurn } from './spaces-in-turn.js';
 
-/** Permission bits of the directory that becomes of it: what a dump holds is private, and what arrives seldom says otherwise. */
+/** Permission bits of a directory that is made from an arriving dump. A dump is private, and its container rarely has a mode. */
 export const DIRECTORY_MODE = 0o700;
 
 export interface SequentialOptions {
-  /** Of the source, for errors. */
+  /** Name of the source, for errors. */
   name: string;
-  /** Bytes; of machines that have but one page size it need not be given. */
+  /** Bytes. Only needed for machines with several page sizes. */
   pageSize?: number;
-  /** Whether the areas of tasks are wanted before their pages: to classify by them. */
+  /** Whether the areas of tasks must come before their pages, to classify by them. */
   areas?: boolean;
   budget: MemoryBudget;
 }
 
-/** A file that waits for its end, and for its turn. */
+/** A file that waits for its end and its turn. */
 interface WaitingFile {
   record: FileRecord;
   bytes: ByteQueue;
@@ -42,7 +41,7 @@ export class SequentialDump {
   /** Complete files, links and folders that wait for their turn. */
   private readonly ready: (WaitingFile | FileRecord)[] = [];
   private headerSent = false;
-  /** A file whose bytes go on as they come. */
+  /** A file whose bytes are passed on as they come. */
   private direct: string | undefined;
 
   constructor(private readonly options: SequentialOptions) {
@@ -75,7 +74,7 @@ export class SequentialDump {
 
   /**
    * The records of the dump, for `pump`.
-   * @throws {DumpError} if what came is no complete dump
+   * @throws {DumpError} if the dump is incomplete
    */
   async *records(source: FileEvents): AsyncGenerator<Iterable<DumpRecord>> {
     try {
@@ -106,7 +105,7 @@ export class SequentialDump {
     } else if (isPagesName(name)) {
       this.spaces.addPages(file);
     } else if (size !== undefined && !isMetadataName(name) && this.headerSent && !this.spaces.owesPayload) {
-      // Nothing is in its way.
+      // It need not wait.
       yield* this.sendFiles();
       yield record;
       this.direct = name;
@@ -122,7 +121,7 @@ export class SequentialDump {
     else if (isPagesName(name)) yield* this.pages(name, bytes);
   }
 
-  /** Pages that are waited for need not be held. */
+  /** Pages that come in their turn are not held. */
   private *pages(name: string, bytes: Uint8Array): Generator<DumpRecord> {
     let rest = bytes;
     while (rest.length > 0 && this.spaces.isNext(name)) {
@@ -142,10 +141,10 @@ export class SequentialDump {
     else if (isPagesName(name)) this.spaces.end(name);
   }
 
-  /** Hands on what can go on. */
+  /** Passes on what need not wait any longer. */
   private *flow(): Generator<DumpRecord> {
     if (!this.headerSent) {
-      // Where no areas are wanted it does not matter from which machine the dump is.
+      // The machine matters only for areas.
       if (this.wantsAreas && this.checks.march === undefined) return;
       yield this.header();
     }

@@ -1,7 +1,6 @@
 /**
- * Pagemaps and pages that arrive in whatever order, as records of one space after the other. Pages wait until their pagemap
- * says whose they are and, where areas are wanted, until the mm image of their task has come; what comes of other spaces
- * than the one on its way waits as well.
+ * Pagemaps and pages that arrive in any order, as records of one space after the other. Pages wait for their pagemap and, if
+ * areas are wanted, for the mm image of their task. While one space is passed on, the others wait.
  */
 import type { FileBegin } from '../dump/events.js';
 import { mmName } from '../dump/names.js';
@@ -15,9 +14,9 @@ import type { MetadataCache } from './metadata-cache.js';
 export interface SpacesOptions {
   /** Bytes. */
   pageSize: number;
-  /** Whether the areas of tasks are wanted before their pages: to classify by them. */
+  /** Whether the areas of tasks must come before their pages, to classify by them. */
   wantsAreas: boolean;
-  /** Where the mm images of tasks are, once they have come. */
+  /** Has the mm images that have arrived. */
   metadata: MetadataCache;
   budget: MemoryBudget;
 }
@@ -31,27 +30,27 @@ interface ArrivingPages {
 interface ArrivingSpace {
   file: FileBegin;
   pagemap: ArrivingPagemap;
-  /** That wait for their turn. */
+  /** Runs that wait for their turn. */
   runs: RunBatch[];
 }
 
-/** Files obey `ArrivalChecks`: what it has let through is taken for granted here. */
+/** All events have passed `ArrivalChecks`, and are not checked again. */
 export class SpacesInTurn {
   private readonly spaces = new Map<string, ArrivingSpace>();
   private readonly pages = new Map<string, ArrivingPages>();
-  /** The space that is on its way, and how much of the payload of its last runs is still to come. */
+  /** The space that is being passed on, and the bytes that its last runs still need. */
   private current: (ArrivingSpace & { space: Space; pages: ArrivingPages }) | undefined;
   private payloadLeft = 0;
   private count = 0;
 
   constructor(private readonly options: SpacesOptions) {}
 
-  /** Whether payload must follow before any other record may. */
+  /** Whether the next record must be payload. */
   get owesPayload(): boolean {
     return this.payloadLeft > 0;
   }
 
-  /** Whether all that came has gone on. */
+  /** Whether everything was passed on. */
   get isEmpty(): boolean {
     return this.spaces.size === 0 && this.pages.size === 0;
   }
@@ -68,31 +67,31 @@ export class SpacesInTurn {
     this.spaces.get(pagemap)?.runs.push(runs);
   }
 
-  /** Whether the next pages of a file are those that come next of all. */
+  /** Whether the next pages of a file can be passed on at once. */
   isNext(name: string): boolean {
     const { current } = this;
     return current !== undefined && current.pages.file.name === name && current.pages.bytes.size === 0;
   }
 
-  /** As many of these bytes as the runs on their way still want; for pages that are {@link isNext}. */
+  /** The part of these bytes that the current runs still need; for pages that are {@link isNext}. */
   pass(bytes: Uint8Array): Uint8Array {
     const piece = bytes.subarray(0, this.payloadLeft);
     this.payloadLeft -= piece.length;
     return piece;
   }
 
-  /** Keeps a copy of pages until it is their turn. */
+  /** Keeps a copy of pages until their turn. */
   hold(name: string, bytes: Uint8Array): void {
     this.pages.get(name)?.bytes.push(bytes);
   }
 
-  /** All bytes of a pages file have come. */
+  /** Called after the last bytes of a pages file. */
   end(name: string): void {
     const pages = this.pages.get(name);
     if (pages) pages.ended = true;
   }
 
-  /** Goes on with the space that is on its way, or begins with one; returns whether it is done with it. */
+  /** Continues the current space, or begins one; returns whether it is complete. */
   *flow(): Generator<DumpRecord, boolean> {
     if (!this.current) yield* this.start();
     if (!this.current) return false;
@@ -113,12 +112,12 @@ export class SpacesInTurn {
     return true;
   }
 
-  /** Gives back what waits. */
+  /** Gives back the memory of waiting pages. */
   close(): void {
     for (const { bytes } of this.pages.values()) bytes.close();
   }
 
-  /** Begins with a space whose pages are known and wait, if there is one. */
+  /** Begins a space whose pagemap and pages are there, if there is one. */
   private *start(): Generator<DumpRecord> {
     for (const arriving of this.spaces.values()) {
       const { space: known, pages: pagesName } = arriving.pagemap;
@@ -139,7 +138,7 @@ export class SpacesInTurn {
     return !this.options.wantsAreas || kind === 'shmem' || this.options.metadata.has(mmName(pid));
   }
 
-  /** The areas of a task, if they have come: they are good to know in any case. */
+  /** The areas of a task, if they have arrived, even if they are not required. */
   private *areas(space: Space): Generator<DumpRecord> {
     const { metadata, pageSize } = this.options;
     const mm = mmName(space.pid);
@@ -147,7 +146,7 @@ export class SpacesInTurn {
     yield { type: 'areas', space, areas: decodeAreas(metadata.read(mm), pageSize, mm) };
   }
 
-  /** What waits of the payload that is owed. */
+  /** Waiting payload of the current runs. */
   private *payload(bytes: ByteQueue): Generator<DumpRecord> {
     const before = bytes.size;
     yield* bytes.take(this.payloadLeft);

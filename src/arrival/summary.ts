@@ -1,4 +1,4 @@
-/** A dump that passes as a page stream: who is in it, and how large it is, is known at its end. */
+/** Tasks and size of a dump that passes as a page stream, known at its end. */
 import { Images } from '../dump/images.js';
 import { MIN_PAGE_BYTES } from '../dump/page-size.js';
 import type { DumpRecord } from '../dump/records.js';
@@ -8,17 +8,17 @@ import { DumpError } from '../errors.js';
 import { rebuild } from '../stages/rebuild.js';
 import { MetadataCache } from './metadata-cache.js';
 
-/** Images that say who is in the dump. */
+/** The images of tasks. */
 const TASKS = /^(inventory|pstree|core-\d+)\.img$/;
 
-/** What is known of a dump when all of it has come. */
+/** What is known about a dump when all of it has arrived. */
 export interface KnownDump {
   /** Bytes. */
   readonly pageSize: number;
   /** `core_entry.march`. */
   readonly march: number | undefined;
   readonly tasks: readonly Task[];
-  /** Of all files. */
+  /** Bytes of all files. */
   readonly bytes: number;
 }
 
@@ -29,19 +29,19 @@ export class PassingSummary implements KnownDump {
   private readonly metadata = new MetadataCache();
   private readonly size = new SizeSink();
   private readonly rebuilt = rebuild();
-  /** The image that payload belongs to, if it is held. */
+  /** The image that payload belongs to, if it is kept. */
   private image: string | undefined;
 
   /** @param name of the stream, for errors */
   constructor(private readonly name: string) {}
 
-  /** Hands all records on. */
+  /** Passes on all records. */
   async *records(stream: AsyncIterable<Iterable<DumpRecord>>): AsyncGenerator<Iterable<DumpRecord>> {
     for await (const batch of stream) yield this.seen(batch);
     this.size.finish();
   }
 
-  /** None of what is no whole dump: a stream may be any part of one. */
+  /** Empty for an incomplete dump: a stream may have any part of one. */
   get tasks(): readonly Task[] {
     try {
       return readTasks(new Images(this.metadata), this.name).tasks;

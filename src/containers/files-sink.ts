@@ -1,6 +1,10 @@
 /**
- * Records as files, which is what most sinks write: payload is compared with its checksum, runs become the entries of their
- * pagemap, and each space gets both files, even when empty, in the order of the spaces.
+ * A container is what a dump can be in. Each has a folder: a codec for its bytes, `read` and `write`. Containers do not know
+ * each other. A reader gives either `DumpFiles`, which allow random access, or events for files that arrive. A writer is a
+ * sink for records.
+ *
+ * This is the base of the sinks that write files. It compares payload with its checksum and turns runs into the entries of
+ * their pagemap. Each space gets both files, even when empty, in the order of the spaces.
  */
 
 import { none } from 'stream-chain/defs.js';
@@ -17,16 +21,16 @@ import { withoutOutside } from '../stages/drop-files.js';
 import { rebuild } from '../stages/rebuild.js';
 
 export interface FilesSinkOptions {
-  /** Told of the bytes of each piece of payload. */
+  /** Called with the number of bytes of each piece of payload. */
   progress?: (bytes: number) => void;
 }
 
 /**
- * A sink says what becomes of files and their bytes. One file is written at a time; of a space the pagemap and the pages are,
- * in turn. Bytes are overwritten after the call.
+ * A sink says what happens to files and their bytes. Files are written one at a time, except that the pagemap and the pages of
+ * a space alternate. Bytes are overwritten after the call.
  */
 export abstract class FilesSink implements RecordSink {
-  /** Pages that are lazy in a pagemap, and in no pages file. */
+  /** Pages that are flagged as lazy and are in no pages file. */
   holePages = 0;
   /** Whether it has a place for what is next to the dump in its archive; otherwise that is left out. */
   protected readonly takesOutside: boolean = false;
@@ -47,17 +51,17 @@ export abstract class FilesSink implements RecordSink {
   abstract finish(): void | Promise<void>;
   abstract discard(): void | Promise<void>;
 
-  /** Begins with a file, a link or a folder. */
+  /** Begins a file, a link or a folder. */
   protected abstract startFile(record: FileRecord): void | Promise<void>;
   protected abstract fileBytes(bytes: Uint8Array, record: FileRecord): void;
   protected abstract endFile(record: FileRecord): void | Promise<void>;
   protected abstract startSpace(space: Space): void;
   protected abstract pagemapBytes(bytes: Uint8Array, space: Space): void;
   protected abstract pagesBytes(bytes: Uint8Array, space: Space): void;
-  /** Where a sink can do without the bytes until later: takes pages by reference. Returns whether it did. */
+  /** For sinks that need the bytes only later: takes pages by reference. Returns whether it did. */
   protected pagesExtents?(record: ExtentsRecord, space: Space): boolean;
   protected abstract endSpace(space: Space): void | Promise<void>;
-  /** All files are there. */
+  /** Called when all files are complete. */
   protected abstract end(): void;
 
   write(record: DumpRecord): void | Promise<void> {
@@ -88,7 +92,7 @@ export abstract class FilesSink implements RecordSink {
       case 'runs': {
         await this.finishFile();
         await this.turnTo(record.space);
-        // Runs that were not rebuilt are, with the default; on rebuilt ones this changes nothing.
+        // Rebuilds runs that were not rebuilt; others stay the same.
         const { runs } = this.joinRebuilt(record) as typeof record;
         this.holePages += countHolePages(runs);
         this.current?.entries.add(runs);
@@ -106,12 +110,12 @@ export abstract class FilesSink implements RecordSink {
     }
   }
 
-  /** Finishes all spaces so far: those without runs get their empty images. */
+  /** Finishes all spaces so far. Those without runs get empty images. */
   protected finishSpaces(): Promise<void> {
     return this.turnTo(undefined);
   }
 
-  /** The space whose runs came last, and are not at their end. */
+  /** The space whose runs are being written. */
   protected get currentSpace(): Space | undefined {
     return this.current?.space;
   }

@@ -1,7 +1,7 @@
 /**
- * A dump whose files are open to random access, as records. Opening it reads the metadata that everything else depends on:
- * which tasks there are, which pagemap belongs to which pages file, how large a page is. Areas and pagemaps are read when
- * their turn comes, a task at a time; pages are not read here at all, but referred to.
+ * A dump with random access, as records. Opening it reads the metadata that everything else depends on: the tasks, the pages
+ * file of each pagemap, and the page size. Areas and pagemaps are read later, one task at a time. Pages are never read
+ * here: records refer to them.
  */
 import { DumpError, invariant } from '../errors.js';
 import { checkMagic } from '../image/framing.js';
@@ -26,13 +26,13 @@ export const MAX_MM_BYTES = 64 * 1024 * 1024;
 const HEAD_BYTES = 4096;
 
 export interface DumpOptions {
-  /** Bytes; found out from the dump if it is not given. */
+  /** Bytes. Found in the dump if it is not given. */
   pageSize?: number;
   /** Told of what an earlier dump has left there. */
   warn?: ((message: string) => void) | undefined;
 }
 
-/** A dump that has been looked at; {@link Dump.close} it. */
+/** An open dump. The owner calls {@link Dump.close}. */
 export class Dump {
   readonly tasks: readonly Task[];
   readonly spaces: readonly Space[];
@@ -40,14 +40,14 @@ export class Dump {
   readonly pageSize: number;
   /** `core_entry.march`. */
   readonly march: number | undefined;
-  /** Bytes of all files of the dump: what is not pages, and pages. */
+  /** Bytes of all files of the dump: without the pages files, and of these. */
   readonly otherBytes: number;
   readonly payloadBytes: number;
   private readonly entries = new Map<string, DumpEntry>();
 
   /**
-   * Reads the metadata of a dump, which closes the files with itself.
-   * @throws {DumpError} if it is no dump that can be understood; the files are closed then
+   * Reads the metadata of a dump, and takes over the files: they are closed with the dump.
+   * @throws {DumpError} if it is not a valid dump; the files are closed then
    */
   static async open(files: DumpFiles, options: DumpOptions = {}): Promise<Dump> {
     try {
@@ -98,8 +98,8 @@ export class Dump {
   }
 
   /**
-   * The records of the dump: all metadata before the first page, but those of an archive in its order. Payload is by
-   * reference; the references are good until {@link Dump.close}.
+   * The records of the dump: all metadata before the first page, except that an archive keeps its order. Payload is by
+   * reference, valid until {@link Dump.close}.
    */
   *records(): Generator<DumpRecord> {
     yield {
@@ -121,7 +121,7 @@ export class Dump {
     return decodeAreas(readAll(this.files, file, MAX_MM_BYTES), this.pageSize, file);
   }
 
-  /** The memory of a space, with that of the parent dumps behind it. */
+  /** The memory of a space, including the pages in parent dumps. */
   addressSpace(space: Space): AddressSpace {
     return openAddressSpace(this.files, space.pagemap, this.pageSize);
   }
@@ -133,7 +133,7 @@ export class Dump {
     for (const space of this.spaces) yield* this.runRecords(space);
   }
 
-  /** A space takes the place of the second of its two files. */
+  /** A space comes where the second of its two files is. */
   private *inOrder(): Generator<DumpRecord> {
     const spaces = new Map(this.spaces.flatMap((space) => [space.pagemap, pagesName(space)].map((n) => [n, space])));
     const begun = new Set<Space>();
@@ -196,7 +196,7 @@ export class Dump {
     checkMagic(start, type, name);
   }
 
-  /** The parent of a directory is there. */
+  /** Throws {@link DumpError} NO_PARENT if the parent of a directory is missing. */
   private checkParent(): void {
     const parent = this.entries.get('parent');
     if (!parent || this.files.kind !== 'directory') return;
@@ -280,7 +280,7 @@ function checkOwners(spaces: readonly Space[]): void {
   }
 }
 
-/** Throws {@link DumpError} UNSUPPORTED for a link or a folder in the place of an image. */
+/** Throws {@link DumpError} UNSUPPORTED for a link or a folder with the name of an image. */
 export function checkIsFile(name: string, kind: DumpEntry['kind']): void {
   if (kind === 'regular') return;
   throw new DumpError('UNSUPPORTED', `expected an image, found a ${kind === 'link' ? 'link' : 'folder'}`, {

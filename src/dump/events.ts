@@ -1,11 +1,11 @@
-/** Files that arrive: those of what can only be read from front to back. Their bytes come in pieces, and of several files in turn. */
+/** The files of a dump that arrives, as events. Their bytes come in pieces, and the pieces of several files may alternate. */
 import type { ArchiveHeader } from './records.js';
 
 export type FileEvent =
-  /** A file that is new. */
+  /** A file begins. */
   | {
       type: 'file';
-      /** As in `DumpEntry`: `../` before what is next to the dump in its archive. */
+      /** As in `DumpEntry`: `../` before the name of a file outside the dump in its archive. */
       name: string;
       kind: 'regular' | 'link' | 'directory';
       /** Permission bits. */
@@ -15,7 +15,7 @@ export type FileEvent =
       target?: Uint8Array;
       header?: ArchiveHeader;
     }
-  /** Bytes of a file; overwritten when the next event is asked for. */
+  /** Bytes of a file, valid until the next event is asked for. */
   | { type: 'data'; name: string; bytes: Uint8Array }
   | { type: 'fileEnd'; name: string };
 

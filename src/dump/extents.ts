@@ -1,12 +1,12 @@
 /** Reads the payload of extents, in pieces, into one buffer that stays in the processor's cache. */
 import type { ExtentsRecord, PayloadFile } from './records.js';
 
-/** From file to file, 64 KiB to 256 KiB run at the same rate; pieces of 1 MiB leave the processor's cache. */
+/** For copies from file to file. 64 KiB to 256 KiB are equally fast; 1 MiB does not fit the processor's cache. */
 export const FILE_PIECE_BYTES = 128 * 1024;
-/** Into a pipe, which holds 64 KiB: while the reader takes some, the rest is filled. */
+/** For copies into a pipe, which holds 64 KiB: the writer fills it while the reader empties it. */
 export const PIPE_PIECE_BYTES = 16 * 1024;
 
-/** Extents are copied in portions of so many bytes; between two of them signals are handled. */
+/** Extents are copied in portions of this many bytes, and signals are handled between two portions. */
 const PORTION_BYTES = 8 * 1024 * 1024;
 
 /** One range of a file, in bytes. */

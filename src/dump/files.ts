@@ -1,6 +1,7 @@
 /**
- * The files of a dump, open to random access: the one shape in which everything looks into a dump. A directory has it, and
- * a plain archive; what can only be read from front to back has it when it was held. Links are followed inside the dump.
+ * The files of a dump with random access. All code that looks into a dump uses this interface, and so does not depend on the
+ * container. A directory and a plain archive implement it, and so does a dump that arrived and was held. Links are followed,
+ * but only inside the dump.
  */
 import { DumpError } from '../errors.js';
 import { linkPlace } from './names.js';
@@ -8,16 +9,16 @@ import type { ArchiveHeader, PayloadFile } from './records.js';
 
 /** A file, link or folder of a dump. */
 export interface DumpEntry {
-  /** Relative to the dump, `/` between components; `../` before what is next to the dump in its archive. */
+  /** Relative to the dump, `/` between components; `../` before the name of a file outside the dump in its archive. */
   readonly name: string;
   readonly kind: 'regular' | 'link' | 'directory';
   /** Permission bits. */
   readonly mode: number;
   /** Bytes of a regular file; 0 of others. */
   readonly size: number;
-  /** Of a link, as it was read. */
+  /** Target of a link, as it was read. */
   readonly target?: Uint8Array;
-  /** In the archive that it comes from. */
+  /** Its header in the archive that it comes from. */
   readonly header?: ArchiveHeader;
 }
 
@@ -31,44 +32,44 @@ export interface FileStat {
 
 /** Files that can be looked into by name. */
 export interface ReadableFiles {
-  /** The regular file that a name is, or that it leads to; undefined if there is none. */
+  /** The regular file of this name, or the one that a link leads to; undefined if there is none. */
   stat(name: string): FileStat | undefined;
   /**
-   * Fills `buffer` from a position in bytes, as far as there are bytes; returns how many: 0 at the end of the file.
-   * @throws {DumpError} MISSING_IMAGE, SYSTEM; CHANGED where the files must stay as they were
+   * Reads into `buffer` from a position in bytes; returns the number of bytes, 0 at the end of the file.
+   * @throws {DumpError} MISSING_IMAGE, SYSTEM, or CHANGED if the file changed since it was opened
    */
   readSome(name: string, buffer: Uint8Array, position: number): number;
 }
 
 export interface DumpFiles extends ReadableFiles {
   readonly kind: 'directory' | 'tar' | 'held';
-  /** Of the directory, or of what the files are in; for errors, too. */
+  /** Path of the directory or the container; also used in errors. */
   readonly path: string;
-  /** Permission bits of the directory that it is, or becomes. */
+  /** Permission bits of the directory, or of the one that will be made of it. */
   readonly mode: number;
-  /** Bytes, where the container says so: a page stream does. */
+  /** Bytes, if the container says so, as a page stream does. */
   readonly pageSize?: number;
-  /** All that is in the dump: an archive's in its order, with what is next to the dump; others by name. */
+  /** All entries, sorted by name. Those of an archive come in its order, with the files outside the dump. */
   entries(): readonly DumpEntry[];
   /**
-   * The dump that this one builds on, closed with it. Only a directory has one in reach.
+   * The dump that this one builds on; it is closed with this one. Only a directory can reach it.
    * @throws {DumpError} LIMIT for a chain that is too long, SYSTEM
    */
   parent(): DumpFiles | undefined;
   close(): void;
 }
 
-/** A dump and those that it builds on, as far as they are in reach. */
+/** The paths of a dump and of the dumps that it builds on. */
 export function dumpPlaces(files: DumpFiles): string[] {
   const places = new Set<string>();
   for (let at: DumpFiles | undefined = files; at && !places.has(at.path); at = at.parent()) places.add(at.path);
   return [...places];
 }
 
-/** Links that lead to links; the kernel has the same limit. */
+/** Longest chain of links; the kernel has the same limit. */
 const MAX_LINKS = 40;
 
-/** The regular file that a name leads to, among entries by name. */
+/** Follows links among entries by name to a regular file. */
 export function followLinks<E extends DumpEntry>(entries: ReadonlyMap<string, E>, name: string): E | undefined {
   let at: string | undefined = name;
   for (let links = 0; links <= MAX_LINKS && at !== undefined; links++) {
@@ -80,21 +81,21 @@ export function followLinks<E extends DumpEntry>(entries: ReadonlyMap<string, E>
   return undefined;
 }
 
-/** Throws {@link DumpError} MISSING_IMAGE if an image is not there. */
+/** Throws {@link DumpError} MISSING_IMAGE if an image is missing. */
 export function requireImage(files: Pick<ReadableFiles, 'stat'>, name: string, by?: string): FileStat {
   const stat = files.stat(name);
   if (stat) return stat;
   throw missingImage(name, by);
 }
 
-/** @param by the image that names it */
+/** @param by the image that refers to it */
 export const missingImage = (file: string, by?: string): DumpError =>
   new DumpError('MISSING_IMAGE', `expected this image${by ? `, named by ${by}` : ''}, found none`, { file });
 
 /** Bytes of a file. Throws {@link DumpError} MISSING_IMAGE. */
 export const sizeOf = (files: ReadableFiles, name: string): number => requireImage(files, name).size;
 
-/** A file to read payload from, of `size` bytes when it was looked at. */
+/** A file to read payload from. `size` is in bytes; a file that is shorter has changed. */
 export function payloadFile(files: ReadableFiles, name: string, size: number): PayloadFile {
   return {
     name,
@@ -115,7 +116,7 @@ export function payloadFile(files: ReadableFiles, name: string, size: number): P
   };
 }
 
-/** The whole of a small file; `limit` in bytes guards against one that is not small. Throws {@link DumpError} LIMIT. */
+/** All bytes of a small file. Throws {@link DumpError} LIMIT if it has more than `limit` bytes. */
 export function readAll(files: ReadableFiles, name: string, limit: number): Uint8Array {
   const size = sizeOf(files, name);
   if (size > limit) throw new DumpError('LIMIT', `expected at most ${limit} bytes, found ${size}`, { file: name });
@@ -124,7 +125,7 @@ export function readAll(files: ReadableFiles, name: string, limit: number): Uint
   return bytes;
 }
 
-/** A file in pieces of at most `most` bytes, each of which overwrites the last. */
+/** A file in pieces of at most `most` bytes. Each piece overwrites the last one. */
 export function* pieces(files: ReadableFiles, name: string, most: number): Generator<Uint8Array> {
   const piece = new Uint8Array(Math.min(most, sizeOf(files, name) + 1));
   for (let position = 0; ; ) {

@@ -1,6 +1,6 @@
 /**
- * The images of a dump by name: the one reader of their entries. Images stream by, so that one with a gigabyte of payload
- * takes no more memory than a small one. Which images must be there is up to who asks.
+ * The images of a dump by name. All code that looks for entries uses this reader. It streams, so an image with a gigabyte of
+ * payload needs no more memory than a small one. The caller decides which images must exist.
  */
 import { DumpError } from '../errors.js';
 import type { Messages } from '../generated/entries.js';
@@ -10,10 +10,10 @@ import { type MessageDescriptor, type MessageName, messageDescriptor } from '../
 import { readAnyObject } from '../protobuf/object.js';
 import { pieces, type ReadableFiles, requireImage } from './files.js';
 
-/** An image is read in pieces of so many bytes. */
+/** An image is read in pieces of this many bytes. */
 const PIECE_BYTES = 256 * 1024;
 
-/** @param index of the entry; the head of a pagemap is counted */
+/** @param index of the entry, where the head of a pagemap counts */
 export type TakeMessage = (message: RawMessage, index: number) => void;
 
 /** All methods throw {@link DumpError}: MISSING_IMAGE, WRONG_MAGIC, MALFORMED and others. */
@@ -26,8 +26,8 @@ export class Images {
   }
 
   /**
-   * The whole of an image through a handler.
-   * @param by the image that names it, for the error if it is missing
+   * Decodes a whole image.
+   * @param by the image that refers to it, for the error if it is missing
    */
   decode(name: string, handler: ImageHandler, by?: string): void {
     requireImage(this.files, name, by);
@@ -36,7 +36,7 @@ export class Images {
     decoder.end();
   }
 
-  /** All entries of an image as bytes, the head of a pagemap among them. The message is the same object each time. */
+  /** All entries of an image as bytes, including the head of a pagemap. The message is the same object each time. */
   messages(name: string, take: TakeMessage, by?: string): void {
     this.decode(name, new MessageHandler(take), by);
   }
@@ -59,7 +59,7 @@ export class Images {
     );
   }
 
-  /** The first entry of an image, which has but one. Throws {@link DumpError} TRUNCATED if there is none. */
+  /** The first entry of an image that should have only one. Throws {@link DumpError} TRUNCATED if there is none. */
   first<M extends MessageName>(name: string, message: M, by?: string): Messages[M] {
     let first: Messages[M] | undefined;
     this.each(
@@ -74,7 +74,7 @@ export class Images {
     return first;
   }
 
-  /** The same as bytes, for the time of a call. */
+  /** The same as bytes, valid only during the call. */
   firstMessage(name: string, message: MessageName, take: (message: RawMessage) => void, by?: string): void {
     let found = false;
     this.messages(
@@ -89,7 +89,7 @@ export class Images {
   }
 }
 
-/** Hands on entries, all in one object: a pagemap has millions of them. */
+/** Passes on entries in one object that is reused: a pagemap has millions of them. */
 class MessageHandler implements ImageHandler {
   private last: RawMessage | undefined;
   private index = 0;

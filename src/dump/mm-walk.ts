@@ -1,4 +1,4 @@
-/** The memory of a process by its mm image: one message that may hold a million areas, walked through as bytes. */
+/** The areas in the mm image of a process. It is one message that may hold a million areas, so it is read as bytes. */
 
 import type { RawMessage } from '../image/decoder.js';
 import { type Field, NumberFields, type Word } from '../image/number-fields.js';

@@ -1,4 +1,4 @@
-/** Names in a dump: what they say, and which of them are refused. */
+/** File names in a dump: what they mean, and which ones are refused. */
 import { posix } from 'node:path';
 import { DumpError } from '../errors.js';
 import type { Space } from './records.js';
@@ -23,12 +23,12 @@ export function spaceIdentity(pagemap: string): Pick<Space, 'kind' | 'pid'> {
 const ORIGINAL = 'original-';
 
 /**
- * Name in the cold half of a pagemap as it was: it has the entries as they were cut before the dump was split. No image of CRIU
- * has such a name, and it is in no folder, since shards have none.
+ * Name in the cold half of an original pagemap, which has the entries from before the dump was split. No image of CRIU has
+ * such a name. It is not in a folder, because shards have no folders.
  */
 export const originalName = (pagemap: string): string => `${ORIGINAL}${pagemap}`;
 
-/** Whether a file name is that of a pagemap as it was. */
+/** Whether a file name is that of an original pagemap. */
 export const isOriginalName = (name: string): boolean =>
   name.startsWith(ORIGINAL) && isPagemapName(name.slice(ORIGINAL.length));
 
@@ -52,7 +52,7 @@ export function notOfDump(names: readonly string[]): readonly string[] {
 /** Name of the image of a process's areas. */
 export const mmName = (pid: number | undefined): string => `mm-${pid}.img`;
 
-/** Before the name of a file that is not in the dump but next to it in its archive. */
+/** Prefix of the name of a file in the archive but outside the dump. */
 export const OUTSIDE = '../';
 
 /** Longest name of a file, in bytes. Source: PATH_MAX. */
@@ -61,7 +61,7 @@ export const MAX_NAME_BYTES = 4096;
 /**
  * Checks a name before anything is made of it.
  * @param file that the name was read from, for errors
- * @throws {DumpError} BAD_NAME for one that leads outside, or that no file can have
+ * @throws {DumpError} BAD_NAME for a name that leads outside the dump, or that no file can have
  */
 export function checkFileName(name: string, file: string, offset?: number): void {
   const bad =
@@ -105,15 +105,15 @@ function goesThrough(folder: string, target: string, isLink: (place: string) => 
 }
 
 /**
- * Checks a link of a dump: all stay inside but `parent`, which alone leads to another dump.
+ * Checks a link of a dump. All links stay inside the dump, except `parent`, which leads to another one.
  * @throws {DumpError} BAD_NAME
  */
 export function checkLink(name: string, target: string, isLink?: (place: string) => boolean): void {
   if (target.includes('\0')) {
-    throw new DumpError('BAD_NAME', 'expected a link to a name, found one with a NUL byte', { file: name });
+    throw new DumpError('BAD_NAME', 'the target of the link has a NUL byte', { file: name });
   }
   if (name === 'parent' || linkPlace(name, target, isLink) !== undefined) return;
-  throw new DumpError('BAD_NAME', 'expected a link that stays inside the dump, found one that leads outside', {
+  throw new DumpError('BAD_NAME', 'the link leads outside the dump', {
     file: name,
   });
 }

@@ -1,6 +1,6 @@
 /**
- * The page size of the dumped machine, which no image says. Most machines have only one; for the others it is what the size
- * of a pages file divided by its present pages gives.
+ * The page size of the dumped machine. No image has it. Most machines have only one; for the others it is the size of a pages
+ * file divided by the number of its pages.
  */
 import { DumpError } from '../errors.js';
 import { PagemapDecoder } from '../image/pagemap.js';
@@ -12,7 +12,7 @@ import { isPagemapName, pagesName } from './names.js';
 import { decodePagemap } from './pagemap.js';
 import { marchOf } from './tasks.js';
 
-/** Page size of most machines, and the smallest of all, in bytes. */
+/** Page size of most machines, and the smallest one, in bytes. */
 export const MIN_PAGE_BYTES = 4096;
 
 /** Machines whose kernels come with several page sizes. */
@@ -22,7 +22,7 @@ const VARIABLE_PAGE_SIZE: number[] = [MARCH.AARCH64, MARCH.PPC64, MARCH.MIPS, MA
 export const hasSeveralPageSizes = (march: number | undefined): boolean => VARIABLE_PAGE_SIZE.includes(march ?? 0);
 
 /**
- * @param march `core_entry.march`; read from the first core that is there if it is not given
+ * @param march `core_entry.march`; by default that of the first core image
  * @returns bytes
  * @throws {DumpError} for a core that cannot be read
  */
@@ -41,7 +41,7 @@ function anyMarch(files: DumpFiles): number | undefined {
   return core && marchOf(new Images(files), core.name);
 }
 
-/** By the size of one pages file; undefined if it tells nothing: the one of another pagemap may. */
+/** The page size by one pages file; undefined if it does not show it. Another one may. */
 function pageSizeBy(files: ReadableFiles, name: string): number | undefined {
   const decoder = new PagemapDecoder(MIN_PAGE_BYTES, name);
   let bytes = 0;
@@ -51,7 +51,7 @@ function pageSizeBy(files: ReadableFiles, name: string): number | undefined {
       bytes += runs.payloadBytes;
     }
   } catch (error) {
-    // Who reads this pagemap for its pages says what is wrong with it.
+    // The error is reported when this pagemap is read for its pages.
     if (error instanceof DumpError) return undefined;
     throw error;
   }

@@ -1,14 +1,14 @@
-/** Rebuilt runs into the bytes of a pagemap; batches may have cut an entry in two. */
+/** Turns rebuilt runs into the bytes of a pagemap. An entry may have been cut in two by batches. */
 import { encodePagemapStart, PagemapEncoder } from '../image/pagemap.js';
 import { type RunBatch, RunBuilder, sliceRuns } from '../memory/runs.js';
 import type { Space } from './records.js';
 
 export class PagemapWriter {
   private readonly encoder: PagemapEncoder;
-  /** The last run: the next batch may begin with more of the same entry. */
+  /** The last run, kept because the next batch may begin with more of the same entry. */
   private last: RunBatch | undefined;
 
-  /** @param emit takes the bytes in order; must be done with them when it returns */
+  /** @param emit takes the bytes in order, and must not keep them after it returns */
   constructor(
     space: Space,
     private readonly pageSize: number,

@@ -1,4 +1,4 @@
-/** Pagemaps of a dump: read in sequence, or as an address space with its parents behind it. */
+/** Pagemaps of a dump: read in sequence, or as an address space that includes pages in parent dumps. */
 import { DumpError } from '../errors.js';
 import { decodeLz4Block } from '../image/lz4.js';
 import { PagemapDecoder } from '../image/pagemap.js';
@@ -11,7 +11,7 @@ import type { PayloadFile } from './records.js';
 /** A pagemap is decoded in pieces of this size: some 4000 entries, whose columns fit the cache. */
 const PIECE_BYTES = 64 * 1024;
 
-/** Dumps in a chain of parents. */
+/** Longest chain of parents, in dumps. */
 export const MAX_CHAIN = 1024;
 
 /** Runs of a pagemap, and where their payload begins in the pages file. */
@@ -25,7 +25,7 @@ export interface PagemapPart {
 
 /**
  * The runs of a pagemap, in batches, checked against the size of its pages file.
- * @throws {DumpError} also PAGES_SIZE, and NO_PARENT for pages of a parent where there is none
+ * @throws {DumpError} also PAGES_SIZE, and NO_PARENT for pages in a parent dump that does not exist
  */
 export function* readPagemap(
   files: ReadableFiles,
@@ -56,7 +56,7 @@ export function* readPagemap(
   }
 }
 
-/** The runs of a pagemap, in batches, whatever its pages are. Throws {@link DumpError}. */
+/** The runs of a pagemap, in batches, without a look at its pages file. Throws {@link DumpError}. */
 export function* decodePagemap(files: ReadableFiles, name: string, decoder: PagemapDecoder): Generator<RunBatch> {
   for (const piece of pieces(files, name, PIECE_BYTES)) {
     const runs = decoder.push(piece);
@@ -66,8 +66,8 @@ export function* decodePagemap(files: ReadableFiles, name: string, decoder: Page
 }
 
 /**
- * The memory that a pagemap describes, with that of the parent dumps behind it; the files must stay open for it.
- * @param files of a dump; the dumps before a final one are no whole dumps, and need not be
+ * The memory that a pagemap describes, including pages in parent dumps. The files must stay open while it is used.
+ * @param files of a dump, or of a pre-dump, which has only memory
  * @param pageSize bytes
  */
 export function openAddressSpace(files: DumpFiles, pagemap: string, pageSize: number): AddressSpace {
@@ -87,7 +87,7 @@ export function openAddressSpace(files: DumpFiles, pagemap: string, pageSize: nu
   });
 }
 
-/** Of a pagemap without runs: nothing is ever read. */
+/** The pages file of a pagemap without runs. Nothing is ever read from it. */
 const NO_FILE: PayloadFile = { name: '', size: 0, read: () => {} };
 
 function checkNoParentPages(pagemap: string, runs: RunBatch, firstEntry: number): void {

@@ -1,4 +1,4 @@
-/** Checksums of payload: computed where it is first read, and compared with the one that came with it. */
+/** Checksums of payload: computed where it is first read, and compared where it arrives. */
 import { crc32 } from '../crc.js';
 import { DumpError } from '../errors.js';
 import type { CheckRecord } from './records.js';
@@ -6,7 +6,7 @@ import type { CheckRecord } from './records.js';
 export class PayloadCheck {
   private crc = 0;
 
-  /** Of what was added since the start. */
+  /** Checksum of the bytes since the start. */
   get crc32(): number {
     return this.crc;
   }
@@ -21,7 +21,7 @@ export class PayloadCheck {
   }
 
   /**
-   * Compares what came with what was sent.
+   * Compares the checksum of the received bytes with the one that was sent.
    * @param file that the payload belongs to
    * @throws {DumpError} STREAM_DAMAGED
    */

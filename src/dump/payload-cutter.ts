@@ -1,4 +1,4 @@
-/** Lets only some byte ranges of a payload through, by reference or by view: nothing is copied, nothing is read. */
+/** Keeps some byte ranges of a payload, as references or views. Nothing is copied or read. */
 import { invariant } from '../errors.js';
 import type { PayloadRecord } from './records.js';
 

@@ -1,6 +1,6 @@
 /**
- * Runs records from a source through stages into a sink, one at a time: the next record is asked for when the sink is
- * done with this one. So a source or a stage may reuse its buffers, and nothing queues up in between.
+ * Moves records from a source through stages into a sink, one at a time. The next record is asked for when the sink is done
+ * with this one. So a source or a stage may reuse its buffers, and nothing queues up in between.
  */
 import type { Fn, Many, none } from 'stream-chain/defs.js';
 import { abortStages, flush, next } from 'stream-chain/exec.js';
@@ -8,7 +8,7 @@ import { Breather } from '../io/breathe.js';
 import { portions } from './extents.js';
 import type { DumpRecord } from './records.js';
 
-/** What a stage makes of a record: nothing, one record or several. */
+/** The result of a stage: nothing, one record or several. */
 export type StageOutput =
   | DumpRecord
   | typeof none
@@ -26,14 +26,14 @@ export interface RecordSink {
   write(record: DumpRecord): void | Promise<void>;
   /** Makes the output visible; called once, after the last record. */
   finish(): void | Promise<void>;
-  /** Leaves nothing behind; called instead of, or after a failing, finish. */
+  /** Removes what was written; called instead of finish, or after it failed. */
   discard(): void | Promise<void>;
 }
 
-/** Records one by one, or as they come: an async source gives a batch for each chunk that it has read. */
+/** Records one by one, or in batches: an async source gives a batch for each chunk that it reads. */
 export type RecordSource = Iterable<DumpRecord> | AsyncIterable<Iterable<DumpRecord>>;
 
-/** What a source gives, batch by batch. */
+/** The records of a source in batches. */
 export const batchesOf = (source: RecordSource): AsyncIterable<Iterable<DumpRecord>> | Iterable<DumpRecord>[] =>
   Symbol.asyncIterator in source ? source : [source];
 
@@ -70,7 +70,7 @@ export async function pump(
   try {
     for await (const batch of batchesOf(source)) {
       for (const record of batch) {
-        // Awaiting what is no promise would cost more than moving 64 KiB.
+        // An await without need would cost more than moving 64 KiB.
         const written = out.write(record);
         if (written) await written;
       }
@@ -82,7 +82,7 @@ export async function pump(
   }
 }
 
-/** A sink that gets large extents in portions; timers and signals run between them. */
+/** Passes large extents to a sink in portions; timers and signals run between them. */
 function paced(sink: RecordSink, signal: AbortSignal | undefined): RecordSink {
   const breather = new Breather();
   const checkSignal = () => signal?.throwIfAborted();

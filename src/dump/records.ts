@@ -1,14 +1,16 @@
 /**
- * What flows through a pipeline: the records of one dump, in this order.
+ * A dump is a sequence of records. Every source produces them, every stage turns records into records, and every sink
+ * consumes them. So any source goes with any sink, and nothing in between depends on a container. Their order is
  *
  *     header  (file payload* | space | areas | runs payload*)*  end
- *     payload := bytes | extents, and a check behind them where the record before them says `checked`
+ *     payload := bytes | extents, followed by a check if the record before them says `checked`
  *
- * A space comes before its areas, and these before its runs; the runs of a space come one after the other, and spaces have
- * theirs in the order of their index. From a directory all files come first, then all spaces, then all runs; what arrives
- * piece by piece has another order. Payload is by reference
- * (`extents`) until somebody needs it; the bytes of a `bytes` record may be overwritten once the consumer has asked for
- * the next record, so who keeps them copies them.
+ * A space comes before its areas, and the areas before the runs. The runs of a space follow each other, and spaces have their
+ * runs in the order of their index. From a directory all files come first, then all spaces, then all runs. A dump that
+ * arrives has another order.
+ *
+ * Payload is by reference (`extents`) as long as nobody needs the bytes. The bytes of a `bytes` record may be overwritten
+ * once the consumer has asked for the next record. A consumer that keeps them makes a copy.
  */
 import type { PayloadFile } from '../bytes.js';
 import type { RunBatch } from '../memory/runs.js';
@@ -28,22 +30,19 @@ export interface HeaderRecord {
   readonly payloadBytes?: number;
 }
 
-/**
- * The header of a file in the archive that it comes from. It passes byte for byte into another archive; other places have
- * no use for it.
- */
+/** The header of a file in its archive. It goes byte for byte into another archive; other containers ignore it. */
 export interface ArchiveHeader {
   /** Name in the archive. */
   readonly name: string;
   /** Bytes of data in the archive. */
   readonly storedBytes: number;
-  /** Whether the file has holes there: less is stored than it is long. */
+  /** Whether the file is sparse there: less is stored than its size. */
   readonly isSparse: boolean;
-  /** All blocks in front of the data, extensions among them. */
+  /** All blocks before the data, including extensions. */
   blocks(): Uint8Array;
 }
 
-/** A directory entry that is neither a pagemap nor its pages. */
+/** An entry that is neither a pagemap nor a pages file. */
 export interface FileRecord {
   readonly type: 'file';
   readonly kind: 'regular' | 'link' | 'directory';
@@ -53,12 +52,12 @@ export interface FileRecord {
   readonly mode: number;
   /** Bytes that follow. */
   readonly size: number;
-  /** Of a link, as it was read. */
+  /** Target of a link, as it was read. */
   readonly target?: Uint8Array;
   readonly checked: boolean;
-  /** Not of the dump, but next to it in its archive; the name is that in the archive. */
+  /** In the archive, but outside the dump. The name is the one in the archive. */
   readonly outside?: true;
-  /** In the archive that it comes from. */
+  /** Its header in the archive that it comes from. */
   readonly header?: ArchiveHeader;
 }
 
@@ -112,7 +111,7 @@ export interface ExtentsRecord {
   readonly extents: Float64Array;
 }
 
-/** Checksum of the payload before it, from where it was read first. */
+/** Checksum of the payload before it, computed where it was first read. */
 export interface CheckRecord {
   readonly type: 'check';
   readonly crc32: number;
@@ -134,6 +133,6 @@ export type DumpRecord =
   | CheckRecord
   | EndRecord;
 
-/** Whether a record is payload of the file or the runs before it, or the check of it. */
+/** Whether a record is payload of the file or the runs before it, or the checksum of that. */
 export const isPayload = (record: DumpRecord): record is PayloadRecord | CheckRecord =>
   record.type === 'bytes' || record.type === 'extents' || record.type === 'check';

@@ -1,4 +1,4 @@
-/** The tasks of a dump, and the images that each must have. */
+/** The tasks of a dump, and the images that each needs. */
 import { DumpError } from '../errors.js';
 import type { core_entry } from '../generated/entries.js';
 import { MARCH } from '../memory/vma.js';
@@ -19,11 +19,11 @@ export interface Task {
 /** COMPEL_TASK_DEAD and COMPEL_TASK_ZOMBIE. Source: CRIU, compel task-state.h. */
 const DEAD_STATES = [2, 6];
 
-/** Whether a core is that of a process that is dead and has not been waited for: it has no more than a core. */
+/** Whether a core is that of a dead process that nobody has waited for. It has no other image. */
 export const isDead = ({ tc }: core_entry): boolean => tc !== undefined && DEAD_STATES.includes(tc.task_state);
 
 /**
- * Reads who is in a dump, and checks that the images are there that every task has.
+ * Reads the tasks of a dump, and checks that the images that each needs exist.
  * @param path of the dump, for errors
  * @throws {DumpError} NOT_A_DUMP, MISSING_IMAGE, or for images that cannot be read
  */

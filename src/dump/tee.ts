@@ -1,6 +1,6 @@
 /**
- * Two sinks that take the same records, each behind stages of its own. What a record refers to is good until both are done
- * with it. The second one is told of the end when the first is complete: so it is never complete without the first.
+ * Passes the same records to two sinks. Bytes and references of a record stay valid until both are done with it. The second
+ * sink gets the end when the first is complete, so it is never complete without the first.
  */
 import type { RecordSink } from './pump.js';
 import type { DumpRecord, EndRecord } from './records.js';

@@ -7,14 +7,14 @@ import { VMA } from '../memory/vma.js';
 
 /** Numbers in a row. */
 const WIDTH = 8;
-/** Where they stand in it; of those of 64 bits the lower half, before the higher one. */
+/** Their positions in a row. Of a number of 64 bits the lower half comes first, then the higher one. */
 const START = 0;
 const END = 2;
 const SHMID = 4;
 const FLAGS = 6;
 const STATUS = 7;
 
-/** A million areas take 32 MB so. */
+/** A million areas take 32 MB. */
 export class AreaRows {
   private constructor(
     private readonly rows: Uint32Array,

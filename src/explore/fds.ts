@@ -19,7 +19,7 @@ const idsName = (pid: number): string => `ids-${pid}.img`;
 
 const fsOf = (images: Images, pid: number) => images.first(`fs-${pid}.img`, 'fs_entry', 'pstree.img');
 
-/** For each process its descriptors, its current directory and its root. A zombie has none of them. */
+/** Prints the descriptors of each process, its current directory and its root. A zombie has none of these. */
 export function printDescriptors(images: Images, print: Print): void {
   const files = new FileTable(images);
   for (const { pid } of processesOf(images)) {

@@ -1,8 +1,8 @@
 /**
- * What stands behind the file ids of descriptors and mappings.
+ * The files that descriptors and mappings refer to by id.
  *
- * Dumps of today have all files in `files.img`, where an id may stand twice: a fifo has an entry for its path and one for
- * the pipe in it. The first counts, as for crit. Older dumps have one image for each type of file.
+ * A current dump has all files in `files.img`, where an id may occur twice: a fifo has an entry for its path and one for its
+ * pipe. The first one counts, as for crit. Older dumps have one image for each type of file.
  */
 
 import type { Images } from '../dump/images.js';
@@ -12,7 +12,7 @@ import { encodeQuotedPrintable } from '../json/quoted-printable.js';
 import type { MessageName } from '../protobuf/descriptor.js';
 import { decodeText } from '../protobuf/object.js';
 
-/** What is kept of a file: the field of `file_entry` by which crit knows it. */
+/** The part of a file that is kept: the field of `file_entry` that crit prints. */
 interface Known {
   reg?: string;
   pipe?: number;
@@ -46,7 +46,7 @@ const OLDER = {
   usk: { image: 'unixsk.img', message: 'unix_sk_entry' },
 } as const satisfies Record<keyof Known, { image: string; message: MessageName }>;
 
-/** The files of a dump; images are read when a file in them is first asked for. */
+/** The files of a dump. An image is read when a file in it is first needed. */
 export class FileTable {
   private files: Map<number, Known> | undefined;
   private readonly older: Partial<Record<keyof Known, Map<number, Known>>> = {};

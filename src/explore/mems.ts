@@ -1,4 +1,4 @@
-/** The memory areas of each process, written while its mm image is walked through. */
+/** The memory areas of each process, printed while its mm image is read. */
 
 import type { Images } from '../dump/images.js';
 import { type Area, eachArea, exeFileId, hasFile, kindOfArea, readMm } from '../dump/mm-walk.js';
@@ -17,10 +17,10 @@ const REGULAR = 1;
 const SHARED_SEGMENT = VMA.SYSVIPC | VMA.ANON_SHARED | VMA.SOCKET;
 /** MAP_SHARED, on every machine. */
 const MAP_SHARED = 1;
-/** The number of x86-64, on every machine: crit does not ask for it. */
+/** The number of x86-64. As in crit, it is used for every machine. */
 const MAP_GROWSDOWN = 0x100;
 
-/** For each process its program and its areas: addresses, protection, and what the memory is. */
+/** Prints the program of each process and its areas: addresses, protection, and the kind of memory. */
 export function printAreas(images: Images, print: Print): void {
   const describe = areaDescriber(new FileTable(images));
   for (const { pid } of processesOf(images)) {
@@ -41,7 +41,7 @@ function protection(prot: number): string {
   return `${prot & 1 ? 'r' : '-'}${prot & 2 ? 'w' : '-'}${prot & 4 ? 'x' : '-'}`;
 }
 
-/** Says what an area is, with a blank before it. Segments are numbered in the order in which they come. */
+/** The kind of an area, with a blank before it. Segments are numbered in their order. */
 function areaDescriber(files: FileTable) {
   const segments = new Map<string, string>();
   const segment = (id: Word): string => {
@@ -100,7 +100,7 @@ export function printAreasJson(images: Images, print: Print): void {
   });
 }
 
-/** By hand: a process may have a million of them. */
+/** Not by JSON.stringify: a process may have a million areas. */
 function areaJson(area: Area, files: FileTable, map: MapFlags): string {
   const { start, end, pgoff, shmid, prot, flags, status } = area;
   const bits = status.lo;

@@ -1,14 +1,14 @@
-/** Text that goes out in pieces. */
+/** Text that is written in pieces. */
 import type { Emit } from '../bytes.js';
 import { encodeText } from '../protobuf/object.js';
 
-/** Characters that are gathered before they go out. */
+/** Characters that are gathered before they are written. */
 const GATHERED = 32 * 1024;
 
 /** Takes text. */
 export type Print = (text: string) => void;
 
-/** Gathers text into pieces of bytes. Names that are no UTF-8 come out as the bytes that they were. */
+/** Gathers text into pieces of bytes. Names that are not UTF-8 keep their bytes. */
 export class TextOutput {
   private gathered = '';
 
@@ -26,19 +26,19 @@ export class TextOutput {
   }
 }
 
-/** The elements of a JSON array as they come, one a line, without the brackets. */
+/** The elements of a JSON array, one a line, without the brackets. */
 export class JsonElements {
   private first = true;
 
   constructor(private readonly print: Print) {}
 
-  /** What stands before an element. */
+  /** The text before an element. */
   next(): void {
     this.print(this.first ? '\n' : ',\n');
     this.first = false;
   }
 
-  /** An element as a whole. */
+  /** Prints a whole element. */
   add(value: unknown): void {
     this.next();
     this.print(JSON.stringify(value));

@@ -1,6 +1,6 @@
 /**
- * The entries of a pagemap for looking at: address, count and flags. Other readers here refuse what they do not know,
- * since it may move the pages; this one never asks where the pages are.
+ * The entries of a pagemap for printing: address, count and flags. Other readers refuse unknown fields, because these may move
+ * the pages. This one does not need the place of the pages.
  */
 
 import type { Images } from '../dump/images.js';

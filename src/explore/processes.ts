@@ -1,4 +1,4 @@
-/** The processes of a dump: exploring needs less than a restore, and works on what others have left of a dump. */
+/** The processes of a dump. Exploring needs fewer images than a restore, so it also works on an incomplete dump. */
 import { missingImage } from '../dump/files.js';
 import type { Images } from '../dump/images.js';
 import { isDead } from '../dump/tasks.js';
@@ -12,7 +12,7 @@ export type PstreeEntry = Messages['pstree_entry'];
 /** The processes of the dump, in the order in which they were dumped. Throws {@link DumpError} MISSING_IMAGE, MALFORMED. */
 export function processesOf(images: Images): PstreeEntry[] {
   if (!images.has('pstree.img')) {
-    throw new DumpError('MISSING_IMAGE', 'expected this image, which every dump of processes has, found none', {
+    throw new DumpError('MISSING_IMAGE', 'the image is missing; every dump of processes has it', {
       file: 'pstree.img',
       hint: 'a pre-dump holds memory alone: explore the last dump of its chain',
     });

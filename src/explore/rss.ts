@@ -1,4 +1,4 @@
-/** The dumped pages of each process, beside the areas that they are in; the pagemap is streamed. */
+/** The dumped pages of each process, with the areas that they are in. The pagemap is streamed. */
 
 import type { Images } from '../dump/images.js';
 import { hasFile, kindOfArea } from '../dump/mm-walk.js';
@@ -12,18 +12,18 @@ import { eachPagemapEntry, flagsJson } from './pagemap.js';
 import { lacksAsZombie, mapFlagsOfTask, processesOf } from './processes.js';
 
 export interface RssOptions {
-  /** Bytes of a page of the dumped machine. crit knows but 4096, whatever the machine. */
+  /** Bytes of a page of the dumped machine. crit assumes 4096 for every machine. */
   pageSize: number;
 }
 
 /** Width of the column of pagemap entries, a tab before it. */
 const WIDTH = 24;
-/** Stands before all areas of an entry but the first, and behind the last. */
+/** The text before all areas of an entry except the first, and after the last. */
 const NEXT_AREA = `\n\t${' '.repeat(WIDTH - 1)}`;
 
 const word = (): Word => ({ lo: 0, hi: 0 });
 
-/** For each process its pagemap entries: address and pages; behind each the areas that it touches. */
+/** Prints the pagemap entries of each process: address and pages, and after each the areas that it touches. */
 export function printPages(images: Images, print: Print, { pageSize }: RssOptions): void {
   const files = new FileTable(images);
   for (const { pid } of processesOf(images)) {
@@ -45,7 +45,7 @@ function printEntries(
   const [start, end, stop] = [word(), word(), word()];
   /** The first area that may be touched: entries ascend. */
   let next = 0;
-  /** The area that was said last: a blank and a tilde stand for it if the next entry is in it, too. */
+  /** The area that was printed last. If the next entry is in it, too, crit prints a blank and a tilde instead. */
   let last = -1;
   eachPagemapEntry(images, pid, ({ vaddr, pages }) => {
     while (next < areas.length && !isBelow(vaddr, areas.end(next, end))) next++;
@@ -70,7 +70,7 @@ function printEntries(
 
 /**
  * The same as a list of `{pid, areas, pages}`. An area is `{start, end, kind, file, runs, pages}`, a run `{start, pages,
- * flags}`: a pagemap entry, cut where areas end. Areas without runs are left out; runs in no area stand in one whose
+ * flags}`: a pagemap entry, cut where areas end. Areas without runs are left out; runs in no area are in one whose
  * `start` and `end` are null.
  */
 export function printPagesJson(images: Images, print: Print, { pageSize }: RssOptions): void {

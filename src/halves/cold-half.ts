@@ -1,4 +1,4 @@
-/** The cold half of a split dump, open to random access: pagemaps as they were, pagemaps of its own, and pages. */
+/** The cold half of a split dump, with random access: the original pagemaps, its own pagemaps, and pages. */
 import { type DumpFiles, payloadFile, requireImage, sizeOf } from '../dump/files.js';
 import { isOriginalName, originalName, pagesName } from '../dump/names.js';
 import { decodePagemap, readPagemap } from '../dump/pagemap.js';
@@ -8,12 +8,12 @@ import { PagemapDecoder } from '../image/pagemap.js';
 import type { RunBatch } from '../memory/runs.js';
 
 export class ColdHalf {
-  /** Names of the pagemaps as they were. */
+  /** Names of the original pagemaps. */
   readonly originals: readonly string[];
 
   /**
    * @param files closed by their owner
-   * @throws {DumpError} MISSING_IMAGE if it is no cold half
+   * @throws {DumpError} MISSING_IMAGE if it is not a cold half
    */
   constructor(private readonly files: DumpFiles) {
     const names = files.entries().map(({ name }) => name);
@@ -21,19 +21,19 @@ export class ColdHalf {
     if (this.originals.length === 0) {
       throw new DumpError(
         'MISSING_IMAGE',
-        `expected the cold half of a split dump, found no ${originalName('pagemap-*.img')}`,
+        `not the cold half of a split dump: it has no ${originalName('pagemap-*.img')}`,
         { file: files.path },
       );
     }
   }
 
-  /** The pagemap of a space as it was, in batches. Throws {@link DumpError} NOT_HALVES if it is of another dump. */
+  /** The original pagemap of a space, in batches. Throws {@link DumpError} NOT_HALVES if it is from another dump. */
   *original(space: Space, pageSize: number): Generator<RunBatch> {
     const name = originalName(space.pagemap);
     const decoder = new PagemapDecoder(pageSize, name);
     const check = () => {
       if (decoder.head && Buffer.compare(decoder.head, space.head) === 0) return;
-      throw new DumpError('NOT_HALVES', `expected two halves of one dump, found another pagemap_head in the cold one`, {
+      throw new DumpError('NOT_HALVES', `the halves are not from one dump: they differ in pagemap_head`, {
         file: name,
       });
     };
@@ -44,14 +44,14 @@ export class ColdHalf {
     check();
   }
 
-  /** What of a space is here, in batches; nothing of shared memory. */
+  /** The runs of a space in this half, in batches; none for shared memory. */
   *runs(space: Space, pageSize: number): Generator<RunBatch> {
     if (space.kind === 'shmem' && !this.files.stat(space.pagemap)) return;
     requireImage(this.files, space.pagemap, originalName(space.pagemap));
     for (const { runs } of readPagemap(this.files, space.pagemap, pageSize, false)) yield runs;
   }
 
-  /** The pages of a space, of which {@link runs} are here. */
+  /** The pages of a space that has {@link runs} in this half. */
   pages(space: Space): PayloadFile {
     const name = pagesName(space);
     return payloadFile(this.files, name, sizeOf(this.files, name));

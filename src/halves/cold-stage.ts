@@ -1,4 +1,10 @@
-/** The cold half of a split dump: the lazy pages, and the images that a page server and the lazy-pages daemon need. */
+/**
+ * A split dump has two halves, and each page is in one of them. The hot half is what `make-lazy` gives: a dump that can be
+ * restored at once. The cold half has the lazy pages, the images that a page server and the lazy-pages daemon need, and the
+ * original pagemaps. These say how `merge` puts the dump together again, byte for byte.
+ *
+ * Here are the stages that make the cold half.
+ */
 import { none } from 'stream-chain/defs.js';
 import { isOriginalName } from '../dump/names.js';
 import { type DumpRecord, isPayload, type Space } from '../dump/records.js';
@@ -6,11 +12,11 @@ import { DumpError } from '../errors.js';
 import { detailOf, PE_PARENT, PE_PRESENT, type RunBatch, RunBuilder } from '../memory/runs.js';
 import { dropFiles } from '../stages/drop-files.js';
 
-/** Says which processes are in the dump, and what memory they have. */
+/** Images of the processes and their memory areas. */
 const NEEDED = /^((inventory|pstree)\.img|(core|mm)-\d+\.img)$/;
 
 /**
- * Makes a stage that lets whole dumps pass, and hot halves, which are dumps of their own.
+ * Makes a stage that passes on whole dumps, and hot halves, which are whole dumps, too.
  * @throws {DumpError} UNSUPPORTED for a cold half
  */
 export function notCold() {
@@ -23,8 +29,8 @@ export function notCold() {
 }
 
 /**
- * Makes the stages that leave out files that are not needed, and shared memory, which is never lazy.
- * @throws {DumpError} UNSUPPORTED for pages that are both here and in the parent dump
+ * Makes the stages that drop files that are not needed, and shared memory, which is never lazy.
+ * @throws {DumpError} UNSUPPORTED for pages that are both in the dump and in its parent
  */
 export const coldPart = () => [
   dropFiles(({ name }) => !NEEDED.test(name) && !isOriginalName(name)),
@@ -53,7 +59,7 @@ function withoutParentPages() {
   };
 }
 
-/** Pages of the parent dump belong to the hot half: a restore reads them there. */
+/** Leaves out pages of the parent dump: a restore reads them through the hot half. */
 function withoutParents(runs: RunBatch, space: Space, pageSize: number): RunBatch {
   if (!runs.bits.some((bits) => (bits & PE_PARENT) !== 0)) return runs;
   const out = new RunBuilder(pageSize, runs.bits.length);
@@ -61,7 +67,7 @@ function withoutParents(runs: RunBatch, space: Space, pageSize: number): RunBatc
     const bits = runs.bits[i] as number;
     if (bits & PE_PARENT) {
       if (!(bits & PE_PRESENT)) continue;
-      throw new DumpError('UNSUPPORTED', 'some pages are both here and in the parent dump', {
+      throw new DumpError('UNSUPPORTED', 'some pages are both in the dump and in its parent', {
         file: space.pagemap,
       });
     }

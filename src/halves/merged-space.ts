@@ -1,6 +1,6 @@
 /**
- * One address space of a split dump: one walk over the pagemap as it was, that of the hot half and that of the cold half, all
- * of which ascend. It finds the half that each page is in.
+ * Merges one address space of a split dump. The original pagemap and the pagemaps of both halves ascend, so one walk over all
+ * three finds the half that each page is in.
  */
 
 import type { DumpRecord, PayloadFile, Space } from '../dump/records.js';
@@ -9,7 +9,7 @@ import { RunCursor, type RunPart } from '../memory/run-cursor.js';
 import { addressHex, hasPayload, type RunBatch, RunBuilder, sameBlocks } from '../memory/runs.js';
 import type { ColdHalf } from './cold-half.js';
 
-/** Runs in a batch that is made: as many as a batch of a directory has. */
+/** Runs per batch, about as many as a directory gives. */
 const BATCH_RUNS = 4096;
 
 export class SpaceMerger {
@@ -28,7 +28,7 @@ export class SpaceMerger {
     this.pages = this.cold.ended ? undefined : cold.pages(space);
   }
 
-  /** Turns runs of the hot half into records, with numbers in between: so many bytes of their payload come there. */
+  /** Turns runs of the hot half into records. A number between them says how many bytes of their payload come there. */
   *merge(runs: RunBatch): Generator<DumpRecord | number> {
     const { space, original } = this;
     const last = runs.bits.length - 1;
@@ -40,16 +40,16 @@ export class SpaceMerger {
       yield { type: 'runs', space, runs: whole, checked: false };
       yield* this.payload(new RunCursor([whole], this.pageSize), hot);
     }
-    if (!hot.ended) throw this.mismatch(hot.pageNumber, 'in the hot half alone');
+    if (!hot.ended) throw this.mismatch(hot.pageNumber, 'only in the hot half');
   }
 
-  /** Throws {@link DumpError} unless all pages have come. */
+  /** Throws {@link DumpError} if pages are missing. */
   end(): void {
     if (!this.original.ended) throw this.mismatch(this.original.pageNumber, 'in neither half');
-    if (!this.cold.ended) throw this.mismatch(this.cold.pageNumber, 'in the cold half alone');
+    if (!this.cold.ended) throw this.mismatch(this.cold.pageNumber, 'only in the cold half');
   }
 
-  /** The next runs of the pagemap as it was, up to a page. */
+  /** The next runs of the original pagemap, up to a page. */
   private wholeRuns(end: number): RunBatch {
     const { original } = this;
     const out = new RunBuilder(this.pageSize);
@@ -63,7 +63,7 @@ export class SpaceMerger {
     return out.finish();
   }
 
-  /** Payload of the cold half, with numbers in between: so many bytes of the hot half's payload come there. */
+  /** Payload of the cold half. A number in between says how many bytes of the hot half's payload come there. */
   private *payload(whole: RunCursor, hot: RunCursor): Generator<DumpRecord | number> {
     let hotBytes = 0;
     let extents: number[] = [];
@@ -85,19 +85,19 @@ export class SpaceMerger {
     if (hotBytes > 0) yield hotBytes;
   }
 
-  /** The next pages that are all in one half, or have no payload: as that half has them. */
+  /** The next pages that are all in one half, or have no payload. */
   private nextPart(whole: RunCursor, hot: RunCursor): RunPart & { half: 'hot' | 'cold' } {
     const { cold } = this;
     const { pageNumber } = whole;
-    if (hot.pageNumber < pageNumber) throw this.mismatch(hot.pageNumber, 'in the hot half alone');
+    if (hot.pageNumber < pageNumber) throw this.mismatch(hot.pageNumber, 'only in the hot half');
     if (hot.pageNumber > pageNumber) throw this.mismatch(pageNumber, 'in neither half');
-    if (cold.pageNumber < pageNumber) throw this.mismatch(cold.pageNumber, 'in the cold half alone');
+    if (cold.pageNumber < pageNumber) throw this.mismatch(cold.pageNumber, 'only in the cold half');
     const isWanted = hasPayload(whole.bits);
     const inHot = hasPayload(hot.bits);
     const inCold = cold.pageNumber === pageNumber;
     if (Number(inHot) + Number(inCold) !== Number(isWanted)) {
       if (inHot && inCold) throw this.mismatch(pageNumber, 'in both halves');
-      throw this.mismatch(pageNumber, isWanted ? 'in neither half' : `in the ${inHot ? 'hot' : 'cold'} half alone`);
+      throw this.mismatch(pageNumber, isWanted ? 'in neither half' : `only in the ${inHot ? 'hot' : 'cold'} half`);
     }
     const pages = Math.min(whole.pages, hot.pages, inCold ? cold.pages : cold.pageNumber - pageNumber);
     const ofWhole = this.part(whole, pages);
@@ -105,12 +105,12 @@ export class SpaceMerger {
     const stored = inCold ? this.part(cold, pages) : ofHot;
     this.skipHoles();
     if (isWanted && !sameBlocks(ofWhole.detail?.compressed, stored.detail?.compressed)) {
-      throw this.mismatch(pageNumber, 'compressed in another way than before');
+      throw this.mismatch(pageNumber, 'compressed differently than in the original');
     }
     return { ...stored, half: inCold ? 'cold' : 'hot' };
   }
 
-  /** Pages that were to be fetched from elsewhere before the dump was split are in the cold pagemap as well. */
+  /** Skips pages that had no payload before the dump was split; the cold pagemap has them, too. */
   private skipHoles(): void {
     const { cold } = this;
     while (!cold.ended && !hasPayload(cold.bits)) cold.take(cold.pages);
@@ -119,13 +119,13 @@ export class SpaceMerger {
   private part(cursor: RunCursor, pages: number): RunPart {
     const { pageNumber } = cursor;
     const part = cursor.take(pages);
-    if (!part) throw this.mismatch(pageNumber, 'compressed in another way than before');
+    if (!part) throw this.mismatch(pageNumber, 'compressed differently than in the original');
     return part;
   }
 
   private mismatch(pageNumber: number, found: string): DumpError {
     const address = addressHex(pageNumber, this.pageSize);
-    return new DumpError('NOT_HALVES', `expected two halves of one dump, found page 0x${address} ${found}`, {
+    return new DumpError('NOT_HALVES', `the halves are not from one dump: page 0x${address} is ${found}`, {
       file: this.space.pagemap,
     });
   }

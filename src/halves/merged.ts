@@ -1,7 +1,7 @@
 /**
- * Two halves of a split dump as the dump that they came from. The hot half is read from front to back: its files, and the other
- * files of its archive, are those of the dump. The pagemap as it was replaces that of the hot half, and pages of both halves
- * are put together.
+ * Merges the two halves of a split dump. The hot half is read from front to back. Its files, and the files outside the dump in
+ * its archive, are passed on. The original pagemaps replace those of the hot half, and the pages of both halves are put
+ * together.
  */
 
 import { originalName } from '../dump/names.js';
@@ -15,7 +15,7 @@ import { SpaceMerger } from './merged-space.js';
 
 /**
  * The records of the whole dump.
- * @throws {DumpError} MISSING_IMAGE, NOT_HALVES where the halves do not belong together
+ * @throws {DumpError} MISSING_IMAGE, NOT_HALVES if the halves do not belong together
  */
 export async function* mergedRecords(hot: RecordSource, cold: ColdHalf): AsyncGenerator<Iterable<DumpRecord>> {
   const merger = new Merger(cold);
@@ -26,14 +26,14 @@ class Merger {
   private pageSize = 0;
   /** Spaces whose runs have not come yet, by index. */
   private readonly waiting = new Map<number, Space>();
-  /** Pagemaps as they were whose spaces have not come. */
+  /** Original pagemaps whose spaces have not come. */
   private readonly unclaimed: Set<string>;
   private current: SpaceMerger | undefined;
-  /** Records that the last runs of the hot half become, with numbers in between: so many bytes of their payload come there. */
+  /** The records made of the last runs of the hot half. A number says how many bytes of their payload come there. */
   private plan: Iterator<DumpRecord | number> | undefined;
   /** Bytes of payload that come next. */
   private wantedBytes = 0;
-  /** The payload of the hot half, where it came with a checksum. */
+  /** Checks the payload of the hot half, if it came with a checksum. */
   private readonly check = new PayloadCheck();
   private checks = false;
 

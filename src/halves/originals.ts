@@ -1,8 +1,8 @@
 /**
- * A stage that adds the pagemaps of a dump as files at its end; later stages leave these as they are. They are made
- * of the runs as these come, and held until then: in memory, and past the budget in a spill file.
+ * A stage that adds the original pagemaps of a dump as files at its end. Later stages do not change them. They are made from the
+ * runs, and held until the end: in memory up to the budget, beyond that in an unnamed file.
  *
- * Its payload is overwritten when the next record is asked for, so it belongs into `pump`, not into `chain()`.
+ * Its payload is overwritten when the next record is asked for, so it is for `pump` and not for `chain()`.
  */
 import { flushable, none } from 'stream-chain/defs.js';
 import { originalName } from '../dump/names.js';
@@ -10,7 +10,7 @@ import { PagemapWriter } from '../dump/pagemap-writer.js';
 import type { DumpRecord, RunsRecord, Space } from '../dump/records.js';
 import { ByteQueue, type MemoryBudget } from '../io/byte-queue.js';
 
-/** A pagemap in the spool, after those before it. */
+/** A pagemap in the queue, in order. */
 interface Original {
   space: Space;
   bytes: number;
@@ -28,15 +28,15 @@ export function addOriginals(budget: MemoryBudget) {
 
 class Originals {
   private pageSize = 0;
-  /** One for all: a block of memory for each space of a thousand would be too much. */
-  private readonly spool: ByteQueue;
+  /** One queue for all: one block of memory for each of a thousand spaces would be too much. */
+  private readonly queue: ByteQueue;
   private readonly originals: Original[] = [];
   /** Spaces whose runs have not come yet. */
   private readonly waiting = new Map<number, Space>();
   private current: { index: number; entries: PagemapWriter } | undefined;
 
   constructor(budget: MemoryBudget) {
-    this.spool = new ByteQueue(budget);
+    this.queue = new ByteQueue(budget);
   }
 
   *take(record: DumpRecord): Generator<DumpRecord> {
@@ -48,7 +48,7 @@ class Originals {
   }
 
   close(): void {
-    this.spool.close();
+    this.queue.close();
   }
 
   private add({ space, runs }: RunsRecord): void {
@@ -56,14 +56,14 @@ class Originals {
     this.current?.entries.add(runs);
   }
 
-  /** Begins with a pagemap; the one before is complete. */
+  /** Begins a pagemap; the one before is complete. */
   private start(space: Space): void {
     this.current?.entries.end();
     this.waiting.delete(space.index);
     const original = { space, bytes: 0 };
     this.originals.push(original);
     const entries = new PagemapWriter(space, this.pageSize, (bytes) => {
-      this.spool.push(bytes);
+      this.queue.push(bytes);
       original.bytes += bytes.length;
     });
     this.current = { index: space.index, entries };
@@ -75,7 +75,7 @@ class Originals {
     for (const { space, bytes } of this.originals) {
       const name = originalName(space.pagemap);
       yield { type: 'file', kind: 'regular', name, mode: space.pagemapMode, size: bytes, checked: false };
-      yield* this.spool.take(bytes);
+      yield* this.queue.take(bytes);
     }
   }
 }

@@ -1,12 +1,12 @@
-/** Lets signals and timers have their turn in a loop that does its I/O synchronously. */
+/** Lets signals and timers run in a loop that does its I/O synchronously. */
 
-/** How long such a loop may keep the event loop waiting, in ms. */
+/** Longest time that such a loop may block the event loop, in ms. */
 const MAX_HOLD_MS = 20;
 
 export class Breather {
   private since = Date.now();
 
-  /** A promise to wait for, if it is time. */
+  /** A promise to wait for, if it is time to pause. */
   due(): Promise<void> | undefined {
     if (Date.now() - this.since < MAX_HOLD_MS) return undefined;
     return new Promise((resolve) => {

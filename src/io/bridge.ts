@@ -1,20 +1,20 @@
-/** Joins a client to a stream pair that answers it: a program's stdin and stdout, a stream of another connection. */
+/** Connects a client to a pair of streams that answers it: a program's stdin and stdout, or a stream of another connection. */
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { pour } from './pour.js';
 
 /**
- * Passes on what either side says, until the answering side has said all.
- * @throws if one of them breaks off; both are destroyed then
+ * Passes on the bytes of either side, until the answering side ends.
+ * @throws if one of them fails; then both are destroyed
  */
 export async function bridge(client: Duplex, input: Writable, output: Readable): Promise<void> {
   void feed(client, input).catch(() => {});
-  // Also the last words of an answering side that fails are for the client.
+  // The client also gets the last bytes of an answering side that fails.
   await pour(output, client);
 }
 
 /**
- * Passes on what a client says, for as long as the other side listens to it. That may end before its client: it does not
- * end the client's stream, for the last answer may be on its way.
+ * Passes on the bytes of a client as long as the other side reads them. That side may stop before the client does. The
+ * client's stream is not ended then, because the last answer may still come.
  */
 async function feed(client: Duplex, input: Writable): Promise<void> {
   input.on('error', () => {});

@@ -1,4 +1,4 @@
-/** Where an archive or a shard goes: a file that appears as a whole, or stdout; compressed on the way, if that is wanted. */
+/** The output for an archive or a shard: a file that appears when it is complete, or stdout; optionally compressed. */
 import { once } from 'node:events';
 import type { Duplex, Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
@@ -8,19 +8,19 @@ import { AtomicFile } from './atomic-file.js';
 import { type Compression, compressor } from './compression.js';
 import { FdWriter } from './fd.js';
 
-/** The output of an archive: complete with {@link ByteOutput.commit}, or gone. */
+/** The output for an archive. It is complete after {@link ByteOutput.commit}, and removed by `discard`. */
 export interface ByteOutput {
   write: Emit;
-  /** Where it has more to write than it can hold: resolves when it takes more. */
+  /** If its buffer is full: resolves when it takes more. */
   drain(): void | Promise<void>;
   commit(): void | Promise<void>;
   discard(): void | Promise<void>;
 }
 
-/** Where one shard goes. */
+/** The output for one shard. */
 export interface ShardOutput {
   write: Emit;
-  /** Passes on what was gathered: who reads several shards waits for the next marker, in whichever it is. */
+  /** Writes what was gathered: a reader of several shards waits for the next marker, in any of them. */
   flush(): void;
   commit(): void;
   discard(): void;
@@ -71,7 +71,7 @@ class StreamOutput implements ByteOutput {
   }
 
   readonly write = (bytes: Uint8Array): void => {
-    // The stream holds on to it.
+    // The stream keeps it.
     if (!this.stream.destroyed) this.stream.write(bytes.slice());
   };
 
@@ -117,7 +117,7 @@ class CompressedOutput implements ByteOutput {
     }
   }
 
-  /** A compressor that is gone is a failure, and no reader of ours that has seen enough (EPIPE). */
+  /** A compressor that exits early is a failure. It must not look like a reader that has seen enough (EPIPE). */
   private async *packed(): AsyncGenerator<Uint8Array> {
     try {
       yield* this.stream as AsyncIterable<Buffer>;
@@ -130,7 +130,7 @@ class CompressedOutput implements ByteOutput {
   }
 
   readonly write = (bytes: Uint8Array): void => {
-    // The stream holds on to it.
+    // The stream keeps it.
     this.isFull = !this.stream.write(bytes.slice());
   };
 

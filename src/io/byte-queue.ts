@@ -1,34 +1,34 @@
 /**
- * Bytes that came too early: first in first out, in memory up to a budget that all share, and past that in a file without a
- * name. A queue that has begun to use the file goes on there until it is empty.
+ * Bytes that came too early, first in, first out: in memory up to a budget that all queues share, beyond that in an unnamed
+ * file. A queue that has begun to use the file continues there until it is empty.
  */
 import type { PayloadFile } from '../bytes.js';
 import { TempFile } from './temp-file.js';
 
-/** Memory is taken in blocks of this size. */
+/** Memory is used in blocks of this size. */
 export const BLOCK_BYTES = 256 * 1024;
 
-/** Bytes of a queue: as they are, or where they are. */
+/** Bytes of a queue, or a reference to them. */
 type Queued = { type: 'bytes'; bytes: Uint8Array } | { type: 'extents'; file: PayloadFile; extents: Float64Array };
 
-/** What all queues and stores of a run share. */
+/** Shared by all queues and stores of a run. */
 export interface MemoryBudget {
   /** Memory that is still free. */
   bytes: number;
-  /** Folder of the files. */
+  /** Folder of the unnamed files. */
   directory: string;
-  /** Blocks that were in use before: new ones would pile up until they are collected. */
+  /** Blocks to reuse: new ones would pile up until the garbage collector runs. */
   spare?: Uint8Array[];
 }
 
-/** A block of the memory that is still free, with whatever is in it; undefined if there is none. */
+/** A block with any content; undefined if no memory is free. */
 export function takeBlock(budget: MemoryBudget): Uint8Array | undefined {
   if (budget.bytes < BLOCK_BYTES) return undefined;
   budget.bytes -= BLOCK_BYTES;
   return budget.spare?.pop() ?? new Uint8Array(BLOCK_BYTES);
 }
 
-/** Gives back what {@link takeBlock} gave. */
+/** Gives back a block of {@link takeBlock}. */
 export function giveBack(block: Uint8Array, budget: MemoryBudget): void {
   budget.bytes += BLOCK_BYTES;
   budget.spare ??= [];
@@ -37,7 +37,7 @@ export function giveBack(block: Uint8Array, budget: MemoryBudget): void {
 
 export class ByteQueue {
   private readonly blocks: Uint8Array[] = [];
-  /** Bytes written into the last block, and read of the first. */
+  /** Bytes written to the last block, and read from the first. */
   private lastBytes = 0;
   private firstRead = 0;
   private memoryBytes = 0;
@@ -49,7 +49,7 @@ export class ByteQueue {
     return this.memoryBytes + (this.file?.size ?? 0);
   }
 
-  /** Takes a copy of bytes. Throws {@link DumpError} SYSTEM if the disk is full. */
+  /** Copies bytes. Throws {@link DumpError} SYSTEM if the disk is full. */
   push(bytes: Uint8Array): void {
     let at = 0;
     while (at < bytes.length && !this.file) {
@@ -66,7 +66,7 @@ export class ByteQueue {
     this.file.append(bytes.subarray(at));
   }
 
-  /** The block to write to, if there is memory for one. */
+  /** The block to write to, if memory is free. */
   private room(): Uint8Array | undefined {
     if (this.blocks.length > 0 && this.lastBytes < BLOCK_BYTES) return this.blocks.at(-1);
     const block = takeBlock(this.budget);
@@ -76,7 +76,7 @@ export class ByteQueue {
     return block;
   }
 
-  /** Takes bytes out, at most `most`: payload in order, good until the next call of any method. */
+  /** Takes out at most `most` bytes, valid until the next call of any method. */
   *take(most: number): Generator<Queued> {
     let left = Math.min(most, this.size);
     while (left > 0 && this.memoryBytes > 0) {
@@ -108,10 +108,10 @@ export class ByteQueue {
   }
 }
 
-/** First in, first out, in a file. */
+/** The part of a queue that is in a file. */
 class FileQueue {
   readonly payload: PayloadFile;
-  /** Of what is to be read next, in bytes. */
+  /** Position of the next read, in bytes. */
   position = 0;
   private end = 0;
   private readonly file: TempFile;

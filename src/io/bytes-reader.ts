@@ -1,8 +1,8 @@
-/** Bytes out of chunks that come when they come: as many as are wanted, with their offset for errors. */
+/** Reads any number of bytes from chunks of any size, with their offset for errors. */
 import { ByteWriter } from '../protobuf/wire.js';
 
 export class BytesReader {
-  /** Bytes handed out so far. */
+  /** Bytes read so far. */
   offset = 0;
   private readonly chunks: AsyncIterator<Uint8Array>;
   private chunk: Uint8Array = new Uint8Array(0);
@@ -15,12 +15,12 @@ export class BytesReader {
     this.chunks = chunks[Symbol.asyncIterator]();
   }
 
-  /** `count` bytes if they are here already: to wait for what is here costs more than to look at it. */
+  /** `count` bytes if they have arrived; an await for each of them would cost more than the work on them. */
   ready(count: number): Uint8Array | undefined {
     return this.chunk.length - this.at >= count ? this.take(count) : undefined;
   }
 
-  /** What is here already of the next `most` bytes, which may be nothing. */
+  /** What has arrived of the next `most` bytes, which may be nothing. */
   atHand(most: number): Uint8Array {
     return this.take(Math.min(most, this.chunk.length - this.at));
   }
@@ -44,7 +44,7 @@ export class BytesReader {
     return (await this.more()) ? this.take(Math.min(most, this.chunk.length - this.at)) : new Uint8Array(0);
   }
 
-  /** Closes what the chunks come from. */
+  /** Closes the source of the chunks. */
   async close(): Promise<void> {
     await this.chunks.return?.();
   }

@@ -6,18 +6,18 @@ import { throughZstd, unzstdFile } from './zstd-program.js';
 
 export type Compression = 'gzip' | 'zstd';
 
-/** What the first bytes of a file are compressed with, if with anything. */
+/** The compression of a file, by its first bytes. */
 export function compressionOf(start: Uint8Array): Compression | undefined {
   if (start[0] === 0x1f && start[1] === 0x8b) return 'gzip';
   return start[0] === 0x28 && start[1] === 0xb5 && start[2] === 0x2f && start[3] === 0xfd ? 'zstd' : undefined;
 }
 
-/** Plain bytes that come at a time: 16 KiB, which is what Node gives otherwise, cost more turns than they are worth. */
+/** Bytes per decompressed chunk. Node's default of 16 KiB needs too many turns of the event loop. */
 const CHUNK_BYTES = 128 * 1024;
 
 type MakeStream = (options?: { chunkSize: number }) => Duplex;
 
-/** Node has zstd since 22.15; before that the program of that name does it. */
+/** Node has zstd since 22.15. With an older one the zstd program is used. */
 const ZSTD = zlib as unknown as Partial<{
   createZstdCompress: MakeStream;
   createZstdDecompress: MakeStream;
@@ -25,7 +25,7 @@ const ZSTD = zlib as unknown as Partial<{
   zstdDecompressSync(bytes: Uint8Array): Buffer;
 }>;
 
-/** Up to some 24 Node takes what was cut off for complete (nodejs/node issue 64592): then the program does this, too. */
+/** Undefined for a Node that takes cut-off input for complete (nodejs/node issue 64592): then the program is used. */
 function zstdDecompressor(): MakeStream | undefined {
   const frame = ZSTD.zstdCompressSync?.(Buffer.from('zstd'));
   try {
@@ -36,19 +36,19 @@ function zstdDecompressor(): MakeStream | undefined {
   }
 }
 
-/** Bytes that are compressed. */
+/** Compressed bytes. */
 export interface CompressedInput {
   /** Each may be overwritten when the next is asked for. */
   chunks: AsyncIterable<Uint8Array>;
-  /** A descriptor of them all, at their beginning, if they are a file: a program reads it itself. */
+  /** If they are a file, a descriptor at its beginning, which a program reads itself. */
   fd?: number | undefined;
   /** For errors. */
   name: string;
 }
 
 /**
- * The plain bytes. A small archive may hold a large one: `maxBytes` stops that.
- * @throws {DumpError} MALFORMED, LIMIT, UNSUPPORTED without a zstd that could do it
+ * Decompresses. A small file may expand to a huge one, so `maxBytes` limits the plain bytes.
+ * @throws {DumpError} MALFORMED, LIMIT, or UNSUPPORTED if there is no zstd
  */
 export async function* decompress(
   { chunks, fd, name: file }: CompressedInput,
@@ -79,8 +79,8 @@ export async function* decompress(
     }
   } catch (error) {
     if (error instanceof DumpError || error === sourceError) throw error;
-    const found = `found it cut off or damaged behind ${bytes} plain bytes`;
-    throw new DumpError('MALFORMED', `expected ${compression} data to its end, ${found}: ${(error as Error).message}`, {
+    const what = `the ${compression} data is cut off or damaged after ${bytes} plain bytes`;
+    throw new DumpError('MALFORMED', `${what}: ${(error as Error).message}`, {
       file,
       cause: error,
     });

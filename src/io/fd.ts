@@ -1,28 +1,29 @@
 /**
- * Pipes at full rate. Node's own streams allocate a buffer for every 64 KiB and go through the event loop for each;
- * one buffer that stays in the cache and plain read(2) and write(2) make a chain of five processes two to three times as
- * fast (docs/benchmarks.md).
+ * Pipes at full rate. This folder reads and writes files and pipes by plain read(2) and write(2). Node's
+ * streams allocate a buffer for every 64 KiB and go through the event loop for it. One buffer that stays in the cache makes a
+ * chain of five processes two to three times as fast (docs/benchmarks.md). Streams are used only where Node offers nothing
+ * else: for sockets and compression.
  */
 import { closeSync, constants, fstatSync, openSync, readSync, writeSync, writevSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { isErrno, onFile, systemError } from '../errors.js';
 
-/** What a Linux pipe holds: a read never gives more. */
+/** Capacity of a Linux pipe: a read never returns more. */
 const PIPE_BYTES = 64 * 1024;
-/** Bytes of a file per read. */
+/** Bytes per read from a file. */
 const FILE_BYTES = 256 * 1024;
 /** Smaller pieces are gathered before they are written. */
 const GATHER_BYTES = 4 * 1024;
 
 /**
- * How often an empty pipe is read again before waiting in the event loop. A read costs some 10 µs, about what the writer
- * needs to fill the pipe; any sleep takes longer.
+ * How often an empty pipe is read again before waiting in the event loop. A read takes some 10 µs, about as long as the
+ * writer needs to fill the pipe. Any sleep takes longer.
  */
 const SPINS = 6;
 
 /**
- * Reads a descriptor to its end. Without a signal to listen to, a read simply blocks; with one, the event loop must run
- * as well, so that the signal arrives.
+ * Reads a descriptor to its end. Without an abort signal, a read simply blocks. With one, the event loop must run, so that
+ * the signal arrives.
  */
 export class FdReader {
   private readonly buffer: Uint8Array;
@@ -110,7 +111,7 @@ export class FdReader {
 }
 
 /**
- * The same pipe, opened anew, so that others who share the descriptor never see it as non-blocking. Without /proc the
+ * The same pipe, opened again, so that it does not become non-blocking for other processes that share it. Without /proc the
  * descriptor itself is used.
  */
 function nonBlocking(fd: number): number {
@@ -121,7 +122,7 @@ function nonBlocking(fd: number): number {
   }
 }
 
-/** Writes a descriptor; small pieces are gathered, large ones are passed on without a copy. */
+/** Writes to a descriptor. Small pieces are gathered, large ones are written without a copy. */
 export class FdWriter {
   private readonly gathered = new Uint8Array(GATHER_BYTES);
   private gatheredBytes = 0;
@@ -132,7 +133,7 @@ export class FdWriter {
     private readonly name = 'stdout',
   ) {}
 
-  /** Needs the bytes only until it returns. Passes EPIPE on as it is if the reader has left. */
+  /** Needs the bytes only until it returns. Throws EPIPE unchanged if the reader has exited. */
   readonly write = (bytes: Uint8Array): void => {
     if (bytes.length + this.gatheredBytes <= GATHER_BYTES) {
       this.gathered.set(bytes, this.gatheredBytes);

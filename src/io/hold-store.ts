@@ -1,35 +1,34 @@
 /**
- * The bytes of many files that arrive in turn and are read at random: in memory up to a budget, and past that in a file
- * without a name.
+ * Many files that arrive in turn, and are then read at random: in memory up to a budget, beyond that in an unnamed file.
  *
- * All files share one range of places. Its first blocks are in memory; what lies behind them is in the temporary file, at the
- * same place. A file has extents of the range, each as large as the file is when it needs one: so a file of any size that
- * arrives in pieces of any size has few of them, and many small files share a block.
+ * All files share one address range. Its first blocks are in memory, the rest is in the unnamed file at the same position. A
+ * file consists of extents of the range. A new extent is as large as the file is already. So a file of any size has few
+ * extents, whatever the size of its pieces, and many small files share a block.
  */
 
 import { BLOCK_BYTES, giveBack, type MemoryBudget, takeBlock } from './byte-queue.js';
 import { TempFile } from './temp-file.js';
 
-/** Of the first and of the largest extents. Bytes that are reserved and never used are lost, in memory at least. */
+/** Size of the first and of the largest extents. Reserved bytes that are never used are wasted. */
 const MIN_EXTENT_BYTES = 1024;
 const MAX_EXTENT_BYTES = 1024 * 1024;
 
 export class HoldStore {
-  /** The blocks that are in memory; when there is no room for one more, all that follow are not. */
+  /** The blocks in memory. Once there is no room for another one, all further blocks are in the file. */
   private readonly blocks: Uint8Array[] = [];
   private isFull = false;
   private temporary: TempFile | undefined;
-  /** Of the range, in bytes. */
+  /** Bytes of the range. */
   private end = 0;
 
   constructor(private readonly budget: MemoryBudget) {}
 
-  /** A new file, without bytes. */
+  /** A new, empty file. */
   file(): StoredFile {
     return new StoredFile(this);
   }
 
-  /** Where so many bytes are to be. */
+  /** Reserves bytes of the range; returns their place. */
   reserve(bytes: number): number {
     const place = this.end;
     this.end += bytes;
@@ -55,7 +54,7 @@ export class HoldStore {
     }
   }
 
-  /** Fills `buffer` with what was written at a place. */
+  /** Fills `buffer` from a place of the range. */
   read(buffer: Uint8Array, place: number): void {
     for (let done = 0; done < buffer.length; ) {
       const held = this.inMemory(place + done, buffer.length - done);
@@ -68,7 +67,7 @@ export class HoldStore {
     }
   }
 
-  /** Forgets all files. */
+  /** Drops all files. */
   close(): void {
     for (const block of this.blocks) giveBack(block, this.budget);
     this.blocks.length = 0;
@@ -76,7 +75,7 @@ export class HoldStore {
     this.temporary = undefined;
   }
 
-  /** What of a part of the range is in the block that it begins in; undefined if that is not in memory. */
+  /** The beginning of a part of the range, up to the end of its block; undefined if that is not in memory. */
   private inMemory(place: number, bytes: number): Uint8Array | undefined {
     const at = place % BLOCK_BYTES;
     return this.blocks[Math.floor(place / BLOCK_BYTES)]?.subarray(at, at + bytes);
@@ -87,7 +86,7 @@ export class HoldStore {
 export class StoredFile {
   /** Bytes. */
   size = 0;
-  /** Of each extent: where it begins in the file, and in the range. */
+  /** Where each extent begins in the file, and in the range. */
   private readonly starts: number[] = [];
   private readonly places: number[] = [];
   /** Bytes of all extents. */
@@ -95,7 +94,7 @@ export class StoredFile {
 
   constructor(private readonly held: HoldStore) {}
 
-  /** Takes a copy of bytes, behind those before. Throws {@link DumpError} SYSTEM if the disk is full. */
+  /** Appends a copy of bytes. Throws {@link DumpError} SYSTEM if the disk is full. */
   push(bytes: Uint8Array): void {
     for (let done = 0; done < bytes.length; ) {
       if (this.size === this.room) this.addExtent();
@@ -106,7 +105,7 @@ export class StoredFile {
     }
   }
 
-  /** Fills `buffer` from a position, as far as there are bytes; returns how many. */
+  /** Reads into `buffer` from a position; returns the number of bytes. */
   readSome(buffer: Uint8Array, position: number): number {
     const count = Math.max(0, Math.min(buffer.length, this.size - position));
     for (let done = 0; done < count; ) {
@@ -122,7 +121,7 @@ export class StoredFile {
   private addExtent(): void {
     const bytes = Math.min(Math.max(this.size, MIN_EXTENT_BYTES), MAX_EXTENT_BYTES);
     const place = this.held.reserve(bytes);
-    // Where nothing else came between, it is a longer extent.
+    // If no other file came between, the last extent grows.
     const last = this.places.length - 1;
     if (last < 0 || this.placeOf(last, this.room) !== place) {
       this.starts.push(this.room);
@@ -135,7 +134,7 @@ export class StoredFile {
     return (this.places[extent] as number) + position - (this.starts[extent] as number);
   }
 
-  /** The extent that a position lies in. */
+  /** The extent of a position. */
   private extentAt(position: number): number {
     let low = 0;
     let high = this.starts.length - 1;

@@ -1,14 +1,17 @@
-/** Regular files that are read at any place, opened when they are needed and only so many at a time. */
+/** Regular files for random access. They are opened when they are needed, and only a few are open at a time. */
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs';
 import { DumpError, onFile } from '../errors.js';
 
-/** Open at a time: a dump may have thousands of processes. */
+/** Limit on open files: a dump may have thousands of processes. */
 const MAX_OPEN = 16;
 
-/** Tells a file from what it was before: other bytes in it, or another file in its place. */
+/** The state of a file. It differs if the file was changed or replaced. */
 export const stateOf = ({ ino, size, mtimeMs }: Stats): string => `${ino} ${size} ${mtimeMs}`;
 
-/** @param name of the file, for errors; throws {@link DumpError} CHANGED unless the file is in the state that it was in before */
+/**
+ * @param name of the file, for errors
+ * @throws {DumpError} CHANGED unless the file is in the same state as before
+ */
 export function checkUnchanged(fd: number, before: string, name: string): void {
   if (stateOf(onFile(name, () => fstatSync(fd))) === before) return;
   throw new DumpError('CHANGED', 'the file has changed since it was opened', { file: name });
@@ -43,7 +46,7 @@ export class OpenFiles {
     return onFile(name, () => readSync(fd, buffer, 0, buffer.length, position), position);
   }
 
-  /** A descriptor of a file, which stays its own. */
+  /** A descriptor of a file; it stays owned by this object. */
   descriptor(path: string, name: string): number {
     const known = this.open.get(path);
     if (known !== undefined) return known;

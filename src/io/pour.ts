@@ -1,11 +1,11 @@
-/** One stream of Node into another. */
+/** Copies a stream of Node into another one. */
 import type { Readable, Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 
 /**
- * Passes on all that a stream gives, and ends the other one. stream.pipeline() would do, but it never settles when its source is
- * destroyed after the source has got its end and before somebody has read it: what a broken connection does to its streams.
- * @throws if either breaks off; both are destroyed then
+ * Copies all bytes, and ends the target. Not stream.pipeline(): it never settles if its source is destroyed after its end has
+ * arrived and before it was read, which happens with a broken connection.
+ * @throws if either fails; then both are destroyed
  */
 export async function pour(from: Readable, to: Writable): Promise<void> {
   from.pipe(to, { end: false });

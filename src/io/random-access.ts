@@ -1,4 +1,4 @@
-/** Bytes that can be read at any place: a file, or anything else that is made to look like one. */
+/** Bytes that can be read at any position: a file, or anything that behaves like one. */
 import { closeSync, fstatSync, readSync, statSync } from 'node:fs';
 import { onFile } from '../errors.js';
 import { checkUnchanged, openRegular, stateOf } from './open-files.js';
@@ -9,16 +9,16 @@ export interface RandomAccess {
   /** Bytes. */
   readonly size: number;
   /**
-   * Fills `buffer` from a position, as far as there are bytes; returns how many.
-   * @throws {DumpError} CHANGED if the bytes are no longer those that were opened, SYSTEM
+   * Reads into `buffer` from a position; returns the number of bytes, 0 at the end.
+   * @throws {DumpError} CHANGED if the file has changed since it was opened, SYSTEM
    */
   readSome(buffer: Uint8Array, position: number): number;
   close(): void;
 }
 
-/** A regular file, which must stay as it is while it is open; undefined for a pipe and the like, which is not touched. */
+/** A regular file, which must not change while it is open; undefined for a pipe and the like, which is not touched. */
 export function openRandomAccess(path: string): RandomAccess | undefined {
-  // A pipe that is opened and closed again has lost its writer.
+  // Opening and closing a pipe would end its writer.
   if (!onFile(path, () => statSync(path)).isFile()) return undefined;
   const fd = openRegular(path, path);
   try {
@@ -51,15 +51,15 @@ export const bufferAccess = (bytes: Uint8Array, name = 'buffer'): RandomAccess =
   close: () => {},
 });
 
-/** Read at a time. */
+/** Bytes per read. */
 const BUFFER_BYTES = 64 * 1024;
 
-/** Reads in sequence, and passes over what is not wanted without reading it. */
+/** Reads in sequence; skipped bytes are not read. */
 export class SequentialReader {
-  /** Of the next byte. */
+  /** Offset of the next byte. */
   offset = 0;
   private readonly buffer = new Uint8Array(BUFFER_BYTES);
-  /** Where the buffer is from, and how much of it is filled. */
+  /** Offset of the buffer, and its filled bytes. */
   private from = 0;
   private filled = 0;
 

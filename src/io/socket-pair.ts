@@ -1,14 +1,14 @@
 /**
- * Two sockets, one for each direction, as one stream that is like a socket: stdin and stdout, or those of a program.
+ * Two sockets, one for each direction, as one stream that behaves like a socket: stdin and stdout, or those of a program.
  *
- * A write is done when the bytes are in the hands of the kernel, and not when they wait in a buffer of Node: who writes
- * may use its own again then. Duplex.from() knows only the latter.
+ * A write is done when the kernel has the bytes, not when they wait in a buffer of Node. The writer may then reuse its own
+ * buffer. Duplex.from() reports a write earlier.
  */
 import { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 
 export class SocketPair extends Duplex {
-  /** Those that were idle for the time that was set. */
+  /** Sockets that were idle for the time of {@link setTimeout}. */
   private readonly quiet = new Set<Socket>();
 
   constructor(
@@ -24,7 +24,7 @@ export class SocketPair extends Duplex {
     for (const end of [this.input, this.output]) end.on('error', (error) => this.destroy(error));
   }
 
-  /** Of two descriptors of pipes or sockets. Throws ERR_INVALID_FD_TYPE for files. */
+  /** From two descriptors of pipes or sockets. Throws ERR_INVALID_FD_TYPE for files. */
   static ofDescriptors(inputFd: number, outputFd: number): SocketPair {
     return new SocketPair(
       new Socket({ fd: inputFd, readable: true, writable: false }),
@@ -32,7 +32,7 @@ export class SocketPair extends Duplex {
     );
   }
 
-  /** As that of a socket: when nothing has come or gone for so long. */
+  /** As `setTimeout` of a socket: calls when nothing was read or written for this time. */
   setTimeout(milliseconds: number, onIdle: () => void): void {
     for (const end of [this.input, this.output]) {
       end.setTimeout(milliseconds, () => {
@@ -54,7 +54,7 @@ export class SocketPair extends Duplex {
   override _final(done: (error?: Error | null) => void): void {
     this.output.end(() => {
       done();
-      // Nobody is left who would answer.
+      // No answer can come any more.
       this.destroy();
     });
   }

@@ -1,4 +1,4 @@
-/** A file without a name, for what does not fit into memory: it is gone with the process, whatever happens. */
+/** An unnamed file for what does not fit into memory. It vanishes with the process, however that ends. */
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ export class TempFile {
     }
   }
 
-  /** Writes bytes at a position in bytes; what was not written before is zeros. Throws {@link DumpError} SYSTEM. */
+  /** Writes at a position in bytes; gaps read as zeros. Throws {@link DumpError} SYSTEM. */
   write(bytes: Uint8Array, position: number): void {
     for (let done = 0; done < bytes.length; ) {
       const at = done;
@@ -31,12 +31,12 @@ export class TempFile {
     }
   }
 
-  /** Fills all of `buffer` from a position in bytes, with what was written there. Throws {@link DumpError} SYSTEM. */
+  /** Fills `buffer` from a position in bytes. Throws {@link DumpError} SYSTEM. */
   read(buffer: Uint8Array, position: number): void {
     for (let done = 0; done < buffer.length; ) {
       const at = done;
       const count = onFile(NAME, () => readSync(this.fd, buffer, at, buffer.length - at, position + at), position + at);
-      if (count === 0) throw new DumpError('SYSTEM', 'expected what was written, found less', { file: NAME });
+      if (count === 0) throw new DumpError('SYSTEM', 'the file is shorter than what was written to it', { file: NAME });
       done += count;
     }
   }

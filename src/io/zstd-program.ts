@@ -1,4 +1,4 @@
-/** The zstd program, where Node has no zstd of its own (before 22.15), or one that takes cut input for whole. */
+/** The zstd program, for a Node without zstd (before 22.15), or with one that takes cut-off input for complete. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { Duplex, Readable, type Writable } from 'node:stream';
@@ -6,25 +6,25 @@ import { DumpError } from '../errors.js';
 
 interface Program {
   child: ChildProcess;
-  /** Resolves when it is done; throws unless it went well. */
+  /** Resolves when it has exited; throws if it failed. */
   exit(): Promise<void>;
-  /** Rejects as soon as it has not gone well. */
+  /** Rejects as soon as it fails. */
   failed: Promise<never>;
 }
 
-/** A stream that unpacks what is written to it, or with no words compresses it. */
+/** A stream that decompresses with the word `-d`, and compresses without words. */
 export function throughZstd(...words: string[]): Duplex {
   const program = start('pipe', ...words);
   const { stdin } = program.child;
   const stream = Duplex.from({ writable: stdin as Writable, readable: Readable.from(outputOf(program)) });
-  // Also when nobody has begun to read.
+  // Also if nothing was read from it.
   stream.on('close', () => program.child.kill());
-  // Before a write that fails says less.
+  // This error says more than that of a failing write.
   program.failed.catch((error) => stream.destroy(error));
   return stream;
 }
 
-/** Unpacks a file from where its descriptor is: the program reads it itself. */
+/** Decompresses a file from the position of its descriptor. The program reads it itself. */
 export const unzstdFile = (fd: number): AsyncIterable<Uint8Array> => outputOf(start(fd, '-d'));
 
 async function* outputOf({ child, exit }: Program): AsyncGenerator<Uint8Array> {
@@ -37,8 +37,8 @@ function start(stdin: number | 'pipe', ...words: string[]): Program {
   const child = spawn('zstd', ['-q', '-c', ...words], { stdio: [stdin, 'pipe', 'ignore'] });
   child.on('error', () => {});
   if (child.pid === undefined) {
-    throw new DumpError('UNSUPPORTED', 'expected the zstd program, found none that can be run', {
-      hint: 'install it, or use Node.js 24 or later, which can do without',
+    throw new DumpError('UNSUPPORTED', 'the zstd program cannot be run', {
+      hint: 'install it, or use Node.js 24 or later, which does not need it',
     });
   }
   const failed = new Promise<never>((_, reject) => {

@@ -1,13 +1,13 @@
 /**
- * CRIU's page-server protocol: messages of one size in both directions, little endian, some with pages behind them.
+ * CRIU's page-server protocol: messages of one size in both directions, little endian, some followed by pages.
  *
  *     up to CRIU 4.1, 24 bytes:   cmd:u32, nr_pages:u32, vaddr:u64, dst_id:u64
  *     CRIU 4.2 on, 32 bytes:      cmd:u32, padding:u32, nr_pages:u64, vaddr:u64, dst_id:u64
  *
- * The low half of `cmd` is the command, the high half are pagemap flags (PE_*). Nothing in the stream says which form is
- * spoken, and the padding may hold anything; the first message of a connection gives it away, see {@link MessageReader}.
+ * The low half of `cmd` is the command, the high half has pagemap flags (PE_*). Nothing in the stream names the form, and the
+ * padding may have any value. {@link MessageReader} finds the form from the first message of a connection.
  *
- * Source: CRIU 4.1.1 and 4.2.1, page-xfer.c, and what they were seen to send.
+ * Source: CRIU 4.1.1 and 4.2.1, page-xfer.c, and the messages that they were observed to send.
  */
 
 export const COMMAND = {
@@ -24,7 +24,7 @@ export const COMMAND = {
 
 const COMMAND_NAMES = new Map<number, string>(Object.entries(COMMAND).map(([name, value]) => [value, name]));
 
-/** For people. */
+/** The name of a command, for messages. */
 export const commandName = (command: number): string => COMMAND_NAMES.get(command) ?? `0x${command.toString(16)}`;
 
 /** Bytes of a message: the two forms. */
@@ -39,7 +39,7 @@ export interface Message {
   pages: number;
   /** Address in bytes. */
   vaddr: bigint;
-  /** Of a GET: the pid. Of others: an id, shifted by 8, and the kind in the low byte. */
+  /** In a GET the pid. In others an id, shifted by 8, with the kind in the low byte. */
   dstId: bigint;
 }
 
@@ -82,7 +82,7 @@ export function decodeMessage(view: DataView, form: MessageForm): Message {
   };
 }
 
-/** Whether a message makes sense to whoever receives it. */
+/** Whether a message makes sense to its receiver. */
 export type IsPlausible = (message: Message) => boolean;
 
 /** Smallest page of any machine that CRIU runs on. */
@@ -90,17 +90,17 @@ const MIN_PAGE_BYTES = 4096n;
 /** No pid of Linux reaches this. */
 const PID_LIMIT = 1n << 22n;
 
-/** Of a message that makes no sense to its receiver: an address and a pid in the places of the shorter form. */
+/** Whether a message that makes no sense has at least an address and a pid where the shorter form has them. */
 const looksShort = ({ vaddr, dstId }: Message): boolean =>
   vaddr !== 0n && vaddr % MIN_PAGE_BYTES === 0n && dstId < PID_LIMIT;
 
 /**
- * Messages out of the bytes of a connection, however they are split.
+ * Reads messages from the bytes of a connection, however they are split.
  *
  * The form is found from the first message. Read in the wrong form, an address takes the place of `dst_id` and the number
- * of pages that of the address: one is hardly a pid, the other hardly aligned. So the receiver is asked whether the shorter
- * form makes sense, then whether the longer one does, if it is here. Where neither does, nor the shorter looks as if it
- * should, eight more bytes are waited for.
+ * of pages that of the address: the one is hardly a pid, the other hardly aligned. So the receiver decides whether the shorter
+ * form makes sense, then whether the longer one does, if it has arrived. If neither does, and the shorter one does not look
+ * right, the reader waits for eight more bytes.
  */
 export class MessageReader {
   /** Undefined until the first message is complete. */
@@ -113,7 +113,7 @@ export class MessageReader {
 
   constructor(private readonly isPlausible: IsPlausible) {}
 
-  /** Bytes of a message that is not complete. */
+  /** Bytes of an incomplete message. */
   get pending(): number {
     return this.partialBytes;
   }
@@ -150,7 +150,7 @@ export class MessageReader {
     else if (long || this.gather(32)) this.form = 32;
   }
 
-  /** What a message would be in the longer form, if all of it is here. */
+  /** The message in the longer form, if all of it has arrived. */
   private peekLong(): Message | undefined {
     const missing = 32 - this.partialBytes;
     if (this.chunk.length - this.at < missing) return undefined;
@@ -161,7 +161,7 @@ export class MessageReader {
   }
 
   private gather(count: number): boolean {
-    // There may be more already: a first message whose form is not known yet.
+    // There may be more bytes already, of a first message whose form is unknown.
     const bytes = this.chunk.subarray(this.at, this.at + Math.max(0, count - this.partialBytes));
     this.partial.set(bytes, this.partialBytes);
     this.partialBytes += bytes.length;

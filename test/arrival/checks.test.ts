@@ -119,14 +119,14 @@ describe('refused at once is', () => {
 
   it('a pages file of another size than its pagemap says, whichever comes first', () => {
     const files = dumpFiles();
-    const difference = { longer: '1 fewer bytes', shorter: '1 more bytes' };
+    const difference = { longer: '1 bytes more', shorter: '1 bytes fewer' };
     for (const [what, expected] of Object.entries(difference)) {
       const change = (bytes: Uint8Array) =>
         what === 'longer' ? Buffer.concat([bytes, Buffer.alloc(1)]) : bytes.slice(1);
       const damaged = changed(files, 'pages-1.img', change);
       const named = ['pagemap-7.img', 'pages-1.img'].map((name) => eventsOf(name, damaged.get(name) as Uint8Array));
       for (const events of [named, named.toReversed()]) {
-        expect(() => take(...events.flat())).toThrow(`expected ${expected} of pages by pagemap-7.img`);
+        expect(() => take(...events.flat())).toThrow(`pages-1.img: the file has ${expected} than pagemap-7.img says`);
       }
     }
   });
@@ -160,7 +160,7 @@ describe('refused in the end is a dump', () => {
 
   it('with pages that no pagemap has', () => {
     expect(() => arrive(dumpFiles(), { extra: eventsOf('pages-2.img', Buffer.alloc(4096)) })).toThrow(
-      'pages-2.img: expected a pagemap for these pages',
+      'pages-2.img: no pagemap refers to these pages',
     );
   });
 

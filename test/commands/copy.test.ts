@@ -317,14 +317,14 @@ describe('refused, with nothing left behind', () => {
       'pages that are too few',
       'pages-2.img',
       (image: Buffer) => image.subarray(0, -4096),
-      'pages-2.img: expected 4096 more bytes of pages by pagemap-19.img',
+      'pages-2.img: the file has 4096 bytes fewer than pagemap-19.img says',
       'pages-2.img@0x1000: expected at least 8192 bytes of pages by entry 0 of pagemap-19.img, found 4096',
     ],
     [
       'pages that are too many',
       'pages-2.img',
       (image: Buffer) => Buffer.concat([image, image]),
-      'pages-2.img: expected 8192 fewer bytes of pages by pagemap-19.img',
+      'pages-2.img: the file has 8192 bytes more than pagemap-19.img says',
       'pages-2.img@0x2000: expected 8192 bytes of pages by pagemap-19.img, found 16384',
     ],
   ])('%s', async (_, name, damage, error, ofArchive = error) => {
@@ -347,7 +347,7 @@ describe('refused, with nothing left behind', () => {
     };
     await refuse(
       new Map([...all, ['pages-99.img', Buffer.alloc(4096)]]),
-      'pages-99.img: expected a pagemap for these pages, found none',
+      'pages-99.img: no pagemap refers to these pages',
     );
     const twice = new Map([...all, ['pagemap-19.img', all.get('pagemap-15.img') as Buffer]]);
     await refuse(twice, 'pagemap-19.img@0x8: expected a pages_id of its own, found 1, that of pagemap-15.img');

@@ -4,8 +4,8 @@
  *     shard  := (size:u32le, marker[size], data?)*         data: as many bytes as a `file_data` marker says
  *     marker := seq:uint64 = 1, and one of: filename:string = 2, file_data:uint32 = 3, file_eof:bool = 4, image_eof:bool = 5
  *
- * `seq` counts the markers of all shards from 0, without gaps, and ascends in each shard. A filename makes a file current;
- * what follows is its data or its end, in whichever shard that stands. The image ends once, with the highest seq.
+ * `seq` counts the markers of all shards from 0, without gaps, and ascends in each shard. A filename makes a file current. The
+ * markers after it, in any shard, are its data or its end. The image ends once, with the highest seq.
  *
  * Source: criu-image-streamer's own captures, and its proto3 description of a marker.
  */
@@ -22,7 +22,7 @@ export type Marker = { seq: number } & (
 
 /** A marker holds a number and a file name. */
 export const MAX_MARKER_BYTES = 4096;
-/** Most data behind one marker: what a pipe holds at the most, as the streamer writes it, with room to spare. */
+/** Limit on the data after one marker. The streamer writes at most what a pipe holds; this leaves room to spare. */
 export const MAX_DATA_BYTES = 64 * 1024 * 1024;
 
 const FIELD = { SEQ: 1, FILENAME: 2, DATA: 3, FILE_END: 4, IMAGE_END: 5 } as const;
@@ -64,7 +64,7 @@ function decode(bytes: Uint8Array): Marker {
     else if (number === FIELD.IMAGE_END) body = { seq, kind: 'imageEnd' };
     else throw new WireError(`expected a marker, found a field ${number}`, 0);
   }
-  if (!body) throw new WireError('expected a marker, found one that says nothing', 0);
+  if (!body) throw new WireError('expected a marker, found an empty message', 0);
   return { ...body, seq };
 }
 
@@ -73,11 +73,11 @@ function checkData(bytes: number): number {
   throw new WireError(`expected at most ${MAX_DATA_BYTES} bytes of data, found a length of ${bytes}`, 0);
 }
 
-/** A marker with its size in front. */
+/** A marker, with its size before it. */
 export function encodeMarker(marker: Marker): Uint8Array {
   const out = new ByteWriter();
   out.u32(0);
-  // proto3: a number that is 0 is left out.
+  // proto3 leaves out a number that is 0.
   if (marker.seq > 0) {
     out.varint((FIELD.SEQ << 3) | WIRE_VARINT);
     out.varint(marker.seq % 2 ** 32, Math.floor(marker.seq / 2 ** 32));

@@ -6,28 +6,28 @@ import { BytesReader } from '../../io/bytes-reader.js';
 import { word } from '../../protobuf/wire.js';
 import { decodeMarker, MAX_MARKER_BYTES, type Marker } from './marker.js';
 
-/** A marker's size stands before it. */
+/** The size before each marker. */
 const SIZE_BYTES = 4;
 
-/** Files of a shard have no modes: those of CRIU's own images. */
+/** Shards have no permission bits. These are the ones of CRIU's images. */
 const IMAGE_MODE = 0o600;
 
-/** A shard and where it is read from. */
+/** A shard to read. */
 export interface ShardInput {
-  /** For errors. */
+  /** Name for errors. */
   name: string;
   chunks: AsyncIterable<Uint8Array>;
 }
 
-/** One shard: its markers, and what stands behind them. */
+/** One shard: its markers, each followed by its data. */
 class Shard {
   readonly name: string;
   readonly reader: BytesReader;
-  /** The next marker, when it is known; null at the end. */
+  /** The next marker, once it has been read; null at the end. */
   next: Marker | null | undefined;
   private reading: Promise<void> | undefined;
   private lastSeq = -1;
-  /** Of the next marker, once it is known. */
+  /** Size of the next marker, once it has been read. */
   private sizeBytes: number | undefined;
 
   constructor({ name, chunks }: ShardInput) {
@@ -35,7 +35,7 @@ class Shard {
     this.reader = new BytesReader(chunks);
   }
 
-  /** Knows {@link next} at once, if all of it is here. */
+  /** Reads {@link next} if all of it has arrived. */
   peekReady(): void {
     if (this.next !== undefined || this.reading) return;
     const head = this.sizeBytes === undefined ? this.reader.ready(SIZE_BYTES) : undefined;
@@ -44,7 +44,7 @@ class Shard {
     if (bytes) this.take(bytes);
   }
 
-  /** Resolves when {@link next} is known. */
+  /** Resolves when {@link next} has been read. */
   peek(): Promise<void> {
     this.reading ??= this.read().finally(() => {
       this.reading = undefined;
@@ -79,7 +79,7 @@ class Shard {
     const offset = this.reader.offset - bytes.length;
     this.next = decodeMarker(bytes, this.name, offset);
     if (this.next.seq <= this.lastSeq) {
-      throw new DumpError('ORDER', `expected a marker behind number ${this.lastSeq}, found number ${this.next.seq}`, {
+      throw new DumpError('ORDER', `expected a marker after number ${this.lastSeq}, found number ${this.next.seq}`, {
         file: this.name,
         offset: offset - SIZE_BYTES,
       });
@@ -142,8 +142,7 @@ export async function* readShards(inputs: readonly ShardInput[]): AsyncGenerator
 
 async function checkEnd(shards: readonly Shard[], known: ReadonlyMap<string, 'open' | 'ended'>): Promise<void> {
   for (const [name, state] of known) {
-    if (state === 'open')
-      throw new DumpError('TRUNCATED', `expected the end of ${name}, found that of all`, { file: name });
+    if (state === 'open') throw new DumpError('TRUNCATED', `the dump ends before ${name} does`, { file: name });
   }
   for (const shard of shards) {
     await shard.peek();
@@ -151,7 +150,7 @@ async function checkEnd(shards: readonly Shard[], known: ReadonlyMap<string, 'op
   }
 }
 
-/** The shard whose next marker has a number, if that is here already. Throws {@link DumpError} ORDER. */
+/** The shard whose next marker has this number, if it has arrived. Throws {@link DumpError} ORDER. */
 function readyShard(shards: readonly Shard[], seq: number): Shard | undefined {
   for (const shard of shards) shard.peekReady();
   for (const shard of shards) {
@@ -162,7 +161,7 @@ function readyShard(shards: readonly Shard[], seq: number): Shard | undefined {
   return shards.find(({ next }) => next?.seq === seq);
 }
 
-/** The same, when it has come. Shards fill in any order, so all are waited for at once. */
+/** The same, once it has arrived. Shards fill in any order, so it waits for all of them at once. */
 async function shardOf(shards: readonly Shard[], seq: number): Promise<Shard> {
   for (;;) {
     const found = readyShard(shards, seq);
@@ -170,8 +169,7 @@ async function shardOf(shards: readonly Shard[], seq: number): Promise<Shard> {
     const unknown = shards.filter(({ next }) => next === undefined);
     if (unknown.length === 0) {
       const file = shards[0]?.name ?? 'shards';
-      const missing = 'found it in no shard: one is cut off or missing';
-      throw new DumpError('TRUNCATED', `expected marker number ${seq}, ${missing}`, { file });
+      throw new DumpError('TRUNCATED', `marker ${seq} is in no shard: one is cut off or missing`, { file });
     }
     await Promise.race(unknown.map((shard) => shard.peek()));
   }

@@ -1,6 +1,6 @@
 /**
- * Records into shards, as criu-image-streamer writes them; the format is in marker.ts. Nothing has to be held: pages and
- * pagemap of a space come in turn, and each piece goes to the shard that has the least.
+ * Writes records into shards, as criu-image-streamer does; marker.ts describes the format. Nothing has to be held: pieces of
+ * the pagemap and the pages of a space may alternate. Each piece goes to the shard with the fewest bytes.
  */
 import { pagesName } from '../../dump/names.js';
 import type { FileRecord, Space } from '../../dump/records.js';
@@ -9,12 +9,12 @@ import type { ShardOutput } from '../../io/byte-output.js';
 import { FilesSink, type FilesSinkOptions } from '../files-sink.js';
 import { encodeMarker, type Marker } from './marker.js';
 
-/** Most data behind one marker: what a pipe holds, and what criu-image-streamer writes at a time. */
+/** Most data after one marker: what a pipe holds, and what criu-image-streamer writes at a time. */
 const MAX_PIECE_BYTES = 64 * 1024;
 
 type Body = { kind: 'filename'; name: string } | { kind: 'data'; bytes: number } | { kind: 'fileEnd' | 'imageEnd' };
 
-/** One shard, and how much it has. */
+/** One shard, and its bytes so far. */
 class Shard {
   bytes = 0;
 
@@ -50,13 +50,11 @@ export class ShardSink extends FilesSink {
     for (const { output } of this.shards) output.discard();
   }
 
-  /** Shards hold files alone, and none in folders. */
+  /** Shards hold only files, without folders. */
   protected startFile({ kind, name }: FileRecord): void {
     if (kind !== 'regular' || name.includes('/')) {
-      const found = kind === 'regular' ? 'one in a folder' : `a ${kind === 'directory' ? 'folder' : kind}`;
-      throw new DumpError('UNSUPPORTED', `expected a file, which is all that shards can hold, found ${found}`, {
-        file: name,
-      });
+      const what = kind === 'regular' ? 'files in folders' : kind === 'directory' ? 'folders' : 'links';
+      throw new DumpError('UNSUPPORTED', `shards cannot hold ${what}`, { file: name });
     }
   }
 
@@ -107,7 +105,7 @@ export class ShardSink extends FilesSink {
     this.named = name;
   }
 
-  /** A marker, and the bytes behind it. */
+  /** Writes a marker, and the bytes after it. */
   private put(body: Body, data?: Uint8Array): void {
     const shard = this.shards.reduce((least, other) => (other.bytes < least.bytes ? other : least));
     if (this.last !== shard) this.last?.output.flush();

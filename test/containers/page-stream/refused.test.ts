@@ -463,10 +463,7 @@ describe('write refuses names', () => {
 
   it.each(['/etc/passwd', '..', '../..', '../x', 'a/../../b', './../x'])('links to %j', async (target) => {
     const stream = begun().link('innocent', target).end();
-    expectError(
-      await writeRefuses(stream),
-      'innocent: expected a link that stays inside the dump, found one that leads outside',
-    );
+    expectError(await writeRefuses(stream), 'innocent: the link leads outside the dump');
   });
 
   it.each(['', 'x'.repeat(4097), 'a\0b'])(
