@@ -200,7 +200,7 @@ describe('halves that do not belong together', () => {
       { hot, cold: hot, out },
       /hot: not the cold half of a split dump: it has no original-pagemap-\*\.img\n/,
     );
-    await refused({ hot: cold, cold, out }, /found page 0x[0-9a-f]+ in (neither half|both halves)/);
+    await refused({ hot: cold, cold, out }, /page 0x[0-9a-f]+ is in (neither half|both halves)/);
   });
 
   it('a cold half without its pagemap, its pages or an original', async () => {

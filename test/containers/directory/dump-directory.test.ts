@@ -91,7 +91,7 @@ describe('a directory', () => {
     directory.addLink('link', Buffer.from('.'));
     expect(() => directory.addFile('folder/file', 0o600)).toThrow(/expected a folder "folder" before this file/);
     expect(() => directory.addFile('link/file', 0o600)).toThrow(/expected a folder "link" before this file/);
-    expect(() => directory.addLink('out', Buffer.from('../x'))).toThrow(/a link that stays inside/);
+    expect(() => directory.addLink('out', Buffer.from('../x'))).toThrow(/^out: the link leads outside the dump$/);
     expect(() => directory.addFile('parent', 0o600)).toThrow(/expected a link to the parent dump, found a file/);
     expect(() => directory.addFolder('parent', 0o700)).toThrow(/expected a link to the parent dump, found a directory/);
     directory.addFile('open', 0o600).write(Buffer.from('half'));
