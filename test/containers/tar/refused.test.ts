@@ -70,10 +70,7 @@ describe('a damaged archive', () => {
     const zstd = execFileSync('zstd', ['-qc', '--check'], { input: whole });
     const damaged = Buffer.from(zstd);
     damaged[zstd.length - 2] = (damaged[zstd.length - 2] as number) ^ 0x55;
-    await expectRefused(
-      damaged,
-      'in: the zstd data is cut off or damaged after 0 plain bytes: zstd ended with 1',
-    );
+    await expectRefused(damaged, 'in: the zstd data is cut off or damaged after 0 plain bytes: zstd ended with 1');
   });
 
   it('is refused for PAX records and sparse maps that are none', async () => {
@@ -164,10 +161,7 @@ describe('a hostile archive', () => {
   it('with a link that has a NUL in its target', async () => {
     const pax = member('x', Buffer.from('17 linkpath=a\0bc\n'), { type: 'x' });
     const link = header('checkpoint/link', 0, { type: '2' });
-    await expectRefused(
-      archiveWith({ behind: [pax, link] }),
-      'link: the target of the link has a NUL byte',
-    );
+    await expectRefused(archiveWith({ behind: [pax, link] }), 'link: the target of the link has a NUL byte');
   });
 
   it('with a folder that has bytes', async () => {
