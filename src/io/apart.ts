@@ -1,7 +1,7 @@
 /** Whether what is written has nothing in common with what is read: `--force` must not destroy an input. */
 import { fstatSync, readlinkSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { DumpError, onFile } from '../errors.js';
+import { DumpError, isErrno, onFile } from '../errors.js';
 
 /** A file or a directory: by name, or by descriptor. */
 export type Place = string | number;
@@ -20,7 +20,7 @@ export function areApart(a: Place, b: Place): boolean {
  */
 export function checkApart(output: string, inputs: readonly Place[]): void {
   for (const input of inputs) {
-    if (areApart(output, input)) continue;
+    if (onFile(output, () => areApart(output, input))) continue;
     if (isIn(output, input)) {
       throw new DumpError('OUTPUT_INSIDE_DUMP', `expected an output outside of what is read: ${nameOf(input)}`, {
         file: output,
@@ -70,7 +70,8 @@ const isLasting = (stats: Stats): boolean => stats.isFile() || stats.isDirectory
 function statsOfDescriptor(fd: number): Stats | undefined {
   try {
     return fstatSync(fd);
-  } catch {
+  } catch (error) {
+    if (!isErrno(error, 'EBADF')) throw error;
     return undefined;
   }
 }
@@ -79,7 +80,8 @@ function statsOfDescriptor(fd: number): Stats | undefined {
 function nameOfDescriptor(fd: number): string | undefined {
   try {
     return realpathSync(readlinkSync(`/proc/self/fd/${fd}`));
-  } catch {
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw error;
     return undefined;
   }
 }
