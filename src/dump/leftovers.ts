@@ -27,7 +27,7 @@ export function leftoverPagemaps(
   const left = new Map<string, string | undefined>();
   const owners = new Set<string>();
   const segments: string[] = [];
-  let isDoubtful = false;
+  let isShared = false;
   for (const name of names.filter(isPagemapName)) {
     const { kind, pid } = spaceIdentity(name);
     const pages = pagesFileOf(images, name);
@@ -36,11 +36,12 @@ export function leftoverPagemaps(
       continue;
     }
     if (kind === 'shmem') segments.push(name);
-    isDoubtful ||= pages === undefined || owners.has(pages) || !images.has(pages);
-    if (pages !== undefined) owners.add(pages);
+    if (pages === undefined) continue;
+    isShared ||= owners.has(pages);
+    owners.add(pages);
   }
-  // Who maps a segment takes a look at every area: that is for dumps in which something is wrong.
-  const named = isDoubtful && segments.length > 0 ? namedSegments(images, names, pids) : undefined;
+  // Who maps a segment takes a look at every area: that is for dumps in which two pagemaps have one pages file.
+  const named = isShared && segments.length > 0 ? namedSegments(images, names, pids) : undefined;
   if (named) for (const name of segments) if (!named.has(name)) left.set(name, pagesFileOf(images, name));
   return left;
 }

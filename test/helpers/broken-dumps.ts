@@ -130,14 +130,6 @@ export const METADATA: Row[] = [
     error: 'pages-3.img: expected this image, named by pagemap-shmem-3.img, found none',
   },
   {
-    what: 'a pagemap of a process that is not there',
-    breaks: (dump) => {
-      writeFileSync(join(dump, 'pagemap-99.img'), image('PAGEMAP', [new Message().int(1, 99)]));
-      writeFileSync(join(dump, 'pages-99.img'), '');
-    },
-    error: 'mm-99.img: expected this image, named by pagemap-99.img, found none',
-  },
-  {
     what: 'a pagemap in place of a core',
     breaks: (dump) => cpSync(join(dump, 'pagemap-7.img'), join(dump, 'core-7.img')),
     error: 'core-7.img@0x4: expected CORE magic 0x55053847, found 0x56084025 (PAGEMAP)',
@@ -459,11 +451,6 @@ export const PAGES: Row[] = [
     what: 'pages of a segment too long',
     breaks: (dump) => appendFileSync(join(dump, 'pages-3.img'), new Uint8Array(4096)),
     error: 'pages-3.img@0x2000: expected 8192 bytes of pages by pagemap-shmem-3.img, found 12288',
-  },
-  {
-    what: 'a pages_id used twice',
-    dump: { ...SOUND, shmem: [{ id: 3, pagesId: 1, entries: [] }] },
-    error: 'pagemap-shmem-3.img@0x8: expected a pages_id of its own, found 1, that of pagemap-7.img',
   },
   {
     what: 'real pages cut in the middle',
