@@ -13,9 +13,9 @@ export const command: Command = {
   help: `Usage
   pagepipe connect [--listen HOST:PORT] [--once] -- COMMAND ...
 
-Listens on a local port for a page server that a command reaches. For each client
-it runs COMMAND and connects the client to its stdin and stdout. The port is
-printed to stderr when clients can connect.
+Listens on a local port for a page server that a command reaches. For each
+client it runs COMMAND and connects the client to its stdin and stdout. The
+port is printed to stderr when clients can connect.
 
 Options
   --listen HOST:PORT  address (a free port of 127.0.0.1)
