@@ -5,7 +5,6 @@ import type { Emit } from '../bytes.js';
 import { DumpError, onFile, UsageError } from '../errors.js';
 import { type ImageType, typeOfName } from '../image/magic.js';
 import { rawKind } from '../image/raw.js';
-import { checkApart } from '../io/apart.js';
 import { AtomicFile } from '../io/atomic-file.js';
 import { Breather } from '../io/breathe.js';
 import { FdReader, FdWriter } from '../io/fd.js';
@@ -68,12 +67,12 @@ export async function readChunks(input: Input, io: Io, take: Emit): Promise<void
 }
 
 /**
- * Where the result goes: a file that appears as a whole, or stdout.
- * @param input what is read; without its descriptor it may be replaced by the result
+ * Where the result goes: a file that appears as a whole, or stdout. It may be the file that is read: that is replaced when
+ * all of it has been read.
  */
 export async function withOutput(
   path: string | undefined,
-  input: Pick<Input, 'mode'> & Partial<Input>,
+  input: Pick<Input, 'mode'>,
   io: Io,
   write: (emit: Emit, isStdout: boolean) => Promise<void>,
 ): Promise<void> {
@@ -83,8 +82,7 @@ export async function withOutput(
     writer.flush();
     return;
   }
-  if (input.fd !== undefined) checkApart(path, [input.fd]);
-  const file = new AtomicFile(path, { mode: input.mode });
+  const file = new AtomicFile(path, input);
   try {
     await write(file.write, false);
     file.commit();

@@ -25,8 +25,8 @@ is damaged, the stream stays incomplete, and its reader refuses it.
 
 Options
 ${SOURCE_HELP}
-  --incomplete       read what can be read of a damaged dump (--force until
-                     1.0)
+  --incomplete       read what can be read of a damaged dump; --force, its old
+                     name, is accepted until 1.0
 
 Examples
   pagepipe read dump | zstd | ssh host 'zstd -d | pagepipe write dump'

@@ -46,6 +46,10 @@ export function leftoverPagemaps(
   return left;
 }
 
+/** Whether an image is damaged, which those who read all of it report; a failing system is another matter. */
+const isDamage = (error: unknown): boolean =>
+  error instanceof DumpError && error.code !== 'CHANGED' && error.code !== 'SYSTEM';
+
 /** The pages file that a pagemap names. */
 function pagesFileOf({ files }: Images, pagemap: string): string | undefined {
   const decoder = new PagemapDecoder(MIN_PAGE_BYTES, pagemap);
@@ -54,8 +58,7 @@ function pagesFileOf({ files }: Images, pagemap: string): string | undefined {
     decoder.pushHead(start.subarray(0, files.readSome(pagemap, start, 0)));
     return decoder.head && pagesName(decoder);
   } catch (error) {
-    // Whoever reads it will say so.
-    if (error instanceof DumpError && error.code !== 'CHANGED') return undefined;
+    if (isDamage(error)) return undefined;
     throw error;
   }
 }
@@ -82,7 +85,7 @@ function namedSegments(
       );
     }
   } catch (error) {
-    if (error instanceof DumpError && error.code !== 'CHANGED') return undefined;
+    if (isDamage(error)) return undefined;
     throw error;
   }
   return named;

@@ -27,10 +27,14 @@ export function specialKind(stats: Stats): string | undefined {
 /** Opens a file to read, without waiting for the writer of a fifo. Throws {@link DumpError} UNSUPPORTED for what is no file. */
 export function openRegular(path: string, name: string): number {
   const fd = onFile(name, () => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK));
-  const stats = fstatSync(fd);
-  if (stats.isFile()) return fd;
-  closeSync(fd);
-  throw noImage(name, specialKind(stats) ?? 'a folder');
+  try {
+    const stats = onFile(name, () => fstatSync(fd));
+    if (stats.isFile()) return fd;
+    throw noImage(name, specialKind(stats) ?? 'a folder');
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
 }
 
 /** @param found what is in the place of an image */

@@ -167,7 +167,7 @@ describe('receive', () => {
     expect(await running.code()).toBe(1);
     expect(running.err).toMatch(/\npagepipe: error: .*out: .*ENOTEMPTY/);
     expect(readdirSync(dir)).toEqual(['out']);
-    expect(readdirSync(out)).toEqual(['other']);
+    expect(readdirSync(out)).toEqual(['inventory.img']);
   });
 
   it('refuses a place that is taken before anybody comes, unless it may replace it', async () => {
