@@ -19,11 +19,11 @@ async function archiveToArchive({ work, pagepipe, time, compare }) {
   const at = (name) => join(work, name);
   const dump = at('dump');
   await generateDump(dump, { lazyBytes: GIB - 124 * MIB, eagerBytes: 124 * MIB, dense: true });
-  for (const [what, words] of [
-    ['plain', ''],
-    ['zstd', '--zstd'],
+  for (const [what, words, suffix] of [
+    ['plain', '', ''],
+    ['zstd', '--zstd', '.zst'],
   ]) {
-    const [full, small, folder, lazy] = [at('full.tar'), at('small.tar'), at('unpacked'), at('lazy')];
+    const [full, small, folder, lazy] = [at(`full.tar${suffix}`), at(`small.tar${suffix}`), at('unpacked'), at('lazy')];
     time(`tar c ${words} --sort=name -f ${full} -C ${dump} .`);
     const steps = [
       `mkdir ${folder}`,
@@ -89,8 +89,8 @@ export async function archiveMemory({ work, withPeaks, time, peaksOf, row }) {
     const tar = `tar c --sort=name -C ${dump} .`;
     time(`${tar} | zstd -q -o ${at('full.tar.zst')}`);
     const commands = {
-      'make-lazy, archive to archive, through pipes': `${tar} | ${withPeaks} make-lazy - - > /dev/null`,
-      'make-lazy, archive to archive, zstd': `${withPeaks} make-lazy ${at('full.tar.zst')} ${out}`,
+      'make-lazy, archive to archive, through pipes': `${tar} | ${withPeaks} make-lazy - - --to tar > /dev/null`,
+      'make-lazy, archive to archive, zstd': `${withPeaks} make-lazy ${at('full.tar.zst')} ${out} --to tar --compress zstd`,
       'copy, a captured shard to a directory': `${capture} ${dump} - | ${withPeaks} copy - ${out}`,
       'make-lazy of a captured shard, all pages spilled': `${capture} ${dump} - | ${withPeaks} make-lazy - ${out} --spill-dir ${spill}`,
     };

@@ -187,9 +187,9 @@ describe('a dump of CRIU', () => {
 
   it('goes to stdout, either half and all of it', async () => {
     const { at, dump, files } = await halves();
-    await run(['split', dump, '-', at('cold2')], { stdout: at('hot.tar') });
-    await run(['split', dump, at('hot2'), '-'], { stdout: at('cold.tar') });
-    await run(['merge', at('hot.tar'), at('cold.tar'), '-'], { stdout: at('out.tar') });
+    await run(['split', dump, '-', at('cold2'), '--to', 'tar'], { stdout: at('hot.tar') });
+    await run(['split', dump, at('hot2'), '-', '--to', 'tar'], { stdout: at('cold.tar') });
+    await run(['merge', at('hot.tar'), at('cold.tar'), '-', '--to', 'tar'], { stdout: at('out.tar') });
     mkdirSync(at('out'));
     tar(at('out'), '-xf', at('out.tar'));
     expect(sha256Of(filesOf(at('out')))).toEqual(files);
@@ -230,7 +230,6 @@ describe('an archive with more in it than a dump', () => {
     const path = archive(dir, ...words);
     await run(['split', path, at('hot.tar'), at('cold.tar')]);
     await merge({ path: at('hot.tar') }, { path: at('cold.tar') }, at('out.tar'));
-    expect(readFileSync(at('out.tar')).subarray(0, 2)).toEqual(readFileSync(path).subarray(0, 2));
     // A pagemap stands right before its pages.
     expect(members(at('out.tar')).sort()).toEqual(members(path).sort());
   });

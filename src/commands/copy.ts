@@ -1,12 +1,11 @@
 import { extract } from '../arrival/extract.js';
 import type { Written } from '../containers/directory/dump-directory.js';
 import { pump } from '../dump/pump.js';
-import { UsageError } from '../errors.js';
 import { PAGE_SIZES } from '../memory/runs.js';
-import { type Command, choice, inputs, pageSizeFlag } from './command.js';
+import { type Command, inputs, pageSizeFlag } from './command.js';
 import { Progress } from './progress.js';
 import { warnOfCopy } from './report.js';
-import { archiveFlags, openSink, SINK_KINDS } from './sink.js';
+import { openSink, SINK_FLAGS, SINK_HELP, targetOf } from './sink.js';
 import { openCommandSource, SOURCE_FLAGS, SOURCE_HELP } from './source.js';
 
 export const command: Command = {
@@ -22,48 +21,35 @@ same as pagepipe read DUMP | pagepipe write OUT, but a copy from an archive to
 an archive includes the files outside the dump.
 
 Options
-  --to directory|tar|shards
-                     what to write (directory, or tar if OUT is -, which is
-                     stdout); separate several shards by commas
-  --compress gzip|zstd
-                     compress the archive
-  --prefix FOLDER    folder of the images in the archive, such as checkpoint
-                     (top level)
+${SINK_HELP}
 ${SOURCE_HELP}
-  --force            replace OUT if it is a dump
 
 Examples
   pagepipe copy checkpoint.tar.zst dump
   pagepipe copy shard0,shard1 dump --from shards
-  pagepipe copy dump - --compress zstd | ssh host 'pagepipe copy - dump'
+  pagepipe copy dump - --to tar --compress zstd |
+    ssh host 'pagepipe copy - dump'
 `,
   flags: {
-    to: { type: 'string' },
-    compress: { type: 'string' },
-    prefix: { type: 'string' },
+    ...SINK_FLAGS,
     ...SOURCE_FLAGS,
-    force: { type: 'boolean' },
   },
   cleansUp: true,
   async run(args, io) {
     const [path, out] = inputs(args, 'DUMP', 'OUT') as [string, string];
-    const kind = choice(args, 'to', SINK_KINDS, out === '-' ? 'tar' : 'directory');
-    const { compress: compression, prefix } = archiveFlags(args, kind);
+    const target = targetOf(args, out);
     const force = args.flags['force'] === true;
     const source = await openCommandSource(path, args, false, io);
     const progress = new Progress(io, source.totalBytes);
-    const options = { force, prefix, progress: progress.add };
+    const options = { force, progress: progress.add };
     let copy: { written: Written } | Pick<Written, 'holePages'>;
     try {
-      if (prefix !== '' && source.kind === 'tar') {
-        throw new UsageError('--prefix: the source is an archive, whose files keep their folders');
-      }
-      if (kind === 'directory' && source.events) {
+      if (target.kind === 'directory' && source.events) {
         const { events, name, inputs: sources } = source;
         const more = { name, sources, signal: io.signal, ...pageSizeFlag(args, PAGE_SIZES) };
         copy = { written: await extract(events, out, { ...options, ...more }) };
       } else {
-        const sink = openSink(kind, out, { ...source, compression }, options, io);
+        const sink = openSink(target, source, options, io);
         await pump(source.records, [], sink, io.signal);
         copy = sink;
       }

@@ -9,7 +9,7 @@ import { type Command, choice, flagOrForce, inputs } from './command.js';
 import { eagerListStages } from './eager-list.js';
 import { Progress } from './progress.js';
 import { formatReport, makeReport, warnOfParent } from './report.js';
-import { openSink, SINK_KINDS, sinkKindOf } from './sink.js';
+import { openSink, SINK_FLAGS, SINK_HELP, targetOf } from './sink.js';
 import { openCommandSource, SOURCE_FLAGS, SOURCE_HELP } from './source.js';
 
 export const command: Command = {
@@ -41,13 +41,9 @@ Options
                      PID 0xADDRESS, as pagepipe serve --record writes them.
                      Such a dump needs a page server, criu lazy-pages on DUMP
                      does not work
-  --to directory|tar|shards
-                     what to write (tar if DUMP is an archive or OUT is -,
-                     which is stdout; otherwise directory); separate several
-                     shards by commas
+${SINK_HELP}
 ${SOURCE_HELP}
   --dry-run          write nothing, only print the report
-  --force            replace OUT if it is a dump
   --unsafe-policy    use --policy seed even where it is refused
   --json             print the report as one JSON document on stdout
 `,
@@ -55,16 +51,16 @@ ${SOURCE_HELP}
     policy: { type: 'string' },
     holes: { type: 'string' },
     eagerList: { type: 'string' },
+    ...SINK_FLAGS,
     ...SOURCE_FLAGS,
-    to: { type: 'string' },
     dryRun: { type: 'boolean' },
-    force: { type: 'boolean' },
     unsafePolicy: { type: 'boolean' },
     json: { type: 'boolean' },
   },
   cleansUp: true,
   async run(args, io) {
     const [path, out] = inputs(args, 'DUMP', 'OUT') as [string, string];
+    const target = targetOf(args, out);
     const policy = choice(args, 'policy', POLICIES, 'auto');
     const holes = choice(args, 'holes', HOLES, 'flag');
     const force = args.flags['force'] === true;
@@ -76,13 +72,11 @@ ${SOURCE_HELP}
     const warn = (message: string) => io.err(`pagepipe: warning: ${message}\n`);
 
     const keep = eagerListStages(args, io);
-    const to = args.flags['to'] === undefined ? undefined : choice(args, 'to', SINK_KINDS, 'directory');
     const source = await openCommandSource(path, args, policy !== 'flags', io);
     const progress = new Progress(io, source.totalBytes);
     const count = tally();
     try {
-      const kind = sinkKindOf(source, out, to);
-      const sink = dryRun ? new SizeSink() : openSink(kind, out, source, { force, progress: progress.add }, io);
+      const sink = dryRun ? new SizeSink() : openSink(target, source, { force, progress: progress.add }, io);
       const stages = [
         classify({ policy, force: unsafe, warn }),
         ...keep,
@@ -93,7 +87,7 @@ ${SOURCE_HELP}
       await pump(source.records, stages, sink, io.signal);
       progress.done();
       const bytes = 'written' in sink ? sink.written.bytes : sink.bytes;
-      const made = { path: out, kind, policy, holes, keepsLazyPages: keep.length > 0, dryRun, bytes };
+      const made = { path: out, kind: target.kind, policy, holes, keepsLazyPages: keep.length > 0, dryRun, bytes };
       const report = makeReport(source.reported(), made, count.spaces);
       if (args.flags['json'] === true) io.out(`${JSON.stringify(report, undefined, 2)}\n`);
       else io.err(formatReport(report));

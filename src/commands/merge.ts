@@ -1,10 +1,10 @@
 import { DirectorySink } from '../containers/directory/write.js';
 import { UsageError } from '../errors.js';
 import { merge } from '../library/merge.js';
-import { type Arguments, type Command, choice, inputs } from './command.js';
+import { type Arguments, type Command, inputs } from './command.js';
 import { Progress } from './progress.js';
 import { warnOfParent } from './report.js';
-import { openSink, SINK_KINDS, sinkKindOf } from './sink.js';
+import { openSink, SINK_FLAGS, SINK_HELP, targetOf } from './sink.js';
 import { inputPlaces, openCommandFiles, openCommandSource, SOURCE_FLAGS, SOURCE_HELP } from './source.js';
 
 export const command: Command = {
@@ -18,34 +18,28 @@ dump. HOT is read from front to back, COLD at random; a COLD that allows no
 random access is held.
 
 Options
-  --to directory|tar|shards
-                     what to write (tar if HOT is an archive or OUT is -,
-                     which is stdout; otherwise directory); separate several
-                     shards by commas
+${SINK_HELP}
 ${SOURCE_HELP.replaceAll('DUMP', 'HOT')}
   --cold-from KIND   what COLD is, one of the kinds of --from; either HOT or
                      COLD may be -, which is stdin
-  --force            replace OUT if it is a dump
 `,
   flags: {
+    ...SINK_FLAGS,
     ...SOURCE_FLAGS,
     coldFrom: { type: 'string' },
-    to: { type: 'string' },
-    force: { type: 'boolean' },
   },
   cleansUp: true,
   async run(args, io) {
     const [hotPath, coldPath, out] = inputs(args, 'HOT', 'COLD', 'OUT') as [string, string, string];
     if (hotPath === '-' && coldPath === '-') throw new UsageError('only one half can come from stdin');
-    const to = args.flags['to'] === undefined ? undefined : choice(args, 'to', SINK_KINDS, 'directory');
+    const target = targetOf(args, out);
     const coldInputs = inputPlaces(coldPath, coldArguments(args), io);
     const hot = await openCommandSource(hotPath, args, false, io);
     const progress = new Progress(io, () => 0);
     try {
-      const kind = sinkKindOf(hot, out, to);
       const force = args.flags['force'] === true;
       const source = { ...hot, inputs: [...hot.inputs, ...coldInputs] };
-      const sink = openSink(kind, out, source, { force, progress: progress.add }, io);
+      const sink = openSink(target, source, { force, progress: progress.add }, io);
       const openCold = () => openCommandFiles(coldPath, coldArguments(args), io, { pages: 'hold', budget: hot.budget });
       await merge(hot, openCold, sink, io.signal);
       if (sink instanceof DirectorySink) warnOfParent(sink.written, out, io);

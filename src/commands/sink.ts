@@ -1,5 +1,7 @@
-/** Where commands put a dump. */
-import { existsSync, statSync } from 'node:fs';
+/**
+ * Where commands put a dump. As with `tar -a`, the name of the place says what it becomes: an archive by its suffix, otherwise
+ * a directory. `--to` and `--compress` come first.
+ */
 import { DirectorySink } from '../containers/directory/write.js';
 import type { ShardSink } from '../containers/shards/write.js';
 import type { TarSink } from '../containers/tar/write.js';
@@ -7,57 +9,116 @@ import { UsageError } from '../errors.js';
 import type { Place } from '../io/apart.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import type { Compression } from '../io/compression.js';
-import { type ArchiveOptions, openShards, openTar, type PlaceOptions } from '../library/sinks.js';
-import { type Arguments, choice, type Io, refuseTerminals } from './command.js';
+import { openShards, openTar, type PlaceOptions } from '../library/sinks.js';
+import { type Arguments, choice, type Flag, type Io, refuseTerminals } from './command.js';
 
-export const SINK_KINDS = ['directory', 'tar', 'shards'] as const;
+const SINK_KINDS = ['directory', 'tar', 'shards'] as const;
 export type SinkKind = (typeof SINK_KINDS)[number];
+
+/** Flags of every command that writes a dump. */
+export const SINK_FLAGS: Record<string, Flag> = {
+  to: { type: 'string' },
+  compress: { type: 'string' },
+  prefix: { type: 'string' },
+  force: { type: 'boolean' },
+};
+
+/** Help for them. */
+export const SINK_HELP = `  --to directory|tar|shards
+                     what to write (by the name: tar for .tar, .tar.gz, .tgz,
+                     .tar.zst and .tzst, otherwise directory); - is stdout
+                     and needs --to; separate several shards by commas
+  --compress gzip|zstd|none
+                     compress the archive (by the name)
+  --prefix FOLDER    folder of the images in the archive, such as checkpoint;
+                     those of an archive keep theirs (top level)
+  --force            replace what is there if it is a dump or an archive`;
+
+/** What is written to a place. */
+export interface Target {
+  /** As on the command line: `-` for stdout, shards separated by commas. */
+  place: string;
+  kind: SinkKind;
+  compression: Compression | undefined;
+  prefix: string;
+}
 
 /** What a sink must know of where the dump comes from. */
 export interface SinkSource {
   kind: string;
-  compression: Compression | undefined;
   /** All that is read for it. */
   inputs: readonly Place[];
   budget: MemoryBudget;
 }
 
-/** Of an archive becomes an archive, of all else a directory. */
-export function sinkKindOf(source: SinkSource, out: string, to: SinkKind | undefined): SinkKind {
-  if (to) return to;
-  if (out === '-') return 'tar';
-  const isDirectory = existsSync(out) && statSync(out).isDirectory();
-  return source.kind === 'tar' && !isDirectory ? 'tar' : 'directory';
-}
+/** What the name of an archive says about its compression; undefined for other names. */
+const ARCHIVE_NAMES: readonly [name: RegExp, compression: Compression | 'none'][] = [
+  [/\.tar$/, 'none'],
+  [/\.(tar\.gz|tgz)$/, 'gzip'],
+  [/\.(tar\.zst|tzst)$/, 'zstd'],
+];
 
-/** Flags that are for archives alone. Throws {@link UsageError} if there is none. */
-export function archiveFlags(args: Arguments, kind: SinkKind) {
+/** Names of archives that are not written. */
+const FOREIGN_NAME = /\.(tar\.\w+|t[bx]z2?|zip)$/;
+
+/** What is to be written to a place. Throws {@link UsageError} as {@link targetsOf} does. */
+export const targetOf = (args: Arguments, place: string): Target => targetsOf(args, [place])[0] as Target;
+
+/**
+ * What is to be written to each of the places. If one of several is stdout, `--to` is for that one.
+ * @throws {UsageError} for a place whose name does not say it, and for flags that are for archives where none is written
+ */
+export function targetsOf(args: Arguments, places: readonly string[]): Target[] {
   const { compress, prefix } = args.flags as { compress?: string; prefix?: string };
-  if (kind !== 'tar' && (compress ?? prefix) !== undefined) {
-    throw new UsageError('expected --to tar with --compress and --prefix: they are for archives');
+  const { to, ...byName } = args.flags;
+  const takesTo = (place: string) => place === '-' || !places.includes('-');
+  const targets = places.map((place) => targetAt(takesTo(place) ? args : { ...args, flags: byName }, place));
+  if ((compress ?? prefix) !== undefined && targets.every(({ kind }) => kind !== 'tar')) {
+    throw new UsageError(
+      `--${compress === undefined ? 'prefix' : 'compress'} is for archives; name one (${places[0]}.tar) or use --to tar`,
+    );
   }
-  const bad = prefix !== undefined && !/^[^/]+(\/[^/]+)*\/?$/.test(prefix);
-  if (bad) throw new UsageError(`--prefix: expected a folder in the archive, found ${JSON.stringify(prefix)}`);
-  return {
-    compress: compress === undefined ? undefined : choice(args, 'compress', ['gzip', 'zstd'] as const, 'gzip'),
-    prefix: prefix ?? '',
-  };
+  if (prefix !== undefined && !/^[^/]+(\/[^/]+)*\/?$/.test(prefix)) {
+    throw new UsageError(`--prefix: expected a folder in the archive, found ${JSON.stringify(prefix)}`);
+  }
+  return targets;
 }
 
-/** Opens a sink; an archive is compressed as the one that it comes from. */
+function targetAt(args: Arguments, place: string): Target {
+  const named = ARCHIVE_NAMES.find(([name]) => name.test(place))?.[1];
+  const kind = kindOf(args, place, named !== undefined);
+  const compression = choice(args, 'compress', ['gzip', 'zstd', 'none'] as const, named ?? 'none');
+  const { prefix = '' } = args.flags as { prefix?: string };
+  return { place, kind, compression: compression === 'none' ? undefined : compression, prefix };
+}
+
+function kindOf(args: Arguments, place: string, isArchive: boolean): SinkKind {
+  if (args.flags['to'] !== undefined) return choice(args, 'to', SINK_KINDS, 'directory');
+  if (place === '-') throw new UsageError('- is stdout: expected --to tar or --to shards with it');
+  if (isArchive) return 'tar';
+  const suffix = FOREIGN_NAME.exec(place)?.[0];
+  if (suffix === undefined) return 'directory';
+  throw new UsageError(
+    `${place}: expected .tar, .tar.gz or .tar.zst, found ${suffix}; --to tar writes a plain archive`,
+  );
+}
+
+/** Opens a sink. Throws {@link UsageError} for a folder of images that have theirs already. */
 export function openSink(
-  kind: SinkKind,
-  out: string,
-  { compression, budget, inputs: sources }: SinkSource,
-  options: Pick<ArchiveOptions, 'force' | 'progress' | 'prefix'>,
+  { place, kind, compression, prefix }: Target,
+  { kind: from, budget, inputs: sources }: SinkSource,
+  { force, progress }: Pick<PlaceOptions, 'progress'> & { force: boolean },
   io: Io,
 ): DirectorySink | TarSink | ShardSink {
-  const { prefix = '', ...placeOptions } = { ...options, sources };
-  if (kind === 'directory') return new DirectorySink(out, placeOptions);
-  if (kind === 'shards') return openCommandShards(out.split(','), placeOptions, io);
-  if (out === '-') refuseTerminals(io, { stdout: true });
-  const archive = { ...placeOptions, prefix, compression, budget, signal: io.signal };
-  return openTar(out === '-' ? io.stdoutFd : out, archive, 'stdout');
+  const options = { force, sources, ...(progress ? { progress } : {}) };
+  if (prefix !== '' && from === 'tar') {
+    throw new UsageError('--prefix: the source is an archive, whose files keep their folders');
+  }
+  if (kind === 'directory') return new DirectorySink(place, options);
+  if (kind === 'shards') return openCommandShards(place.split(','), options, io);
+  if (place === '-') refuseTerminals(io, { stdout: true });
+  const archive = { ...options, prefix, compression, budget, signal: io.signal };
+  return openTar(place === '-' ? io.stdoutFd : place, archive, 'stdout');
 }
 
 /** A sink of shards by name, where `-` is stdout, or by descriptor. */

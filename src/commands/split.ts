@@ -7,7 +7,7 @@ import { split } from '../library/split.js';
 import { type Arguments, type Command, choice, type Io, inputs, refuseTerminals } from './command.js';
 import { Progress } from './progress.js';
 import { warnOfParent } from './report.js';
-import { openSink, SINK_KINDS, sinkKindOf } from './sink.js';
+import { openSink, SINK_FLAGS, SINK_HELP, type Target, targetsOf } from './sink.js';
 import { budgetOf, openCommandSource, SOURCE_FLAGS, SOURCE_HELP, type Source } from './source.js';
 
 export const command: Command = {
@@ -27,31 +27,27 @@ complete before COLD begins; any other dump is read only once.
 Options
   --cold -           write COLD as a page stream to stdout, for pagepipe write
   --policy POLICY    auto, flags or vma, as for make-lazy
-  --to directory|tar|shards
-                     what to write (tar if DUMP is an archive or the place is
-                     -, otherwise directory); either HOT or COLD may be -,
-                     which is stdout; separate several shards by commas
+${SINK_HELP}
 ${SOURCE_HELP}
-  --force            replace HOT and COLD if they are dumps
 `,
   flags: {
     cold: { type: 'string' },
     policy: { type: 'string' },
+    ...SINK_FLAGS,
     ...SOURCE_FLAGS,
-    to: { type: 'string' },
-    force: { type: 'boolean' },
   },
   cleansUp: true,
   async run(args, io) {
-    const places = placesOf(args, io);
+    const halves = halvesOf(args, io);
     const policy = choice(args, 'policy', ['auto', 'flags', 'vma'] as const, 'auto');
     const budget = budgetOf(args);
-    const source = await openCommandSource(places.dump, args, policy !== 'flags', io, budget);
+    const source = await openCommandSource(halves.dump, args, policy !== 'flags', io, budget);
     const progress = new Progress(io, source.totalBytes);
     const warn = (message: string) => io.err(`pagepipe: warning: ${message}\n`);
     let hotIsComplete = false;
     try {
-      const { hot, cold } = await openHalves(places, source, args, progress.add, io);
+      const options = { force: args.flags['force'] === true, progress: progress.add };
+      const { hot, cold } = await openHalves(halves, source, options, io);
       const hotSink: RecordSink = {
         write: (record) => hot.write(record),
         finish: async () => {
@@ -61,9 +57,10 @@ ${SOURCE_HELP}
         discard: () => hot.discard(),
       };
       await split(source, hotSink, cold, { policy, budget, warn, signal: io.signal });
-      if (hot instanceof DirectorySink) warnOfParent(hot.written, places.hot, io);
+      if (hot instanceof DirectorySink) warnOfParent(hot.written, halves.hot.place, io);
     } catch (error) {
-      if (hotIsComplete) warn(`${places.hot} is complete, but ${places.cold ?? 'the half on stdout'} is not`);
+      if (hotIsComplete)
+        warn(`${halves.hot.place} is complete, but ${halves.cold?.place ?? 'the half on stdout'} is not`);
       throw isErrno(error, 'EPIPE') ? readerGone(error) : error;
     } finally {
       progress.done();
@@ -72,15 +69,15 @@ ${SOURCE_HELP}
   },
 };
 
-interface Places {
+interface Halves {
   dump: string;
-  hot: string;
+  hot: Target;
   /** Undefined for a page stream on stdout. */
-  cold: string | undefined;
+  cold: Target | undefined;
 }
 
 /** Throws {@link UsageError} for halves that overlap. */
-function placesOf(args: Arguments, io: Io): Places {
+function halvesOf(args: Arguments, io: Io): Halves {
   const toStdout = args.flags['cold'] !== undefined;
   if (toStdout && args.flags['cold'] !== '-')
     throw new UsageError('--cold takes only -; any other COLD is the third argument');
@@ -94,17 +91,21 @@ function placesOf(args: Arguments, io: Io): Places {
   if (cold !== undefined && !hot.split(',').every((one) => cold.split(',').every((other) => areApart(one, other)))) {
     throw new UsageError('HOT and COLD must be two places, neither of them inside the other');
   }
-  return { dump, hot, cold };
+  const targets = targetsOf(args, cold === undefined ? [hot] : [hot, cold]);
+  return { dump, hot: targets[0] as Target, cold: targets[1] };
 }
 
 /** Opens both before anything is read, so that a bad place is reported before anything is written. */
-async function openHalves(places: Places, source: Source, args: Arguments, progress: (bytes: number) => void, io: Io) {
-  const to = args.flags['to'] === undefined ? undefined : choice(args, 'to', SINK_KINDS, 'directory');
-  const options = { force: args.flags['force'] === true, progress };
-  const open = (place: string) => openSink(sinkKindOf(source, place, to), place, source, options, io);
-  const hot = open(places.hot);
+async function openHalves(
+  halves: Halves,
+  source: Source,
+  options: { force: boolean; progress: (bytes: number) => void },
+  io: Io,
+) {
+  const open = (target: Target) => openSink(target, source, options, io);
+  const hot = open(halves.hot);
   try {
-    return { hot, cold: places.cold === undefined ? new StreamSink(io.stdoutFd, progress) : open(places.cold) };
+    return { hot, cold: halves.cold ? open(halves.cold) : new StreamSink(io.stdoutFd, options.progress) };
   } catch (error) {
     await hot.discard();
     throw error;

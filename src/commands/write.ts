@@ -1,10 +1,11 @@
 import { readPageStream } from '../containers/page-stream/stream.js';
 import { pump } from '../dump/pump.js';
 import type { DumpRecord } from '../dump/records.js';
-import { type Command, choice, inputs, refuseTerminals } from './command.js';
+import { UsageError } from '../errors.js';
+import { type Command, inputs, refuseTerminals } from './command.js';
 import { Progress } from './progress.js';
 import { warnOfCopy } from './report.js';
-import { archiveFlags, openCommandShards, openSink, SINK_KINDS, type SinkSource } from './sink.js';
+import { openCommandShards, openSink, SINK_FLAGS, SINK_HELP, type SinkSource, targetOf } from './sink.js';
 import { budgetOf, shardFds } from './source.js';
 
 export const command: Command = {
@@ -16,39 +17,30 @@ Turns a page stream into a dump directory, an archive or shards. OUT appears
 complete or not at all.
 
 Options
-  --to directory|tar|shards
-                     what to write (directory, or tar if OUT is -, which is
-                     stdout); separate several shards by commas
+${SINK_HELP}
   --shard-fds 10,11  write shards to these descriptors, without OUT
-  --compress gzip|zstd
-                     compress the archive
-  --prefix FOLDER    folder of the images in the archive, such as checkpoint
-                     (top level)
   --buffer MIB       memory for the pages of a process in an archive, which
                      wait until their size is known (64)
   --spill-dir DIR    folder of an unnamed file for what exceeds --buffer
                      (the system's temporary folder)
-  --force            replace OUT if it is a dump
 
 Example
-  pagepipe read dump | pagepipe write - --compress zstd |
+  pagepipe read dump | pagepipe write - --to tar --compress zstd |
     ssh host 'tar --zstd -x'
 `,
   flags: {
-    to: { type: 'string' },
+    ...SINK_FLAGS,
     shardFds: { type: 'string' },
-    compress: { type: 'string' },
-    prefix: { type: 'string' },
     buffer: { type: 'number' },
     spillDir: { type: 'string' },
-    force: { type: 'boolean' },
   },
   cleansUp: true,
   async run(args, io) {
     const fds = shardFds(args);
     const [out] = inputs(args, ...(fds ? [] : ['OUT'])) as [string];
-    const kind = fds ? 'shards' : choice(args, 'to', SINK_KINDS, out === '-' ? 'tar' : 'directory');
-    const archive = archiveFlags(args, kind);
+    const forArchives = fds && ['compress', 'prefix'].find((name) => args.flags[name] !== undefined);
+    if (forArchives) throw new UsageError(`--${forArchives} is for archives, and --shard-fds writes shards`);
+    const target = fds ? undefined : targetOf(args, out);
     refuseTerminals(io, { stdin: true });
     let totalBytes = 0;
     const noteTotal = (record: DumpRecord): DumpRecord => {
@@ -57,15 +49,8 @@ Example
     };
     const progress = new Progress(io, () => totalBytes);
     const options = { force: args.flags['force'] === true, progress: progress.add };
-    const source: SinkSource = {
-      kind: 'stream',
-      compression: archive.compress,
-      inputs: [io.stdinFd],
-      budget: budgetOf(args),
-    };
-    const sink = fds
-      ? openCommandShards(fds, options, io)
-      : openSink(kind, out, source, { ...options, prefix: archive.prefix }, io);
+    const source: SinkSource = { kind: 'stream', inputs: [io.stdinFd], budget: budgetOf(args) };
+    const sink = target ? openSink(target, source, options, io) : openCommandShards(fds as number[], options, io);
     try {
       await pump(readPageStream(io.stdinFd, io.signal), [noteTotal], sink, io.signal);
     } finally {

@@ -147,7 +147,7 @@ describe('a copy', () => {
     await copy([at('a'), at('b'), '--to', 'tar', '--compress', 'zstd', '--prefix', 'checkpoint']);
     await copy([at('b'), [at('c0'), at('c1')].join(','), '--to', 'shards']);
     await copy([[at('c1'), at('c0')].join(','), at('d'), '--from', 'shards']);
-    await copy([at('d'), '-'], { stdout: at('e.tar') });
+    await copy([at('d'), '-', '--to', 'tar'], { stdout: at('e.tar') });
     await copy(['-', at('f')], { stdin: at('e.tar') });
     expect(contents(at('f')).map((line) => line.replace(/ 6\d\d /, ' '))).toEqual(
       contents(dump).map((line) => line.replace(/ 6\d\d /, ' ')),
@@ -436,7 +436,7 @@ describe('refused, with nothing left behind', () => {
     await refused(
       dir,
       [dump, out, '--compress', 'zstd'],
-      'expected --to tar with --compress and --prefix: they are for archives',
+      '--compress is for archives; name one (out.tar) or use --to tar',
       2,
     );
     await refused(dir, [dump, out, '--to', 'zip'], '--to: expected directory, tar, shards, found "zip"', 2);

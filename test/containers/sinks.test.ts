@@ -145,7 +145,10 @@ describe('archives', () => {
     const lazy = join(dir, 'lazy');
     await run(['make-lazy', fixture('mosaic-criu-4.2.1'), lazy]);
     await run(['read', lazy], { stdout: join(dir, 'stream') });
-    const warning = await run(['write', '-'], { stdin: join(dir, 'stream'), stdout: join(dir, 'out.tar') });
+    const warning = await run(['write', '-', '--to', 'tar'], {
+      stdin: join(dir, 'stream'),
+      stdout: join(dir, 'out.tar'),
+    });
     expect(warning).toMatch(/never restore this directory without --lazy-pages/);
     tar(dir, '-xf', join(dir, 'out.tar'), '--one-top-level=out');
     expect(filesOf(join(dir, 'out'))).toEqual(filesOf(lazy));

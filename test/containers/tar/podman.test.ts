@@ -37,7 +37,7 @@ describe('a checkpoint archive of podman', () => {
     const [small, packed, piped] = ['small.tar', 'small.tar.gz', 'piped.tar'].map((name) => join(dir, name));
     await run(['make-lazy', archive, small as string]);
     await run(['make-lazy', ARCHIVE, packed as string]);
-    await run(['make-lazy', '-', '-'], { stdin: ARCHIVE, stdout: piped as string });
+    await run(['make-lazy', '-', '-', '--to', 'tar'], { stdin: ARCHIVE, stdout: piped as string });
     for (const path of [small, packed, piped] as string[]) {
       expect(others(plain(path))).toEqual(others(plain(ARCHIVE)));
       const out = `${path}.unpacked`;

@@ -193,7 +193,7 @@ describe('a place for the output', () => {
     const dump = smallDump(dir);
     const archive = join(dir, 'in.tar');
     writeFileSync(archive, archiveWith({}));
-    writeFileSync(join(dir, 'there'), 'something');
+    writeFileSync(join(dir, 'there.tar'), 'something');
     symlinkSync('in.tar', join(dir, 'link'));
     mkdirSync(join(dir, 'folder'));
     const before = describeTree(dir);
@@ -204,10 +204,10 @@ describe('a place for the output', () => {
     };
     await refused(/expected an output outside of what is read/, archive, archive, '--force');
     await refused(/expected an output outside of what is read/, archive, join(dir, 'link'), '--force');
-    await refused(/expected a new file, found a file/, archive, join(dir, 'there'));
+    await refused(/expected a new file, found a file/, archive, join(dir, 'there.tar'));
     await refused(/expected a new file, found something else/, archive, join(dir, 'folder'), '--to', 'tar', '--force');
     await refused(/expected an output outside of what is read/, dump, join(dump, 'out.tar'), '--to', 'tar');
-    const run = await cli(['make-lazy', archive, join(dir, 'there'), '--force']);
+    const run = await cli(['make-lazy', archive, join(dir, 'there.tar'), '--force']);
     expect(run.code, run.stderr).toBe(0);
   });
 });

@@ -106,9 +106,6 @@ describe('an archive by GNU tar', () => {
       tar(join(dir, 'in'), '-cf', join(dir, 'in.tar'), ...words, ...names);
       const run = await cli(['make-lazy', join(dir, 'in.tar'), join(dir, 'out.tar')]);
       expect(run.code, run.stderr).toBe(0);
-      expect(readFileSync(join(dir, 'out.tar')).subarray(0, 2)).toEqual(
-        readFileSync(join(dir, 'in.tar')).subarray(0, 2),
-      );
       expect(others(plain(join(dir, 'out.tar')))).toEqual(others(plain(join(dir, 'in.tar'))));
 
       const lazy = await cli(['make-lazy', join(dir, 'in/checkpoint'), join(dir, 'lazy')]);
@@ -139,7 +136,7 @@ describe('an archive by GNU tar', () => {
       expect(run.code, run.stderr).toBe(0);
       expect(describeTree(out).slice(1)).toEqual(describeTree(join(dir, 'lazy')).slice(1));
       writeFileSync(stdin, tar(dump, '-cz', ...words));
-      const archive = await cli(['make-lazy', '-', '-'], { stdin, stdout: join(dir, 'out.tar') });
+      const archive = await cli(['make-lazy', '-', '-', '--to', 'tar'], { stdin, stdout: join(dir, 'out.tar') });
       expect(archive.code, archive.stderr).toBe(0);
       const untarred = untar(join(dir, 'out.tar'), join(dir, `untarred${i}`));
       expect(filesOf(untarred)).toEqual(filesOf(join(dir, 'lazy')));
