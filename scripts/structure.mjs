@@ -13,6 +13,7 @@ const ORDER = [
   'bytes.ts',
   'columns.ts',
   'crc.ts',
+  'source-stack.ts',
   'protocol',
   'protobuf',
   'io',

@@ -1,10 +1,10 @@
 /** The command line. No other file uses the process or meow. */
-import { readFileSync } from 'node:fs';
+import { fstatSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
-import { isatty } from 'node:tty';
 import type { Arguments, Command, Io } from './commands/command.js';
 import { DumpError, InternalError, invariant, isErrno, UsageError } from './errors.js';
 import { FdWriter } from './io/fd.js';
+import { sourceStack } from './source-stack.js';
 
 /** A command is loaded only when it is used, so that `--help` is fast. */
 const COMMANDS: Record<string, { summary: string; load(): Promise<Command> }> = {
@@ -169,7 +169,12 @@ function report(error: unknown, command: Command | undefined, io: Io): number {
     io.err(`pagepipe: error: ${error.message}\n`);
     return EXIT.FAILED;
   }
-  const what = error instanceof InternalError ? error.message : error instanceof Error ? error.stack : String(error);
+  const what =
+    error instanceof InternalError
+      ? error.message
+      : error instanceof Error
+        ? sourceStack(error.stack ?? '')
+        : String(error);
   io.err(`pagepipe: bug: ${what}\n`);
   return EXIT.BUG;
 }
@@ -203,7 +208,8 @@ export function parse(command: Command, words: readonly string[]): Arguments {
   const argv = [...joinDashes(command, options), ...words.slice(end)];
   checkOptions(command, argv);
   const { input, flags } = meow({
-    importMeta: import.meta,
+    importMeta: { url: import.meta.url } as ImportMeta,
+    pkg: {},
     argv,
     flags: command.flags as never,
     autoHelp: false,
@@ -289,15 +295,24 @@ export async function runProcess(): Promise<void> {
   const io: Io = {
     stdinFd: 0,
     stdoutFd: 1,
-    stdinIsTerminal: isatty(0),
-    stdoutIsTerminal: isatty(1),
-    stderrIsTerminal: isatty(2),
+    stdinIsTerminal: isTerminal(0),
+    stdoutIsTerminal: isTerminal(1),
+    stderrIsTerminal: isTerminal(2),
     out: (text) => writeText(1, text),
     err: (text) => writeText(2, text),
     signal: controller.signal,
     parse,
   };
   process.exitCode = await main(process.argv.slice(2), io, processInterrupts(controller));
+}
+
+/** node:tty is loaded only for what may be a terminal: it loads the network modules. */
+function isTerminal(fd: number): boolean {
+  try {
+    return fstatSync(fd).isCharacterDevice() && process.getBuiltinModule('node:tty').isatty(fd);
+  } catch {
+    return false; // Closed.
+  }
 }
 
 /** Not through process.stdout: that would make the descriptor non-blocking, and pages go through it. */

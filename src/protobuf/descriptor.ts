@@ -1,7 +1,12 @@
-/** Message types, prepared for reading and writing them field by field. */
-import type protobuf from 'protobufjs/light.js';
+/**
+ * Message types, prepared for reading and writing them field by field. They are made from the schema that the build has
+ * protobufjs make of proto/, without protobufjs: its own types take tens of milliseconds to set up, which is much of a
+ * short command's time.
+ */
+import type { IEnum, IField, IType } from 'protobufjs/light.js';
+import { invariant } from '../errors.js';
 import type { Messages } from '../generated/entries.js';
-import { messageType } from './schema.js';
+import { schema } from '../generated/schema.js';
 import { WIRE_BYTES, WIRE_FIXED32, WIRE_FIXED64, WIRE_VARINT } from './wire.js';
 
 export type MessageName = keyof Messages;
@@ -72,30 +77,35 @@ export class FieldDescriptor {
   readonly numbers: Record<string, number> | undefined;
   /** `"name": ` as JSON has it. */
   readonly jsonKey: Uint8Array;
-  private descriptor: MessageDescriptor | undefined;
+  private readonly typeName: string;
+  private readonly type: IType | undefined;
 
-  /** @param parent the message that it is a field of */
+  /** @param scope the type of the message that it is a field of */
   constructor(
-    private readonly field: protobuf.Field,
+    name: string,
+    field: IField,
+    scope: IType,
     readonly parent: MessageDescriptor,
   ) {
-    field.resolve();
-    const { resolvedType, options = {} } = field;
+    const { options = {} } = field;
     this.number = field.id;
-    this.name = field.name;
-    this.repeated = field.repeated;
-    this.required = field.required;
-    const kind = KIND_OF_TYPE[field.type];
-    const values = resolvedType && 'valuesById' in resolvedType ? resolvedType : undefined;
-    this.kind = kind ?? (values ? KIND.ENUM : KIND.MESSAGE);
-    this.elementWireType = wireTypeOf(this.kind);
-    const numbers = this.repeated && this.kind < KIND.STRING;
+    this.name = name;
+    this.repeated = field.rule === 'repeated';
+    this.required = field.rule === 'required';
+    this.typeName = field.type;
+    const type = scope.nested?.[field.type] ?? schema['criu']?.[field.type];
+    const values = type && 'values' in type ? (type as IEnum).values : undefined;
+    this.type = type && 'fields' in type ? (type as IType) : undefined;
+    const kind = KIND_OF_TYPE[field.type] ?? (values ? KIND.ENUM : this.type && KIND.MESSAGE);
+    invariant(kind !== undefined, `the schema has no type ${field.type}`);
+    this.kind = kind;
+    this.elementWireType = wireTypeOf(kind);
+    const numbers = this.repeated && kind < KIND.STRING;
     this.packed = numbers && options['packed'] === true;
     this.wireType = this.packed ? WIRE_BYTES : this.elementWireType;
     this.otherWireType = !numbers ? -1 : this.packed ? this.elementWireType : WIRE_BYTES;
-    this.names = values?.valuesById;
-    // A copy: that of protobufjs inherits the names by number.
-    this.numbers = values && Object.assign(Object.create(null), values.values);
+    this.numbers = values && Object.assign(Object.create(null), values);
+    this.names = values && Object.fromEntries(Object.entries(values).map(([word, number]) => [number, word]));
     const hint = (name: string) => options[`(print).${name}`];
     this.hints = {
       hex: hint('hex') === true,
@@ -116,8 +126,8 @@ export class FieldDescriptor {
 
   /** The type of a message field. */
   get message(): MessageDescriptor {
-    this.descriptor ??= descriptorOf(this.field.resolvedType as protobuf.Type);
-    return this.descriptor;
+    invariant(this.type, `${this.name} is a message field`);
+    return descriptorOf(this.typeName, this.type);
   }
 }
 
@@ -135,9 +145,11 @@ export class MessageDescriptor {
   readonly byName: ReadonlyMap<string, FieldDescriptor>;
   readonly requiredFields: readonly FieldDescriptor[];
 
-  constructor(type: protobuf.Type) {
-    this.name = type.name as MessageName;
-    this.fields = type.fieldsArray.map((field) => new FieldDescriptor(field, this)).sort((a, b) => a.number - b.number);
+  constructor(name: string, type: IType) {
+    this.name = name as MessageName;
+    this.fields = Object.entries(type.fields)
+      .map(([field, json]) => new FieldDescriptor(field, json, type, this))
+      .sort((a, b) => a.number - b.number);
     const byNumber: (FieldDescriptor | undefined)[] = [];
     for (const field of this.fields) byNumber[field.number] = field;
     this.byNumber = byNumber;
@@ -146,16 +158,21 @@ export class MessageDescriptor {
   }
 }
 
-const descriptors = new Map<protobuf.Type, MessageDescriptor>();
+const descriptors = new Map<IType, MessageDescriptor>();
 
-function descriptorOf(type: protobuf.Type): MessageDescriptor {
+/** The descriptor of a type of the schema, made when it is first asked for. */
+function descriptorOf(name: string, type: IType): MessageDescriptor {
   let descriptor = descriptors.get(type);
   if (!descriptor) {
-    descriptor = new MessageDescriptor(type);
+    descriptor = new MessageDescriptor(name, type);
     descriptors.set(type, descriptor);
   }
   return descriptor;
 }
 
-/** The descriptor of a message of CRIU's images, made when it is first asked for. */
-export const messageDescriptor = (name: MessageName): MessageDescriptor => descriptorOf(messageType(`criu.${name}`));
+/** The descriptor of a message of CRIU's images. */
+export function messageDescriptor(name: MessageName): MessageDescriptor {
+  const type = schema['criu']?.[name];
+  invariant(type && 'fields' in type, `${name} is a message of the schema`);
+  return descriptorOf(name, type);
+}

@@ -1,0 +1,89 @@
+/** How bin/pagepipe.js starts: the bundle, and what it keeps of it between runs. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chmodSync, chownSync, cpSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { sourceStack } from '../src/source-stack.js';
+import { BIN } from './helpers/cli.js';
+import { fixture, ROOT, tempDir } from './helpers/temp.js';
+
+const INVENTORY = join(fixture('family-criu-4.2.1'), 'inventory.img');
+
+/** Runs `info` with a folder for caches; returns what it prints. */
+function info(caches: string, env: NodeJS.ProcessEnv = {}): string {
+  return execFileSync(process.execPath, [BIN, 'info', INVENTORY], {
+    env: { ...process.env, XDG_CACHE_HOME: caches, ...env },
+    encoding: 'utf8',
+  });
+}
+
+const cacheOf = (caches: string): string => {
+  const [key = ''] = readdirSync(join(caches, 'pagepipe'));
+  return join(caches, 'pagepipe', key, 'info');
+};
+
+const modeOf = (path: string): string => (statSync(path).mode & 0o7777).toString(8);
+
+test('the compiled form is kept for the next run, closed to everybody else', () => {
+  const caches = tempDir();
+  const first = info(caches);
+  const file = cacheOf(caches);
+  expect([join(caches, 'pagepipe'), join(file, '..'), file].map(modeOf)).toEqual(['700', '700', '600']);
+  const { ino } = statSync(file);
+  expect(info(caches)).toBe(first);
+  expect(statSync(file).ino).toBe(ino);
+});
+
+test('a damaged compiled form is made anew', () => {
+  const caches = tempDir();
+  const first = info(caches);
+  const file = cacheOf(caches);
+  const bytes = readFileSync(file);
+  bytes.fill(0, bytes.length / 2);
+  writeFileSync(file, bytes);
+  expect(info(caches)).toBe(first);
+  expect(readFileSync(file).subarray(-100)).not.toEqual(Buffer.alloc(100));
+});
+
+test('a folder that others can enter is neither read nor written', () => {
+  const caches = tempDir();
+  const first = info(caches);
+  const file = cacheOf(caches);
+  writeFileSync(file, 'not made by V8');
+  chmodSync(join(caches, 'pagepipe'), 0o755);
+  expect(info(caches)).toBe(first);
+  expect(readFileSync(file, 'utf8')).toBe('not made by V8');
+});
+
+test.skipIf(process.getuid?.() !== 0)('nothing is left in a folder of somebody else', () => {
+  const caches = tempDir();
+  chownSync(caches, 65534, 65534);
+  info(caches);
+  expect(readdirSync(caches)).toEqual([]);
+});
+
+test('nothing is kept if Node is told so, or if there is no home', () => {
+  const caches = tempDir();
+  info(caches, { NODE_DISABLE_COMPILE_CACHE: '1' });
+  info('', { HOME: '' });
+  expect(readdirSync(caches)).toEqual([]);
+});
+
+test('a tree that was not built says what to do', () => {
+  const root = tempDir();
+  mkdirSync(join(root, 'bin'));
+  cpSync(join(ROOT, 'bin'), join(root, 'bin'), { recursive: true });
+  const { status, stderr } = spawnSync(process.execPath, [join(root, 'bin/pagepipe.js'), 'info'], { encoding: 'utf8' });
+  expect(stderr).toBe('pagepipe: error: dist/ is missing\npagepipe: hint: npm ci && npm run build\n');
+  expect(status).toBe(1);
+});
+
+test('the stack of a bug names the lines of the sources', () => {
+  const bundle = join(ROOT, 'dist/pagepipe.cjs');
+  const lines = readFileSync(bundle, 'utf8').split('\n');
+  const line = lines.findIndex((text) => text.includes('payload is complete before the next record'));
+  const place = `${bundle}:${line + 1}:${(lines[line] as string).indexOf('payload is complete before the next record') + 1}`;
+  expect(sourceStack(`Error: x\n    at f (${place})\n    at g (node:fs:1:1)`)).toMatch(
+    /^Error: x\n {4}at f \(src\/[a-z/-]+\.ts:\d+:\d+\)\n {4}at g \(node:fs:1:1\)$/,
+  );
+});
