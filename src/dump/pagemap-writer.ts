@@ -1,6 +1,6 @@
 /** Turns rebuilt runs into the bytes of a pagemap. An entry may have been cut in two by batches. */
 import { encodePagemapStart, PagemapEncoder } from '../image/pagemap.js';
-import { type RunBatch, RunBuilder, sliceRuns } from '../memory/runs.js';
+import { CONTINUES, joinRuns, type RunBatch, RunBuilder, sliceRuns } from '../memory/runs.js';
 import type { Space } from './records.js';
 
 export class PagemapWriter {
@@ -19,11 +19,13 @@ export class PagemapWriter {
   }
 
   add(runs: RunBatch): void {
-    const joined = this.last ? this.joinToLast(this.last, runs) : runs;
-    const count = joined.bits.length;
-    if (count === 0) return;
-    this.emit(this.encoder.encode(sliceRuns(joined, 0, count - 1, this.pageSize)));
-    this.last = sliceRuns(joined, count - 1, count, this.pageSize);
+    if (runs.bits.length === 0) return;
+    // Most batches begin with an entry of their own, and are not copied.
+    if (((runs.bits[0] as number) & CONTINUES) === 0) this.end();
+    const joined = this.last ? this.joinToLast(this.last, runs) : joinRuns(runs, this.pageSize);
+    const last = joined.bits.length - 1;
+    this.emit(this.encoder.encode(joined, last));
+    this.last = sliceRuns(joined, last, last + 1, this.pageSize);
   }
 
   end(): void {

@@ -35,11 +35,12 @@ export function* readPagemap(
 ): Generator<PagemapPart> {
   const decoder = new PagemapDecoder(pageSize, pagemap);
   let fileOffset = 0;
+  let sizeBytes: number | undefined;
   for (const runs of decodePagemap(files, pagemap, decoder)) {
     const first = decoder.entries - runs.bits.length;
     if (!hasParent) checkNoParentPages(pagemap, runs, first);
     const file = pagesName(decoder);
-    const sizeBytes = sizeOf(files, file);
+    sizeBytes ??= sizeOf(files, file);
     if (fileOffset + runs.payloadBytes > sizeBytes) {
       throw tooShort({ pagemap, file, runs, first, fileOffset, sizeBytes, pageSize });
     }
@@ -47,7 +48,7 @@ export function* readPagemap(
     fileOffset += runs.payloadBytes;
   }
   const file = pagesName(decoder);
-  const sizeBytes = sizeOf(files, file);
+  sizeBytes = sizeOf(files, file);
   if (fileOffset !== sizeBytes) {
     throw new DumpError('PAGES_SIZE', `expected ${fileOffset} bytes of pages by ${pagemap}, found ${sizeBytes}`, {
       file,

@@ -11,7 +11,7 @@
  * An entry is parsed by hand and not by protobufjs: pagemaps have millions of entries, unknown fields must be seen, and
  * what our encoder would write differently must be kept as it was. A property test holds it against protobufjs.
  */
-import { concatBytes, plainBytes } from '../bytes.js';
+import { plainBytes } from '../bytes.js';
 import { DumpError, type DumpErrorCode } from '../errors.js';
 import {
   addressHex,
@@ -31,7 +31,7 @@ import {
   SHAPE_MASK,
   sameBlocks,
 } from '../memory/runs.js';
-import { ByteWriter } from '../protobuf/wire.js';
+import { ByteWriter, MAX_VARINT_BYTES, putVarint } from '../protobuf/wire.js';
 import { readMessage } from './entries.js';
 import { checkEntrySize, checkMagic, truncated } from './framing.js';
 import { headerBytes, IMG_COMMON_MAGIC, MAGIC } from './magic.js';
@@ -55,6 +55,7 @@ export class PagemapDecoder {
   entries = 0;
 
   private rest: Uint8Array | undefined;
+  private joined = new Uint8Array(0);
   private offset = 0;
   private started = false;
   private nextPage = 0;
@@ -73,9 +74,7 @@ export class PagemapDecoder {
 
   /** Decodes the entries that end in this chunk; undefined if none does. Throws {@link DumpError}. */
   push(chunk: Uint8Array): RunBatch | undefined {
-    const bytes = this.rest ? concatBytes([this.rest, chunk]) : plainBytes(chunk);
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const base = this.offset;
+    const bytes = this.rest ? this.joinToRest(this.rest, chunk) : plainBytes(chunk);
     let at = 0;
     if (!this.started) {
       const magic = headerBytes('PAGEMAP');
@@ -85,6 +84,17 @@ export class PagemapDecoder {
       at = magic;
     }
     const runs = new RunBuilder(this.pageSize, Math.max(16, bytes.length >> 4));
+    this.keep(bytes, this.decodeEntries(bytes, at, runs));
+    return runs.length > 0 ? runs.finish() : undefined;
+  }
+
+  /**
+   * Decodes head and entries from position `at`; returns the position behind the last whole one. It does nothing behind
+   * its loop: V8 enters the compiled loop in its middle, and would leave it at the first thing that it has not seen.
+   */
+  private decodeEntries(bytes: Uint8Array, at: number, runs: RunBuilder): number {
+    const base = this.offset;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     while (bytes.length - at >= 4) {
       const size = view.getUint32(at, true);
       checkEntrySize(size, MAX_PAGEMAP_ENTRY_BYTES, this.file, base + at, this.head && this.entries);
@@ -93,8 +103,7 @@ export class PagemapDecoder {
       else this.decodeHead(bytes.slice(at + 4, at + 4 + size), base + at + 4);
       at += 4 + size;
     }
-    this.keep(bytes, at);
-    return runs.length > 0 ? runs.finish() : undefined;
+    return at;
   }
 
   /** Decodes only the head, from the first bytes of the image. */
@@ -126,6 +135,15 @@ export class PagemapDecoder {
     }
   }
 
+  /** The rest of the last chunk and the next one, in a buffer for all: nothing of it is kept past the call. */
+  private joinToRest(rest: Uint8Array, chunk: Uint8Array): Uint8Array {
+    const length = rest.length + chunk.length;
+    if (this.joined.length < length) this.joined = new Uint8Array(length);
+    this.joined.set(rest);
+    this.joined.set(chunk, rest.length);
+    return this.joined.subarray(0, length);
+  }
+
   /** Keeps what is left of a chunk for the next one. */
   private keep(bytes: Uint8Array, from: number): undefined {
     this.offset += from;
@@ -142,8 +160,7 @@ export class PagemapDecoder {
     const complaint = this.parser.parse(bytes, start, end);
     const { entry } = this.parser;
     if (complaint) throw this.complain(complaint.code, complaint.message, base + start);
-    // Exact: the product is below 2^52, and the address is aligned.
-    const pageNumber = entry.vaddrHigh * (TWO_32 / this.pageSize) + entry.vaddrLow / this.pageSize;
+    const { pageNumber } = entry;
     if (pageNumber < this.nextPage) {
       throw this.complain(
         'ORDER',
@@ -191,6 +208,9 @@ const TAG = {
   REGION_PAGES: 0x40,
 } as const;
 
+/** Most bytes of fields 1 to 5: three numbers, and two with their tag in two bytes. */
+const PLAIN_ENTRY_BYTES = 3 * (1 + MAX_VARINT_BYTES) + 2 * 2;
+
 /** Encodes runs, one entry each, in the generation that they came in. */
 export class PagemapEncoder {
   private readonly out = new ByteWriter();
@@ -200,10 +220,9 @@ export class PagemapEncoder {
     this.parser = new EntryParser(pageSize);
   }
 
-  /** The entries of all runs of a batch. The result is overwritten by the next call. */
-  encode(runs: RunBatch): Uint8Array {
+  /** The entries of the first `count` runs of a batch, by default of all. The next call overwrites the result. */
+  encode(runs: RunBatch, count = runs.bits.length): Uint8Array {
     this.out.at = 0;
-    const count = runs.bits.length;
     for (let i = 0; i < count; i++) {
       const bits = runs.bits[i] as number;
       const detail = bits & DETAIL ? runs.details?.get(i) : undefined;
@@ -225,13 +244,30 @@ export class PagemapEncoder {
     out.setU32(start, out.at - start - 4);
   }
 
+  /** Fields 1 to 5; room is reserved once for all, since a pagemap has millions of entries. */
   private fields(pageNumber: number, pages: number, bits: number): void {
+    const { out } = this;
+    out.reserve(PLAIN_ENTRY_BYTES);
+    const { bytes } = out;
     const perWord = TWO_32 / this.pageSize;
-    this.tagged(TAG.VADDR, (pageNumber % perWord) * this.pageSize, Math.floor(pageNumber / perWord));
-    this.number(TAG.OLD_PAGES, bits & COUNT_IN_FIELD_2 ? pages : 0);
-    if (bits & HAS_IN_PARENT) this.number(TAG.IN_PARENT, bits & IN_PARENT_TRUE ? 1 : 0);
-    if (bits & HAS_FLAGS) this.number(TAG.FLAGS, bits & PE_MASK);
-    if (bits & HAS_FIELD_5) this.number(TAG.PAGES, pages);
+    let { at } = out;
+    bytes[at++] = TAG.VADDR;
+    at = putVarint(bytes, at, (pageNumber % perWord) * this.pageSize, Math.floor(pageNumber / perWord));
+    bytes[at++] = TAG.OLD_PAGES;
+    at = putVarint(bytes, at, bits & COUNT_IN_FIELD_2 ? pages : 0, 0);
+    if (bits & HAS_IN_PARENT) {
+      bytes[at++] = TAG.IN_PARENT;
+      bytes[at++] = bits & IN_PARENT_TRUE ? 1 : 0;
+    }
+    if (bits & HAS_FLAGS) {
+      bytes[at++] = TAG.FLAGS;
+      bytes[at++] = bits & PE_MASK;
+    }
+    if (bits & HAS_FIELD_5) {
+      bytes[at++] = TAG.PAGES;
+      at = putVarint(bytes, at, pages % TWO_32, Math.floor(pages / TWO_32));
+    }
+    out.at = at;
   }
 
   /** Whether an entry as it was read has the values of the columns. */
@@ -245,7 +281,7 @@ export class PagemapEncoder {
     if (this.parser.parse(message, 0, message.length)) return false;
     const { entry } = this.parser;
     return (
-      entry.vaddrHigh * (TWO_32 / this.pageSize) + entry.vaddrLow / this.pageSize === pageNumber &&
+      entry.pageNumber === pageNumber &&
       entry.pages === pages &&
       (entry.bits & (PE_MASK | SHAPE_MASK)) === (bits & (PE_MASK | SHAPE_MASK)) &&
       sameBlocks(entry.compressed, compressed)
@@ -264,11 +300,7 @@ export class PagemapEncoder {
   }
 
   private number(tag: number, value: number): void {
-    this.tagged(tag, value % TWO_32, Math.floor(value / TWO_32));
-  }
-
-  private tagged(tag: number, lo: number, hi: number): void {
     this.out.byte(tag);
-    this.out.varint(lo, hi);
+    this.out.varint(value % TWO_32, Math.floor(value / TWO_32));
   }
 }

@@ -164,6 +164,20 @@ export const word = (bytes: Uint8Array, at: number): number =>
     ((bytes[at + 3] as number) << 24)) >>>
   0;
 
+/** A varint of 64 bits takes at most as many bytes. */
+export const MAX_VARINT_BYTES = 10;
+
+/** Writes a varint to where there is room for {@link MAX_VARINT_BYTES}; returns the position behind it. */
+export function putVarint(bytes: Uint8Array, at: number, lo: number, hi: number): number {
+  while (hi !== 0 || lo > 127) {
+    bytes[at++] = (lo & 127) | 128;
+    lo = ((lo >>> 7) | (hi << 25)) >>> 0;
+    hi >>>= 7;
+  }
+  bytes[at++] = lo;
+  return at;
+}
+
 /** Bytes that grow at their end. */
 export class ByteWriter {
   bytes = new Uint8Array(4096);
@@ -188,16 +202,8 @@ export class ByteWriter {
   }
 
   varint(lo: number, hi = 0): void {
-    this.reserve(10);
-    const { bytes } = this;
-    let at = this.at;
-    while (hi !== 0 || lo > 127) {
-      bytes[at++] = (lo & 127) | 128;
-      lo = ((lo >>> 7) | (hi << 25)) >>> 0;
-      hi >>>= 7;
-    }
-    bytes[at++] = lo;
-    this.at = at;
+    this.reserve(MAX_VARINT_BYTES);
+    this.at = putVarint(this.bytes, this.at, lo, hi);
   }
 
   u32(value: number): void {
