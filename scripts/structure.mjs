@@ -12,6 +12,7 @@ const ORDER = [
   'shell.ts',
   'bytes.ts',
   'columns.ts',
+  'fifo.ts',
   'crc.ts',
   'source-stack.ts',
   'protocol',

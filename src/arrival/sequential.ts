@@ -9,6 +9,7 @@ import { isPagesName, OUTSIDE } from '../dump/names.js';
 import type { DumpRecord, FileRecord } from '../dump/records.js';
 import type { Task } from '../dump/tasks.js';
 import { invariant } from '../errors.js';
+import { Fifo } from '../fifo.js';
 import { ByteQueue, type MemoryBudget } from '../io/byte-queue.js';
 import { ArrivalChecks } from './checks.js';
 import { isMetadataName } from './metadata-cache.js';
@@ -39,7 +40,7 @@ export class SequentialDump {
   private readonly wantsAreas: boolean;
   private readonly files = new Map<string, WaitingFile>();
   /** Complete files, links and folders that wait for their turn. */
-  private readonly ready: (WaitingFile | FileRecord)[] = [];
+  private readonly ready = new Fifo<WaitingFile | FileRecord>();
   private headerSent = false;
   /** A file whose bytes are passed on as they come. */
   private direct: string | undefined;
@@ -119,6 +120,7 @@ export class SequentialDump {
     if (name === this.direct) yield { type: 'bytes', bytes };
     else if (file) file.bytes.push(bytes);
     else if (isPagesName(name)) yield* this.pages(name, bytes);
+    else this.spaces.notePagemap(name);
   }
 
   /** Pages that come in their turn are not held. */
@@ -139,6 +141,7 @@ export class SequentialDump {
     const file = this.files.get(name);
     if (file) this.ready.push(file);
     else if (isPagesName(name)) this.spaces.end(name);
+    this.spaces.noteFile(name);
   }
 
   /** Passes on what need not wait any longer. */
@@ -165,7 +168,7 @@ export class SequentialDump {
   }
 
   private *sendFiles(): Generator<DumpRecord> {
-    for (let file = this.ready.shift(); file; file = this.ready.shift()) {
+    for (let file = this.ready.take(); file; file = this.ready.take()) {
       if ('type' in file) {
         yield file;
         continue;

@@ -5,6 +5,7 @@
 import type { FileBegin } from '../dump/events.js';
 import { mmName } from '../dump/names.js';
 import type { DumpRecord, Space } from '../dump/records.js';
+import { Fifo } from '../fifo.js';
 import { decodeAreas } from '../image/mm.js';
 import { ByteQueue, type MemoryBudget } from '../io/byte-queue.js';
 import type { RunBatch } from '../memory/runs.js';
@@ -31,13 +32,19 @@ interface ArrivingSpace {
   file: FileBegin;
   pagemap: ArrivingPagemap;
   /** Runs that wait for their turn. */
-  runs: RunBatch[];
+  runs: Fifo<RunBatch>;
+  /** Whether its head has come. */
+  isKnown: boolean;
 }
 
 /** All events have passed `ArrivalChecks`, and are not checked again. */
 export class SpacesInTurn {
   private readonly spaces = new Map<string, ArrivingSpace>();
   private readonly pages = new Map<string, ArrivingPages>();
+  /** Spaces that cannot begin yet, by the name of the file that they wait for. */
+  private readonly waiting = new Map<string, ArrivingSpace[]>();
+  /** Spaces that can begin. There may be many, so they are never looked for among the others. */
+  private readonly ready = new Fifo<ArrivingSpace>();
   /** The space that is being passed on, and the bytes that its last runs still need. */
   private current: (ArrivingSpace & { space: Space; pages: ArrivingPages }) | undefined;
   private payloadLeft = 0;
@@ -56,11 +63,27 @@ export class SpacesInTurn {
   }
 
   addPagemap(file: FileBegin, pagemap: ArrivingPagemap): void {
-    this.spaces.set(file.name, { file, pagemap, runs: [] });
+    this.spaces.set(file.name, { file, pagemap, runs: new Fifo(), isKnown: false });
+  }
+
+  /** Called when more of a pagemap has come. */
+  notePagemap(name: string): void {
+    const arriving = this.spaces.get(name);
+    if (!arriving?.pagemap.space || arriving.isKnown) return;
+    arriving.isKnown = true;
+    this.place(arriving);
   }
 
   addPages(file: FileBegin): void {
     this.pages.set(file.name, { file, bytes: new ByteQueue(this.options.budget), ended: false });
+    this.noteFile(file.name);
+  }
+
+  /** Called when a file is there that spaces may wait for. */
+  noteFile(name: string): void {
+    const spaces = this.waiting.get(name);
+    this.waiting.delete(name);
+    for (const arriving of spaces ?? []) this.place(arriving);
   }
 
   addRuns(pagemap: string, runs: RunBatch): void {
@@ -99,7 +122,7 @@ export class SpacesInTurn {
     for (;;) {
       if (this.payloadLeft > 0 && pages.bytes.size > 0) yield* this.payload(pages.bytes);
       if (this.payloadLeft > 0) return false;
-      const next = runs.shift();
+      const next = runs.take();
       if (!next) break;
       this.payloadLeft = next.payloadBytes;
       yield { type: 'runs', space, runs: next, checked: false };
@@ -117,25 +140,39 @@ export class SpacesInTurn {
     for (const { bytes } of this.pages.values()) bytes.close();
   }
 
-  /** Begins a space whose pagemap and pages are there, if there is one. */
-  private *start(): Generator<DumpRecord> {
-    for (const arriving of this.spaces.values()) {
-      const { space: known, pages: pagesName } = arriving.pagemap;
-      const pages = pagesName === undefined ? undefined : this.pages.get(pagesName);
-      if (!known || !pages || !this.areasAreKnown(known)) continue;
-      const modes = { pagemapMode: arriving.file.mode, pagesMode: pages.file.mode };
-      const [ofPagemap, ofPages] = [arriving.file.header, pages.file.header];
-      const headers = ofPagemap && ofPages ? { headers: { pagemap: ofPagemap, pages: ofPages } } : {};
-      const space = { index: this.count++, ...known, ...modes, ...headers };
-      this.current = { ...arriving, space, pages };
-      yield { type: 'space', space };
-      yield* this.areas(space);
+  /** Puts a space among those that can begin, or those that wait. */
+  private place(arriving: ArrivingSpace): void {
+    const missing = this.missingFile(arriving.pagemap);
+    if (missing === undefined) {
+      this.ready.push(arriving);
       return;
     }
+    const others = this.waiting.get(missing);
+    if (others) others.push(arriving);
+    else this.waiting.set(missing, [arriving]);
   }
 
-  private areasAreKnown({ kind, pid }: Pick<Space, 'kind' | 'pid'>): boolean {
-    return !this.options.wantsAreas || kind === 'shmem' || this.options.metadata.has(mmName(pid));
+  /** A file without which a space cannot begin. */
+  private missingFile({ space, pages }: ArrivingPagemap): string | undefined {
+    if (pages !== undefined && !this.pages.has(pages)) return pages;
+    if (!this.options.wantsAreas || space?.kind !== 'task') return undefined;
+    const mm = mmName(space.pid);
+    return this.options.metadata.has(mm) ? undefined : mm;
+  }
+
+  /** Begins the first space that can begin, if there is one. */
+  private *start(): Generator<DumpRecord> {
+    const arriving = this.ready.take();
+    const known = arriving?.pagemap.space;
+    const pages = this.pages.get(arriving?.pagemap.pages ?? '');
+    if (!arriving || !known || !pages) return;
+    const modes = { pagemapMode: arriving.file.mode, pagesMode: pages.file.mode };
+    const [ofPagemap, ofPages] = [arriving.file.header, pages.file.header];
+    const headers = ofPagemap && ofPages ? { headers: { pagemap: ofPagemap, pages: ofPages } } : {};
+    const space = { index: this.count++, ...known, ...modes, ...headers };
+    this.current = { ...arriving, space, pages };
+    yield { type: 'space', space };
+    yield* this.areas(space);
   }
 
   /** The areas of a task, if they have arrived, even if they are not required. */

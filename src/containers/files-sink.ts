@@ -16,6 +16,7 @@ import { payloadLength } from '../dump/payload-cutter.js';
 import type { RecordSink } from '../dump/pump.js';
 import type { DumpRecord, ExtentsRecord, FileRecord, HeaderRecord, PayloadRecord, Space } from '../dump/records.js';
 import { invariant } from '../errors.js';
+import { Fifo } from '../fifo.js';
 import { countHolePages } from '../memory/runs.js';
 import { withoutOutside } from '../stages/drop-files.js';
 import { rebuild } from '../stages/rebuild.js';
@@ -39,7 +40,7 @@ export abstract class FilesSink implements RecordSink {
   private readonly joinRebuilt = rebuild();
   private seenHeader: HeaderRecord | undefined;
   private file: FileRecord | undefined;
-  private readonly waiting: Space[] = [];
+  private readonly waiting = new Fifo<Space>();
   private current: { space: Space; entries: PagemapWriter } | undefined;
   private payloadLeft = 0;
   private readonly check = new PayloadCheck();
@@ -128,8 +129,7 @@ export abstract class FilesSink implements RecordSink {
   private async turnTo(space: Space | undefined): Promise<void> {
     if (space && this.current?.space.index === space.index) return;
     await this.finishCurrent();
-    while (this.waiting.length > 0) {
-      const next = this.waiting.shift() as Space;
+    for (let next = this.waiting.take(); next; next = this.waiting.take()) {
       this.startSpace(next);
       const entries = new PagemapWriter(next, this.header.pageSize, (bytes) => this.pagemapBytes(bytes, next));
       this.current = { space: next, entries };
