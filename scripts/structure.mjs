@@ -10,6 +10,7 @@ import { join, posix } from 'node:path';
 const ORDER = [
   'errors.ts',
   'shell.ts',
+  'printable.ts',
   'bytes.ts',
   'columns.ts',
   'fifo.ts',

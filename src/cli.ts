@@ -4,6 +4,7 @@ import { constants } from 'node:os';
 import type { Arguments, Command, Io } from './commands/command.js';
 import { DumpError, InternalError, invariant, isErrno, UsageError } from './errors.js';
 import { FdWriter } from './io/fd.js';
+import { ERASE_LINE, oneLine, printable } from './printable.js';
 import { sourceStack } from './source-stack.js';
 
 /** A command is loaded only when it is used, so that `--help` is fast. */
@@ -98,7 +99,8 @@ class Interrupted extends Error {
 }
 
 /** Runs a command line; returns the exit code. */
-export async function main(words: readonly string[], io: Io, interrupts: InterruptSource): Promise<number> {
+export async function main(words: readonly string[], own: Io, interrupts: InterruptSource): Promise<number> {
+  const io = forPeople(own);
   let command: Command | undefined;
   try {
     const [name, ...rest] = words;
@@ -150,6 +152,15 @@ async function findCommand(name: string): Promise<Command> {
   throw new UsageError(`unknown command ${JSON.stringify(name)}${close ? `; did you mean ${close}?` : ''}`);
 }
 
+/** Names from a dump must not command the terminal. Of our own text, only progress does: it begins by erasing its line. */
+function forPeople(io: Io): Io {
+  const err = (text: string): void => {
+    const own = text.startsWith(ERASE_LINE) ? ERASE_LINE : '';
+    io.err(own + printable(text.slice(own.length)));
+  };
+  return { ...io, out: (text) => io.out(printable(text)), err };
+}
+
 /** Reports an error; returns the exit code. */
 function report(error: unknown, command: Command | undefined, io: Io): number {
   // The reader of a pipe has seen enough.
@@ -161,12 +172,12 @@ function report(error: unknown, command: Command | undefined, io: Io): number {
     return EXIT.USAGE;
   }
   if (error instanceof DumpError) {
-    io.err(`pagepipe: error: ${error.message}\n`);
-    if (error.hint) io.err(`pagepipe: hint: ${error.hint}\n`);
+    io.err(`pagepipe: error: ${oneLine(error.message)}\n`);
+    if (error.hint) io.err(`pagepipe: hint: ${oneLine(error.hint)}\n`);
     return EXIT.FAILED;
   }
   if (isErrno(error)) {
-    io.err(`pagepipe: error: ${error.message}\n`);
+    io.err(`pagepipe: error: ${oneLine(error.message)}\n`);
     return EXIT.FAILED;
   }
   const what =

@@ -21,6 +21,7 @@ export type DumpErrorCode =
   | 'NO_PARENT'
   | 'UNSAFE_POLICY'
   | 'NOT_CLASSIFIED'
+  | 'PARTIAL_DUMP'
   | 'BAD_NAME'
   | 'OUTPUT_EXISTS'
   | 'OUTPUT_INSIDE_DUMP'

@@ -1,7 +1,8 @@
+import { oneLine } from '../printable.js';
 import { accept } from '../send/far.js';
 import { CUT_OFF, LEFT } from '../serve/server.js';
 import { type Command, inputs } from './command.js';
-import { NEVER_WITHOUT, warnOfParent } from './report.js';
+import { warnOfCopy, warnOfParent } from './report.js';
 import { addressFlag, stdioStream } from './serve.js';
 
 export const command: Command = {
@@ -33,12 +34,14 @@ Options
       {
         ...options,
         onWritten: (written) => {
-          warnOfParent(written, out, io);
-          if (written.holePages > 0 && !address) io.err(`pagepipe: warning: ${out}: ${NEVER_WITHOUT}\n`);
+          // The near side says how to restore a lazy dump whose pages are served.
+          if (!address || written.isPartial) warnOfCopy({ written }, out, io);
+          else warnOfParent(written, out, io);
         },
         onEnd: ({ client, error }) => {
           // The near side reports all other clients.
-          if (error !== undefined && error !== LEFT && error !== CUT_OFF) io.err(`pagepipe: ${client}: ${error}\n`);
+          if (error !== undefined && error !== LEFT && error !== CUT_OFF)
+            io.err(`pagepipe: ${client}: ${oneLine(error)}\n`);
         },
       },
       io.signal,

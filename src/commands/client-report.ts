@@ -1,3 +1,4 @@
+import { oneLine } from '../printable.js';
 import { type Address, addressText } from '../serve/address.js';
 import type { ClientEnd } from '../serve/server.js';
 import type { ClientStats } from '../serve/stats.js';
@@ -30,7 +31,7 @@ export class ClientReport {
       this.line({ event: 'client', client, closed, ...(error === undefined ? {} : { error }), ...stats });
       return;
     }
-    const how = closed ? 'done' : (error ?? 'left without closing its session');
+    const how = closed ? 'done' : oneLine(error ?? 'left without closing its session');
     this.io.err(`pagepipe: ${client}: ${how}${stats && stats.requests > 0 ? `; ${summaryText(stats)}` : ''}\n`);
   }
 

@@ -5,6 +5,7 @@
  * into a message and an exit code.
  */
 import { UsageError } from '../errors.js';
+import { oneLine } from '../printable.js';
 
 /** A flag as meow takes it. */
 export interface Flag {
@@ -73,6 +74,16 @@ export function flagOrForce(args: Arguments, name: 'incomplete' | 'unsafePolicy'
   io.err(`pagepipe: note: --force is called ${option} here, and will not be accepted from 1.0 on\n`);
   return true;
 }
+
+/** Prints warnings. */
+export const warningsTo =
+  (io: Io) =>
+  (message: string): void =>
+    io.err(`pagepipe: warning: ${oneLine(message)}\n`);
+
+/** Where a warning of a partial dump goes, if `--incomplete` accepts such a dump. */
+export const partialFlag = (args: Arguments, io: Io): ReturnType<typeof warningsTo> | undefined =>
+  args.flags['incomplete'] === true ? warningsTo(io) : undefined;
 
 /** The page size in bytes, if it is given. Throws {@link UsageError} for one that no machine has. */
 export function pageSizeFlag(args: Arguments, sizes: readonly number[]): { pageSize?: number } {

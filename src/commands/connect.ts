@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { DumpError, UsageError } from '../errors.js';
 import { bridge } from '../io/bridge.js';
+import { oneLine } from '../printable.js';
 import { addressText } from '../serve/address.js';
 import { listen } from '../serve/server.js';
 import type { Command } from './command.js';
@@ -43,7 +44,7 @@ Example
       onListening: (bound) => io.err(`pagepipe: listening at ${addressText(bound)}\n`),
       onEnd: ({ client, error }) => {
         failure = error;
-        if (error !== undefined) io.err(`pagepipe: ${client}: ${error}\n`);
+        if (error !== undefined) io.err(`pagepipe: ${client}: ${oneLine(error)}\n`);
       },
     });
     if (once && failure !== undefined) throw new DumpError('PROTOCOL', failure);

@@ -4,7 +4,7 @@ import { pump } from '../dump/pump.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { type Command, inputs, pageSizeFlag } from './command.js';
 import { Progress } from './progress.js';
-import { warnOfCopy } from './report.js';
+import { type Copied, warnOfCopy } from './report.js';
 import { openSink, SINK_FLAGS, SINK_HELP, targetOf } from './sink.js';
 import { openCommandSource, SOURCE_FLAGS, SOURCE_HELP } from './source.js';
 
@@ -42,7 +42,7 @@ Examples
     const source = await openCommandSource(path, args, false, io);
     const progress = new Progress(io, source.totalBytes);
     const options = { force, progress: progress.add };
-    let copy: { written: Written } | Pick<Written, 'holePages'>;
+    let copy: { written: Written } | Copied;
     try {
       if (target.kind === 'directory' && source.events) {
         const { events, name, inputs: sources } = source;

@@ -3,6 +3,7 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import type { Stage } from '../dump/pump.js';
 import { onFile } from '../errors.js';
 import { type FaultList, FaultListParser } from '../memory/fault-list.js';
+import { oneLine } from '../printable.js';
 import { keepEager } from '../stages/keep.js';
 import type { Arguments, Io } from './command.js';
 
@@ -12,7 +13,8 @@ const CHUNK_BYTES = 1024 * 1024;
 export function eagerListStages(args: Arguments, io: Io): Stage[] {
   const { eagerList } = args.flags as { eagerList?: string };
   if (eagerList === undefined) return [];
-  const say = (what: string) => (message: string) => io.err(`pagepipe: ${what}: ${eagerList}: ${message}\n`);
+  const say = (what: string) => (message: string) =>
+    io.err(`pagepipe: ${what}: ${oneLine(`${eagerList}: ${message}`)}\n`);
   return [keepEager(readFaultList(eagerList), { warn: say('warning'), note: say('note') })];
 }
 

@@ -1,5 +1,5 @@
 import { JsonImageReader } from '../json/from-json.js';
-import { type Command, refuseTerminals } from './command.js';
+import { type Command, refuseTerminals, warningsTo } from './command.js';
 import { closeInput, IN_OUT_FLAGS, inOut, openInput, readChunks, withOutput } from './image-files.js';
 
 export const command: Command = {
@@ -26,7 +26,7 @@ Example
     const { in: path, out } = inOut(args);
     if (out === undefined || out === '-') refuseTerminals(io, { stdout: true });
     const input = openInput(path, io);
-    const warn = (message: string) => io.err(`pagepipe: warning: ${message}\n`);
+    const warn = warningsTo(io);
     try {
       await withOutput(out, input, io, async (emit) => {
         const reader = new JsonImageReader(emit, { file: input.name, warn });

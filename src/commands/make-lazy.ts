@@ -3,9 +3,10 @@ import { SizeSink } from '../dump/size.js';
 import { UsageError } from '../errors.js';
 import { classify, POLICIES } from '../stages/classify.js';
 import { DROP_LAZY, filter } from '../stages/filter.js';
+import { notPartial } from '../stages/not-partial.js';
 import { HOLES, rebuild } from '../stages/rebuild.js';
 import { tally } from '../stages/tally.js';
-import { type Command, choice, flagOrForce, inputs } from './command.js';
+import { type Command, choice, flagOrForce, inputs, partialFlag, warningsTo } from './command.js';
 import { eagerListStages } from './eager-list.js';
 import { Progress } from './progress.js';
 import { formatReport, makeReport, warnOfParent } from './report.js';
@@ -45,6 +46,8 @@ ${SINK_HELP}
 ${SOURCE_HELP}
   --dry-run          write nothing, only print the report
   --unsafe-policy    use --policy seed even where it is refused
+  --incomplete       take a dump of which pagepipe filter has taken out pages
+                     that nothing can fetch
   --json             print the report as one JSON document on stdout
 `,
   flags: {
@@ -55,6 +58,7 @@ ${SOURCE_HELP}
     ...SOURCE_FLAGS,
     dryRun: { type: 'boolean' },
     unsafePolicy: { type: 'boolean' },
+    incomplete: { type: 'boolean' },
     json: { type: 'boolean' },
   },
   cleansUp: true,
@@ -69,7 +73,7 @@ ${SOURCE_HELP}
     if (args.flags['eagerList'] !== undefined && holes === 'drop') {
       throw new UsageError('--eager-list needs --holes flag: a page server needs the flagged holes');
     }
-    const warn = (message: string) => io.err(`pagepipe: warning: ${message}\n`);
+    const warn = warningsTo(io);
 
     const keep = eagerListStages(args, io);
     const source = await openCommandSource(path, args, policy !== 'flags', io);
@@ -78,6 +82,7 @@ ${SOURCE_HELP}
     try {
       const sink = dryRun ? new SizeSink() : openSink(target, source, { force, progress: progress.add }, io);
       const stages = [
+        notPartial(partialFlag(args, io)),
         classify({ policy, force: unsafe, warn }),
         ...keep,
         filter(DROP_LAZY),

@@ -1,9 +1,8 @@
-import { DirectorySink } from '../containers/directory/write.js';
 import { UsageError } from '../errors.js';
 import { merge } from '../library/merge.js';
 import { type Arguments, type Command, inputs } from './command.js';
 import { Progress } from './progress.js';
-import { warnOfParent } from './report.js';
+import { warnOfCopy } from './report.js';
 import { openSink, SINK_FLAGS, SINK_HELP, targetOf } from './sink.js';
 import { inputPlaces, openCommandFiles, openCommandSource, SOURCE_FLAGS, SOURCE_HELP } from './source.js';
 
@@ -42,7 +41,7 @@ ${SOURCE_HELP.replaceAll('DUMP', 'HOT')}
       const sink = openSink(target, source, { force, progress: progress.add }, io);
       const openCold = () => openCommandFiles(coldPath, coldArguments(args), io, { pages: 'hold', budget: hot.budget });
       await merge(hot, openCold, sink, io.signal);
-      if (sink instanceof DirectorySink) warnOfParent(sink.written, out, io);
+      warnOfCopy(sink, out, io);
     } finally {
       progress.done();
       hot.close();

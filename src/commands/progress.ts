@@ -1,5 +1,6 @@
 /** Progress on a terminal, once the work has taken longer than a second. */
 import prettyBytes from 'pretty-bytes';
+import { ERASE_LINE } from '../printable.js';
 import type { Io } from './command.js';
 
 const FIRST_MS = 1000;
@@ -22,12 +23,12 @@ export class Progress {
     const now = Date.now();
     if (now - this.start < FIRST_MS || now - this.shownAt < EVERY_MS) return;
     this.shownAt = now;
-    this.io.err(`\r\x1b[K${this.line(now)}`);
+    this.io.err(`${ERASE_LINE}${this.line(now)}`);
   };
 
   /** Removes the line. */
   done(): void {
-    if (this.shownAt > 0) this.io.err('\r\x1b[K');
+    if (this.shownAt > 0) this.io.err(ERASE_LINE);
   }
 
   private line(now: number): string {

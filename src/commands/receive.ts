@@ -9,10 +9,11 @@ import type { RecordSink } from '../dump/pump.js';
 import type { DumpRecord } from '../dump/records.js';
 import { DumpError, isErrno, onFile, UsageError } from '../errors.js';
 import { PAGE_SIZES } from '../memory/runs.js';
+import { oneLine } from '../printable.js';
 import { type Address, addressText, isLoopback } from '../serve/address.js';
 import { parentDump, type ReceivedStats, receiveDump } from '../serve/receive.js';
 import { type ClientEnd, FIRST_SECONDS, listen } from '../serve/server.js';
-import { type Arguments, type Command, type Io, inputs, pageSizeFlag, refuseTerminals } from './command.js';
+import { type Arguments, type Command, type Io, inputs, pageSizeFlag, refuseTerminals, warningsTo } from './command.js';
 import { Progress } from './progress.js';
 import { NEVER_WITHOUT, warnOfParent } from './report.js';
 import { LISTEN_FLAGS, type ListenOptions, listenOptions, serveStdio } from './serve.js';
@@ -104,7 +105,7 @@ Example
       await sink.discard();
     }
     if (!(sink instanceof DirectorySink)) return;
-    if (sink.written.holePages > 0) io.err(`pagepipe: warning: ${out}: ${NEVER_WITHOUT}\n`);
+    if (sink.written.holePages > 0) warningsTo(io)(`${out}: ${NEVER_WITHOUT}`);
     warnOfParent(sink.written, out, io);
   },
 };
@@ -236,7 +237,7 @@ class Report {
 
   turnedAway({ client, error = 'left' }: ClientEnd): void {
     if (this.json) this.line({ event: 'client', client, error });
-    else this.io.err(`pagepipe: ${client}: ${error}\n`);
+    else this.io.err(`pagepipe: ${client}: ${oneLine(error)}\n`);
   }
 
   received(client: string, stats: ReceivedStats, seconds: number): void {

@@ -2,9 +2,10 @@
 import prettyBytes from 'pretty-bytes';
 import type { Written } from '../containers/directory/dump-directory.js';
 import type { Task } from '../dump/tasks.js';
+import { oneLine } from '../printable.js';
 import type { Holes } from '../stages/rebuild.js';
 import { type Amount, type KindTally, newKindTally, type SpaceTally } from '../stages/tally.js';
-import type { Io } from './command.js';
+import { type Io, warningsTo } from './command.js';
 import {
   type DumpPlace,
   type LazyPlace,
@@ -17,18 +18,22 @@ import {
 export const NEVER_WITHOUT =
   'never restore this directory without --lazy-pages: its lazy pages are not in it, and CRIU would spin forever, or restore a process that computes on zeros';
 
+const NEVER =
+  'never restore this dump: pages were taken out of it that nothing can fetch, and its processes would compute on zeros; pagepipe-partial.json says which';
+
 /** Warns if the relative `parent` link of a dump does not lead to its parent from the new place. */
 export function warnOfParent(written: Written, out: string, io: Io): void {
   if (!written.parentMissing) return;
-  io.err(
-    `pagepipe: warning: ${out}/parent leads nowhere; put ${out} next to the dump, or the parent dump next to ${out}\n`,
-  );
+  warningsTo(io)(`${out}/parent leads nowhere; put ${out} next to the dump, or the parent dump next to ${out}`);
 }
 
-/** Warns if a copy is lazy, as its dump is, or does not reach its parent. */
-export function warnOfCopy(copy: { written: Written } | Pick<Written, 'holePages'>, out: string, io: Io): void {
-  const { holePages } = 'written' in copy ? copy.written : copy;
-  if (holePages > 0) io.err(`pagepipe: warning: ${out}: ${NEVER_WITHOUT}\n`);
+/** What a copy can lack. */
+export type Copied = Pick<Written, 'holePages' | 'isPartial'>;
+
+/** Warns if a copy is lazy or partial, as its dump is, or does not reach its parent. */
+export function warnOfCopy(copy: { written: Written } | Copied, out: string, io: Io): void {
+  const { holePages, isPartial } = 'written' in copy ? copy.written : copy;
+  if (isPartial || holePages > 0) warningsTo(io)(`${out}: ${isPartial ? NEVER : NEVER_WITHOUT}`);
   if ('written' in copy) warnOfParent(copy.written, out, io);
 }
 
@@ -124,7 +129,7 @@ function add(to: Amount, more: Amount): void {
 export function formatReport(report: Report): string {
   const rows: string[][] = [['', '', 'kept', '', 'taken out', '']];
   for (const space of report.spaces) {
-    const name = space.shmem === undefined ? `pid ${space.pid} ${space.comm}` : `shmem ${space.shmem}`;
+    const name = space.shmem === undefined ? `pid ${space.pid} ${oneLine(space.comm ?? '')}` : `shmem ${space.shmem}`;
     rows.push([name, '', ...amounts(space)]);
     for (const [kind, tally] of Object.entries(space.kinds)) {
       if (kind !== 'shmem' && tally) rows.push(['', kind, ...amounts(tally)]);

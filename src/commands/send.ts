@@ -2,6 +2,7 @@ import prettyBytes from 'pretty-bytes';
 import { pump, type Stage } from '../dump/pump.js';
 import { UsageError } from '../errors.js';
 import { PAGE_SIZES } from '../memory/runs.js';
+import { oneLine } from '../printable.js';
 import { ConnectionError, type Shipment, send } from '../send/near.js';
 import { type Landed, undelivered } from '../send/protocol.js';
 import { type Destination, parseDestination, RemoteProgram } from '../send/remote-shell.js';
@@ -14,9 +15,19 @@ import { quoteWord } from '../shell.js';
 import { classify } from '../stages/classify.js';
 import { withoutOutside } from '../stages/drop-files.js';
 import { DROP_LAZY, filter } from '../stages/filter.js';
+import { notPartial } from '../stages/not-partial.js';
 import { rebuild } from '../stages/rebuild.js';
 import { ClientReport } from './client-report.js';
-import { type Arguments, type Command, choice, type Io, inputs, pageSizeFlag } from './command.js';
+import {
+  type Arguments,
+  type Command,
+  choice,
+  type Io,
+  inputs,
+  pageSizeFlag,
+  partialFlag,
+  warningsTo,
+} from './command.js';
 import { eagerListStages } from './eager-list.js';
 import { Progress } from './progress.js';
 import { fromPageServer, type RestoreCommands } from './restore-commands.js';
@@ -40,6 +51,8 @@ Options
   --lazy               as above; DUMP must be a directory or plain tar archive
   --compress           compress the dump with zstd, but not the pages on demand
   --force              replace OUT if it is a dump
+  --incomplete         send a dump of which pagepipe filter has taken out pages
+                       that nothing can fetch
   --rsh COMMAND        use this in place of ssh (-e), such as 'ssh -p 2222'; it
                        gets HOST and the words of a command
   --pagepipe-path PATH where pagepipe is on HOST (pagepipe)
@@ -69,6 +82,7 @@ and with --lazy, the pages through a second connection
     lazy: { type: 'boolean' },
     compress: { type: 'boolean' },
     force: { type: 'boolean' },
+    incomplete: { type: 'boolean' },
     rsh: { type: 'string', shortFlag: 'e' },
     pagepipePath: { type: 'string' },
     policy: { type: 'string' },
@@ -86,6 +100,7 @@ and with --lazy, the pages through a second connection
     const memory = plan.listen ? await openMemory(path, pageSizeFlag(args, PAGE_SIZES)) : undefined;
     try {
       const source = await openCommandSource(path, args, plan.areas, io);
+      plan.stages.unshift(notPartial(partialFlag(args, io)));
       try {
         await carry(source, plan, memory, to, args, io);
       } finally {
@@ -117,7 +132,7 @@ function lazyPlan(args: Arguments, io: Io): Plan {
   const policy = choice(args, 'policy', ['auto', 'flags', 'vma'] as const, 'auto');
   const listen = addressFlag(args, 'listen') ?? { host: LOOPBACK, port: 0 };
   warnOfAddress(listen, undefined, io);
-  const warn = (message: string) => io.err(`pagepipe: warning: ${message}\n`);
+  const warn = warningsTo(io);
   const keep = eagerListStages(args, io);
   const stages = [
     withoutOutside(),
@@ -208,7 +223,7 @@ class Report {
       .map((line) => `  ${line}\n`);
     const how = pageServer ? 'these two commands' : 'this command';
     this.io.err(
-      `pagepipe: ${this.host}: ${out} is there, ${size}\n` +
+      `pagepipe: ${this.host}: ${oneLine(out)} is there, ${size}\n` +
         `restore it there with ${how}, and the options that the dump was made with (--shell-job, --tcp-established, …):\n` +
         commands.join(''),
     );

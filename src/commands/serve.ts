@@ -10,8 +10,9 @@ import { Recorder } from '../serve/recorder.js';
 import { type ClientEnd, CUT_OFF, FIRST_SECONDS, listen, runClient, type Serve } from '../serve/server.js';
 import { Session } from '../serve/session.js';
 import { readTlsFiles, type TlsFiles } from '../serve/tls.js';
+import { refusePartial } from '../stages/not-partial.js';
 import { ClientReport } from './client-report.js';
-import { type Arguments, type Command, type Flag, type Io, inputs, pageSizeFlag } from './command.js';
+import { type Arguments, type Command, type Flag, type Io, inputs, pageSizeFlag, partialFlag } from './command.js';
 
 /** The longest time of Node's timers is just above it: 2^31 ms, about 25 days. */
 const MAX_IDLE_SECONDS = 2_000_000;
@@ -60,6 +61,8 @@ Options
                           make-lazy --eager-list
   --metrics HOST:PORT     address of metrics for Prometheus
   --page-size BYTES       page size of the dumped machine (found in the dump)
+  --incomplete            serve a dump of which pagepipe filter has taken out
+                          pages that nothing can fetch
   --json                  print a line of JSON for each client on stdout
 
 SIGINT and SIGTERM stop it. A client that asks for something that is not in
@@ -72,6 +75,7 @@ the dump is disconnected; the others are not affected.
     record: { type: 'string' },
     metrics: { type: 'string' },
     pageSize: { type: 'number' },
+    incomplete: { type: 'boolean' },
   },
   cleansUp: true,
   async run(args, io) {
@@ -85,6 +89,7 @@ the dump is disconnected; the others are not affected.
     const recorder = list === undefined ? undefined : new Recorder(list, memory);
     let metrics: Metrics | undefined;
     try {
+      if (memory.isPartial) refusePartial(partialFlag(args, io));
       if (metricsAddress) metrics = await startMetrics(metricsAddress, io);
       const reporter = new ClientReport(io, args.flags['json'] === true, options.stdio);
       const serve = async (stream: Duplex, client: string, begun: () => void) => {

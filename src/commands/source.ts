@@ -9,7 +9,7 @@ import type { Place } from '../io/apart.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import { type OpenDump, openDump, openDumpFiles, type SourceOptions } from '../library/open-dump.js';
 import { PAGE_SIZES } from '../memory/runs.js';
-import { type Arguments, choice, type Flag, type Io, pageSizeFlag } from './command.js';
+import { type Arguments, choice, type Flag, type Io, pageSizeFlag, warningsTo } from './command.js';
 import type { ReportedDump } from './report.js';
 import type { DumpPlace } from './restore-commands.js';
 
@@ -116,7 +116,7 @@ function openOptions(args: Arguments, io: Io): Required<SourceOptions> {
     maxBytes: positive(args, 'maxBytes', Number.MAX_SAFE_INTEGER),
     stdinFd: io.stdinFd,
     signal: io.signal,
-    warn: (message) => io.err(`pagepipe: warning: ${message}\n`),
+    warn: warningsTo(io),
   };
 }
 

@@ -4,7 +4,16 @@ import type { RecordSink } from '../dump/pump.js';
 import { DumpError, isErrno, UsageError } from '../errors.js';
 import { areApart } from '../io/apart.js';
 import { split } from '../library/split.js';
-import { type Arguments, type Command, choice, type Io, inputs, refuseTerminals } from './command.js';
+import {
+  type Arguments,
+  type Command,
+  choice,
+  type Io,
+  inputs,
+  partialFlag,
+  refuseTerminals,
+  warningsTo,
+} from './command.js';
 import { Progress } from './progress.js';
 import { warnOfParent } from './report.js';
 import { openSink, SINK_FLAGS, SINK_HELP, type Target, targetsOf } from './sink.js';
@@ -29,12 +38,15 @@ Options
   --policy POLICY    auto, flags or vma, as for make-lazy
 ${SINK_HELP}
 ${SOURCE_HELP}
+  --incomplete       take a dump of which pagepipe filter has taken out pages
+                     that nothing can fetch
 `,
   flags: {
     cold: { type: 'string' },
     policy: { type: 'string' },
     ...SINK_FLAGS,
     ...SOURCE_FLAGS,
+    incomplete: { type: 'boolean' },
   },
   cleansUp: true,
   async run(args, io) {
@@ -43,7 +55,7 @@ ${SOURCE_HELP}
     const budget = budgetOf(args);
     const source = await openCommandSource(halves.dump, args, policy !== 'flags', io, budget);
     const progress = new Progress(io, source.totalBytes);
-    const warn = (message: string) => io.err(`pagepipe: warning: ${message}\n`);
+    const warn = warningsTo(io);
     let hotIsComplete = false;
     try {
       const options = { force: args.flags['force'] === true, progress: progress.add };
@@ -56,7 +68,8 @@ ${SOURCE_HELP}
         },
         discard: () => hot.discard(),
       };
-      await split(source, hotSink, cold, { policy, budget, warn, signal: io.signal });
+      const warnOfPartial = partialFlag(args, io);
+      await split(source, hotSink, cold, { policy, budget, warn, warnOfPartial, signal: io.signal });
       if (hot instanceof DirectorySink) warnOfParent(hot.written, halves.hot.place, io);
     } catch (error) {
       if (hotIsComplete)

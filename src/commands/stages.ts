@@ -7,7 +7,16 @@ import { KINDS, type Kind } from '../memory/vma.js';
 import { classify, POLICIES } from '../stages/classify.js';
 import { type FilterOptions, filter, type Selection } from '../stages/filter.js';
 import { HOLES, rebuild } from '../stages/rebuild.js';
-import { type Arguments, type Command, choice, flagOrForce, type Io, inputs, refuseTerminals } from './command.js';
+import {
+  type Arguments,
+  type Command,
+  choice,
+  flagOrForce,
+  type Io,
+  inputs,
+  refuseTerminals,
+  warningsTo,
+} from './command.js';
 import { eagerListStages } from './eager-list.js';
 
 /** A command that is one stage. */
@@ -65,7 +74,7 @@ Options
     const mark = classify({
       policy: choice(args, 'policy', POLICIES, 'auto'),
       force: flagOrForce(args, 'unsafePolicy', io),
-      warn: (message) => io.err(`pagepipe: warning: ${message}\n`),
+      warn: warningsTo(io),
     });
     const [keep] = eagerListStages(args, io);
     return keep ? (record) => keep(mark(record)) : mark;
@@ -80,7 +89,9 @@ export const filterCommand = stageCommand({
 
 Takes the payload of page runs out. CLASS is lazy, eager or all; --pid, --kind
 and --range restrict it. --drop takes out the selected pages, --keep all
-others. Pages in the parent dump are not affected.
+others. Pages in the parent dump are not affected. If pages are taken out that
+are not lazy, nothing can fetch them: a file pagepipe-partial.json marks the
+dump, and other commands refuse it.
 
 Options
   --pid PID          only this process; may be repeated
@@ -100,7 +111,7 @@ Examples
     kind: { type: 'string', isMultiple: true },
     range: { type: 'string' },
   },
-  stage: (args) => filter(filterOptions(args)),
+  stage: (args, io) => filter({ ...filterOptions(args), warn: warningsTo(io) }),
 });
 
 export const rebuildCommand = stageCommand({

@@ -3,6 +3,7 @@ import { DumpError, type DumpErrorCode, isErrno } from '../errors.js';
 import { TextOutput } from '../explore/output.js';
 import { FdWriter } from '../io/fd.js';
 import { PAGE_SIZES } from '../memory/runs.js';
+import { oneLine, printable } from '../printable.js';
 import { type Finding, findingOf, formatFinding } from '../verify/findings.js';
 import { type Verdict, verify } from '../verify/verify.js';
 import { type Arguments, type Command, type Io, inputs, pageSizeFlag } from './command.js';
@@ -53,7 +54,7 @@ Examples
       });
     }
     if (verdict.errors > 0) throw new DumpError('DAMAGED', summary(verdict), { file });
-    io.err(`pagepipe: ${file}: ${summary(verdict)}\n`);
+    io.err(`pagepipe: ${oneLine(file)}: ${summary(verdict)}\n`);
   },
 };
 
@@ -101,7 +102,7 @@ class Lines {
   }
 
   print(text: string): void {
-    this.whileRead(() => this.output.print(text));
+    this.whileRead(() => this.output.print(printable(text)));
   }
 
   flush(): void {

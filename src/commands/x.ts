@@ -7,6 +7,7 @@ import { printProcesses, printProcessesJson } from '../explore/ps.js';
 import { printPages, printPagesJson, type RssOptions } from '../explore/rss.js';
 import { FdWriter } from '../io/fd.js';
 import { PAGE_SIZES } from '../memory/runs.js';
+import { printable } from '../printable.js';
 import { type Command, inputs, pageSizeFlag } from './command.js';
 import { openCommandFiles, SOURCE_FLAGS } from './source.js';
 
@@ -27,8 +28,8 @@ export const command: Command = {
   pagepipe x DUMP mems    their memory areas
   pagepipe x DUMP rss     their dumped pages, by area
 
-Explores a dump and prints the same text as crit x. It reads only the images
-that it needs, and no pages. DUMP is a directory, a tar archive (a plain one is
+Explores a dump and prints the same text as crit x; on a terminal without the control
+characters of names. It reads only the images that it needs, and no pages. DUMP is a directory, a tar archive (a plain one is
 read in place), a page stream, or shards as for pagepipe read; - is stdin.
 
 Options
@@ -62,8 +63,9 @@ Example
     const files = await openCommandFiles(path, args, io);
     const writer = new FdWriter(io.stdoutFd);
     const output = new TextOutput(writer.write);
+    const print = io.stdoutIsTerminal ? forTerminal(output.print, json) : output.print;
     try {
-      (json ? explore.json : explore.text)(new Images(files), output.print, options);
+      (json ? explore.json : explore.text)(new Images(files), print, options);
       if (json) output.print('\n');
       output.flush();
       writer.flush();
@@ -72,3 +74,9 @@ Example
     }
   },
 };
+
+/** Names as they are in the dump are for programs. Of text, each call prints a line; one that is not whole ends elsewhere. */
+const forTerminal =
+  (print: Print, json: boolean): Print =>
+  (text) =>
+    print(json ? printable(text) : printable(text.replace(/\n(?!$)/g, '\\u000a')));

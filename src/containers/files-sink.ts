@@ -9,7 +9,7 @@
 
 import { none } from 'stream-chain/defs.js';
 import { ExtentReader, FILE_PIECE_BYTES } from '../dump/extents.js';
-import { pagesName } from '../dump/names.js';
+import { PARTIAL, pagesName } from '../dump/names.js';
 import { PagemapWriter } from '../dump/pagemap-writer.js';
 import { PayloadCheck } from '../dump/payload-check.js';
 import { payloadLength } from '../dump/payload-cutter.js';
@@ -33,6 +33,8 @@ export interface FilesSinkOptions {
 export abstract class FilesSink implements RecordSink {
   /** Pages that are flagged as lazy and are in no pages file. */
   holePages = 0;
+  /** Whether it is a partial dump. */
+  isPartial = false;
   /** Whether it has a place for what is next to the dump in its archive; otherwise that is left out. */
   protected readonly takesOutside: boolean = false;
   protected readonly extents = new ExtentReader(FILE_PIECE_BYTES);
@@ -81,6 +83,7 @@ export abstract class FilesSink implements RecordSink {
       case 'file':
         await this.finishFile();
         await this.startFile(record);
+        this.isPartial ||= record.name === PARTIAL;
         this.file = record;
         this.startPayload(record.size, record.checked);
         break;

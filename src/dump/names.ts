@@ -38,12 +38,15 @@ export const isOriginalName = (name: string): boolean =>
  */
 export const UNDELIVERED = '.pagepipe-undelivered';
 
+/** The mark of a dump from which pages were taken out that no lazy restore can fetch. */
+export const PARTIAL = 'pagepipe-partial.json';
+
 /** Of the names in a directory, those for which it is no dump that may be replaced; none if it is one. */
 export function notOfDump(names: readonly string[]): readonly string[] {
   const hidden = names.filter((name) => name.startsWith('.') && name !== UNDELIVERED);
   if (hidden.length > 0) return hidden;
   const isDump =
-    names.some((name) => ['inventory.img', UNDELIVERED].includes(name) || isOriginalName(name)) ||
+    names.some((name) => ['inventory.img', UNDELIVERED, PARTIAL].includes(name) || isOriginalName(name)) ||
     // What a page server received: the other images are elsewhere.
     names.every((name) => isPagemapName(name) || isPagesName(name) || name === 'parent');
   return isDump ? [] : names;

@@ -57,6 +57,8 @@ export interface FilesOutput extends RecordSink {
   readonly bytes: number;
   /** Pages that are lazy in a pagemap, and in no pages file. */
   readonly holePages: number;
+  /** Whether pages were taken out of the dump that no lazy restore can fetch. */
+  readonly isPartial: boolean;
 }
 
 /**

@@ -6,6 +6,7 @@ import { addOriginals } from '../halves/originals.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import { classify, type Policy } from '../stages/classify.js';
 import { DROP_LAZY, filter } from '../stages/filter.js';
+import { notPartial } from '../stages/not-partial.js';
 import { rebuild } from '../stages/rebuild.js';
 import type { OpenDump } from './open-dump.js';
 import { defaultBudget } from './sinks.js';
@@ -17,6 +18,8 @@ export interface SplitOptions {
   budget?: MemoryBudget;
   /** Told of what looks wrong in the dump and is no error. */
   warn?: (message: string) => void;
+  /** Told of pages that were taken out of the dump and that nothing can fetch; without it such a dump is refused. */
+  warnOfPartial?: ((message: string) => void) | undefined;
   signal?: AbortSignal;
 }
 
@@ -24,15 +27,20 @@ export interface SplitOptions {
  * Splits a dump: `hot` gets what make-lazy makes of it, `cold` the lazy pages and the images that a page server needs. Each
  * page goes into one of them. A dump that is open to random access is read twice, its pages once; any other is read once.
  * Hot is finished before cold is: if cold fails, hot may be there. Otherwise nothing is left of either.
- * @throws {DumpError} UNSUPPORTED for a cold half, and as {@link classify} and both sinks do
+ * @throws {DumpError} UNSUPPORTED for a cold half, PARTIAL_DUMP, and as {@link classify} and both sinks do
  */
 export async function split(
   dump: OpenDump,
   hot: RecordSink,
   cold: RecordSink,
-  { policy = 'auto', budget = defaultBudget(), warn, signal }: SplitOptions = {},
+  { policy = 'auto', budget = defaultBudget(), warn, warnOfPartial, signal }: SplitOptions = {},
 ): Promise<void> {
-  const hotStages = [classify({ policy, ...(warn ? { warn } : {}) }), filter(DROP_LAZY), rebuild()];
+  const hotStages = [
+    notPartial(warnOfPartial),
+    classify({ policy, ...(warn ? { warn } : {}) }),
+    filter(DROP_LAZY),
+    rebuild(),
+  ];
   const coldStages = [
     addOriginals(budget),
     classify({ policy }),

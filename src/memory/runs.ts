@@ -112,6 +112,10 @@ export const hasPayload = (bits: number): boolean => (bits & (PE_PRESENT | TAKEN
 /** Whether a restore reads the pages of such runs from their payload, and not from a parent dump. */
 export const isReadHere = (bits: number): boolean => (bits & (PE_PRESENT | PE_PARENT | TAKEN)) === PE_PRESENT;
 
+/** Whether a lazy restore fetches such pages: their class says so, or their flag if they have no class. */
+export const isLazy = (bits: number): boolean =>
+  bits & CLASS_MASK ? (bits & CLASS_MASK) === CLASS_LAZY : (bits & PE_LAZY) !== 0;
+
 /** Pages that a pagemap has as lazy, and that are in no file. */
 export function countHolePages({ bits, pages }: RunBatch): number {
   let count = 0;

@@ -1,7 +1,7 @@
 /** The memory of a dump, by pid: what a page server answers from. Spaces are opened when somebody asks for them. */
 import { openRandom } from '../arrival/open.js';
 import { type DumpFiles, dumpPlaces } from '../dump/files.js';
-import { isPagemapName, spaceIdentity } from '../dump/names.js';
+import { isPagemapName, PARTIAL, spaceIdentity } from '../dump/names.js';
 import { findPageSize } from '../dump/page-size.js';
 import { MAX_CHAIN, openAddressSpace } from '../dump/pagemap.js';
 import { DumpError } from '../errors.js';
@@ -47,6 +47,11 @@ export class DumpMemory {
   /** Pids that have memory. */
   get pids(): number[] {
     return [...this.pagemaps.keys()];
+  }
+
+  /** Whether pages were taken out of the dump that no lazy restore can fetch. */
+  get isPartial(): boolean {
+    return this.files.stat(PARTIAL) !== undefined;
   }
 
   has(pid: number): boolean {

@@ -1,6 +1,6 @@
 /**
  * The page filter: takes the payload of runs out, by class, pid, kind and address range. The runs remain and are marked, so
- * that the rebuilder can leave a hole or nothing in their place.
+ * that the rebuilder can leave a hole or nothing in their place. Where pages are lost to a restore, the dump is marked.
  */
 
 import { PayloadCheck } from '../dump/payload-check.js';
@@ -22,6 +22,7 @@ import {
   TAKEN,
 } from '../memory/runs.js';
 import { type Kind, kindIndex } from '../memory/vma.js';
+import { LossMarker } from './lost-pages.js';
 
 /** Which runs a filter selects; what is left out selects all. */
 export interface Selection {
@@ -36,6 +37,8 @@ export interface FilterOptions {
   /** Whether the selected runs lose their payload, or all others do. */
   action: 'drop' | 'keep';
   selection: Selection;
+  /** Called once, at the end, if pages were taken out that no lazy restore can fetch. */
+  warn?: (message: string) => void;
 }
 
 /** Drops what `make-lazy` drops. */
@@ -46,7 +49,7 @@ export const DROP_LAZY: FilterOptions = { action: 'drop', selection: { class: 'l
  * @throws {DumpError} NOT_CLASSIFIED if it selects by class or kind and the runs have none, UNSUPPORTED where the
  *   address range would cut a compressed block
  */
-export function filter({ action, selection }: FilterOptions) {
+export function filter({ action, selection, warn }: FilterOptions) {
   let pageSize = 0;
   let first = 0;
   let end = Number.POSITIVE_INFINITY;
@@ -55,6 +58,8 @@ export function filter({ action, selection }: FilterOptions) {
   const check = new PayloadCheck();
   let checks = false;
   let pagemap = '';
+  /** Lazy pages alone are never lost. */
+  const loss = action === 'drop' && selection.class === 'lazy' ? undefined : new LossMarker(warn);
   const kindBits = selection.kinds?.map((kind) => kindIndex(kind) << KIND_SHIFT);
 
   function selects(space: Space, bits: number, pageNumber: number): boolean {
@@ -90,6 +95,7 @@ export function filter({ action, selection }: FilterOptions) {
       const bytes = runPayloadBytes(runs, i, pageSize);
       if (isReadHere(old) && selects(record.space, old, runs.pageNumbers[i] as number) === (action === 'drop')) {
         bits[i] = old | TAKEN;
+        loss?.taken(record.space, old, runs.pages[i] as number);
       } else if (bytes > 0) {
         payloadBytes += bytes;
         if (kept.length > 0 && kept[kept.length - 1] === offset) kept[kept.length - 1] = offset + bytes;
@@ -109,6 +115,7 @@ export function filter({ action, selection }: FilterOptions) {
   }
 
   return function* filterRecord(record: DumpRecord): Generator<DumpRecord> {
+    if (loss?.holds(record)) return;
     switch (record.type) {
       case 'header': {
         ({ pageSize } = record);
@@ -139,6 +146,10 @@ export function filter({ action, selection }: FilterOptions) {
       case 'check':
         if (!cutter) yield record;
         else if (checks) check.end(record, pagemap);
+        break;
+      case 'end':
+        if (loss) yield* loss.end();
+        yield record;
         break;
       default:
         yield record;

@@ -5,11 +5,11 @@
 
 import type { DumpRecord } from '../dump/records.js';
 import {
-  CLASS_LAZY,
   CLASS_MASK,
   CONTINUES,
   detailOf,
   HAS_FLAGS,
+  isLazy,
   joinRuns,
   KIND_MASK,
   PE_LAZY,
@@ -58,9 +58,6 @@ function rebuildRuns(runs: RunBatch, holes: Holes, pageSize: number): RunBatch {
   return out.finish();
 }
 
-/** Whether no entry remains of a run. Its class says whether it is lazy, or its flag if it has no class. */
-function leavesNothing(bits: number, holes: Holes): boolean {
-  if (!(bits & TAKEN)) return false;
-  const lazy = bits & CLASS_MASK ? (bits & CLASS_MASK) === CLASS_LAZY : (bits & PE_LAZY) !== 0;
-  return holes === 'drop' || !lazy;
-}
+/** Whether no entry remains of a run. */
+const leavesNothing = (bits: number, holes: Holes): boolean =>
+  (bits & TAKEN) !== 0 && (holes === 'drop' || !isLazy(bits));

@@ -3,6 +3,7 @@
  * findings, the first ones are told and the rest is counted.
  */
 import type { DumpError, DumpErrorCode } from '../errors.js';
+import { oneLine } from '../printable.js';
 
 /** Stable names for what can be found; those of errors, where reading an image failed with one. */
 export type FindingCode =
@@ -116,7 +117,7 @@ export class Findings {
 
 /** A finding as a line, without its end. */
 export const formatFinding = (finding: Finding): string =>
-  `${placeText(finding)}${finding.severity === 'warning' ? 'warning: ' : ''}${finding.message}`;
+  oneLine(`${placeText(finding)}${finding.severity === 'warning' ? 'warning: ' : ''}${finding.message}`);
 
 /** The same, without a word of its severity. */
 export const findingText = (finding: Finding): string => `${placeText(finding)}${finding.message}`;

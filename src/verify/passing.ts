@@ -15,7 +15,7 @@ import { type FlagNotes, LazyPages, noteFlags } from './run-flags.js';
 import { survey } from './survey.js';
 
 /** What {@link survey} reads; a link may lead to one in a folder. */
-const SURVEYED = /(^|\/)(inventory|pstree|(core|ids)-\d+)\.img$/;
+const SURVEYED = /(^|\/)((inventory|pstree|(core|ids)-\d+)\.img|pagepipe-partial\.json)$/;
 
 export class PassingDump {
   private readonly files: HeldFiles;

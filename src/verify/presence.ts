@@ -3,7 +3,9 @@
  * without entries is not written at all, so that only those can be asked for that are never empty.
  */
 
-import { isPagemapName } from '../dump/names.js';
+import { readAll } from '../dump/files.js';
+import { isPagemapName, PARTIAL } from '../dump/names.js';
+import { LostPages, MAX_PARTIAL_BYTES } from '../dump/partial.js';
 import { typeOfName } from '../image/magic.js';
 import type { CheckedDump } from './checked-dump.js';
 import { isColdHalf, tellOfColdHalf } from './cold.js';
@@ -20,6 +22,7 @@ export function checkPresence(dump: CheckedDump, survey: Survey): void {
       : '';
     dump.error('MISSING_IMAGE', 'pstree.img', `expected this image, found none${why}`);
   }
+  tellOfLostPages(dump);
   const isCold = isColdHalf(dump);
   if (isCold) tellOfColdHalf(dump);
   const named = new Set<string>();
@@ -39,6 +42,14 @@ export function checkPresence(dump: CheckedDump, survey: Survey): void {
     if (typeOfName(name) !== 'CORE' || named.has(name)) continue;
     dump.warning('CORE_UNUSED', name, 'expected a process or thread of this id in pstree.img, found none');
   }
+}
+
+/** Pages that were taken out and that nothing can fetch. */
+function tellOfLostPages(dump: CheckedDump): void {
+  if (!dump.has(PARTIAL)) return;
+  dump.attempt(PARTIAL, () => {
+    dump.error('PARTIAL_DUMP', PARTIAL, `${LostPages.parse(readAll(dump.files, PARTIAL, MAX_PARTIAL_BYTES))}`);
+  });
 }
 
 /** What a core lacks is in images of their own. */

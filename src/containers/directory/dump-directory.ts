@@ -1,7 +1,7 @@
 /** The directory of a dump that is being written: a file lies in a folder that was made here, and links stay inside. */
 import { existsSync, symlinkSync } from 'node:fs';
 import { join, posix } from 'node:path';
-import { checkLink, notOfDump } from '../../dump/names.js';
+import { checkLink, notOfDump, PARTIAL } from '../../dump/names.js';
 import { DumpError, onFile } from '../../errors.js';
 import { AtomicDirectory, type AtomicDirectoryOptions } from '../../io/atomic-directory.js';
 import { OutputFile } from '../../io/output-file.js';
@@ -13,12 +13,14 @@ export interface Written {
   bytes: number;
   /** Pages that are lazy in a pagemap, and in no file of the directory. */
   holePages: number;
+  /** Whether pages were taken out of the dump that no lazy restore can fetch. */
+  isPartial: boolean;
   /** Whether the link to a parent dump leads nowhere from the new place. */
   parentMissing: boolean;
 }
 
 export class DumpDirectory {
-  readonly written: Written = { files: 0, bytes: 0, holePages: 0, parentMissing: false };
+  readonly written: Written = { files: 0, bytes: 0, holePages: 0, isPartial: false, parentMissing: false };
   private readonly directory: AtomicDirectory;
   private readonly folders = new Set<string>();
   /** Targets of links, by name. */
@@ -40,6 +42,7 @@ export class DumpDirectory {
   addFile(name: string, mode: number): OutputFile {
     this.check(name, 'file');
     const file = new OutputFile(this.directory, name, mode, this.spare);
+    this.written.isPartial ||= name === PARTIAL;
     this.openFiles.add(file);
     this.written.files++;
     return file;
