@@ -20,7 +20,10 @@ const DUMP = 'mosaic-criu-4.2.1';
 
 async function run(words: readonly string[], options: InProcessOptions = {}): Promise<void> {
   const { code, stderr } = await cli(words, options);
-  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  // Split says how to restore, and merge warns of a dump that was lazy before it was split.
+  const said =
+    words[0] === 'split' ? /^size {2}[^\n]+ in HOT/ : /^(|pagepipe: warning: [^\n]*: never restore [^\n]*\n)$/;
+  expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(said) });
 }
 
 async function split(name: string, ...options: string[]) {

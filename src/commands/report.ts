@@ -110,7 +110,7 @@ export function makeReport(dump: ReportedDump, out: ReportedOut, spaces: SpaceTa
     bytesBefore: dump.bytes,
     bytesAfter: out.bytes,
     restore,
-    notes: restoreNotes(restore, out, out.keepsLazyPages),
+    notes: restoreNotes(restore, out, out),
     warning: NEVER_WITHOUT,
   };
 }
@@ -140,14 +140,36 @@ export function formatReport(report: Report): string {
   for (const pid of report.zombies) rows.push([`pid ${pid}`, 'zombie, no memory', '', '', '', '']);
   rows.push(['total', '', ...amounts(report.total)]);
   const size = `${bytes(report.bytesBefore)} before, ${bytes(report.bytesAfter)} after${report.dryRun ? ' (dry run: nothing was written)' : ''}`;
-  const { unpack = [], serve, lazyPages, restore } = report.restore;
-  const commands = [...unpack, ...(serve === undefined ? [] : [serve]), lazyPages, restore];
   return `${table(rows)}
 size              ${size}
 
-restore it with these commands, and the options that the dump was made with (--shell-job, --tcp-established, …):
-${commands.map((command) => `  ${command}\n`).join('')}${report.notes.map((note) => `note: ${note}\n`).join('')}warning: ${NEVER_WITHOUT}
+restore it ${restoreText(report.restore, report.notes)}warning: ${NEVER_WITHOUT}
 `;
+}
+
+/** One half of a split dump. */
+export interface ReportedHalf {
+  place: DumpPlace;
+  /** Of all files; undefined where that is not known. */
+  bytes: number | undefined;
+}
+
+/** The report of `split`: sizes, the commands that restore the hot half, and the warning. */
+export function formatHalves(hot: LazyPlace & { bytes: number }, cold: ReportedHalf): string {
+  const names = { dump: 'COLD', out: 'HOT' };
+  const options = { holes: 'flag', keepsLazyPages: false, names } as const;
+  const restore = restoreCommands(cold.place, hot, options);
+  const size = cold.bytes === undefined ? '' : `, ${bytes(cold.bytes)} in COLD`;
+  return `size  ${bytes(hot.bytes)} in HOT${size}
+
+restore HOT ${restoreText(restore, restoreNotes(restore, hot, options))}warning: ${NEVER_WITHOUT.replace('this directory', 'HOT')}
+`;
+}
+
+function restoreText({ unpack = [], serve, lazyPages, restore }: RestoreCommands, notes: readonly string[]): string {
+  const commands = [...unpack, ...(serve === undefined ? [] : [serve]), lazyPages, restore];
+  return `with these commands, and the options that the dump was made with (--shell-job, --tcp-established, …):
+${commands.map((command) => `  ${command}\n`).join('')}${notes.map((note) => `note: ${note}\n`).join('')}`;
 }
 
 const bytes = (count: number): string => prettyBytes(count, { binary: true });

@@ -33,11 +33,19 @@ export interface RestoreCommands {
   restore: string;
 }
 
-/** Placeholders for new directories, and for stdin and stdout. */
-const DUMP_DIR = 'DUMP_DIR';
-const OUT_DIR = 'OUT_DIR';
-const DUMP = 'DUMP';
-const OUT = 'OUT';
+/** Placeholders for stdin and stdout; new directories are `DUMP_DIR` and `OUT_DIR`. */
+export interface Placeholders {
+  dump: string;
+  out: string;
+}
+
+const NAMES: Placeholders = { dump: 'DUMP', out: 'OUT' };
+
+export interface RestoreOptions {
+  holes: Holes;
+  keepsLazyPages: boolean;
+  names?: Placeholders;
+}
 
 /**
  * Daemon and restore meet on a socket in the work directory; here that is OUT. `criu lazy-pages` reads a directory, or asks a
@@ -49,18 +57,19 @@ const OUT = 'OUT';
 export function restoreCommands(
   dump: DumpPlace,
   out: LazyPlace,
-  { holes, keepsLazyPages }: { holes: Holes; keepsLazyPages: boolean },
+  { holes, keepsLazyPages, names = NAMES }: RestoreOptions,
 ): RestoreCommands {
   const isDirectory = dump.kind === 'directory';
   const serves = keepsLazyPages || (!isDirectory && dump.isServable && holes === 'flag');
   const staysWhereItIs = isDirectory || (serves && dump.isServable);
-  const full = staysWhereItIs ? wordsOf(dump) : DUMP_DIR;
-  const small = out.kind === 'directory' ? quoteWord(resolve(out.path)) : OUT_DIR;
+  const [dumpDirectory, outDirectory] = [`${names.dump}_DIR`, `${names.out}_DIR`];
+  const full = staysWhereItIs ? wordsOf(dump, names.dump) : dumpDirectory;
+  const small = out.kind === 'directory' ? quoteWord(resolve(out.path)) : outDirectory;
   const unpack = [
-    ...(staysWhereItIs ? [] : [unpackCommand(dump, DUMP, DUMP_DIR)]),
+    ...(staysWhereItIs ? [] : [unpackCommand(dump, names.dump, dumpDirectory)]),
     ...(out.kind === 'directory'
       ? []
-      : [unpackCommand({ ...dump, kind: out.kind, paths: pathsOf(out) }, OUT, OUT_DIR)]),
+      : [unpackCommand({ ...dump, kind: out.kind, paths: pathsOf(out) }, names.out, outDirectory)]),
   ];
   return {
     ...(unpack.length > 0 ? { unpack } : {}),
@@ -83,14 +92,14 @@ export const fromPageServer = (
 export function restoreNotes(
   { unpack = [], serve }: RestoreCommands,
   out: LazyPlace,
-  keepsLazyPages: boolean,
+  { keepsLazyPages, names = NAMES }: Pick<RestoreOptions, 'keepsLazyPages' | 'names'>,
 ): string[] {
   const others = { tar: 'tar -x and container engines', shards: 'criu-image-streamer extract' };
   return [
     ...(unpack.length > 0 ? ['CRIU reads only directories; replace the names in capitals by your own'] : []),
     ...(out.kind === 'directory'
       ? []
-      : [`${others[out.kind]} can unpack ${out.path === '-' ? OUT : out.path} as well`]),
+      : [`${others[out.kind]} can unpack ${out.path === '-' ? names.out : out.path} as well`]),
     ...(serve && keepsLazyPages
       ? ['the pages must come from a page server: criu lazy-pages -D DUMP would try forever to deliver the kept ones']
       : []),
@@ -106,7 +115,7 @@ const unpackCommand = (place: DumpPlace, name: string, directory: string): strin
   `pagepipe read ${wordsOf(place, name)} | pagepipe write ${directory}`;
 
 /** A dump as an argument of pagepipe; `name` if it has no path. */
-function wordsOf({ kind, paths, pageSize }: DumpPlace, name = DUMP): string {
+function wordsOf({ kind, paths, pageSize }: DumpPlace, name: string): string {
   return [
     paths.length === 0 ? name : quoteWord(paths.map((path) => resolve(path)).join(',')),
     ...(kind === 'shards' ? ['--from shards'] : []),

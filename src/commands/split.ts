@@ -15,7 +15,8 @@ import {
   warningsTo,
 } from './command.js';
 import { Progress } from './progress.js';
-import { warnOfParent } from './report.js';
+import { formatHalves, warnOfParent } from './report.js';
+import type { DumpPlace } from './restore-commands.js';
 import { openSink, SINK_FLAGS, SINK_HELP, type Target, targetsOf } from './sink.js';
 import { budgetOf, openCommandSource, SOURCE_FLAGS, SOURCE_HELP, type Source } from './source.js';
 
@@ -70,6 +71,8 @@ ${SOURCE_HELP}
       };
       const warnOfPartial = partialFlag(args, io);
       await split(source, hotSink, cold, { policy, budget, warn, warnOfPartial, signal: io.signal });
+      progress.done();
+      io.err(reportOf(halves, source, hot, cold));
       if (hot instanceof DirectorySink) warnOfParent(hot.written, halves.hot.place, io);
     } catch (error) {
       if (hotIsComplete)
@@ -106,6 +109,28 @@ function halvesOf(args: Arguments, io: Io): Halves {
   }
   const targets = targetsOf(args, cold === undefined ? [hot] : [hot, cold]);
   return { dump, hot: targets[0] as Target, cold: targets[1] };
+}
+
+type Half = ReturnType<typeof openSink>;
+
+function reportOf({ hot, cold }: Halves, source: Source, hotSink: Half, coldSink: Half | StreamSink): string {
+  const { paths: _, ...dump } = source.reported().place;
+  const bytes = coldSink instanceof StreamSink ? undefined : bytesOf(coldSink);
+  return formatHalves(
+    { kind: hot.kind, path: hot.place, bytes: bytesOf(hotSink) },
+    { place: { ...dump, ...placeOf(cold) }, bytes },
+  );
+}
+
+const bytesOf = (half: Half): number => ('written' in half ? half.written.bytes : half.bytes);
+
+/** Where the cold half is. */
+function placeOf(cold: Target | undefined): DumpPlace {
+  if (!cold) return { kind: 'stream', isServable: false, paths: [] };
+  const { kind, place, compression } = cold;
+  if (place === '-') return { kind, isServable: false, paths: [] };
+  const isServable = kind === 'directory' || (kind === 'tar' && !compression);
+  return { kind, isServable, paths: kind === 'shards' ? place.split(',') : [place] };
 }
 
 /** Opens both before anything is read, so that a bad place is reported before anything is written. */

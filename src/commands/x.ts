@@ -28,9 +28,10 @@ export const command: Command = {
   pagepipe x DUMP mems    their memory areas
   pagepipe x DUMP rss     their dumped pages, by area
 
-Explores a dump and prints the same text as crit x; on a terminal without the control
-characters of names. It reads only the images that it needs, and no pages. DUMP is a directory, a tar archive (a plain one is
-read in place), a page stream, or shards as for pagepipe read; - is stdin.
+Explores a dump and prints the same text as crit x; on a terminal, control
+characters of names are escaped. It reads only the images that it needs, and no
+pages. DUMP is a directory, a tar archive (a plain one is read in place), a page
+stream, or shards as for pagepipe read; - is stdin.
 
 Options
   --json             print one JSON list instead, with an element for each

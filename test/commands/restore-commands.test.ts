@@ -85,7 +85,9 @@ describe('the commands for', () => {
       lazyPages: `${SERVER} -D /o/out -W /o/out &`,
       ...small('/o/out'),
     });
-    expect(restoreNotes(commands, OUT, true).at(-1)).toMatch(/^the pages must come from a page server: /);
+    expect(restoreNotes(commands, OUT, { keepsLazyPages: true }).at(-1)).toMatch(
+      /^the pages must come from a page server: /,
+    );
   });
 
   it.each([
@@ -100,14 +102,14 @@ describe('the commands for', () => {
       lazyPages: 'criu lazy-pages -D /d/dump -W OUT_DIR &',
       ...small('OUT_DIR'),
     });
-    expect(restoreNotes(commands, out, false)).toEqual([
+    expect(restoreNotes(commands, out, { keepsLazyPages: false })).toEqual([
       'CRIU reads only directories; replace the names in capitals by your own',
       typeof note === 'string' ? note : expect.stringMatching(note),
     ]);
   });
 
   it('a directory into a directory, of which nothing more is to be known', () => {
-    expect(restoreNotes(restoreCommands(DIRECTORY, OUT, PLAIN), OUT, false)).toEqual([]);
+    expect(restoreNotes(restoreCommands(DIRECTORY, OUT, PLAIN), OUT, PLAIN)).toEqual([]);
   });
 });
 
@@ -175,5 +177,40 @@ describe('the report', () => {
         'warning: never restore this directory',
       ].join('\n'),
     );
+  });
+});
+
+describe('split says how HOT is restored', () => {
+  const WITH = 'with these commands, and the options that the dump was made with (--shell-job, --tcp-established, …):';
+  const NEVER =
+    'warning: never restore HOT without --lazy-pages: its lazy pages are not in it, and CRIU would spin forever, or restore a process that computes on zeros\n';
+  const NAMES = 'note: CRIU reads only directories; replace the names in capitals by your own\n';
+
+  it('in a directory', async () => {
+    const dir = tempDir();
+    const [hot, cold] = [join(dir, 'hot'), join(dir, 'cold')];
+    const { stderr } = await cli(['split', copyFixture('family-criu-4.2.1', dir), hot, cold]);
+    expect(stderr).toBe(`size  217 KiB in HOT, 2.04 MiB in COLD
+
+restore HOT ${WITH}
+  criu lazy-pages -D ${cold} -W ${hot} &
+  criu restore --lazy-pages -D ${hot} -W ${hot} -d
+${NEVER}`);
+  });
+
+  it('in an archive, with COLD on stdout', async () => {
+    const dir = tempDir();
+    const hot = join(dir, 'hot.tar');
+    const words = ['split', copyFixture('family-criu-4.2.1', dir), hot, '--cold', '-', '--to', 'tar'];
+    const { stderr } = await cli(words);
+    expect(stderr).toBe(`size  217 KiB in HOT
+
+restore HOT ${WITH}
+  pagepipe read COLD | pagepipe write COLD_DIR
+  pagepipe read ${hot} | pagepipe write HOT_DIR
+  criu lazy-pages -D COLD_DIR -W HOT_DIR &
+  criu restore --lazy-pages -D HOT_DIR -W HOT_DIR -d
+${NAMES}note: tar -x and container engines can unpack ${hot} as well
+${NEVER}`);
   });
 });
