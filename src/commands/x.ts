@@ -30,8 +30,8 @@ export const command: Command = {
 
 Explores a dump and prints the same text as crit x; on a terminal, control
 characters of names are escaped. It reads only the images that it needs, and no
-pages. DUMP is a directory, a tar archive (a plain one is read in place), a page
-stream, or shards as for pagepipe read; - is stdin.
+pages. DUMP is a directory, a tar archive (a plain one is read in place), a
+page stream, or shards as for pagepipe read; - is stdin.
 
 Options
   --json             print one JSON list instead, with an element for each
