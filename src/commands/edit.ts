@@ -37,7 +37,7 @@ Examples
     const assignments = set.map(toAssignment);
     const input = openImage(path, io);
     try {
-      await withOutput(out ?? path, { mode: input.mode }, io, async (emit) => {
+      await withOutput(out ?? path, input, io, async (emit) => {
         const editor = new ImageEditor(emit, assignments, input.name);
         const decoder = new ImageDecoder(editor, { file: input.name, type: input.type });
         await readChunks(input, io, (chunk) => decoder.push(chunk));

@@ -1,6 +1,6 @@
 /** The input and output of decode, encode, info, show and edit: files, or stdin and stdout. */
 import { closeSync, fstatSync, openSync } from 'node:fs';
-import { basename } from 'node:path';
+import { basename, dirname, resolve } from 'node:path';
 import type { Emit } from '../bytes.js';
 import { DumpError, onFile, UsageError } from '../errors.js';
 import { type ImageType, typeOfName } from '../image/magic.js';
@@ -8,6 +8,7 @@ import { rawKind } from '../image/raw.js';
 import { AtomicFile } from '../io/atomic-file.js';
 import { Breather } from '../io/breathe.js';
 import { FdReader, FdWriter } from '../io/fd.js';
+import { reachOf } from '../io/mode.js';
 import { type Arguments, type Flag, type Io, inputs } from './command.js';
 
 export const IN_OUT_FLAGS: Record<string, Flag> = {
@@ -72,7 +73,7 @@ export async function readChunks(input: Input, io: Io, take: Emit): Promise<void
  */
 export async function withOutput(
   path: string | undefined,
-  input: Pick<Input, 'mode'>,
+  input: Pick<Input, 'mode' | 'name'>,
   io: Io,
   write: (emit: Emit, isStdout: boolean) => Promise<void>,
 ): Promise<void> {
@@ -82,7 +83,9 @@ export async function withOutput(
     writer.flush();
     return;
   }
-  const file = new AtomicFile(path, input);
+  const { mode, name } = input;
+  const reach = () => onFile(path, () => reachOf(name, dirname(resolve(path))));
+  const file = new AtomicFile(path, { mode: mode && mode & reach() });
   try {
     await write(file.write, false);
     file.commit();

@@ -6,7 +6,7 @@ import { PassingDump } from '../verify/passing.js';
 import { type Command, flagOrForce, inputs, refuseTerminals } from './command.js';
 import { Progress } from './progress.js';
 import { checkPassing, findBeforehand, reportFindings } from './quick-check.js';
-import { openCommandSource, SOURCE_FLAGS, SOURCE_HELP } from './source.js';
+import { openCommandSource, privately, SOURCE_FLAGS, SOURCE_HELP } from './source.js';
 
 export const command: Command = {
   name: 'read',
@@ -44,7 +44,7 @@ Examples
     const passing = found ? undefined : new PassingDump(path, source.budget);
     const progress = new Progress(io, source.totalBytes);
     try {
-      const stages = [withoutOutside(), ...(passing ? [checkPassing(passing, report)] : [])];
+      const stages = [privately(source), withoutOutside(), ...(passing ? [checkPassing(passing, report)] : [])];
       await pump(source.records, stages, new StreamSink(io.stdoutFd, progress.add));
     } finally {
       progress.done();

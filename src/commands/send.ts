@@ -32,7 +32,7 @@ import { eagerListStages } from './eager-list.js';
 import { Progress } from './progress.js';
 import { fromPageServer, type RestoreCommands } from './restore-commands.js';
 import { addressFlag, warnOfAddress } from './serve.js';
-import { openCommandSource, SOURCE_FLAGS, SOURCE_HELP, type Source } from './source.js';
+import { openCommandSource, privately, SOURCE_FLAGS, SOURCE_HELP, type Source } from './source.js';
 
 /** Flags that mean nothing without `--lazy`, and their options. */
 const LAZY_ALONE = { policy: '--policy', eagerList: '--eager-list', listen: '--listen', keep: '--keep' };
@@ -100,7 +100,7 @@ and with --lazy, the pages through a second connection
     const memory = plan.listen ? await openMemory(path, pageSizeFlag(args, PAGE_SIZES)) : undefined;
     try {
       const source = await openCommandSource(path, args, plan.areas, io);
-      plan.stages.unshift(notPartial(partialFlag(args, io)));
+      plan.stages.unshift(privately(source), notPartial(partialFlag(args, io)));
       try {
         await carry(source, plan, memory, to, args, io);
       } finally {

@@ -4,9 +4,11 @@ import { openRandom, SOURCE_KINDS } from '../arrival/open.js';
 import type { KnownDump } from '../arrival/summary.js';
 import { type DumpFiles, dumpPlaces } from '../dump/files.js';
 import { hasSeveralPageSizes } from '../dump/page-size.js';
-import { UsageError } from '../errors.js';
+import type { DumpRecord } from '../dump/records.js';
+import { onFile, UsageError } from '../errors.js';
 import type { Place } from '../io/apart.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
+import { reachOf } from '../io/mode.js';
 import { type OpenDump, openDump, openDumpFiles, type SourceOptions } from '../library/open-dump.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { type Arguments, choice, type Flag, type Io, pageSizeFlag, warningsTo } from './command.js';
@@ -101,6 +103,15 @@ export function inputPlaces(path: string, args: Arguments, io: Io): Place[] {
     ...(shardsOf(path, args) ?? [path === '-' ? io.stdinFd : path]),
     ...(eagerList === undefined ? [] : [eagerList]),
   ];
+}
+
+/**
+ * Makes a stage for a dump whose place-to-be is not known: its directory is open to nobody who could not come to it here.
+ */
+export function privately({ files, name }: Source) {
+  const reach = files?.kind === 'directory' ? onFile(name, () => reachOf(files.path)) : 0o777;
+  return (record: DumpRecord): DumpRecord =>
+    record.type === 'header' ? { ...record, directoryMode: record.directoryMode & reach } : record;
 }
 
 /** The name of a source in errors. */

@@ -21,7 +21,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { DumpError, systemError } from '../errors.js';
 import { checkApart, isIn, type Place } from './apart.js';
-import { permitted } from './mode.js';
+import { permitted, reachOf } from './mode.js';
 
 const fsyncAsync = promisify(fsync);
 
@@ -48,6 +48,8 @@ export class AtomicDirectory {
   private syncError: unknown;
   private readonly folders: [path: string, mode: number][] = [];
   private settled = false;
+  /** Who can come to everything that is read. */
+  private reach = 0o777;
 
   /** Creates the temporary directory. Throws {@link DumpError} if `path` is in use or cannot be written. */
   constructor(
@@ -59,6 +61,9 @@ export class AtomicDirectory {
       const parent = realpathSync(dirname(place));
       this.place = existing(place) ? realpathSync(place) : join(parent, basename(place));
       this.checkPlace();
+      for (const source of this.options.sources ?? []) {
+        if (typeof source === 'string') this.reach &= reachOf(source, parent);
+      }
       const name = `.${basename(this.place)}.pagepipe-${process.pid}-${randomBytes(4).toString('hex')}`;
       this.temporary = join(dirname(this.place), name);
       mkdirSync(this.temporary, { mode: 0o700 });
@@ -106,7 +111,7 @@ export class AtomicDirectory {
         chmodSync(path, permitted(folderMode));
       }
       syncDirectory(this.temporary);
-      chmodSync(this.temporary, permitted(mode));
+      chmodSync(this.temporary, permitted(mode) & this.reach);
       const old = this.rename();
       this.settled = true;
       syncDirectory(dirname(this.place));

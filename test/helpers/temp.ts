@@ -1,6 +1,6 @@
 /** Temporary directories, and what a tree of files looks like. */
 import { createHash } from 'node:crypto';
-import { cpSync, lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -23,6 +23,8 @@ export const FIXTURES = [
 /** A directory that is removed when the test ends. */
 export function tempDir(): string {
   const path = mkdtempSync(join(tmpdir(), 'pagepipe-test-'));
+  // What is made of a dump in a private folder is private, too.
+  chmodSync(path, 0o755);
   onTestFinished(() => rmSync(path, { recursive: true, force: true }));
   return path;
 }

@@ -75,7 +75,7 @@ describe('a directory', () => {
     expect(existsSync(join(dir, 'out'))).toBe(false);
     await directory.finishFile(file);
     await directory.commit(0o700);
-    expect(directory.written).toEqual({ files: 4, bytes: 5, holePages: 0, parentMissing: true });
+    expect(directory.written).toEqual({ files: 4, bytes: 5, holePages: 0, isPartial: false, parentMissing: true });
     expect(describeTree(join(dir, 'out')).map((line) => line.replace(/ [0-9a-f]{40}$/, ''))).toEqual([
       '. 700',
       'folder/ 500',
