@@ -2,6 +2,7 @@
  * The three tiers of failure: a bug of ours ({@link invariant}, exit 70), bad input or a failing system
  * ({@link DumpError}, exit 1), and a wrong command line ({@link UsageError}, exit 2).
  */
+import { getSystemErrorMap } from 'node:util';
 
 /** Stable names for what can be wrong with an input; scripts may match on them. */
 export type DumpErrorCode =
@@ -98,7 +99,7 @@ export function invariant(condition: unknown, what: string): asserts condition {
 /** Wraps a failed system call as a {@link DumpError} that names the file; other errors pass unchanged. */
 export function systemError(error: unknown, file: string, offset?: number): unknown {
   if (error instanceof DumpError || !isErrno(error)) return error;
-  const text = ERRNO_TEXT[error.code] ?? error.message;
+  const text = ERRNO_TEXT[error.code] ?? getSystemErrorMap().get(error.errno ?? 0)?.[1] ?? error.message;
   return new DumpError('SYSTEM', `${text} (${error.code})`, {
     file,
     ...(offset === undefined ? {} : { offset }),

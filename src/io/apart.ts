@@ -32,7 +32,10 @@ export function checkApart(output: string, inputs: readonly Place[]): void {
   }
 }
 
-const nameOf = (place: Place): string => (place === 0 ? 'stdin' : String(place));
+const nameOf = (place: Place): string => {
+  if (typeof place === 'string') return place;
+  return place === 0 ? 'stdin' : `descriptor ${place}`;
+};
 
 /** Whether a place is another one, or lies in it. */
 export function isIn(place: Place, folder: Place): boolean {

@@ -263,7 +263,7 @@ export class DumpReceiver {
     }
     if (pages < 1) throw this.wrong('MALFORMED', 'at least one page', '0');
     if (pageNumber + pages > pageNumberLimit(pageSize) || pages * pageSize > Number.MAX_SAFE_INTEGER) {
-      throw this.wrong('MALFORMED', 'pages inside the address space', `${pages} at 0x${vaddr.toString(16)}`);
+      throw this.wrong('MALFORMED', 'pages inside the address space', `${BigInt(pages)} at 0x${vaddr.toString(16)}`);
     }
     if (flags > PE_MASK) {
       throw this.wrong('UNSUPPORTED', 'known flags only (PARENT 1, LAZY 2, PRESENT 4)', `0x${flags.toString(16)}`);
@@ -324,8 +324,8 @@ export class DumpReceiver {
       if (segment.state !== 'absent') continue;
       throw this.wrong(
         'NO_PARENT',
-        `0x${addressHex(segment.pageNumber, pageSize)} in the parent dump, which is to have it`,
-        'no such page there',
+        `a page at 0x${addressHex(segment.pageNumber, pageSize)} in the parent dump`,
+        'none',
       );
     }
   }

@@ -165,6 +165,7 @@ export class Wire extends Duplex {
   readonly taken: Buffer[] = [];
   private waiting: (() => void) | undefined;
   private isHeld = false;
+  private readonly watchers = new Set<() => void>();
 
   override _read(): void {}
 
@@ -172,9 +173,14 @@ export class Wire extends Duplex {
     const take = () => {
       this.taken.push(Buffer.from(chunk));
       done();
+      this.changed();
     };
-    if (this.isHeld) this.waiting = take;
-    else setImmediate(take);
+    if (!this.isHeld) {
+      setImmediate(take);
+      return;
+    }
+    this.waiting = take;
+    this.changed();
   }
 
   /** What the client sends. */
@@ -186,6 +192,20 @@ export class Wire extends Duplex {
     this.isHeld = true;
   }
 
+  /** Resolves when the session waits for what is held. */
+  stalled(): Promise<void> {
+    return this.until(() => this.waiting !== undefined);
+  }
+
+  /** Resolves when so many bytes were taken. */
+  hasTaken(count: number): Promise<void> {
+    return this.until(() => this.bytesTaken >= count);
+  }
+
+  get bytesTaken(): number {
+    return this.taken.reduce((sum, { length }) => sum + length, 0);
+  }
+
   release(): void {
     this.isHeld = false;
     const { waiting } = this;
@@ -195,6 +215,22 @@ export class Wire extends Duplex {
 
   get bytes(): Buffer {
     return Buffer.concat(this.taken);
+  }
+
+  private changed(): void {
+    for (const watcher of this.watchers) watcher();
+  }
+
+  private until(condition: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const check = () => {
+        if (!condition()) return;
+        this.watchers.delete(check);
+        resolve();
+      };
+      this.watchers.add(check);
+      check();
+    });
   }
 }
 

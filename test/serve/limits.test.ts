@@ -12,10 +12,6 @@ import { CLOSE, connection, FORMS, GET, message, PageClient, takeAnswers, Wire }
 import { converse, memoryOf, openMemory, startServer } from '../helpers/serving.js';
 import { copyFixture, tempDir } from '../helpers/temp.js';
 
-const turns = async (count: number) => {
-  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
-};
-
 describe('a session reads from the dump', () => {
   /** A dump of one process whose pages file is a hole of so many MiB. */
   function large(mebibytes: number): string {
@@ -25,12 +21,13 @@ describe('a session reads from the dump', () => {
     return dump;
   }
 
-  /** Counts the bytes that are read from pages files. */
-  function countReads(): { bytes: number } {
-    const count = { bytes: 0 };
+  /** Counts the bytes that are read from pages files, and how far they are ahead of those that the client has taken. */
+  function countReads(taken: () => number): { bytes: number; ahead: number } {
+    const count = { bytes: 0, ahead: 0 };
     const { fill } = AddressSpace.prototype;
     vi.spyOn(AddressSpace.prototype, 'fill').mockImplementation(function (this: AddressSpace, bytes, ...at) {
       count.bytes += bytes.length;
+      count.ahead = Math.max(count.ahead, count.bytes - taken());
       fill.call(this, bytes, ...at);
     });
     return count;
@@ -38,47 +35,50 @@ describe('a session reads from the dump', () => {
 
   it('no more than the client takes', async () => {
     const memory = openMemory(large(64));
-    const count = countReads();
     const wire = new Wire();
+    const count = countReads(() => wire.bytesTaken);
     wire.hold();
     const session = new Session(memory, wire);
     const running = runClient(wire, 'wire', () => session.run(), 0);
     // More than one answer's worth, pipelined.
-    for (let i = 0; i < 100; i++) {
+    for (let i = 0; i < 10; i++) {
       wire.receive(message(32, { command: GET, pages: 1024, vaddr: 0x10000n + BigInt(i * 4096), dstId: 5 }));
     }
-    await turns(50);
-    // Half a MiB is one piece on its way and one behind it.
-    expect(count.bytes).toBeGreaterThan(0);
-    expect(count.bytes).toBeLessThanOrEqual(1024 * 1024);
-    const before = count.bytes;
-    await turns(50);
-    expect(count.bytes).toBe(before);
+    await wire.stalled();
     wire.release();
     wire.receive(message(32, { command: CLOSE }));
     expect((await running).closed).toBe(true);
-    expect(count.bytes).toBe(100 * 4 * 1024 * 1024);
-    vi.restoreAllMocks();
+    expect(count.bytes).toBe(10 * 4 * 1024 * 1024);
+    // Half a MiB is one piece on its way and one behind it.
+    expect(count.ahead).toBeLessThanOrEqual(1024 * 1024);
   });
 
   it('no more than the sockets hold while the client does not read', async () => {
     const memory = openMemory(large(64));
-    const count = countReads();
-    const { port } = await startServer(memory);
-    const socket = connection(port);
+    let socket: ReturnType<typeof connection> | undefined;
+    const count = countReads(() => socket?.bytesRead ?? 0);
+    let began = () => {};
+    const begun = new Promise<void>((resolve) => {
+      began = resolve;
+    });
+    const { port } = await startServer(memory, {}, (stream) => {
+      const write = stream.write.bind(stream) as (...words: unknown[]) => boolean;
+      stream.write = (...words: unknown[]) => {
+        began();
+        return write(...words);
+      };
+      return new Session(memory, stream).run();
+    });
+    socket = connection(port);
     const client = new PageClient(socket, 24);
-    for (let i = 0; i < 64; i++) client.get(5, 0x10000n, 1024);
-    let before = -1;
-    // Until the buffers of both sockets are full, which the kernel lets grow.
-    for (let same = 0; same < 500; same = before === count.bytes ? same + 1 : 0) {
-      before = count.bytes;
-      await turns(1);
-    }
-    expect(count.bytes).toBeGreaterThan(0);
-    expect(count.bytes).toBeLessThan(32 * 1024 * 1024);
-    for (let i = 0; i < 64; i++) expect((await client.answer())?.pages).toBe(1024);
+    for (let i = 0; i < 24; i++) client.get(5, 0x10000n, 1024);
+    // Until the first answer nothing is read. From then on the server has to wait for the client, answer after answer.
+    await begun;
+    for (let i = 0; i < 24; i++) expect((await client.answer())?.pages).toBe(1024);
     expect(await client.close()).toBe(0);
-    vi.restoreAllMocks();
+    expect(count.bytes).toBe(24 * 4 * 1024 * 1024);
+    // What the buffers of both sockets hold, which the kernel lets grow.
+    expect(count.ahead).toBeLessThan(32 * 1024 * 1024);
   });
 
   it.each(FORMS)('little for a GET of 2^40 pages as the first message of %d bytes', async (form) => {
@@ -90,7 +90,7 @@ describe('a session reads from the dump', () => {
     wire.hold();
     const pages = form === 24 ? 2 ** 32 - 1 : 2n ** 40n;
     wire.receive(message(form, { command: GET, pages, vaddr: 0x10000n, dstId: 5, padding: 0xffffffff }));
-    await turns(50);
+    await wire.stalled();
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(4 * 1024 * 1024);
     wire.release();
     wire.receive(message(form, { command: CLOSE }));
@@ -162,7 +162,7 @@ describe('a dump that changes while it is served', () => {
     const [first, second] = [new Wire(), new Wire()];
     const running = [first, second].map((wire) => runClient(wire, 'wire', () => new Session(memory, wire).run(), 0));
     first.receive(get(0x10000n));
-    for (let i = 0; i < 1000 && first.bytes.length < 4096; i++) await turns(1);
+    await first.hasTaken(4096);
     const { end, sent } = await converse(memory, [get(0x12000n)]);
     expect(end.error).toBe(undefined);
     expect(takeAnswers(sent, 32).answers[0]?.bytes.equals(pageContent('pagemap-5.img', 0x12000n))).toBe(true);
