@@ -82,8 +82,8 @@ async function bundle(outfile) {
     platform: 'node',
     target: 'node20.19',
     format: 'cjs',
-    // Has a native part.
-    external: ['lz4-napi'],
+    // Have a native part.
+    external: ['lz4-napi', 'koffi'],
     plugins: [{ name: 'meow', setup: withoutPackageData }],
     define: { 'import.meta.url': '__moduleUrl' },
     banner: {

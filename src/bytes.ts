@@ -34,6 +34,13 @@ export function readFully(readSome: ReadSome, buffer: Uint8Array, position: numb
   return done;
 }
 
+/** Where bytes are in a regular file that is open. */
+export interface FilePlace {
+  readonly fd: number;
+  /** Of the first byte. */
+  readonly offset: number;
+}
+
 /** A file that payload is read from when it is needed. */
 export interface PayloadFile {
   /** For errors. */
@@ -42,6 +49,8 @@ export interface PayloadFile {
   readonly size: number;
   /** Whether it stays as it is until the dump is closed; else what is read later may be something else. */
   readonly isLasting?: boolean;
+  /** Where its bytes are, if they are in one piece of a file; good until the file is read again. */
+  place?(): FilePlace | undefined;
   /** Fills all of `buffer` from `position`; throws DumpError if the file is shorter. */
   read(buffer: Uint8Array, position: number): void;
 }

@@ -61,8 +61,8 @@ export abstract class FilesSink implements RecordSink {
   protected abstract startSpace(space: Space): void;
   protected abstract pagemapBytes(bytes: Uint8Array, space: Space): void;
   protected abstract pagesBytes(bytes: Uint8Array, space: Space): void;
-  /** For sinks that need the bytes only later: takes pages by reference. Returns whether it did. */
-  protected pagesExtents?(record: ExtentsRecord, space: Space): boolean;
+  /** For sinks that need not see the bytes, or only later: takes payload by reference. Returns whether it did. */
+  protected takeExtents?(record: ExtentsRecord, target: FileRecord | Space): boolean;
   protected abstract endSpace(space: Space): void | Promise<void>;
   /** Called when all files are complete. */
   protected abstract end(): void;
@@ -171,8 +171,8 @@ export abstract class FilesSink implements RecordSink {
   }
 
   private payloadExtents(record: ExtentsRecord): void {
-    const { file, current } = this;
-    if (file || !current || this.isChecked || !this.pagesExtents?.(record, current.space)) {
+    const target = this.file ?? this.current?.space;
+    if (!target || this.isChecked || !this.takeExtents?.(record, target)) {
       for (const bytes of this.extents.read(record)) this.payload(bytes);
     } else {
       this.took(payloadLength(record));

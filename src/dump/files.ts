@@ -3,6 +3,7 @@
  * container. A directory and a plain archive implement it, and so does a dump that arrived and was held. Links are followed,
  * but only inside the dump.
  */
+import type { FilePlace } from '../bytes.js';
 import { DumpError } from '../errors.js';
 import { linkPlace } from './names.js';
 import type { ArchiveHeader, PayloadFile } from './records.js';
@@ -39,6 +40,11 @@ export interface ReadableFiles {
    * @throws {DumpError} MISSING_IMAGE, SYSTEM, or CHANGED if the file changed since it was opened
    */
   readSome(name: string, buffer: Uint8Array, position: number): number;
+  /**
+   * Where the bytes of a file are, if they are in one piece of a file; good until something else is read.
+   * @throws {DumpError} as readSome does
+   */
+  place?(name: string): FilePlace | undefined;
 }
 
 export interface DumpFiles extends ReadableFiles {
@@ -101,6 +107,7 @@ export function payloadFile(files: ReadableFiles, name: string, size: number): P
     name,
     size,
     isLasting: true,
+    place: () => files.place?.(name),
     read: (buffer, position) => {
       for (let done = 0; done < buffer.length; ) {
         const count = files.readSome(name, buffer.subarray(done), position + done);

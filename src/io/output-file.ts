@@ -1,9 +1,12 @@
 /** A file of a directory that is being filled: written from front to back, while the disk already works on it. */
-import { closeSync, constants, fchmodSync, fdatasync, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, fchmodSync, fdatasync, fstatSync, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { constants as osConstants } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import type { FilePlace } from '../bytes.js';
 import { onFile, systemError } from '../errors.js';
 import type { AtomicDirectory } from './atomic-directory.js';
+import { type Linux, linux } from './linux.js';
 import { permitted } from './mode.js';
 
 const fdatasyncAsync = promisify(fdatasync);
@@ -31,6 +34,7 @@ export class OutputFile {
   private gatheredBytes = 0;
   /** Where the last written bytes end: after it there is a hole. */
   private writtenEnd = 0;
+  private kernelCopies = true;
 
   constructor(
     private readonly directory: AtomicDirectory,
@@ -54,6 +58,35 @@ export class OutputFile {
       this.bytes += piece.length;
       if (piece.length === room) this.flush();
     }
+  }
+
+  /**
+   * Copies from another file inside the kernel, holes as holes.
+   * @param position in the other file, in bytes
+   * @returns bytes, fewer than asked for if the kernel cannot go on or the other file ends: whoever reads on sees why
+   */
+  copyFrom({ fd, offset }: FilePlace, position: number, bytes: number): number {
+    const system = this.kernelCopies ? linux() : undefined;
+    if (!system) return 0;
+    this.flush();
+    const start = offset + position;
+    const end = Math.min(start + bytes, onFile(this.name, () => fstatSync(fd)).size);
+    const shift = this.bytes - start;
+    let at = start;
+    while (this.kernelCopies && at < end) {
+      at = nextData(system, fd, at, end);
+      for (const hole = nextHole(system, fd, at, end); at < hole; ) {
+        const count = system.copyFileRange(fd, at, this.fd, at + shift, hole - at);
+        if (count <= 0) {
+          this.kernelCopies = false;
+          break;
+        }
+        at += count;
+        this.wrote(count, at + shift);
+      }
+    }
+    this.bytes = at + shift;
+    return at - start;
   }
 
   private gather(piece: Uint8Array): void {
@@ -86,8 +119,13 @@ export class OutputFile {
       const [at, left] = [done, bytes.length - done];
       done += onFile(this.name, () => writeSync(this.fd, bytes, at, left, position + at), position + at);
     }
-    this.writtenEnd = position + bytes.length;
-    this.unsynced += bytes.length;
+    this.wrote(bytes.length, position + bytes.length);
+  }
+
+  /** @param end of what was written, in the file */
+  private wrote(bytes: number, end: number): void {
+    this.writtenEnd = end;
+    this.unsynced += bytes;
     if (this.unsynced >= SYNC_EVERY_BYTES) this.syncInBackground();
   }
 
@@ -130,4 +168,16 @@ export class OutputFile {
     await this.syncing;
     if (this.syncError) throw this.syncError;
   }
+}
+
+/** Where the next byte is that is in no hole; `end` if there is none before it. A file system that cannot tell has no holes. */
+function nextData(system: Linux, fd: number, at: number, end: number): number {
+  const data = system.seekData(fd, at);
+  if (data === -osConstants.errno.ENXIO) return end;
+  return data < 0 ? at : Math.min(data, end);
+}
+
+function nextHole(system: Linux, fd: number, at: number, end: number): number {
+  const hole = at < end ? system.seekHole(fd, at) : end;
+  return hole < 0 ? end : Math.min(hole, end);
 }

@@ -1,5 +1,6 @@
 /** Bytes that can be read at any position: a file, or anything that behaves like one. */
 import { closeSync, fstatSync, readSync, statSync } from 'node:fs';
+import type { FilePlace } from '../bytes.js';
 import { onFile } from '../errors.js';
 import { checkUnchanged, openRegular, stateOf } from './open-files.js';
 
@@ -13,6 +14,8 @@ export interface RandomAccess {
    * @throws {DumpError} CHANGED if the file has changed since it was opened, SYSTEM
    */
   readSome(buffer: Uint8Array, position: number): number;
+  /** Where the bytes are, if in a file. Throws as readSome does. */
+  place?(): FilePlace;
   close(): void;
 }
 
@@ -30,6 +33,10 @@ export function openRandomAccess(path: string): RandomAccess | undefined {
       readSome(buffer, position) {
         checkUnchanged(fd, state, path);
         return onFile(path, () => readSync(fd, buffer, 0, buffer.length, position), position);
+      },
+      place() {
+        checkUnchanged(fd, state, path);
+        return { fd, offset: 0 };
       },
       close: () => closeSync(fd),
     };

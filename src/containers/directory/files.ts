@@ -1,6 +1,7 @@
 /** A dump in a directory, open to random access, with the dumps that it builds on. */
 import { existsSync, lstatSync, readdirSync, readlinkSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
+import type { FilePlace } from '../../bytes.js';
 import type { DumpEntry, DumpFiles, FileStat } from '../../dump/files.js';
 import { isPagemapName, isPagesName, linkPlace } from '../../dump/names.js';
 import { MAX_CHAIN } from '../../dump/pagemap.js';
@@ -72,6 +73,12 @@ export class DirectoryFiles implements DumpFiles {
     const path = join(this.path, name);
     if (this.options.guard) this.checkState(path, name);
     return this.open.readSome(path, name, buffer, position);
+  }
+
+  place(name: string): FilePlace {
+    const path = join(this.path, name);
+    if (this.options.guard) this.checkState(path, name);
+    return { fd: this.open.descriptor(path, name), offset: 0 };
   }
 
   parent(): DirectoryFiles | undefined {

@@ -2,13 +2,17 @@
  * Records into a directory: the encoder. Runs become pagemap entries as `rebuild` left them, payload goes to the pages
  * files and to all others. Nothing is seen of it before {@link DirectorySink.finish}.
  */
+import { extentOf } from '../../dump/extents.js';
 import { pagesName } from '../../dump/names.js';
-import type { FileRecord, Space } from '../../dump/records.js';
+import type { ExtentsRecord, FileRecord, Space } from '../../dump/records.js';
 import { invariant } from '../../errors.js';
 import type { AtomicDirectoryOptions } from '../../io/atomic-directory.js';
 import type { OutputFile } from '../../io/output-file.js';
 import { FilesSink, type FilesSinkOptions } from '../files-sink.js';
 import { DumpDirectory, type Written } from './dump-directory.js';
+
+/** Smaller extents are read: pieces of several go into one write. */
+const KERNEL_BYTES = 256 * 1024;
 
 export interface DirectorySinkOptions extends AtomicDirectoryOptions, FilesSinkOptions {}
 
@@ -66,6 +70,20 @@ export class DirectorySink extends FilesSink {
 
   protected pagesBytes(bytes: Uint8Array): void {
     this.pages?.write(bytes);
+  }
+
+  /** The kernel copies large extents; the others are read here, and so is what it does not copy. */
+  protected override takeExtents({ file, extents }: ExtentsRecord, target: FileRecord | Space): boolean {
+    const out = 'type' in target ? this.regular : this.pages;
+    if (!out || !extents.some((bytes, i) => i % 2 === 1 && bytes >= KERNEL_BYTES)) return false;
+    for (let i = 0; i < extents.length; i += 2) {
+      const [position, bytes] = [extents[i] as number, extents[i + 1] as number];
+      const place = bytes >= KERNEL_BYTES ? file.place?.() : undefined;
+      const copied = place ? out.copyFrom(place, position, bytes) : 0;
+      if (copied === bytes) continue;
+      for (const piece of this.extents.read(extentOf(file, position + copied, bytes - copied))) out.write(piece);
+    }
+    return true;
   }
 
   protected async endSpace(): Promise<void> {

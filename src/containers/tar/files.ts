@@ -2,6 +2,7 @@
  * A dump in a plain archive, open to random access: its headers are read once, its files where they are, in one piece or in
  * several with holes between them.
  */
+import type { FilePlace } from '../../bytes.js';
 import { type DumpEntry, type DumpFiles, type FileStat, followLinks, missingImage } from '../../dump/files.js';
 import { checkLink, OUTSIDE } from '../../dump/names.js';
 import { DumpError } from '../../errors.js';
@@ -14,7 +15,8 @@ import { checkTarMember, DIRECTORY_MODE, entryKind, folderOf, isImage, nameInDum
 /** Reads a file from a position, as {@link DumpFiles.readSome} does. */
 type Read = (buffer: Uint8Array, position: number) => number;
 
-type TarEntry = DumpEntry & { readonly read: Read };
+/** `offset` is where its bytes begin in the archive, if they are in one piece. */
+type TarEntry = DumpEntry & { readonly read: Read; readonly offset?: number };
 
 export class TarFiles implements DumpFiles {
   readonly kind = 'tar';
@@ -77,6 +79,12 @@ export class TarFiles implements DumpFiles {
     return entry.read(buffer, position);
   }
 
+  place(name: string): FilePlace | undefined {
+    const offset = followLinks(this.byName, name)?.offset;
+    const archive = offset === undefined ? undefined : this.archive.place?.();
+    return archive && { fd: archive.fd, offset: archive.offset + (offset as number) };
+  }
+
   parent(): undefined {}
 
   close(): void {
@@ -127,7 +135,9 @@ function entryOf(member: PlacedMember, name: string, archive: RandomAccess): Tar
     size: bytes,
     header: archiveHeader(member, blocks),
     ...(target === undefined ? {} : { target: Buffer.from(target) }),
-    read: sparse && !isOutside ? sparseRead(archive, offset, sparse) : plainRead(archive, offset, bytes),
+    ...(sparse && !isOutside
+      ? { read: sparseRead(archive, offset, sparse) }
+      : { read: plainRead(archive, offset, bytes), offset }),
   };
 }
 

@@ -97,8 +97,8 @@ export class TarSink extends FilesSink {
     this.incomplete?.pages.push(bytes);
   }
 
-  protected override pagesExtents(record: ExtentsRecord): boolean {
-    if (!this.incomplete || !record.file.isLasting) return false;
+  protected override takeExtents(record: ExtentsRecord, target: FileRecord | Space): boolean {
+    if (!this.incomplete || 'type' in target || !record.file.isLasting) return false;
     this.incomplete.pages.refer(record);
     return true;
   }
