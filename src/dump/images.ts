@@ -9,6 +9,7 @@ import { headerBytes, typeOfName } from '../image/magic.js';
 import { type MessageDescriptor, type MessageName, messageDescriptor } from '../protobuf/descriptor.js';
 import { readAnyObject } from '../protobuf/object.js';
 import { pieces, type ReadableFiles, requireImage } from './files.js';
+import { mmName } from './names.js';
 
 /** An image is read in pieces of this many bytes. */
 const PIECE_BYTES = 256 * 1024;
@@ -88,6 +89,10 @@ export class Images {
     if (!found) throw noEntry(name, message);
   }
 }
+
+/** Takes the mm_entry of a process, for the time of the call. */
+export const readMm = (images: Images, pid: number, take: (message: RawMessage) => void): void =>
+  images.firstMessage(mmName(pid), 'mm_entry', take, 'pstree.img');
 
 /** Passes on entries in one object that is reused: a pagemap has millions of them. */
 class MessageHandler implements ImageHandler {

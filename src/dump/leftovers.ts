@@ -3,11 +3,11 @@
  * pagemaps passed over here that no process has and no area names.
  */
 import { DumpError } from '../errors.js';
+import { eachArea } from '../image/mm.js';
 import { approximate } from '../image/number-fields.js';
 import { PagemapDecoder } from '../image/pagemap.js';
 import { VMA } from '../memory/vma.js';
 import type { Images } from './images.js';
-import { eachArea } from './mm-walk.js';
 import { isPagemapName, mmName, pagesName, spaceIdentity } from './names.js';
 import { MIN_PAGE_BYTES } from './page-size.js';
 

@@ -8,8 +8,8 @@ import { type DumpFiles, payloadFile, pieces, type ReadableFiles, sizeOf } from 
 import { pagesName } from './names.js';
 import type { PayloadFile } from './records.js';
 
-/** A pagemap is decoded in pieces of this size: some 4000 entries, whose columns fit the cache. */
-const PIECE_BYTES = 64 * 1024;
+/** A pagemap is decoded in pieces of this size: some 2000 entries, whose columns fit the cache and are collected early. */
+const PIECE_BYTES = 32 * 1024;
 
 /** Longest chain of parents, in dumps. */
 export const MAX_CHAIN = 1024;

@@ -1,7 +1,7 @@
 /** The areas of one process as rows of numbers, in the order of its mm image. */
 
-import type { Images } from '../dump/images.js';
-import { eachArea, readMm } from '../dump/mm-walk.js';
+import { type Images, readMm } from '../dump/images.js';
+import { eachArea } from '../image/mm.js';
 import { approximate, type Word } from '../image/number-fields.js';
 import { VMA } from '../memory/vma.js';
 

@@ -1,9 +1,9 @@
 /** The open files of each process. */
 
-import type { Images } from '../dump/images.js';
-import { exeFileId, readMm } from '../dump/mm-walk.js';
+import { type Images, readMm } from '../dump/images.js';
 import { mmName } from '../dump/names.js';
 import type { Messages } from '../generated/entries.js';
+import { exeFileId } from '../image/mm.js';
 import { FileTable } from './file-table.js';
 import { type Print, printArray } from './output.js';
 import { lacksAsZombie, processesOf } from './processes.js';

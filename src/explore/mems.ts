@@ -1,10 +1,10 @@
 /** The memory areas of each process, printed while its mm image is read. */
 
-import type { Images } from '../dump/images.js';
-import { type Area, eachArea, exeFileId, hasFile, kindOfArea, readMm } from '../dump/mm-walk.js';
+import { type Images, readMm } from '../dump/images.js';
 import { mmName } from '../dump/names.js';
+import { type Area, eachArea, exeFileId } from '../image/mm.js';
 import { approximate, decimal, hex, type Word } from '../image/number-fields.js';
-import { type MapFlags, VMA } from '../memory/vma.js';
+import { hasFile, kindOfArea, type MapFlags, VMA } from '../memory/vma.js';
 import { FileTable } from './file-table.js';
 import { type Print, printArray } from './output.js';
 import { lacksAsZombie, mapFlagsOfTask, processesOf } from './processes.js';

@@ -1,10 +1,9 @@
 /** The dumped pages of each process, with the areas that they are in. The pagemap is streamed. */
 
 import type { Images } from '../dump/images.js';
-import { hasFile, kindOfArea } from '../dump/mm-walk.js';
 import { mmName } from '../dump/names.js';
 import { approximate, decimal, endOf, hex, isBelow, unitsBetween, type Word } from '../image/number-fields.js';
-import type { MapFlags } from '../memory/vma.js';
+import { hasFile, kindOfArea, type MapFlags } from '../memory/vma.js';
 import { AreaRows } from './areas.js';
 import { FileTable } from './file-table.js';
 import { type Print, printArray } from './output.js';

@@ -116,6 +116,13 @@ export function kindOf(flags: number, status: number, map: MapFlags): Kind {
   return 'other';
 }
 
+/** The same, or a guard: it lies inside another area, and has no memory. */
+export const kindOfArea = (flags: number, status: number, map: MapFlags): Kind | 'guard' =>
+  status & VMA.GUARD ? 'guard' : kindOf(flags, status, map);
+
+/** Whether an area has a file behind it; its `shmid` is then a file id. */
+export const hasFile = (status: number): boolean => (status & (VMA.FILE_PRIVATE | VMA.FILE_SHARED)) !== 0;
+
 /** Whether an area's pages may be restored lazily, by some rule. */
 export type LazyRule = (flags: number, status: number, map: MapFlags) => boolean;
 

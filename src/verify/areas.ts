@@ -1,8 +1,7 @@
 /** Whether the areas of a process are such that a restore can map them: their order, their kinds, what is allowed in them. */
-import type { Area } from '../dump/mm-walk.js';
-import { hasFile } from '../dump/mm-walk.js';
+import type { Area } from '../image/mm.js';
 import { hex, isBelow, type Word } from '../image/number-fields.js';
-import { MARCH, mapFlagsOf, VMA } from '../memory/vma.js';
+import { hasFile, MARCH, mapFlagsOf, VMA } from '../memory/vma.js';
 import type { CheckedDump } from './checked-dump.js';
 import type { FindingCode } from './findings.js';
 

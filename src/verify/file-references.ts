@@ -2,9 +2,9 @@
  * Whether the file ids that stand all over a dump lead to files: those of descriptors, mappings, programs, current and root
  * directories, of files that are deleted, of terminals and fifos, and of descriptors on their way through a socket.
  */
-import { eachArea, exeFileId, hasFile } from '../dump/mm-walk.js';
+import { eachArea, exeFileId } from '../image/mm.js';
 import { approximate, hex, unitsBetween } from '../image/number-fields.js';
-import { VMA } from '../memory/vma.js';
+import { hasFile, VMA } from '../memory/vma.js';
 import type { CheckedDump } from './checked-dump.js';
 import { isColdHalf } from './cold.js';
 import { eachFile, FileIds, hasFileImages, placeOfFiles } from './file-ids.js';

@@ -4,10 +4,9 @@
  */
 import { MAX_MM_BYTES } from '../dump/dump.js';
 import { readAll } from '../dump/files.js';
-import { eachArea, repeatedNumbers } from '../dump/mm-walk.js';
 import { mmName } from '../dump/names.js';
 import type { RawMessage } from '../image/decoder.js';
-import { decodeAreas } from '../image/mm.js';
+import { decodeAreas, eachArea, repeatedNumbers } from '../image/mm.js';
 import { approximate, decimal, hex, isBelow, NumberFields, type Word } from '../image/number-fields.js';
 import { type AreaTable, VMA } from '../memory/vma.js';
 import { AreaChecks } from './areas.js';
