@@ -3,7 +3,7 @@
  * container. A directory and a plain archive implement it, and so does a dump that arrived and was held. Links are followed,
  * but only inside the dump.
  */
-import type { FilePlace } from '../bytes.js';
+import { type FilePlace, readFully } from '../bytes.js';
 import { DumpError } from '../errors.js';
 import { linkPlace } from './names.js';
 import type { ArchiveHeader, PayloadFile } from './records.js';
@@ -109,16 +109,12 @@ export function payloadFile(files: ReadableFiles, name: string, size: number): P
     isLasting: true,
     place: () => files.place?.(name),
     read: (buffer, position) => {
-      for (let done = 0; done < buffer.length; ) {
-        const count = files.readSome(name, buffer.subarray(done), position + done);
-        if (count === 0) {
-          throw new DumpError('CHANGED', `expected ${size} bytes as before, found the end of the file`, {
-            file: name,
-            offset: position + done,
-          });
-        }
-        done += count;
-      }
+      const done = readFully((part, at) => files.readSome(name, part, at), buffer, position);
+      if (done === buffer.length) return;
+      throw new DumpError('CHANGED', `expected ${size} bytes as before, found the end of the file`, {
+        file: name,
+        offset: position + done,
+      });
     },
   };
 }

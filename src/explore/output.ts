@@ -27,7 +27,7 @@ export class TextOutput {
 }
 
 /** The elements of a JSON array, one a line, without the brackets. */
-export class JsonElements {
+class JsonElements {
   private first = true;
 
   constructor(private readonly print: Print) {}

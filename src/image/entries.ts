@@ -4,23 +4,6 @@ import type { Messages } from '../generated/entries.js';
 import { type MessageName, messageDescriptor } from '../protobuf/descriptor.js';
 import { readAnyObject } from '../protobuf/object.js';
 import { WireError } from '../protobuf/wire.js';
-import { rawEntries } from './framing.js';
-import type { ImageType } from './magic.js';
-
-/**
- * Entries of a type without extras.
- * @throws {DumpError} WRONG_MAGIC, TRUNCATED, LIMIT, MALFORMED
- */
-export function* readEntries<M extends MessageName>(
-  bytes: Uint8Array,
-  type: ImageType,
-  message: M,
-  file: string,
-): Generator<Messages[M]> {
-  for (const { body, offset, entry } of rawEntries(bytes, type, file)) {
-    yield readMessage(message, body, { file, offset, entry });
-  }
-}
 
 /**
  * One message.

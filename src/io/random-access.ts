@@ -1,6 +1,6 @@
 /** Bytes that can be read at any position: a file, or anything that behaves like one. */
 import { closeSync, fstatSync, readSync, statSync } from 'node:fs';
-import type { FilePlace } from '../bytes.js';
+import { type FilePlace, readFully } from '../bytes.js';
 import { onFile } from '../errors.js';
 import { checkUnchanged, openRegular, stateOf } from './open-files.js';
 
@@ -46,18 +46,6 @@ export function openRandomAccess(path: string): RandomAccess | undefined {
   }
 }
 
-/** Bytes in memory. */
-export const bufferAccess = (bytes: Uint8Array, name = 'buffer'): RandomAccess => ({
-  name,
-  size: bytes.length,
-  readSome(buffer, position) {
-    const part = bytes.subarray(position, position + buffer.length);
-    buffer.set(part);
-    return part.length;
-  },
-  close: () => {},
-});
-
 /** Bytes per read. */
 const BUFFER_BYTES = 64 * 1024;
 
@@ -101,12 +89,6 @@ export class SequentialReader {
   }
 
   private fill(bytes: Uint8Array, position: number): number {
-    let done = 0;
-    while (done < bytes.length) {
-      const count = this.bytes.readSome(bytes.subarray(done), position + done);
-      if (count === 0) break;
-      done += count;
-    }
-    return done;
+    return readFully((buffer, at) => this.bytes.readSome(buffer, at), bytes, position);
   }
 }

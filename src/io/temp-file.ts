@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { readFully } from '../bytes.js';
 import { DumpError, onFile } from '../errors.js';
 
 /** For errors. */
@@ -33,12 +34,10 @@ export class TempFile {
 
   /** Fills `buffer` from a position in bytes. Throws {@link DumpError} SYSTEM. */
   read(buffer: Uint8Array, position: number): void {
-    for (let done = 0; done < buffer.length; ) {
-      const at = done;
-      const count = onFile(NAME, () => readSync(this.fd, buffer, at, buffer.length - at, position + at), position + at);
-      if (count === 0) throw new DumpError('SYSTEM', 'the file is shorter than what was written to it', { file: NAME });
-      done += count;
-    }
+    const readSome = (part: Uint8Array, at: number) =>
+      onFile(NAME, () => readSync(this.fd, part, 0, part.length, at), at);
+    if (readFully(readSome, buffer, position) === buffer.length) return;
+    throw new DumpError('SYSTEM', 'the file is shorter than what was written to it', { file: NAME });
   }
 
   close(): void {

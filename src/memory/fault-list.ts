@@ -16,7 +16,7 @@ import { widen } from '../columns.js';
 import { DumpError, type DumpErrorCode } from '../errors.js';
 import { PAGE_SIZES } from './runs.js';
 
-export const FAULT_LIST_VERSION = 1;
+const FAULT_LIST_VERSION = 1;
 
 /** Page size of a list that does not name one, in bytes. */
 const USUAL_PAGE_BYTES = 4096;

@@ -145,13 +145,6 @@ export class MessageBuilder {
     frame.ascending = false;
   }
 
-  /** Forgets all messages under construction. */
-  reset(): void {
-    this.frames.length = 0;
-    this.ranks.length = 0;
-    this.starts.length = 0;
-  }
-
   private tag(number: number, wireType: number, known: boolean): void {
     this.place(number, known);
     this.out.varint(((number << 3) | wireType) >>> 0);

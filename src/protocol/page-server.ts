@@ -43,16 +43,6 @@ export interface Message {
   dstId: bigint;
 }
 
-/** Kinds of address spaces in the low byte of `dst_id`: those that CRIU sends. */
-export const DST_TASK = 1;
-export const DST_SHMEM = 2;
-
-export function encodeMessage(message: Message, form: MessageForm): Uint8Array {
-  const bytes = new Uint8Array(form);
-  putMessage(bytes, message, form);
-  return bytes;
-}
-
 /** Writes a message to the beginning of `bytes`. */
 export function putMessage(
   bytes: Uint8Array,

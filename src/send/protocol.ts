@@ -24,7 +24,7 @@ export const PATH = {
 export const CLIENT_HEADER = 'pagepipe-client';
 
 /** Flow-control window of a stream, in bytes; that of ssh is as large. */
-export const STREAM_WINDOW_BYTES = 2 * 1024 * 1024;
+const STREAM_WINDOW_BYTES = 2 * 1024 * 1024;
 /** The same for all streams together: one that waits holds up no other. */
 export const SESSION_WINDOW_BYTES = 64 * STREAM_WINDOW_BYTES;
 

@@ -27,7 +27,7 @@ const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 const HEADER_BYTES = 32;
 
 /** A request that cannot be answered: the connection ends, others go on. */
-export class RequestError extends Error {
+class RequestError extends Error {
   override readonly name = 'RequestError';
 }
 

@@ -70,7 +70,7 @@ export interface Finding extends FindingPlace {
 }
 
 /** Findings that are told of one file. */
-export const MAX_FINDINGS_PER_FILE = 100;
+const MAX_FINDINGS_PER_FILE = 100;
 
 /** Of one file. */
 interface Count {

@@ -23,7 +23,7 @@ export type Marker = { seq: number } & (
 /** A marker holds a number and a file name. */
 export const MAX_MARKER_BYTES = 4096;
 /** Limit on the data after one marker. The streamer writes at most what a pipe holds; this leaves room to spare. */
-export const MAX_DATA_BYTES = 64 * 1024 * 1024;
+const MAX_DATA_BYTES = 64 * 1024 * 1024;
 
 const FIELD = { SEQ: 1, FILENAME: 2, DATA: 3, FILE_END: 4, IMAGE_END: 5 } as const;
 

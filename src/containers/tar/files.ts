@@ -2,7 +2,7 @@
  * A dump in a plain archive, open to random access: its headers are read once, its files where they are, in one piece or in
  * several with holes between them.
  */
-import type { FilePlace } from '../../bytes.js';
+import { type FilePlace, readFully } from '../../bytes.js';
 import { type DumpEntry, type DumpFiles, type FileStat, followLinks, missingImage } from '../../dump/files.js';
 import { checkLink, OUTSIDE } from '../../dump/names.js';
 import { DumpError } from '../../errors.js';
@@ -143,14 +143,9 @@ function entryOf(member: PlacedMember, name: string, archive: RandomAccess): Tar
 
 function readExactly(archive: RandomAccess, position: number, count: number): Uint8Array {
   const bytes = new Uint8Array(count);
-  for (let done = 0; done < count; ) {
-    const more = archive.readSome(bytes.subarray(done), position + done);
-    if (more === 0) {
-      throw new DumpError('CHANGED', 'the archive has become shorter', { file: archive.name, offset: position + done });
-    }
-    done += more;
-  }
-  return bytes;
+  const done = readFully((buffer, at) => archive.readSome(buffer, at), bytes, position);
+  if (done === count) return bytes;
+  throw new DumpError('CHANGED', 'the archive has become shorter', { file: archive.name, offset: position + done });
 }
 
 /** A file in one piece. */

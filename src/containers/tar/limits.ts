@@ -10,10 +10,10 @@ import { DumpError } from '../../errors.js';
 export const MAX_EXTENSION_BYTES = 1024 * 1024;
 
 /** A dump of 20,000 processes has fewer images. */
-export const MAX_MEMBERS = 250_000;
+const MAX_MEMBERS = 250_000;
 
 /** Of all names and link targets together, in UTF-16 units. */
-export const MAX_NAMES_LENGTH = 32 * 1024 * 1024;
+const MAX_NAMES_LENGTH = 32 * 1024 * 1024;
 
 /** Pieces of all sparse files together. */
 export const MAX_EXTENTS = 1_000_000;
