@@ -5,7 +5,7 @@ import protobuf from 'protobufjs/light.js';
 import { describe, expect, it } from 'vitest';
 import { schema } from '../src/generated/schema.js';
 import { IMG_COMMON_MAGIC, IMG_SERVICE_MAGIC, MAGIC, typeOfMagic, typeOfName } from '../src/image/magic.js';
-import { messageType } from '../src/protobuf/schema.js';
+import { messageType } from './helpers/message-type.js';
 import { ROOT } from './helpers/temp.js';
 
 /** The rows of a table, by the names in its first line. */

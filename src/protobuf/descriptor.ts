@@ -58,6 +58,9 @@ export interface Hints {
   unixName: boolean;
 }
 
+/** Messages and enums of a package, by name. */
+type Types = Readonly<Record<string, IType | IEnum>>;
+
 export class FieldDescriptor {
   readonly number: number;
   readonly name: string;
@@ -93,7 +96,7 @@ export class FieldDescriptor {
     this.repeated = field.rule === 'repeated';
     this.required = field.rule === 'required';
     this.typeName = field.type;
-    const type = scope.nested?.[field.type] ?? schema['criu']?.[field.type];
+    const type = scope.nested?.[field.type] ?? parent.types[field.type];
     const values = type && 'values' in type ? (type as IEnum).values : undefined;
     this.type = type && 'fields' in type ? (type as IType) : undefined;
     const kind = KIND_OF_TYPE[field.type] ?? (values ? KIND.ENUM : this.type && KIND.MESSAGE);
@@ -127,7 +130,7 @@ export class FieldDescriptor {
   /** The type of a message field. */
   get message(): MessageDescriptor {
     invariant(this.type, `${this.name} is a message field`);
-    return descriptorOf(this.typeName, this.type);
+    return descriptorOf(this.typeName, this.type, this.parent.types);
   }
 }
 
@@ -145,7 +148,12 @@ export class MessageDescriptor {
   readonly byName: ReadonlyMap<string, FieldDescriptor>;
   readonly requiredFields: readonly FieldDescriptor[];
 
-  constructor(name: string, type: IType) {
+  /** @param types those of its package */
+  constructor(
+    name: string,
+    type: IType,
+    readonly types: Types,
+  ) {
     this.name = name as MessageName;
     this.fields = Object.entries(type.fields)
       .map(([field, json]) => new FieldDescriptor(field, json, type, this))
@@ -161,18 +169,24 @@ export class MessageDescriptor {
 const descriptors = new Map<IType, MessageDescriptor>();
 
 /** The descriptor of a type of the schema, made when it is first asked for. */
-function descriptorOf(name: string, type: IType): MessageDescriptor {
+function descriptorOf(name: string, type: IType, types: Types): MessageDescriptor {
   let descriptor = descriptors.get(type);
   if (!descriptor) {
-    descriptor = new MessageDescriptor(name, type);
+    descriptor = new MessageDescriptor(name, type, types);
     descriptors.set(type, descriptor);
   }
   return descriptor;
 }
 
 /** The descriptor of a message of CRIU's images. */
-export function messageDescriptor(name: MessageName): MessageDescriptor {
-  const type = schema['criu']?.[name];
+export const messageDescriptor = (name: MessageName): MessageDescriptor => descriptorIn('criu', name);
+
+/** The descriptor of a message of the page stream. */
+export const frameDescriptor = (name: string): MessageDescriptor => descriptorIn('pagepipe', name);
+
+function descriptorIn(packageName: string, name: string): MessageDescriptor {
+  const types = schema[packageName] ?? {};
+  const type = types[name];
   invariant(type && 'fields' in type, `${name} is a message of the schema`);
-  return descriptorOf(name, type);
+  return descriptorOf(name, type, types);
 }

@@ -3,13 +3,14 @@ import {
   buildNumber,
   fieldOf,
   type Magnitude,
-  type MessageBuilder,
+  MessageBuilder,
   shorten,
   unexpectedValue,
   ValueError,
 } from './builder.js';
 import { type FieldDescriptor, KIND, type MessageDescriptor } from './descriptor.js';
 import { encodeText, type MessageObject, UNKNOWN_FIELDS } from './object.js';
+import { ByteWriter } from './wire.js';
 
 /**
  * Writes the fields of an object into the message that was opened last. Absent and undefined are the same.
@@ -31,6 +32,15 @@ export function writeObject(
     const place = `${path}.${key}`;
     located(place, () => writeField(builder, fieldOf(descriptor, key), value, place));
   }
+}
+
+/** The bytes of a message in canonical form. Throws {@link ValueError} as {@link writeObject} does. */
+export function encodeObject(descriptor: MessageDescriptor, object: MessageObject): Uint8Array {
+  const builder = new MessageBuilder(new ByteWriter());
+  builder.open(descriptor);
+  writeObject(builder, descriptor, object, descriptor.name);
+  builder.close();
+  return builder.out.view();
 }
 
 /** Adds the path to a {@link ValueError}; only the innermost one is kept. */

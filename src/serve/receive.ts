@@ -37,7 +37,8 @@ import {
 } from '../memory/runs.js';
 import type { AddressSpace } from '../memory/space.js';
 import { kindIndex } from '../memory/vma.js';
-import { messageType } from '../protobuf/schema.js';
+import { messageDescriptor } from '../protobuf/descriptor.js';
+import { encodeObject } from '../protobuf/write-object.js';
 import { COMMAND, commandName, type Message, type MessageForm, MessageReader } from '../protocol/page-server.js';
 
 /** Types in the low byte of `dst_id`: that of today, then those of older CRIUs, which 4.2.1 still takes. */
@@ -239,7 +240,7 @@ export class DumpReceiver {
     this.closeParent();
     const index = this.stats.spaces++;
     const pagesId = FIRST_PAGES_ID + index;
-    const head = MESSAGES.pagemapHead.encode({ pages_id: pagesId }).finish();
+    const head = encodeObject(messageDescriptor('pagemap_head'), { pages_id: pagesId });
     this.space = { index, ...target, pagesId, head, pagemapMode: PRIVATE_FILE, pagesMode: PRIVATE_FILE };
     this.nextPage = 0;
     if (message.command === COMMAND.OPEN2) this.answer = Uint8Array.of(this.parentHas(target.pagemap));
@@ -396,8 +397,6 @@ export const parentDump = (files: DumpFiles, link: string, pageSize: number): Pa
   has: (pagemap) => files.stat(pagemap) !== undefined,
   open: (pagemap) => openAddressSpace(files, pagemap, pageSize),
 });
-
-const MESSAGES = { pagemapHead: messageType('criu.pagemap_head') };
 
 /** A message that makes no sense. */
 const describe = ({ command, dstId }: Message): string => `${commandName(command)} of 0x${dstId.toString(16)}`;

@@ -4,8 +4,8 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { messageType } from '../../src/protobuf/schema.js';
 import { type ReadEntry, readMemory, readPagemap, splitImage } from './dump-writer.js';
+import { messageType } from './message-type.js';
 
 const LAZY = 2;
 const PRESENT = 4;

@@ -6,8 +6,8 @@ import { describe, expect, it } from 'vitest';
 import { DumpError } from '../../src/errors.js';
 import { encodePagemapStart, PagemapDecoder, PagemapEncoder } from '../../src/image/pagemap.js';
 import { PE_MASK, type RunBatch } from '../../src/memory/runs.js';
-import { messageType } from '../../src/protobuf/schema.js';
 import { image, Message } from '../helpers/dump-writer.js';
+import { messageType } from '../helpers/message-type.js';
 import { FIXTURES, fixture } from '../helpers/temp.js';
 
 const entryType = messageType('criu.pagemap_entry');

@@ -7,11 +7,11 @@ import { MessageBuilder } from '../../src/protobuf/builder.js';
 import { canonicalise, canonicalMessage, isCanonical } from '../../src/protobuf/canonical.js';
 import { KIND, type MessageDescriptor, type MessageName, messageDescriptor } from '../../src/protobuf/descriptor.js';
 import { readObject } from '../../src/protobuf/object.js';
-import { messageType } from '../../src/protobuf/schema.js';
 import { ByteWriter, WireError } from '../../src/protobuf/wire.js';
 import { writeObject } from '../../src/protobuf/write-object.js';
 import { Message } from '../helpers/dump-writer.js';
 import { fromJson, imageOf, imageOfJson, parseExactly, toJson } from '../helpers/images.js';
+import { messageType } from '../helpers/message-type.js';
 import {
   canonicalBytes,
   MESSAGE_NAMES,

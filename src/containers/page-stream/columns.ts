@@ -4,7 +4,7 @@
  *
  * Input is hostile: all of it is checked before it is passed on.
  */
-import protobuf from 'protobufjs/light.js';
+import protobuf from 'protobufjs/minimal.js';
 import {
   CLASS_MASK,
   COUNT_IN_FIELD_2,

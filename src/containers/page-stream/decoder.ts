@@ -2,26 +2,26 @@
  * Page stream to records: synchronous, no I/O, for chunks of any size. Input is hostile: the order of the frames and what
  * they say is checked before anything is passed on.
  */
-import type protobuf from 'protobufjs/light.js';
 import { isPagemapName, pagesName, spaceIdentity } from '../../dump/names.js';
 import type { DumpRecord, FileRecord, Space } from '../../dump/records.js';
 import { DumpError } from '../../errors.js';
 import { PAGE_SIZES, pageNumberLimit } from '../../memory/runs.js';
-import { messageType } from '../../protobuf/schema.js';
+import { frameDescriptor, type MessageDescriptor, messageDescriptor } from '../../protobuf/descriptor.js';
+import { type MessageObject, readAnyObject } from '../../protobuf/object.js';
 import { Damage, decodeAreas, decodeRuns } from './columns.js';
 import { FRAME, MAX_LINK_BYTES, MAX_NAME_BYTES } from './format.js';
 import { FRAME_NAMES, type Frame, FrameReader } from './frames.js';
 
 const MESSAGES = {
-  header: messageType('pagepipe.Header'),
-  file: messageType('pagepipe.File'),
-  space: messageType('pagepipe.Space'),
-  check: messageType('pagepipe.Check'),
-  end: messageType('pagepipe.End'),
-  pagemapHead: messageType('criu.pagemap_head'),
+  header: frameDescriptor('Header'),
+  file: frameDescriptor('File'),
+  space: frameDescriptor('Space'),
+  check: frameDescriptor('Check'),
+  end: frameDescriptor('End'),
+  pagemapHead: messageDescriptor('pagemap_head'),
 };
 
-const FILE_KINDS: Record<number, FileRecord['kind']> = { 1: 'regular', 2: 'link', 3: 'directory' };
+const FILE_KINDS: Record<string, FileRecord['kind']> = { REGULAR: 'regular', LINK: 'link', DIRECTORY: 'directory' };
 
 /** Decodes a stream; `push` gives the records that each chunk completes. */
 export class PageStreamDecoder {
@@ -118,7 +118,7 @@ export class PageStreamDecoder {
 
   private fileRecord(body: Uint8Array): DumpRecord {
     const file = fields(MESSAGES.file, body);
-    const kind = FILE_KINDS[file['kind'] as number] as FileRecord['kind'];
+    const kind = FILE_KINDS[file['kind'] as string] as FileRecord['kind'];
     const name = file['name'] as string;
     this.claimName(name);
     const size = kind === 'regular' ? this.count(file['size'] ?? 0, 'a size') : 0;
@@ -211,6 +211,8 @@ export class PageStreamDecoder {
   private claimName(name: string): void {
     const parts = name.split('/');
     if (
+      // Bytes that are no UTF-8.
+      /\p{Surrogate}/u.test(name) ||
       name.includes('\0') ||
       Buffer.byteLength(name) > MAX_NAME_BYTES ||
       parts.some((part) => part === '' || part === '.' || part === '..')
@@ -236,7 +238,5 @@ const isLinkTarget = (target: Uint8Array): boolean =>
   target.length > 0 && target.length <= MAX_LINK_BYTES && !target.includes(0);
 
 /** Fields of a message; absent ones are undefined, and do not have their defaults. */
-function fields(message: protobuf.Type, body: Uint8Array): Record<string, unknown> {
-  const decoded = message.decode(body) as unknown as Record<string, unknown>;
-  return Object.fromEntries(Object.entries(decoded));
-}
+const fields = (message: MessageDescriptor, body: Uint8Array): MessageObject =>
+  readAnyObject(message, body, 0, body.length);

@@ -1,5 +1,4 @@
 /** Records to page stream: synchronous, no I/O; {@link PageStreamEncoder} hands out the bytes in order. */
-import type protobuf from 'protobufjs/light.js';
 import type { Emit } from '../../bytes.js';
 import { crc32 } from '../../crc.js';
 import { PayloadCheck } from '../../dump/payload-check.js';
@@ -7,7 +6,9 @@ import type { BytesRecord, CheckRecord, DumpRecord, FileRecord, Space } from '..
 import { invariant } from '../../errors.js';
 import { type RunBatch, type RunDetail, sliceRuns } from '../../memory/runs.js';
 import type { AreaTable } from '../../memory/vma.js';
-import { messageType } from '../../protobuf/schema.js';
+import { frameDescriptor, type MessageDescriptor } from '../../protobuf/descriptor.js';
+import type { MessageObject } from '../../protobuf/object.js';
+import { encodeObject } from '../../protobuf/write-object.js';
 import { encodeAreas, encodeRuns } from './columns.js';
 import {
   AREAS_PER_FRAME,
@@ -22,14 +23,14 @@ import {
 } from './format.js';
 
 const MESSAGES = {
-  header: messageType('pagepipe.Header'),
-  file: messageType('pagepipe.File'),
-  space: messageType('pagepipe.Space'),
-  check: messageType('pagepipe.Check'),
-  end: messageType('pagepipe.End'),
+  header: frameDescriptor('Header'),
+  file: frameDescriptor('File'),
+  space: frameDescriptor('Space'),
+  check: frameDescriptor('Check'),
+  end: frameDescriptor('End'),
 };
 
-const FILE_KIND = { regular: 1, link: 2, directory: 3 } as const;
+const FILE_KIND = { regular: 'REGULAR', link: 'LINK', directory: 'DIRECTORY' } as const;
 
 /** A frame of runs that has yet to be written: a large batch takes several. */
 interface PendingRuns {
@@ -204,8 +205,8 @@ export class PageStreamEncoder {
     }
   }
 
-  private message(type: number, message: protobuf.Type, fields: object): void {
-    this.frame(type, message.encode(message.create(fields)).finish());
+  private message(type: number, message: MessageDescriptor, fields: MessageObject): void {
+    this.frame(type, encodeObject(message, fields));
   }
 
   private frame(type: number, body: Uint8Array): void {

@@ -1,11 +1,6 @@
-/**
- * Message types, from the schema that the build makes of proto/.
- *
- * protobufjs takes tens of milliseconds to set up all of them, which is much of a short command's time, and no command
- * needs all: so a type is set up when it is first asked for, together with those that its fields lead to.
- */
+/** Message types of protobufjs, of the schema that the build makes of proto/: what our own codec is held against. */
 import protobuf from 'protobufjs/light.js';
-import { schema } from '../generated/schema.js';
+import { schema } from '../../src/generated/schema.js';
 
 const root = new protobuf.Root();
 
