@@ -99,12 +99,18 @@ export function invariant(condition: unknown, what: string): asserts condition {
 /** Wraps a failed system call as a {@link DumpError} that names the file; other errors pass unchanged. */
 export function systemError(error: unknown, file: string, offset?: number): unknown {
   if (error instanceof DumpError || !isErrno(error)) return error;
-  const text = ERRNO_TEXT[error.code] ?? getSystemErrorMap().get(error.errno ?? 0)?.[1] ?? error.message;
-  return new DumpError('SYSTEM', `${text} (${error.code})`, {
+  return new DumpError('SYSTEM', systemReason(error), {
     file,
     ...(offset === undefined ? {} : { offset }),
     cause: error,
   });
+}
+
+/** Why a system call failed, in words and with its code; the message of any other error. */
+export function systemReason(error: unknown): string {
+  if (!isErrno(error)) return (error as Error).message;
+  const text = ERRNO_TEXT[error.code] ?? getSystemErrorMap().get(error.errno ?? 0)?.[1] ?? error.message;
+  return `${text} (${error.code})`;
 }
 
 /** Does something to a file; a failed system call becomes a {@link DumpError} that names it. */

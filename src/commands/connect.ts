@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
-import { DumpError, UsageError } from '../errors.js';
+import { DumpError, systemReason, UsageError } from '../errors.js';
 import { bridge } from '../io/bridge.js';
 import { oneLine } from '../printable.js';
 import { addressText } from '../serve/address.js';
@@ -59,7 +59,7 @@ async function pipeTo(stream: Duplex, program: string, words: readonly string[])
     await once(child, 'spawn');
   } catch (error) {
     ended.catch(() => {});
-    throw new Error(`${program} cannot be run: ${(error as Error).message}`);
+    throw new Error(`${program} cannot be run: ${systemReason(error)}`);
   }
   try {
     await bridge(stream, child.stdin, child.stdout);

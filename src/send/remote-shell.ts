@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { DumpError, UsageError } from '../errors.js';
+import { DumpError, systemReason, UsageError } from '../errors.js';
 import { SocketPair } from '../io/socket-pair.js';
 import { quoteWord } from '../shell.js';
 
@@ -60,7 +60,7 @@ export class RemoteProgram {
     try {
       await once(child, 'spawn');
     } catch (cause) {
-      throw new DumpError('SYSTEM', `${program} cannot be run: ${(cause as Error).message}`, { file: host, cause });
+      throw new DumpError('SYSTEM', `${program} cannot be run: ${systemReason(cause)}`, { file: host, cause });
     }
     return new RemoteProgram(child, program, host, words[0] as string);
   }

@@ -1,23 +1,13 @@
 /** Stdin and stdout as a stream: when a write is done, and when a client is idle. */
-import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { SocketPair } from '../../src/io/socket-pair.js';
-import { tempDir } from '../helpers/temp.js';
+import { pipe } from '../helpers/pipe.js';
 
 /** Bytes that a pipe of Linux holds. */
 const PIPE_BYTES = 64 * 1024;
-
-/** A pipe with both ends in this process. */
-function pipe(): { readFd: number; writeFd: number } {
-  const path = join(tempDir(), 'pipe');
-  expect(spawnSync('mkfifo', [path]).status).toBe(0);
-  const readFd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  return { readFd, writeFd: openSync(path, constants.O_WRONLY) };
-}
 
 function stdio() {
   const input = pipe();
