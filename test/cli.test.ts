@@ -217,14 +217,14 @@ describe('read and write', () => {
 
   it.each(GENERATIONS.flatMap((generation) => [[generation, undefined] as const, [generation, 4] as const]))(
     'give the same bytes in the form of %s, %s pages in a block',
-    async (generation, regionPages) => {
+    async (generation, pagesPerBlock) => {
       const root = tempDir();
       const dump = join(root, 'dump');
       rewriteGeneration(
         fixture('mosaic-criu-4.2.1'),
         dump,
         generation,
-        regionPages === undefined ? {} : { regionPages },
+        pagesPerBlock === undefined ? {} : { pagesPerBlock },
       );
       expect(await readWrite(dump, join(root, 'out'))).toMatchObject({ code: 0 });
       expect(describeTree(join(root, 'out'))).toEqual(describeTree(dump));

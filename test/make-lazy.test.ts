@@ -113,7 +113,7 @@ const generatedDump = (generation: Generation): fc.Arbitrary<DumpSpec> =>
         while (next < at && !covered(next)) next += 1n;
         let pages = 0;
         while (pages < cut.pages && covered(next + BigInt(pages))) pages++;
-        const plain = generation === '2.x' || generation === '2026';
+        const plain = generation === '2.x' || generation === '4.3';
         if (pages > 0) {
           entries.push({ vaddr: next * page, pages, flags: plain ? PE.PRESENT : (flags[i] as number), zeroPages: [0] });
         }
@@ -197,8 +197,8 @@ describe('on generated dumps', () => {
     const dir = tempDir();
     const outcomes = { made: 0, refused: 0 };
     await fc.assert(
-      fc.asyncProperty(generatedDump('2026'), fc.constantFrom(2, 3, 4), async (generated, regionPages) => {
-        const spec = { ...generated, regionPages };
+      fc.asyncProperty(generatedDump('4.3'), fc.constantFrom(2, 3, 4), async (generated, pagesPerBlock) => {
+        const spec = { ...generated, pagesPerBlock };
         const pageSize = spec.pageSize ?? 4096;
         const dump = join(dir, `dump-${outcomes.made}-${outcomes.refused}`);
         writeDump(dump, spec);
@@ -207,7 +207,7 @@ describe('on generated dumps', () => {
         const mixed = spec.tasks[0]?.entries?.some(({ vaddr, pages }) => {
           const isKept = (page: number) => kept?.has(vaddr + BigInt(page * pageSize)) === true;
           return Array.from({ length: pages }, (_, page) => page).some(
-            (page) => isKept(page) !== isKept(page - (page % regionPages)),
+            (page) => isKept(page) !== isKept(page - (page % pagesPerBlock)),
           );
         });
         const more = ['--page-size', String(pageSize)];
@@ -247,7 +247,7 @@ function expectKept(dump: string, rules: Rules, listed: Listed): Map<string, Exp
     );
     const entries: Expected['entries'] = [];
     for (const entry of readPagemap(join(dump, pagemap)).entries) {
-      const region = entry.regionPages ?? 1;
+      const region = entry.pagesPerBlock ?? 1;
       const addresses = Array.from({ length: entry.pages }, (_, i) => entry.vaddr + BigInt(i * pageSize));
       let last: Expected['entries'][number] | undefined;
       addresses.forEach((address, i) => {
@@ -352,17 +352,17 @@ describe('with an eager list', () => {
     let whole = 0;
     await fc.assert(
       fc.asyncProperty(
-        generatedDump('2026'),
+        generatedDump('4.3'),
         fc.constantFrom(2, 3, 4),
         fc.uniqueArray(fc.nat(40), { maxLength: 8 }),
-        async (generated, regionPages, pages) => {
+        async (generated, pagesPerBlock, pages) => {
           // One kind of memory: where lazy and eager pages share a block, the dump is refused.
           const [task] = generated.tasks;
           const vmas = (task?.vmas ?? []).map((vma) => (vma.status & STATUS.GUARD ? vma : { ...vma, ...ANON }));
           const tasks = [{ pid: 7, vmas, entries: task?.entries ?? [] }];
           const { pageSize = 4096 } = generated;
           const dump = join(dir, `dump-${count}`);
-          writeDump(dump, { ...generated, tasks, regionPages });
+          writeDump(dump, { ...generated, tasks, pagesPerBlock });
           const base = vmas[0]?.start ?? 0n;
           const listed = new Map([['pagemap-7.img', new Set(pages.map((page) => base + BigInt(page * pageSize)))]]);
           const rules: Rules = { policy: 'vma', holes: 'flag', pageSize };

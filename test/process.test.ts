@@ -172,7 +172,7 @@ describe('a signal', () => {
     execFileSync('mkfifo', [fifo]);
     const fd = openSync(fifo, 'r+');
     try {
-      writeSync(fd, 'PAGEPIPE\x01\0\0\0');
+      writeSync(fd, 'PAGEPIPE\x02\0\0\0');
       const outcome = await signalled(['write', join(box, 'out')], fd, box, signal);
       expect(outcome).toEqual({ code: exitCode, by: null, stderr: '' });
     } finally {

@@ -76,7 +76,7 @@ describe('the schema', () => {
 
   it('packs what CRIU packs', () => {
     const packed = messages.flatMap((name) => messageType(`criu.${name}`).fieldsArray.filter((field) => field.packed));
-    expect(packed.map(({ fullName }) => fullName)).toEqual(['.criu.pagemap_entry.compressed_size']);
+    expect(packed.map(({ fullName }) => fullName)).toEqual(['.criu.pagemap_blocks.block_sizes']);
   });
 
   it('keeps print hints and defaults where they can be read', () => {

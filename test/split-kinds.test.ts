@@ -97,7 +97,7 @@ describe('any dump, from anywhere to anywhere', () => {
         const spill = ['--buffer', buffer, '--spill-dir', dir];
         const kind = from === 'gzip' && to === 'tar' ? 'gzip' : from !== 'gzip' && to === 'gzip' ? 'tar' : to;
         // By areas a block of several pages would have to be cut.
-        const policy = wanted === 'vma' && spec.regionPages !== undefined ? 'auto' : wanted;
+        const policy = wanted === 'vma' && spec.pagesPerBlock !== undefined ? 'auto' : wanted;
         const { hot, cold } = await split(
           await PLACES[from](at('dump'), at('in')),
           kind,

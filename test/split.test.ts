@@ -237,20 +237,20 @@ describe('halves that do not belong together', () => {
 
   it('halves compressed in different ways', async () => {
     const dir = tempDir();
-    const make = (name: string, flags: number, regionPages?: number) => {
+    const make = (name: string, flags: number, pagesPerBlock?: number) => {
       const entries = [entry(16, 4, flags), entry(20, 4, PE.PRESENT)];
       const vmas = [{ start: 0x10000n, end: 0x100000n, ...ANON }];
-      const generation = regionPages === undefined ? '4.2' : '2026';
+      const generation = pagesPerBlock === undefined ? '4.2' : '4.3';
       writeDump(join(dir, name), {
         tasks: [{ pid: 7, vmas, entries }],
         generation,
-        ...(regionPages ? { regionPages } : {}),
+        ...(pagesPerBlock ? { pagesPerBlock } : {}),
       });
     };
     make('dump', LAZY, 2);
     await run(['split', join(dir, 'dump'), join(dir, 'hot'), join(dir, 'cold')]);
-    for (const [i, regionPages] of [4, undefined].entries()) {
-      make(`other${i}`, LAZY, regionPages);
+    for (const [i, pagesPerBlock] of [4, undefined].entries()) {
+      make(`other${i}`, LAZY, pagesPerBlock);
       await run(['split', join(dir, `other${i}`), join(dir, `hot${i}`), join(dir, `cold${i}`)]);
       copyFileSync(join(dir, 'cold/original-pagemap-7.img'), join(dir, `cold${i}/original-pagemap-7.img`));
       const { code, stderr } = await cli(['merge', join(dir, 'hot'), join(dir, `cold${i}`), join(dir, 'out')]);

@@ -16,6 +16,7 @@ import { DumpError } from '../errors.js';
 import { checkMagic } from '../image/framing.js';
 import { headerBytes, type ImageType, typeOfName } from '../image/magic.js';
 import { PagemapDecoder } from '../image/pagemap.js';
+import { PagesLayout } from '../memory/pages-layout.js';
 import { PE_PARENT, type RunBatch } from '../memory/runs.js';
 import { isMetadataName, MetadataCache } from './metadata-cache.js';
 
@@ -33,13 +34,12 @@ type KnownSpace = Pick<Space, 'kind' | 'pid' | 'pagemap' | 'pagesId' | 'head'>;
 
 /** A pagemap that arrives in pieces: its space, and the size of its pages file. */
 export class ArrivingPagemap {
-  /** Bytes of its pages file, according to the runs so far. */
-  payloadBytes = 0;
   /** Whether it has pages that are in a parent dump. */
   hasParentPages = false;
   /** Whether all of it has come. */
   ended = false;
   private readonly decoder: PagemapDecoder;
+  private readonly layout: PagesLayout;
 
   /** @param pageSize bytes */
   constructor(
@@ -47,6 +47,12 @@ export class ArrivingPagemap {
     pageSize: number,
   ) {
     this.decoder = new PagemapDecoder(pageSize, name);
+    this.layout = new PagesLayout(pageSize);
+  }
+
+  /** Bytes of its pages file, according to the runs so far. */
+  get pagesBytes(): number {
+    return this.layout.end;
   }
 
   /** Known once the head has come. */
@@ -64,7 +70,7 @@ export class ArrivingPagemap {
   push(bytes: Uint8Array): RunBatch | undefined {
     const runs = this.decoder.push(bytes);
     if (runs) {
-      this.payloadBytes += runs.payloadBytes;
+      this.layout.place(runs);
       this.hasParentPages ||= runs.bits.some((bits) => (bits & PE_PARENT) !== 0);
     }
     return runs;
@@ -217,8 +223,8 @@ export class ArrivalChecks {
   private checkPages(file: string): void {
     const pages = this.pages.get(file);
     const pagemap = this.owners.get(file);
-    if (!pages?.ended || !pagemap?.ended || pages.bytes === pagemap.payloadBytes) return;
-    const missing = pagemap.payloadBytes - pages.bytes;
+    if (!pages?.ended || !pagemap?.ended || pages.bytes === pagemap.pagesBytes) return;
+    const missing = pagemap.pagesBytes - pages.bytes;
     const difference = missing > 0 ? `${missing} bytes fewer` : `${-missing} bytes more`;
     throw new DumpError('PAGES_SIZE', `the file has ${difference} than ${pagemap.name} says`, {
       file,

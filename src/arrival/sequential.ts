@@ -128,10 +128,11 @@ export class SequentialDump {
     let rest = bytes;
     while (rest.length > 0 && this.spaces.isNext(name)) {
       if (!this.spaces.owesPayload) yield* this.flow();
-      const piece = this.spaces.pass(rest);
-      if (piece.length === 0) break;
-      yield { type: 'bytes', bytes: piece };
-      rest = rest.subarray(piece.length);
+      const { padding, payload } = this.spaces.pass(rest);
+      const end = padding + payload;
+      if (end === 0) break;
+      if (payload > 0) yield { type: 'bytes', bytes: rest.subarray(padding, end) };
+      rest = rest.subarray(end);
     }
     if (rest.length > 0) this.spaces.hold(name, rest);
   }

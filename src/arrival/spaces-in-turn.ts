@@ -11,6 +11,7 @@ import { ByteQueue, type MemoryBudget } from '../io/byte-queue.js';
 import type { RunBatch } from '../memory/runs.js';
 import type { ArrivingPagemap } from './checks.js';
 import type { MetadataCache } from './metadata-cache.js';
+import { type PagesStep, PagesWalk } from './pages-walk.js';
 
 export interface SpacesOptions {
   /** Bytes. */
@@ -45,16 +46,15 @@ export class SpacesInTurn {
   private readonly waiting = new Map<string, ArrivingSpace[]>();
   /** Spaces that can begin. There may be many, so they are never looked for among the others. */
   private readonly ready = new Fifo<ArrivingSpace>();
-  /** The space that is being passed on, and the bytes that its last runs still need. */
-  private current: (ArrivingSpace & { space: Space; pages: ArrivingPages }) | undefined;
-  private payloadLeft = 0;
+  /** The space that is being passed on. */
+  private current: (ArrivingSpace & { space: Space; pages: ArrivingPages; walk: PagesWalk }) | undefined;
   private count = 0;
 
   constructor(private readonly options: SpacesOptions) {}
 
   /** Whether the next record must be payload. */
   get owesPayload(): boolean {
-    return this.payloadLeft > 0;
+    return (this.current?.walk.payloadLeft ?? 0) > 0;
   }
 
   /** Whether everything was passed on. */
@@ -96,11 +96,9 @@ export class SpacesInTurn {
     return current !== undefined && current.pages.file.name === name && current.pages.bytes.size === 0;
   }
 
-  /** The part of these bytes that the current runs still need; for pages that are {@link isNext}. */
-  pass(bytes: Uint8Array): Uint8Array {
-    const piece = bytes.subarray(0, this.payloadLeft);
-    this.payloadLeft -= piece.length;
-    return piece;
+  /** What the next of these bytes are that the current runs need; for pages that are {@link isNext}. */
+  pass(bytes: Uint8Array): PagesStep {
+    return this.current?.walk.step(bytes.length) ?? { padding: 0, payload: 0 };
   }
 
   /** Keeps a copy of pages until their turn. */
@@ -118,13 +116,17 @@ export class SpacesInTurn {
   *flow(): Generator<DumpRecord, boolean> {
     if (!this.current) yield* this.start();
     if (!this.current) return false;
-    const { file, pagemap, pages, runs, space } = this.current;
+    const { file, pagemap, pages, runs, space, walk } = this.current;
     for (;;) {
-      if (this.payloadLeft > 0 && pages.bytes.size > 0) yield* this.payload(pages.bytes);
-      if (this.payloadLeft > 0) return false;
+      while (walk.payloadLeft > 0 && pages.bytes.size > 0) {
+        const { padding, payload } = walk.step(pages.bytes.size);
+        for (const _ of pages.bytes.take(padding));
+        yield* pages.bytes.take(payload);
+      }
+      if (walk.payloadLeft > 0) return false;
       const next = runs.take();
       if (!next) break;
-      this.payloadLeft = next.payloadBytes;
+      walk.start(next);
       yield { type: 'runs', space, runs: next, checked: false };
     }
     if (!pagemap.ended || !pages.ended) return false;
@@ -170,7 +172,7 @@ export class SpacesInTurn {
     const [ofPagemap, ofPages] = [arriving.file.header, pages.file.header];
     const headers = ofPagemap && ofPages ? { headers: { pagemap: ofPagemap, pages: ofPages } } : {};
     const space = { index: this.count++, ...known, ...modes, ...headers };
-    this.current = { ...arriving, space, pages };
+    this.current = { ...arriving, space, pages, walk: new PagesWalk(this.options.pageSize) };
     yield { type: 'space', space };
     yield* this.areas(space);
   }
@@ -181,12 +183,5 @@ export class SpacesInTurn {
     const mm = mmName(space.pid);
     if (space.kind !== 'task' || !metadata.has(mm)) return;
     yield { type: 'areas', space, areas: decodeAreas(metadata.read(mm), pageSize, mm) };
-  }
-
-  /** Waiting payload of the current runs. */
-  private *payload(bytes: ByteQueue): Generator<DumpRecord> {
-    const before = bytes.size;
-    yield* bytes.take(this.payloadLeft);
-    this.payloadLeft -= before - bytes.size;
   }
 }

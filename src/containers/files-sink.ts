@@ -3,8 +3,9 @@
  * each other. A reader gives either `DumpFiles`, which allow random access, or events for files that arrive. A writer is a
  * sink for records.
  *
- * This is the base of the sinks that write files. It compares payload with its checksum and turns runs into the entries of
- * their pagemap. Each space gets both files, even when empty, in the order of the spaces.
+ * This is the base of the sinks that write files. It compares payload with its checksum, turns runs into the entries of
+ * their pagemap, and pads pages files where an entry is aligned. Each space gets both files, even when empty, in the order of
+ * the spaces.
  */
 
 import { none } from 'stream-chain/defs.js';
@@ -20,6 +21,7 @@ import { Fifo } from '../fifo.js';
 import { countHolePages } from '../memory/runs.js';
 import { withoutOutside } from '../stages/drop-files.js';
 import { rebuild } from '../stages/rebuild.js';
+import { PagesPlacer } from './pages-placer.js';
 
 export interface FilesSinkOptions {
   /** Called with the number of bytes of each piece of payload. */
@@ -43,7 +45,7 @@ export abstract class FilesSink implements RecordSink {
   private seenHeader: HeaderRecord | undefined;
   private file: FileRecord | undefined;
   private readonly waiting = new Fifo<Space>();
-  private current: { space: Space; entries: PagemapWriter } | undefined;
+  private current: { space: Space; entries: PagemapWriter; pages: PagesPlacer } | undefined;
   private payloadLeft = 0;
   private readonly check = new PayloadCheck();
   /** Whether a checksum follows the payload. */
@@ -100,6 +102,7 @@ export abstract class FilesSink implements RecordSink {
         const { runs } = this.joinRebuilt(record) as typeof record;
         this.holePages += countHolePages(runs);
         this.current?.entries.add(runs);
+        this.current?.pages.start(runs);
         this.startPayload(runs.payloadBytes, record.checked);
         break;
       }
@@ -134,8 +137,10 @@ export abstract class FilesSink implements RecordSink {
     await this.finishCurrent();
     for (let next = this.waiting.take(); next; next = this.waiting.take()) {
       this.startSpace(next);
-      const entries = new PagemapWriter(next, this.header.pageSize, (bytes) => this.pagemapBytes(bytes, next));
-      this.current = { space: next, entries };
+      const { pageSize } = this.header;
+      const entries = new PagemapWriter(next, pageSize, (bytes) => this.pagemapBytes(bytes, next));
+      const pages = new PagesPlacer(pageSize, (bytes) => this.pagesBytes(bytes, next));
+      this.current = { space: next, entries, pages };
       if (next.index === space?.index) return;
       await this.finishCurrent();
     }
@@ -145,6 +150,7 @@ export abstract class FilesSink implements RecordSink {
   private async finishCurrent(): Promise<void> {
     if (!this.current) return;
     this.current.entries.end();
+    this.current.pages.end();
     await this.endSpace(this.current.space);
     this.current = undefined;
   }
@@ -166,16 +172,22 @@ export abstract class FilesSink implements RecordSink {
     const { file, current } = this;
     invariant(file ?? current, 'payload follows a file or runs');
     if (file) this.fileBytes(bytes, file);
-    else if (current) this.pagesBytes(bytes, current.space);
+    else if (current) for (const piece of current.pages.bytes(bytes)) this.pagesBytes(piece, current.space);
     this.took(bytes.length);
   }
 
   private payloadExtents(record: ExtentsRecord): void {
-    const target = this.file ?? this.current?.space;
-    if (!target || this.isChecked || !this.takeExtents?.(record, target)) {
-      for (const bytes of this.extents.read(record)) this.payload(bytes);
-    } else {
-      this.took(payloadLength(record));
+    const { file, current } = this;
+    if (file || !current || this.isChecked) {
+      if (file && !this.isChecked && this.takeExtents?.(record, file)) this.took(payloadLength(record));
+      else for (const bytes of this.extents.read(record)) this.payload(bytes);
+      return;
+    }
+    const { space, pages } = current;
+    for (const piece of pages.extents(record)) {
+      if (!this.takeExtents?.(piece, space))
+        for (const bytes of this.extents.read(piece)) this.pagesBytes(bytes, space);
+      this.took(payloadLength(piece));
     }
   }
 

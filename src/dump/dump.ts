@@ -157,11 +157,9 @@ export class Dump {
 
   private *runRecords(space: Space): Generator<DumpRecord> {
     const file = this.payloadOf(pagesName(space));
-    for (const { runs, fileOffset } of readPagemap(this.files, space.pagemap, this.pageSize, this.hasParent)) {
+    for (const { runs, extents } of readPagemap(this.files, space.pagemap, this.pageSize, this.hasParent)) {
       yield { type: 'runs', space, runs, checked: false };
-      if (runs.payloadBytes > 0) {
-        yield { type: 'extents', file, extents: Float64Array.of(fileOffset, runs.payloadBytes) };
-      }
+      if (extents.length > 0) yield { type: 'extents', file, extents };
     }
   }
 

@@ -4,7 +4,7 @@
  */
 import { DumpError } from '../errors.js';
 import { PagemapDecoder } from '../image/pagemap.js';
-import { PAGE_SIZES } from '../memory/runs.js';
+import { PAGE_SIZES, PAYLOAD_ALIGNED } from '../memory/runs.js';
 import { MARCH } from '../memory/vma.js';
 import type { DumpFiles, ReadableFiles } from './files.js';
 import { Images } from './images.js';
@@ -48,6 +48,7 @@ function pageSizeBy(files: ReadableFiles, name: string): number | undefined {
   try {
     for (const runs of decodePagemap(files, name, decoder)) {
       for (const { compressed } of runs.details?.values() ?? []) if (compressed) return undefined;
+      if (runs.bits.some((bits) => (bits & PAYLOAD_ALIGNED) !== 0)) return undefined;
       bytes += runs.payloadBytes;
     }
   } catch (error) {

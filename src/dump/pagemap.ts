@@ -2,7 +2,8 @@
 import { DumpError } from '../errors.js';
 import { decodeLz4Block } from '../image/lz4.js';
 import { PagemapDecoder } from '../image/pagemap.js';
-import { PE_PARENT, type RunBatch, runPayloadBytes } from '../memory/runs.js';
+import { firstBeyond, PagesLayout } from '../memory/pages-layout.js';
+import { PE_PARENT, type RunBatch } from '../memory/runs.js';
 import { AddressSpace, RunTable } from '../memory/space.js';
 import { type DumpFiles, payloadFile, pieces, type ReadableFiles, sizeOf } from './files.js';
 import { pagesName } from './names.js';
@@ -14,11 +15,11 @@ const PIECE_BYTES = 32 * 1024;
 /** Longest chain of parents, in dumps. */
 export const MAX_CHAIN = 1024;
 
-/** Runs of a pagemap, and where their payload begins in the pages file. */
+/** Runs of a pagemap, and where their payload is in the pages file. */
 export interface PagemapPart {
   runs: RunBatch;
-  /** Bytes. */
-  fileOffset: number;
+  /** Pairs of position and length in bytes, in payload order. */
+  extents: Float64Array;
   /** Names the pages file. */
   pagesId: number;
 }
@@ -34,25 +35,25 @@ export function* readPagemap(
   hasParent: boolean,
 ): Generator<PagemapPart> {
   const decoder = new PagemapDecoder(pageSize, pagemap);
-  let fileOffset = 0;
+  const layout = new PagesLayout(pageSize);
   let sizeBytes: number | undefined;
   for (const runs of decodePagemap(files, pagemap, decoder)) {
     const first = decoder.entries - runs.bits.length;
     if (!hasParent) checkNoParentPages(pagemap, runs, first);
     const file = pagesName(decoder);
     sizeBytes ??= sizeOf(files, file);
-    if (fileOffset + runs.payloadBytes > sizeBytes) {
-      throw tooShort({ pagemap, file, runs, first, fileOffset, sizeBytes, pageSize });
-    }
-    yield { runs, fileOffset, pagesId: decoder.pagesId };
-    fileOffset += runs.payloadBytes;
+    const fileOffset = layout.end;
+    const extents = layout.place(runs);
+    if (layout.end > sizeBytes) throw tooShort({ pagemap, file, runs, first, fileOffset, sizeBytes, pageSize });
+    yield { runs, extents, pagesId: decoder.pagesId };
   }
   const file = pagesName(decoder);
   sizeBytes = sizeOf(files, file);
-  if (fileOffset !== sizeBytes) {
-    throw new DumpError('PAGES_SIZE', `expected ${fileOffset} bytes of pages by ${pagemap}, found ${sizeBytes}`, {
+  const { end } = layout;
+  if (end !== sizeBytes) {
+    throw new DumpError('PAGES_SIZE', `expected ${end} bytes of pages by ${pagemap}, found ${sizeBytes}`, {
       file,
-      offset: fileOffset,
+      offset: end,
     });
   }
 }
@@ -109,12 +110,10 @@ function tooShort(of: {
   sizeBytes: number;
   pageSize: number;
 }): DumpError {
-  let end = of.fileOffset;
-  let i = 0;
-  while (end <= of.sizeBytes && i < of.runs.bits.length) end += runPayloadBytes(of.runs, i++, of.pageSize);
+  const { index, end } = firstBeyond(of.runs, of.fileOffset, of.sizeBytes, of.pageSize);
   return new DumpError(
     'PAGES_SIZE',
-    `expected at least ${end} bytes of pages by entry ${of.first + i - 1} of ${of.pagemap}, found ${of.sizeBytes}`,
+    `expected at least ${end} bytes of pages by entry ${of.first + index} of ${of.pagemap}, found ${of.sizeBytes}`,
     { file: of.file, offset: of.sizeBytes },
   );
 }

@@ -69,7 +69,7 @@ export class SpaceMerger {
     let extents: number[] = [];
     const { pages: file } = this;
     while (!whole.ended) {
-      const { half, position, payloadBytes } = this.nextPart(whole, hot);
+      const { half, fileOffset, payloadBytes } = this.nextPart(whole, hot);
       if (payloadBytes === 0) continue;
       if (half === 'hot') {
         if (file && extents.length > 0) yield { type: 'extents', file, extents: Float64Array.from(extents) };
@@ -78,7 +78,7 @@ export class SpaceMerger {
       } else {
         if (hotBytes > 0) yield hotBytes;
         hotBytes = 0;
-        extents.push(position, payloadBytes);
+        extents.push(fileOffset, payloadBytes);
       }
     }
     if (file && extents.length > 0) yield { type: 'extents', file, extents: Float64Array.from(extents) };

@@ -2,20 +2,20 @@
  * One pagemap entry: the bytes of its message to the columns of a run. The quirks are those of pagemap.ts.
  */
 import {
-  blockSum,
   COUNT_IN_FIELD_2,
   type CompressedBlocks,
   HAS_FIELD_5,
   HAS_FLAGS,
   HAS_IN_PARENT,
   IN_PARENT_TRUE,
-  MAX_BLOCK_BYTES,
+  PAYLOAD_ALIGNED,
   PE_MASK,
   PE_PARENT,
   PE_PRESENT,
   pageNumberLimit,
 } from '../memory/runs.js';
 import { WIRE_BYTES, WIRE_VARINT, WireError, WireReader } from '../protobuf/wire.js';
+import { type Complaint, malformed, noVarint, readBlocks, unreleased, unsupported } from './pagemap-blocks.js';
 
 const TWO_28 = 2 ** 28;
 const TWO_32 = 2 ** 32;
@@ -26,9 +26,14 @@ const OLD_PAGES = 2;
 const IN_PARENT = 3;
 const FLAGS = 4;
 const PAGES = 5;
-const BLOCK_BYTES = 6;
-const TOTAL_BYTES = 7;
-const REGION_PAGES = 8;
+const BLOCKS = 6;
+
+/** PE_PAYLOAD_ALIGNED as field 4 has it. */
+export const ALIGNED_FLAG = 8;
+const KNOWN_FLAGS = PE_MASK | ALIGNED_FLAG;
+
+/** Fields 7 and 8 were those of the layout before 4.3, total_compressed_size and region_pages. */
+const LAST_UNRELEASED = 8;
 
 /** Tag of field 5 as a varint, the last of an entry without compression. */
 const LAST_PLAIN_TAG = (PAGES << 3) | WIRE_VARINT;
@@ -39,9 +44,7 @@ const SEEN_OLD_PAGES = 1 << OLD_PAGES;
 const SEEN_IN_PARENT = 1 << IN_PARENT;
 const SEEN_FLAGS = 1 << FLAGS;
 const SEEN_PAGES = 1 << PAGES;
-const SEEN_TOTAL_BYTES = 1 << TOTAL_BYTES;
-const SEEN_REGION_PAGES = 1 << REGION_PAGES;
-const SEEN_COMPRESSION = (1 << BLOCK_BYTES) | SEEN_TOTAL_BYTES | SEEN_REGION_PAGES;
+const SEEN_BLOCKS = 1 << BLOCKS;
 
 /** The one entry that was parsed last; reused, since a pagemap has millions of them. */
 interface ParsedEntry {
@@ -53,12 +56,6 @@ interface ParsedEntry {
   /** Whether our encoding of the columns gives the same bytes. */
   canonical: boolean;
   compressed: CompressedBlocks | undefined;
-}
-
-/** Why an entry is refused. */
-interface Complaint {
-  code: 'MALFORMED' | 'UNSUPPORTED';
-  message: string;
 }
 
 export class EntryParser {
@@ -81,9 +78,9 @@ export class EntryParser {
   private inParent = false;
   private flags = 0;
   private pages = 0;
-  private blocks: number[] | undefined;
-  private totalBytes = 0;
-  private regionPages = 0;
+  /** Where field 6 is in the bytes. */
+  private blocksStart = 0;
+  private blocksEnd = 0;
   /** Whether the fields ascend, and their values are written as we write them. */
   private canonical = true;
 
@@ -97,9 +94,8 @@ export class EntryParser {
     if (this.readPlainFields(bytes, start, end)) return this.finish();
     this.reader.over(bytes, start, end);
     this.inParent = false;
-    this.blocks = undefined;
     try {
-      return this.readFields() ?? this.finish();
+      return this.readFields() ?? this.finish() ?? (this.seen & SEEN_BLOCKS ? this.readBlocks(bytes) : undefined);
     } catch (error) {
       if (error instanceof WireError) return { code: 'MALFORMED', message: error.message };
       throw error;
@@ -166,16 +162,16 @@ export class EntryParser {
     let flags = 0;
     while (reader.nextTag()) {
       const { number } = reader;
-      if (!reader.minimal || (number <= last && number !== BLOCK_BYTES)) canonical = false;
+      if (!reader.minimal || number <= last) canonical = false;
       last = number;
-      if (number > REGION_PAGES) {
-        return unsupported(`known fields only (1 to 8), found field ${number}, which may move the pages`);
-      }
-      seen |= 1 << number;
-      if (number === BLOCK_BYTES) {
-        this.readBlocks();
+      if (number > BLOCKS) return unknownField(number);
+      if (number === BLOCKS) {
+        const complaint = this.findBlocks(seen);
+        if (complaint) return complaint;
+        seen |= SEEN_BLOCKS;
         continue;
       }
+      seen |= 1 << number;
       if (reader.wireType !== WIRE_VARINT) throw noVarint(reader);
       reader.varint();
       const { lo, hi } = reader;
@@ -191,13 +187,9 @@ export class EntryParser {
         if (hi !== 0) canonical = false;
       } else if (number === PAGES) {
         pages = hi * TWO_32 + lo;
-      } else if (number === IN_PARENT) {
+      } else {
         this.inParent = lo !== 0 || hi !== 0;
         if (lo > 1 || hi !== 0) canonical = false;
-      } else if (number === TOTAL_BYTES) {
-        this.totalBytes = hi * TWO_32 + lo;
-      } else {
-        this.regionPages = hi * TWO_32 + lo;
       }
     }
     this.seen = seen;
@@ -208,20 +200,16 @@ export class EntryParser {
     return undefined;
   }
 
-  /** The sizes of compressed blocks: packed, or one of them. */
-  private readBlocks(): void {
+  /** Notes where field 6 is; it is read when the number of pages is known. */
+  private findBlocks(seen: number): Complaint | undefined {
     const { reader } = this;
-    this.blocks ??= [];
-    let stop = reader.at + 1;
-    if (reader.wireType === WIRE_BYTES) stop = reader.length();
-    else if (reader.wireType !== WIRE_VARINT) throw noVarint(reader);
-    while (reader.at < stop) {
-      reader.varint();
-      this.blocks.push(reader.hi * TWO_32 + reader.lo);
-    }
-    if (reader.at > stop && reader.wireType === WIRE_BYTES) {
-      throw new WireError('expected a varint, found the end of its field', stop);
-    }
+    if (reader.wireType === WIRE_VARINT) return unreleased('a compressed_size');
+    if (reader.wireType !== WIRE_BYTES) return malformed(`a message in field 6, found wire type ${reader.wireType}`);
+    if (seen & SEEN_BLOCKS) return malformed('field 6 (blocks) once');
+    this.blocksEnd = reader.length();
+    this.blocksStart = reader.at;
+    reader.at = this.blocksEnd;
+    return undefined;
   }
 
   /** Checks what was read, and puts it into the entry. */
@@ -229,9 +217,9 @@ export class EntryParser {
     const { entry, seen, vaddrLow, vaddrHigh, inParent, flags, oldPages, pageSize, limit } = this;
     if (!(seen & SEEN_VADDR)) return malformed('field 1 (vaddr)');
     if (!(seen & SEEN_OLD_PAGES)) return malformed('field 2 (nr_pages)');
-    if (flags > PE_MASK) {
+    if (flags > KNOWN_FLAGS) {
       return unsupported(
-        `known flags only (PARENT 1, LAZY 2, PRESENT 4), found 0x${flags.toString(16)}${flags & 8 ? ', which has PE_PAYLOAD_ALIGNED 8' : ''}`,
+        `known flags only (PARENT 1, LAZY 2, PRESENT 4, PAYLOAD_ALIGNED 8), found 0x${flags.toString(16)}`,
       );
     }
     const pages = seen & SEEN_PAGES ? this.pages : oldPages;
@@ -243,8 +231,10 @@ export class EntryParser {
     }
     entry.pageNumber = vaddrHigh * (TWO_28 / pageSize) + vaddrLow / pageSize;
     entry.pages = pages;
+    const state = flags & PE_MASK;
     entry.bits =
-      (inParent ? flags | PE_PARENT : seen & SEEN_FLAGS ? flags : PE_PRESENT) |
+      (inParent ? state | PE_PARENT : seen & SEEN_FLAGS ? state : PE_PRESENT) |
+      (flags & ALIGNED_FLAG ? PAYLOAD_ALIGNED : 0) |
       (oldPages !== 0 ? COUNT_IN_FIELD_2 : 0) |
       (seen & SEEN_IN_PARENT ? HAS_IN_PARENT : 0) |
       (inParent ? IN_PARENT_TRUE : 0) |
@@ -252,39 +242,25 @@ export class EntryParser {
       (seen & SEEN_PAGES ? HAS_FIELD_5 : 0);
     entry.canonical = this.canonical && (oldPages === pages || oldPages === 0) && !(inParent && seen & SEEN_FLAGS);
     entry.compressed = undefined;
-    return seen & SEEN_COMPRESSION ? this.finishCompressed() : undefined;
+    if (flags & ALIGNED_FLAG && !(state & PE_PRESENT))
+      return malformed('PAYLOAD_ALIGNED only in an entry that is PRESENT');
+    return undefined;
   }
 
-  /** Checks that fields 6 to 8 agree with each other and with the count of pages. */
-  private finishCompressed(): Complaint | undefined {
-    const { entry, blocks, seen } = this;
+  private readBlocks(bytes: Uint8Array): Complaint | undefined {
+    const { entry } = this;
     if (!(entry.bits & PE_PRESENT)) return malformed('compressed blocks only in an entry that is PRESENT');
-    if (!blocks) return malformed('field 6 (compressed_size) with fields 7 and 8');
-    const hasRegionPages = (seen & SEEN_REGION_PAGES) !== 0;
-    const regionPages = (hasRegionPages && this.regionPages) || 1;
-    const plainBytes = regionPages * this.pageSize;
-    if (plainBytes > MAX_BLOCK_BYTES) {
-      return malformed(`blocks of at most ${MAX_BLOCK_BYTES} bytes, found ${plainBytes}`);
-    }
-    const expected = Math.ceil(entry.pages / regionPages);
-    if (blocks.length !== expected) {
-      return malformed(`${expected} compressed blocks for ${entry.pages} pages, found ${blocks.length}`);
-    }
-    const tooLong = blocks.find((bytes) => bytes > plainBytes);
-    if (tooLong !== undefined) return malformed(`blocks of at most ${plainBytes} bytes, found ${tooLong}`);
-    const compressed = { blockBytes: Uint32Array.from(blocks), regionPages, hasRegionPages };
-    const sum = blockSum(compressed);
-    const total = seen & SEEN_TOTAL_BYTES ? this.totalBytes : 'none';
-    if (total !== sum) return malformed(`total_compressed_size ${sum}, the sum of the blocks, found ${total}`);
-    entry.compressed = compressed;
+    const blocks = readBlocks(bytes, this.blocksStart, this.blocksEnd, entry.pages, this.pageSize);
+    if ('code' in blocks) return blocks;
+    entry.compressed = blocks;
     // Kept as it was read, packed or not and in any order; our own form is written only when the run is cut.
     entry.canonical = false;
     return undefined;
   }
 }
 
-const noVarint = ({ number, wireType, at }: WireReader) =>
-  new WireError(`expected a varint in field ${number}, found wire type ${wireType}`, at);
-
-const malformed = (expected: string): Complaint => ({ code: 'MALFORMED', message: `expected ${expected}` });
-const unsupported = (expected: string): Complaint => ({ code: 'UNSUPPORTED', message: `expected ${expected}` });
+/** A field beyond those of CRIU 4.3. */
+const unknownField = (number: number): Complaint =>
+  number <= LAST_UNRELEASED
+    ? unreleased(`field ${number}`)
+    : unsupported(`known fields only (1 to 6), found field ${number}, which may move the pages`);

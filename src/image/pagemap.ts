@@ -3,7 +3,7 @@
  *
  * pagemap := COMMON magic, PAGEMAP magic, size:u32le head, (size:u32le entry)*
  * entry   := field 1 vaddr, field 2 nr_pages (old) or 0, field 3 in_parent, field 4 flags, field 5 nr_pages (4.2 on),
- *            field 6 compressed_size*, field 7 total_compressed_size, field 8 region_pages (development of 2026)
+ *            field 6 blocks (4.3 on, where the pages are compressed: pagemap-blocks.ts)
  *
  * Reading rule over all generations: in_parent set means PARENT; else absent flags mean PRESENT; absent field 5 means
  * field 2. Fields or flags beyond these may move the pages, so they are refused.
@@ -23,6 +23,7 @@ import {
   HAS_FLAGS,
   HAS_IN_PARENT,
   IN_PARENT_TRUE,
+  PAYLOAD_ALIGNED,
   PE_MASK,
   pageNumberLimit,
   type RunBatch,
@@ -35,7 +36,7 @@ import { ByteWriter, MAX_VARINT_BYTES, putVarint } from '../protobuf/wire.js';
 import { readMessage } from './entries.js';
 import { checkEntrySize, checkMagic, truncated } from './framing.js';
 import { headerBytes, IMG_COMMON_MAGIC, MAGIC } from './magic.js';
-import { EntryParser } from './pagemap-entry.js';
+import { ALIGNED_FLAG, EntryParser } from './pagemap-entry.js';
 
 /** Entries are some 20 bytes; a compressed one has up to 3 bytes a block. It must fit a frame of the page stream. */
 const MAX_PAGEMAP_ENTRY_BYTES = 256 * 1024;
@@ -196,17 +197,19 @@ export function encodePagemapStart(head: Uint8Array): Uint8Array {
   return out.view();
 }
 
-/** Numbers of the fields as tags of varints; the sizes of blocks are packed. */
+/** Tags of an entry, and of the message in its last field. */
 const TAG = {
   VADDR: 0x08,
   OLD_PAGES: 0x10,
   IN_PARENT: 0x18,
   FLAGS: 0x20,
   PAGES: 0x28,
-  BLOCK_BYTES: 0x32,
-  TOTAL_BYTES: 0x38,
-  REGION_PAGES: 0x40,
+  BLOCKS: 0x32,
 } as const;
+const BLOCKS_TAG = { BLOCK_SIZES: 0x0a, TOTAL_BYTES: 0x10, PAGES_PER_BLOCK: 0x18 } as const;
+
+/** Bits that an entry says with its fields. */
+const SAID_BITS = PE_MASK | SHAPE_MASK | PAYLOAD_ALIGNED;
 
 /** Most bytes of fields 1 to 5: three numbers, and two with their tag in two bytes. */
 const PLAIN_ENTRY_BYTES = 3 * (1 + MAX_VARINT_BYTES) + 2 * 2;
@@ -261,7 +264,7 @@ export class PagemapEncoder {
     }
     if (bits & HAS_FLAGS) {
       bytes[at++] = TAG.FLAGS;
-      bytes[at++] = bits & PE_MASK;
+      bytes[at++] = (bits & PE_MASK) | (bits & PAYLOAD_ALIGNED ? ALIGNED_FLAG : 0);
     }
     if (bits & HAS_FIELD_5) {
       bytes[at++] = TAG.PAGES;
@@ -283,20 +286,24 @@ export class PagemapEncoder {
     return (
       entry.pageNumber === pageNumber &&
       entry.pages === pages &&
-      (entry.bits & (PE_MASK | SHAPE_MASK)) === (bits & (PE_MASK | SHAPE_MASK)) &&
+      (entry.bits & SAID_BITS) === (bits & SAID_BITS) &&
       sameBlocks(entry.compressed, compressed)
     );
   }
 
   private blocks(compressed: CompressedBlocks): void {
     const { out } = this;
-    out.byte(TAG.BLOCK_BYTES);
-    const start = out.at;
+    out.byte(TAG.BLOCKS);
+    const message = out.at;
+    out.byte(0);
+    out.byte(BLOCKS_TAG.BLOCK_SIZES);
+    const sizes = out.at;
     out.byte(0);
     for (const bytes of compressed.blockBytes) out.varint(bytes);
-    out.prefixLength(start);
-    this.number(TAG.TOTAL_BYTES, blockSum(compressed));
-    if (compressed.hasRegionPages) this.number(TAG.REGION_PAGES, compressed.regionPages);
+    out.prefixLength(sizes);
+    this.number(BLOCKS_TAG.TOTAL_BYTES, blockSum(compressed));
+    this.number(BLOCKS_TAG.PAGES_PER_BLOCK, compressed.pagesPerBlock);
+    out.prefixLength(message);
   }
 
   private number(tag: number, value: number): void {

@@ -1,8 +1,10 @@
 /** Walks over runs, which ascend, one by one or in parts: to cut them, or to compare several pagemaps. */
+import { payloadStart } from './pages-layout.js';
 import {
   CONTINUES,
   detailOf,
   hasPayload,
+  PAYLOAD_ALIGNED,
   type RunBatch,
   type RunBuilder,
   type RunDetail,
@@ -14,13 +16,18 @@ export interface RunPart {
   /** Address / page size. */
   pageNumber: number;
   pages: number;
-  /** As in {@link RunBatch}; all parts of a run but its first have CONTINUES. */
+  /** As in {@link RunBatch}; all parts of a run but its first have CONTINUES, and none of them PAYLOAD_ALIGNED. */
   bits: number;
   detail: RunDetail | undefined;
   /** Position of its payload in that of all runs, and its length, in bytes. */
   position: number;
   payloadBytes: number;
+  /** Position of its payload in the pages file of all runs, in bytes: padding counts. */
+  fileOffset: number;
 }
+
+/** What says how a run continues the one before it: each part of a run has its own. */
+const PIECE_BITS = CONTINUES | PAYLOAD_ALIGNED;
 
 export class RunCursor {
   /** The first page of what is left of the current run; beyond all pages at the end. */
@@ -29,8 +36,9 @@ export class RunCursor {
   pages = 0;
   bits = 0;
   private detail: RunDetail | undefined;
-  /** Bytes of payload before it. */
+  /** Bytes of payload before it, and of the pages file. */
   private position = 0;
+  private fileEnd = 0;
   private readonly batches: Iterator<RunBatch>;
   private runs: RunBatch | undefined;
   private index = 0;
@@ -56,7 +64,7 @@ export class RunCursor {
 
   /** Pages in a compressed block of the run, which can be cut at a multiple of them alone; 1 where it is not compressed. */
   get blockPages(): number {
-    return this.detail?.compressed?.regionPages ?? 1;
+    return this.detail?.compressed?.pagesPerBlock ?? 1;
   }
 
   /**
@@ -70,16 +78,18 @@ export class RunCursor {
     if (!isAll && !cut) return undefined;
     const detail = cut ? cut[0] : this.detail;
     const payloadBytes = hasPayload(bits) ? storedBytes(detail, pages, this.pageSize) : 0;
+    const fileOffset = payloadStart(bits, this.fileEnd, this.pageSize);
     this.position += payloadBytes;
+    this.fileEnd = fileOffset + payloadBytes;
     if (cut) {
       this.pageNumber += pages;
       this.pages -= pages;
-      this.bits |= CONTINUES;
+      this.bits = (bits & ~PAYLOAD_ALIGNED) | CONTINUES;
       this.detail = cut[1];
     } else {
       this.next();
     }
-    return { pageNumber, pages, bits, detail, position, payloadBytes };
+    return { pageNumber, pages, bits, detail, position, payloadBytes, fileOffset };
   }
 
   /**
@@ -89,7 +99,7 @@ export class RunCursor {
   moveTo(stop: number, out: RunBuilder, bits = this.bits): boolean {
     const part = this.take(stop - this.pageNumber);
     if (!part) return false;
-    out.push(part.pageNumber, part.pages, (bits & ~CONTINUES) | (part.bits & CONTINUES), part.detail);
+    out.push(part.pageNumber, part.pages, (bits & ~PIECE_BITS) | (part.bits & PIECE_BITS), part.detail);
     return true;
   }
 
@@ -123,11 +133,11 @@ export function cutDetail(
   page: number,
 ): [RunDetail | undefined, RunDetail | undefined] | undefined {
   if (!detail?.compressed) return [detail, undefined];
-  const { regionPages, hasRegionPages, blockBytes } = detail.compressed;
-  if (page % regionPages !== 0) return undefined;
-  const block = page / regionPages;
+  const { pagesPerBlock, blockBytes } = detail.compressed;
+  if (page % pagesPerBlock !== 0) return undefined;
+  const block = page / pagesPerBlock;
   const part = (bytes: Uint32Array): RunDetail => ({
-    compressed: { regionPages, hasRegionPages, blockBytes: bytes },
+    compressed: { pagesPerBlock, blockBytes: bytes },
   });
   return [{ ...detail, ...part(blockBytes.subarray(0, block)) }, part(blockBytes.subarray(block))];
 }

@@ -34,13 +34,18 @@ export const IN_PARENT_TRUE = 1 << 10;
 export const HAS_FLAGS = 1 << 11;
 export const HAS_FIELD_5 = 1 << 12;
 export const SHAPE_MASK = 0x1f << 8;
+/**
+ * The payload begins at the next page boundary of the pages file: PE_PAYLOAD_ALIGNED of CRIU 4.3, at another place since
+ * its bit is taken. Only the first piece of an entry has it, together with PE_PRESENT.
+ */
+export const PAYLOAD_ALIGNED = 1 << 13;
 
 /** Index into the kinds of area, from bit 16. */
 export const KIND_SHIFT = 16;
 export const KIND_MASK = 0x1f << KIND_SHIFT;
 
 /** All bits that have a meaning; input with others is refused. */
-export const KNOWN_BITS = PE_MASK | CONTINUES | TAKEN | DETAIL | CLASS_MASK | SHAPE_MASK | KIND_MASK;
+export const KNOWN_BITS = PE_MASK | CONTINUES | TAKEN | DETAIL | CLASS_MASK | SHAPE_MASK | PAYLOAD_ALIGNED | KIND_MASK;
 
 /** The bits of {@link RunBatch.bits}, for stages outside of this package. */
 export const RUN_BITS = {
@@ -55,6 +60,7 @@ export const RUN_BITS = {
   CLASS_LAZY,
   CLASS_MASK,
   SHAPE_MASK,
+  PAYLOAD_ALIGNED,
   KIND_SHIFT,
   KIND_MASK,
 } as const;
@@ -66,7 +72,7 @@ export const pageNumberLimit = (pageSize: number): number => 2 ** 64 / pageSize;
 export const addressHex = (pageNumber: number, pageSize: number): string =>
   (BigInt(pageNumber) * BigInt(pageSize)).toString(16);
 
-/** Largest block of a compressed entry, in bytes of memory. Source: CRIU's compression regions, development of 2026. */
+/** Largest block of a compressed entry, in bytes of memory. Source: `--compress-block` of CRIU 4.3. */
 export const MAX_BLOCK_BYTES = 4 * 1024 * 1024;
 
 /** Most blocks of a compressed entry: in a pagemap each takes at least one byte, and an entry has at most so many. */
@@ -75,14 +81,12 @@ export const MAX_ENTRY_BLOCKS = 256 * 1024;
 /** Field 2 of an entry is a u32. */
 export const MAX_COUNT_IN_FIELD_2 = 2 ** 32 - 1;
 
-/** Compressed payload of an entry: one element a block. Source: CRIU's pagemap.proto, development of 2026. */
+/** Compressed payload of an entry: one element a block. Source: `pagemap_blocks` of CRIU 4.3. */
 export interface CompressedBlocks {
   /** Bytes that each block takes in the pages file: 0 all zeros, the plain size raw, else LZ4. */
   blockBytes: Uint32Array;
   /** Pages in a block; the last block of an entry may hold fewer. */
-  regionPages: number;
-  /** Whether the entry names region_pages; without it a block is one page. */
-  hasRegionPages: boolean;
+  pagesPerBlock: number;
 }
 
 /** What only a few runs have, apart from the columns. */
@@ -98,7 +102,7 @@ export interface RunBatch {
   readonly pageNumbers: Float64Array;
   /** Pages in the run, at least 1. */
   readonly pages: Float64Array;
-  /** PE_*, CONTINUES, TAKEN, DETAIL, CLASS_*, shape and kind. */
+  /** PE_*, CONTINUES, TAKEN, DETAIL, CLASS_*, shape, PAYLOAD_ALIGNED and kind. */
   readonly bits: Uint32Array;
   /** By index of the run. */
   readonly details?: ReadonlyMap<number, RunDetail>;
@@ -131,7 +135,7 @@ export const detailOf = (runs: RunBatch, i: number): RunDetail | undefined =>
 export const runPayloadBytes = (runs: RunBatch, i: number, pageSize: number): number =>
   hasPayload(runs.bits[i] as number) ? storedBytes(detailOf(runs, i), runs.pages[i] as number, pageSize) : 0;
 
-/** Bytes that a run of present pages takes in a pages file. */
+/** Bytes that a run of present pages takes in a pages file, without what may be before it to align it. */
 export const storedBytes = (detail: RunDetail | undefined, pages: number, pageSize: number): number =>
   detail?.compressed ? blockSum(detail.compressed) : pages * pageSize;
 
@@ -141,11 +145,32 @@ export function blockSum({ blockBytes }: CompressedBlocks): number {
   return sum;
 }
 
+/**
+ * What is wrong with the blocks of a run, for `expected …`; undefined if they fit it.
+ * @param pageSize bytes
+ */
+export function blocksComplaint(
+  { blockBytes, pagesPerBlock }: CompressedBlocks,
+  pages: number,
+  pageSize: number,
+): string | undefined {
+  const plainBytes = pagesPerBlock * pageSize;
+  if (plainBytes < 1 || plainBytes > MAX_BLOCK_BYTES) {
+    return `blocks of 1 to ${MAX_BLOCK_BYTES / pageSize} pages, found ${pagesPerBlock}`;
+  }
+  const count = Math.ceil(pages / pagesPerBlock);
+  if (blockBytes.length !== count) return `${count} compressed blocks for ${pages} pages, found ${blockBytes.length}`;
+  const lastBytes = (pages - (count - 1) * pagesPerBlock) * pageSize;
+  const large = blockBytes.findIndex((bytes, i) => bytes > (i < count - 1 ? plainBytes : lastBytes));
+  if (large < 0) return undefined;
+  return `at most ${large < count - 1 ? plainBytes : lastBytes} bytes in block ${large}, found ${blockBytes[large]}`;
+}
+
 /** Whether two runs are compressed in the same blocks, or neither is. */
 export function sameBlocks(a: CompressedBlocks | undefined, b: CompressedBlocks | undefined): boolean {
   if (!a || !b) return a === b;
   return (
-    a.regionPages === b.regionPages &&
+    a.pagesPerBlock === b.pagesPerBlock &&
     a.blockBytes.length === b.blockBytes.length &&
     a.blockBytes.every((bytes, i) => bytes === b.blockBytes[i])
   );
@@ -200,7 +225,7 @@ export class RunBuilder {
   /** Whether a run and the last one are pieces of one entry; what says so may be hostile. */
   private joins(pageNumber: number, pages: number, bits: number, detail: RunDetail | undefined): boolean {
     const last = this.length - 1;
-    if (!(bits & CONTINUES) || last < 0) return false;
+    if ((bits & (CONTINUES | PAYLOAD_ALIGNED)) !== CONTINUES || last < 0) return false;
     const lastPages = this.pages[last] as number;
     return (
       (((this.bits[last] as number) ^ bits) & ENTRY_BITS) === 0 &&
@@ -246,9 +271,8 @@ function detailsJoin(last: RunDetail | undefined, pages: number, next: RunDetail
   const b = next?.compressed;
   if (!a || !b) return a === b;
   return (
-    a.regionPages === b.regionPages &&
-    a.hasRegionPages === b.hasRegionPages &&
-    pages % a.regionPages === 0 &&
+    a.pagesPerBlock === b.pagesPerBlock &&
+    pages % a.pagesPerBlock === 0 &&
     a.blockBytes.length + b.blockBytes.length <= MAX_ENTRY_BLOCKS
   );
 }
@@ -260,7 +284,7 @@ function joinBlocks(first: CompressedBlocks, second: CompressedBlocks): Compress
   return { ...first, blockBytes };
 }
 
-/** Bits that make one pagemap entry differ from another. */
+/** Bits that make one pagemap entry differ from another, apart from PAYLOAD_ALIGNED, which is about its beginning. */
 const ENTRY_BITS = PE_MASK | SHAPE_MASK;
 
 /**

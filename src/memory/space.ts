@@ -7,6 +7,7 @@
 import type { PayloadFile } from '../bytes.js';
 import { lowerBound } from '../columns.js';
 import { DumpError } from '../errors.js';
+import { payloadStart } from './pages-layout.js';
 import {
   type CompressedBlocks,
   DETAIL,
@@ -81,11 +82,13 @@ export class RunTable {
       for (const [run, detail] of runs.details ?? []) this.details.set(at + run, detail);
     });
     this.batches.length = 0;
-    let position = 0;
+    let end = 0;
     for (let i = 0; i < this.length; i++) {
-      this.positions[i] = position;
       const bits = this.bits[i] as number;
-      if (bits & PE_PRESENT) position += storedBytes(this.detailOf(i), this.pages[i] as number, this.pageSize);
+      const position = payloadStart(bits, end, this.pageSize);
+      this.positions[i] = position;
+      end =
+        bits & PE_PRESENT ? position + storedBytes(this.detailOf(i), this.pages[i] as number, this.pageSize) : position;
     }
     return this;
   }
@@ -240,8 +243,8 @@ export class AddressSpace {
       at.file.read(bytes, at.position + (pageNumber - at.firstPage) * pageSize);
       return;
     }
-    const { blockBytes, regionPages } = at.compressed;
-    const plainBytes = regionPages * pageSize;
+    const { blockBytes, pagesPerBlock } = at.compressed;
+    const plainBytes = pagesPerBlock * pageSize;
     const start = (pageNumber - at.firstPage) * pageSize;
     const first = Math.floor(start / plainBytes);
     let position = at.position;

@@ -12,6 +12,7 @@ import {
   isLazy,
   joinRuns,
   KIND_MASK,
+  PAYLOAD_ALIGNED,
   PE_LAZY,
   PE_PRESENT,
   type RunBatch,
@@ -38,7 +39,7 @@ export function rebuild({ holes = 'flag' }: { holes?: Holes } = {}) {
 
 function rebuildRuns(runs: RunBatch, holes: Holes, pageSize: number): RunBatch {
   if (!runs.bits.some((bits) => (bits & (CLASS_MASK | KIND_MASK | TAKEN)) !== 0)) return joinRuns(runs, pageSize);
-  const hole = (bits: number): number => (bits & ~(PE_PRESENT | TAKEN)) | PE_LAZY | HAS_FLAGS;
+  const hole = (bits: number): number => (bits & ~(PE_PRESENT | TAKEN | PAYLOAD_ALIGNED)) | PE_LAZY | HAS_FLAGS;
   if (!runs.details && !runs.bits.some((bits) => (bits & CONTINUES) !== 0 || leavesNothing(bits, holes))) {
     const bits = runs.bits.map((old) => (old & TAKEN ? hole(old) : old) & ~(CLASS_MASK | KIND_MASK));
     return { ...runs, bits };

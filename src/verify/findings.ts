@@ -37,6 +37,7 @@ export type FindingCode =
   | 'PID_TWICE'
   | 'AREAS_ORDER'
   | 'BAD_AREA'
+  | 'BAD_BLOCKS'
   | 'BAD_TREE'
   | 'BAD_CORE'
   | 'BAD_NAMESPACE'

@@ -3,6 +3,7 @@
 import { Images } from '../dump/images.js';
 import { leftoverPagemaps } from '../dump/leftovers.js';
 import { isPagemapName, isPagesName, mmName, spaceIdentity } from '../dump/names.js';
+import { watchCompression, watchRawAreas } from './blocks.js';
 import { watchAreas, watchSegment } from './bounds.js';
 import type { CheckedDump } from './checked-dump.js';
 import { isColdHalf } from './cold.js';
@@ -25,7 +26,9 @@ export function checkMemory(dump: CheckedDump, survey: Survey, pageSize: number,
   const chain = new ParentChain(dump, pageSize);
   const spaces = new SpaceChecks(dump, pageSize);
   for (const pagemap of pagemapsOf(dump, survey)) {
-    spaces.check(pagemap, [boundsOf(dump, pagemap, pageSize, segments), chain.watch(pagemap)]);
+    const watchers = watchersOf(dump, survey, pagemap, pageSize, segments);
+    if (survey.inventory) watchers.push(watchCompression(dump, pagemap, survey.inventory, pageSize));
+    spaces.check(pagemap, [...watchers, chain.watch(pagemap)]);
   }
   spaces.end();
 }
@@ -43,14 +46,23 @@ function pagemapsOf(dump: CheckedDump, { tasks }: Survey): string[] {
   return names.filter((name) => isPagemapName(name) && !left.has(name));
 }
 
-function boundsOf(dump: CheckedDump, pagemap: string, pageSize: number, segments: Segments): WatchRuns {
+/** Those that compare a pagemap with the memory that it is of. */
+function watchersOf(
+  dump: CheckedDump,
+  { march }: Survey,
+  pagemap: string,
+  pageSize: number,
+  segments: Segments,
+): WatchRuns[] {
   const { pid } = spaceIdentity(pagemap);
   if (pid === undefined) {
     const segment = segments.sizes.get(pagemap);
-    return segment ? watchSegment(dump, pagemap, segment, pageSize) : () => {};
+    return segment ? [watchSegment(dump, pagemap, segment, pageSize)] : [];
   }
   const areas = areasOf(dump, pid, pageSize);
-  return areas ? watchAreas(dump, pagemap, mmName(pid), areas, pageSize) : () => {};
+  return areas
+    ? [watchAreas(dump, pagemap, mmName(pid), areas, pageSize), watchRawAreas(dump, pagemap, areas, march, pageSize)]
+    : [];
 }
 
 /** What is known only when all pagemaps have been seen. */

@@ -5,7 +5,8 @@
 
 import { pagesName } from '../dump/names.js';
 import { PagemapDecoder } from '../image/pagemap.js';
-import { type RunBatch, runPayloadBytes } from '../memory/runs.js';
+import { firstBeyond, PagesLayout } from '../memory/pages-layout.js';
+import type { RunBatch } from '../memory/runs.js';
 import type { CheckedDump } from './checked-dump.js';
 import { type FlagNotes, noteFlags } from './run-flags.js';
 
@@ -56,23 +57,25 @@ export function checkSpace(
 class PagesSize {
   /** Bytes of the file; NaN if there is none. */
   size: number | undefined;
-  /** Bytes that the runs so far take. */
-  needed = 0;
   /** First entry whose pages are not all there. */
   shortEntry: number | undefined;
+  private readonly layout: PagesLayout;
 
-  constructor(private readonly pageSize: number) {}
+  constructor(private readonly pageSize: number) {
+    this.layout = new PagesLayout(pageSize);
+  }
+
+  /** Bytes that the runs so far take. */
+  get needed(): number {
+    return this.layout.end;
+  }
 
   add(runs: RunBatch, first: number): void {
     const size = this.size as number;
-    if (this.shortEntry === undefined && this.needed + runs.payloadBytes > size) {
-      let end = this.needed;
-      let i = 0;
-      do end += runPayloadBytes(runs, i++, this.pageSize);
-      while (end <= size);
-      this.shortEntry = first + i - 1;
-    }
-    this.needed += runs.payloadBytes;
+    const before = this.needed;
+    this.layout.place(runs);
+    if (this.shortEntry !== undefined || !(this.needed > size)) return;
+    this.shortEntry = first + firstBeyond(runs, before, size, this.pageSize).index;
   }
 }
 

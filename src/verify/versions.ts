@@ -4,8 +4,11 @@ import type { Survey } from './survey.js';
 
 /** `inventory_entry.img_version`: 1 and 2 are those of CRIU so far, 3 comes with compressed pages. */
 const IMAGE_VERSIONS = [1, 2, 3];
-/** `inventory_entry.compress`: not at all, a page at a time, several pages at a time. */
-const COMPRESSIONS = [0, 1, 2];
+const COMPRESSED_VERSION = 3;
+/** `inventory_entry.compress`: plain pages, or blocks. */
+const COMPRESSIONS = [0, 1];
+/** Several pages at a time, before CRIU 4.3. */
+const UNRELEASED = 2;
 
 export function checkVersions(dump: CheckedDump, { inventory }: Survey): void {
   if (!inventory) return;
@@ -18,6 +21,11 @@ export function checkVersions(dump: CheckedDump, { inventory }: Survey): void {
   }
   if (isDump && !ids)
     dump.error('BAD_NAMESPACE', file, 'it has no root_ids, the namespaces of criu itself', { entry: 0 });
-  if (COMPRESSIONS.includes(compress)) return;
-  dump.warning('UNKNOWN_VERSION', file, `expected compress 0, 1 or 2, found ${compress}`, { entry: 0 });
+  if (!COMPRESSIONS.includes(compress)) {
+    const what = compress === UNRELEASED ? ', of a layout that no release of CRIU had' : '';
+    dump.warning('UNKNOWN_VERSION', file, `expected compress 0 or 1, found ${compress}${what}`, { entry: 0 });
+  } else if (compress !== 0 && isDump && version < COMPRESSED_VERSION) {
+    const message = `expected img_version ${COMPRESSED_VERSION} with compressed pages, found ${version}`;
+    dump.error('UNKNOWN_VERSION', file, message, { entry: 0 });
+  }
 }

@@ -62,7 +62,7 @@ describe('a whole dump', () => {
     expect(checks.tasks).toEqual([expect.objectContaining({ pid: 7, dead: false })]);
     expect(checks.march).toBe(1);
     expect(checks.bytes).toBe([...files.values()].reduce((sum, { length }) => sum + length, 0));
-    expect(checks.pagemaps.get('pagemap-7.img')?.payloadBytes).toBe(8192);
+    expect(checks.pagemaps.get('pagemap-7.img')?.pagesBytes).toBe(8192);
   });
 
   it('passes backwards, with things beside it that do not count', () => {

@@ -114,8 +114,8 @@ describe('a value', () => {
     expect(hex(await edited(image, 'entries[0].threads[*]=9'))).toBe(hex(imageOf('PSTREE', tree(9, 9, 9), tree())));
     expect(hex(await edited(image, 'entries[*].threads[*]=9'))).toBe(hex(imageOf('PSTREE', tree(9, 9, 9), tree())));
     const compressed = sampleOf('a compressed pagemap').image;
-    expect(entriesOf(await edited(compressed, 'entries[1].compressed_size=[1, 2, 3]'))[1]).toMatchObject({
-      compressed_size: [1, 2, 3],
+    expect(entriesOf(await edited(compressed, 'entries[1].blocks.block_sizes=[1, 2, 3]'))[1]).toMatchObject({
+      blocks: { block_sizes: [1, 2, 3] },
     });
   });
 
@@ -282,9 +282,9 @@ describe('is refused', () => {
     ['entries[1].name=[1]', FILES, 'entries[1].name: expected a string, found a list'],
     ['entries[*].flags=O_NOPE', FILES, 'entries[0].flags: expected a uint32, found "O_NOPE"'],
     [
-      'entries[1].compressed_size[0]=1',
+      'entries[1].blocks.block_sizes[0]=1',
       COMPRESSED,
-      'entries[1].compressed_size[0]: expected all of compressed_size: it is packed',
+      'entries[1].blocks.block_sizes[0]: expected all of block_sizes: it is packed',
     ],
     ['entries[0].flags=1', PAGEMAP, 'entries[0].flags: expected a field of pagemap_head, found none of this name'],
     ['entries[0].bytes=4', PIPES, `entries[0].bytes: ${EXTRA}`],

@@ -2,7 +2,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { printPages, printPagesJson } from '../../src/explore/rss.js';
-import { GENERATIONS, Message, pagemapEntry } from '../helpers/dump-writer.js';
+import { compressed, GENERATIONS, Message, pagemapEntry } from '../helpers/dump-writer.js';
 import { tempDir } from '../helpers/temp.js';
 import { dataOf, errorOf, textOf } from './harness.js';
 import { type AreaSpec, image, mm, oneProcess, pagemap, run } from './images.js';
@@ -124,7 +124,11 @@ describe('rss', () => {
   test.each(GENERATIONS)('counts and flags of generation %s', (generation) => {
     const form = { generation, pageSize: 4096 };
     write(AREAS, [
-      pagemapEntry({ vaddr: 0x10000n, pages: 2 }, form, generation === '2026' ? [0, 0] : undefined),
+      pagemapEntry(
+        { vaddr: 0x10000n, pages: 2 },
+        form,
+        generation === '4.3' ? compressed(new Uint8Array(8192), 1) : undefined,
+      ),
       pagemapEntry({ vaddr: 0x14000n, pages: 3, inParent: true }, form, undefined),
     ]);
     const counts = [...textOf(dump, printPages).matchAll(/^\t([\da-f]+) \/ (\d+)/gm)].map(([, start, pages]) => [

@@ -106,7 +106,7 @@ describe('merged records', () => {
       const coldFiles = directory(at('cold'));
       const cold = new ColdHalf(coldFiles);
       try {
-        const records = inPieces(hot.records(), () => sizes.next().value, spec.regionPages ?? 1);
+        const records = inPieces(hot.records(), () => sizes.next().value, spec.pagesPerBlock ?? 1);
         await pump(mergedRecords(records, cold), [], new DirectorySink(at('out')));
       } finally {
         hot.close();

@@ -6,6 +6,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
@@ -20,6 +21,7 @@ import {
   MAP,
   Message,
   PE,
+  pagemapBlocks,
   pagemapEntry,
   STATUS,
   splitImage,
@@ -460,90 +462,92 @@ export const PAGES: Row[] = [
   },
 ];
 
-/** The sound dump in the form of 2026, and one entry of it changed. */
+/** The sound dump in the form of CRIU 4.3, and one entry of it changed. */
 const compressed = (entry: Message): Pick<Row, 'dump' | 'breaks'> => ({
-  dump: { ...SOUND, generation: '2026' },
+  dump: { ...SOUND, generation: '4.3' },
   breaks: (dump) => replaceEntry(join(dump, 'pagemap-7.img'), 'PAGEMAP', 1, entry.finish()),
 });
-const start = () =>
-  new Message()
-    .int(1, 0x10000)
-    .int(2, 0)
-    .int(4, PE.PRESENT | PE.LAZY)
-    .int(5, 3);
+const start = (flags: number = PE.PRESENT | PE.LAZY) => new Message().int(1, 0x10000).int(2, 0).int(4, flags).int(5, 3);
 
 const COMPRESSED: Row[] = [
   {
     what: 'fewer compressed blocks than pages',
-    ...compressed(
-      start()
-        .field(6, Message.packed([4096, 0]))
-        .int(7, 4096),
-    ),
+    ...compressed(start().field(6, pagemapBlocks([4096, 0], 1))),
     error: 'pagemap-7.img@0x12 entry 0: expected 3 compressed blocks for 3 pages, found 2',
   },
   {
     what: 'a compressed block larger than its pages',
-    ...compressed(
-      start()
-        .field(6, Message.packed([4096, 4097, 0]))
-        .int(7, 8193),
-    ),
-    error: 'pagemap-7.img@0x12 entry 0: expected blocks of at most 4096 bytes, found 4097',
+    ...compressed(start().field(6, pagemapBlocks([4096, 4097, 0], 1))),
+    error: 'pagemap-7.img@0x12 entry 0: expected at most 4096 bytes in block 1, found 4097',
+  },
+  {
+    what: 'a last block larger than its pages',
+    ...compressed(start().field(6, pagemapBlocks([8192, 4097], 2))),
+    error: 'pagemap-7.img@0x12 entry 0: expected at most 4096 bytes in block 1, found 4097',
   },
   {
     what: 'a sum that is not that of the blocks',
     ...compressed(
-      start()
-        .field(6, Message.packed([4096, 4096, 4096]))
-        .int(7, 4096),
+      start().field(
+        6,
+        new Message()
+          .field(1, Message.packed([4096, 4096, 4096]))
+          .int(2, 4096)
+          .int(3, 1),
+      ),
     ),
-    error: 'pagemap-7.img@0x12 entry 0: expected total_compressed_size 12288, the sum of the blocks, found 4096',
+    error: 'pagemap-7.img@0x12 entry 0: expected total_payload_size 12288, the sum of the blocks, found 4096',
   },
   {
     what: 'blocks without a sum',
-    ...compressed(start().field(6, Message.packed([4096, 4096, 4096]))),
-    error: 'pagemap-7.img@0x12 entry 0: expected total_compressed_size 12288, the sum of the blocks, found none',
-  },
-  {
-    what: 'a sum without blocks',
-    ...compressed(start().int(7, 12288)),
-    error: 'pagemap-7.img@0x12 entry 0: expected field 6 (compressed_size) with fields 7 and 8',
+    ...compressed(start().field(6, new Message().field(1, Message.packed([4096, 4096, 4096])).int(3, 1))),
+    error: 'pagemap-7.img@0x12 entry 0: expected total_payload_size in pagemap_blocks',
   },
   {
     what: 'blocks beyond 4 MiB',
-    ...compressed(
-      start()
-        .field(6, Message.packed([4096]))
-        .int(7, 4096)
-        .int(8, 1025),
-    ),
-    error: 'pagemap-7.img@0x12 entry 0: expected blocks of at most 4194304 bytes, found 4198400',
+    ...compressed(start().field(6, pagemapBlocks([4096], 1025))),
+    error: 'pagemap-7.img@0x12 entry 0: expected blocks of 1 to 1024 pages, found 1025',
   },
   {
-    what: 'blocks whose packed length lies',
+    what: 'blocks whose length lies',
     ...compressed(start().raw(Uint8Array.of(0x32, 0x7f, 1, 2, 3))),
     error: 'pagemap-7.img@0x12 entry 0: expected a field of at most 3 bytes, found a length of 127',
   },
   {
     what: 'blocks in an entry that has no pages here',
-    ...compressed(
-      new Message()
-        .int(1, 0x10000)
-        .int(2, 0)
-        .int(4, PE.LAZY)
-        .int(5, 3)
-        .field(6, Message.packed([0, 0, 0]))
-        .int(7, 0),
-    ),
+    ...compressed(start(PE.LAZY).field(6, pagemapBlocks([0, 0, 0], 1))),
     error: /^pagemap-7\.img@0x12 entry 0: expected compressed blocks only in an entry that is PRESENT/,
+  },
+  {
+    what: 'alignment of pages that are not here',
+    ...compressed(start(PE.LAZY | PE.PAYLOAD_ALIGNED)),
+    error: 'pagemap-7.img@0x12 entry 0: expected PAYLOAD_ALIGNED only in an entry that is PRESENT',
+  },
+  {
+    what: 'compressed pages as they were before CRIU 4.3',
+    ...compressed(
+      start()
+        .field(6, Message.packed([4096, 0, 0]))
+        .int(7, 4096),
+    ),
+    error:
+      'pagemap-7.img@0x12 entry 0: expected compressed pages in the layout of CRIU 4.3, found field 7 of an earlier one, which no release of CRIU had',
+  },
+  {
+    what: 'a compressed block that is cut',
+    dump: { ...SOUND, generation: '4.3' },
+    breaks: (dump) => {
+      const pages = join(dump, 'pages-1.img');
+      truncateSync(pages, statSync(pages).size - 1);
+    },
+    error: /^pages-1\.img@0x[0-9a-f]+: expected at least \d+ bytes of pages by entry \d+ of pagemap-7\.img, found \d+$/,
   },
   {
     what: 'a compressed block across lazy and eager memory',
     dump: {
       tasks: [{ pid: 7, vmas: AREAS, entries: [{ vaddr: 0x1e000n, pages: 4 }] }],
-      generation: '2026',
-      regionPages: 4,
+      generation: '4.3',
+      pagesPerBlock: 4,
     },
     options: ['--policy', 'vma'],
     error: /^pagemap-7\.img.*: a compressed block would have to be cut at 0x20000, where lazy and eager memory meet$/,

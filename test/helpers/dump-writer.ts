@@ -20,13 +20,17 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { compressSync, uncompressSync } from 'lz4-napi';
 
-/** `2.x`: no flags. `3.x`: field 2 and flags. `4.2`: field 5, field 2 is 0. `both-counts`: 4.2 with field 2 filled. */
-export const GENERATIONS = ['2.x', '3.x', '4.2', 'both-counts', '2026'] as const;
+/**
+ * `2.x`: no flags. `3.x`: field 2 and flags. `4.2`: field 5, field 2 is 0. `both-counts`: 4.2 with field 2 filled. `4.3`: 4.2
+ * with compressed pages.
+ */
+export const GENERATIONS = ['2.x', '3.x', '4.2', 'both-counts', '4.3'] as const;
 export type Generation = (typeof GENERATIONS)[number];
 
 /** Flags of a pagemap entry. */
-export const PE = { PARENT: 1, LAZY: 2, PRESENT: 4 } as const;
+export const PE = { PARENT: 1, LAZY: 2, PRESENT: 4, PAYLOAD_ALIGNED: 8 } as const;
 
 /** MAP_* on x86-64. */
 export const MAP = { SHARED: 0x1, PRIVATE: 0x2, ANON: 0x20, LOCKED: 0x2000, HUGETLB: 0x40000 } as const;
@@ -116,8 +120,10 @@ export interface DumpSpec {
   pageSize?: number;
   /** `core_entry.march`; 1 (x86-64) if left out. */
   march?: number;
-  /** Pages in a compressed block of `2026`; left out: the field, too, and a block is a page. */
-  regionPages?: number;
+  /** Pages in a compressed block of `4.3`; 1 if left out. */
+  pagesPerBlock?: number;
+  /** What is in a page; {@link pageContent} if left out. */
+  content?: typeof pageContent;
   /** Pages files are made as holes of their size: for dumps that need only be large. */
   sparse?: boolean;
 }
@@ -188,12 +194,20 @@ export function image(type: keyof typeof MAGIC, entries: readonly (Message | Uin
   return Buffer.concat(parts);
 }
 
-/** What stands in the page of a space (the name of its pagemap) at an address: the same in every run. */
+/**
+ * What stands in the page of a space (the name of its pagemap) at an address: the same in every run. One page in four can be
+ * compressed.
+ */
 export function pageContent(pagemap: string, address: bigint, pageSize = 4096): Uint8Array {
   let state = 2166136261;
   for (const char of `${pagemap}@${address}`) state = Math.imul(state ^ char.charCodeAt(0), 16777619) | 1;
   const words = new Uint32Array(pageSize / 4);
+  const period = (address / BigInt(pageSize)) % 4n === 3n ? 64 : words.length;
   for (let i = 0; i < words.length; i++) {
+    if (i >= period) {
+      words[i] = words[i - period] as number;
+      continue;
+    }
     state ^= state << 13;
     state ^= state >>> 17;
     state ^= state << 5;
@@ -206,8 +220,13 @@ export function pageContent(pagemap: string, address: bigint, pageSize = 4096): 
 export function writeDump(directory: string, spec: DumpSpec): void {
   mkdirSync(directory, { recursive: true });
   const write = (name: string, bytes: Uint8Array) => writeFileSync(join(directory, name), bytes);
-  const { generation = '4.2', pageSize = 4096, march = 1, regionPages, sparse = false } = spec;
-  const form: EntryForm = { generation, pageSize, ...(regionPages === undefined ? {} : { regionPages }) };
+  const { generation = '4.2', pageSize = 4096, march = 1, pagesPerBlock, sparse = false, content } = spec;
+  const form: EntryForm = {
+    generation,
+    pageSize,
+    ...(pagesPerBlock === undefined ? {} : { pagesPerBlock }),
+    ...(content && { content }),
+  };
 
   write('inventory.img', inventoryImage(form));
   write('files.img', image('FILES', []));
@@ -244,15 +263,18 @@ export function writeDump(directory: string, spec: DumpSpec): void {
 interface EntryForm {
   generation: Generation;
   pageSize: number;
-  regionPages?: number;
+  pagesPerBlock?: number;
+  content?: typeof pageContent;
 }
 
-function inventoryImage({ generation, pageSize, regionPages }: EntryForm, before?: Uint8Array): Uint8Array {
+function inventoryImage({ generation, pageSize, pagesPerBlock = 1 }: EntryForm, before?: Uint8Array): Uint8Array {
   const inventory = before ? new Message().raw(before) : new Message().int(1, 2).int(2, true).int(4, true);
-  if (generation === '2026') {
+  if (generation === '4.3') {
     // A later img_version overrides the one before it.
-    inventory.int(1, 3).int(15, regionPages === undefined ? 1 : 2);
-    if (regionPages !== undefined) inventory.int(16, regionPages * pageSize);
+    inventory
+      .int(1, 3)
+      .int(15, 1)
+      .int(16, pagesPerBlock * pageSize);
   }
   return image('INVENTORY', [inventory]);
 }
@@ -305,7 +327,7 @@ function writeSpace(
   form: EntryForm,
   sparse: boolean,
 ): void {
-  const { pageSize } = form;
+  const { pageSize, content = pageContent } = form;
   const messages: Message[] = [new Message().int(1, pagesId)];
   const fd = openSync(join(directory, `pages-${pagesId}.img`), 'w');
   try {
@@ -320,11 +342,15 @@ function writeSpace(
       const pages: Uint8Array[] = [];
       for (let i = 0; present && i < entry.pages; i++) {
         const address = entry.vaddr + BigInt(i * pageSize);
-        pages.push(entry.zeroPages?.includes(i) ? new Uint8Array(pageSize) : pageContent(pagemap, address, pageSize));
+        pages.push(entry.zeroPages?.includes(i) ? new Uint8Array(pageSize) : content(pagemap, address, pageSize));
       }
       const blocks = blocksOf(Buffer.concat(pages), present, form);
-      messages.push(pagemapEntry(entry, form, blocks?.sizes));
-      for (const bytes of blocks?.stored ?? pages) writeSync(fd, bytes);
+      messages.push(pagemapEntry(entry, form, blocks));
+      const stored = [...paddingOf(blocks, size, pageSize), ...(blocks?.stored ?? pages)];
+      for (const bytes of stored) {
+        writeSync(fd, bytes);
+        size += bytes.length;
+      }
     }
     if (sparse) ftruncateSync(fd, size);
   } finally {
@@ -336,57 +362,89 @@ function writeSpace(
 const presentOf = ({ flags = PE.PRESENT, inParent }: EntrySpec): boolean =>
   !inParent && (flags & (PE.PRESENT | PE.PARENT)) === PE.PRESENT;
 
-/** The blocks of a present entry of `2026`: raw, or nothing where all is zero. */
-function blocksOf(plain: Uint8Array, present: boolean, { generation, pageSize, regionPages = 1 }: EntryForm) {
-  if (generation !== '2026' || !present) return undefined;
-  const stored: Uint8Array[] = [];
-  const sizes: number[] = [];
-  for (let at = 0; at < plain.length; at += regionPages * pageSize) {
-    const block = plain.subarray(at, at + regionPages * pageSize);
-    const isZero = block.every((byte) => byte === 0);
-    sizes.push(isZero ? 0 : block.length);
-    if (!isZero) stored.push(block);
-  }
-  return { stored, sizes };
+/** How the pages of an entry are stored. */
+export interface Blocks {
+  stored: readonly Uint8Array[];
+  sizes: readonly number[];
+  pagesPerBlock: number;
+  /** Whether the first block that is stored is raw: the payload begins at a page boundary then. */
+  isAligned: boolean;
+  /** Whether all of them are raw: the entry does not name them then. */
+  isPlain: boolean;
 }
 
+/** The blocks of a present entry of `4.3`; undefined for any other. */
+function blocksOf(plain: Uint8Array, present: boolean, form: EntryForm): Blocks | undefined {
+  const { generation, pageSize, pagesPerBlock = 1 } = form;
+  return generation === '4.3' && present ? compressed(plain, pagesPerBlock, pageSize) : undefined;
+}
+
+/** Plain memory in blocks as CRIU makes them: LZ4 where that saves an eighth, nothing where all is zero, else raw. */
+export function compressed(plain: Uint8Array, pagesPerBlock: number, pageSize = 4096): Blocks {
+  const stored: Uint8Array[] = [];
+  const kinds: ('zero' | 'lz4' | 'raw')[] = [];
+  for (let at = 0; at < plain.length; at += pagesPerBlock * pageSize) {
+    const block = plain.subarray(at, at + pagesPerBlock * pageSize);
+    // The library puts the plain size before the block.
+    const packed = compressSync(Buffer.from(block)).subarray(4);
+    const isZero = block.every((byte) => byte === 0);
+    const kind = isZero ? 'zero' : packed.length < (block.length * 7) / 8 ? 'lz4' : 'raw';
+    kinds.push(kind);
+    stored.push({ zero: new Uint8Array(0), lz4: packed, raw: block }[kind]);
+  }
+  return {
+    stored,
+    sizes: stored.map(({ length }) => length),
+    pagesPerBlock,
+    isAligned: kinds.find((kind) => kind !== 'zero') === 'raw',
+    isPlain: kinds.every((kind) => kind === 'raw'),
+  };
+}
+
+/** What comes before these blocks in a pages file that has come to `position`. */
+const paddingOf = (blocks: Blocks | undefined, position: number, pageSize: number): Uint8Array[] =>
+  blocks?.isAligned ? [new Uint8Array(-position & (pageSize - 1))] : [];
+
 /** One pagemap entry, in its generation. */
-export function pagemapEntry(entry: EntrySpec, form: EntryForm, blocks: readonly number[] | undefined): Message {
+export function pagemapEntry(entry: EntrySpec, form: EntryForm, blocks: Blocks | undefined): Message {
   const { vaddr, pages, flags = PE.PRESENT, inParent } = entry;
-  const { generation, regionPages } = form;
+  const { generation } = form;
   const parent = inParent || (flags & PE.PARENT) !== 0;
   const message = new Message().int(1, vaddr);
-  message.int(2, generation === '4.2' || generation === '2026' ? 0 : pages);
+  message.int(2, generation === '4.2' || generation === '4.3' ? 0 : pages);
   if (generation === '2.x') {
     if (!parent && !(flags & PE.PRESENT)) throw new Error('CRIU 2 cannot say that pages are neither here nor there');
     if (parent) message.int(3, true);
   } else {
     if (inParent) message.int(3, true);
-    message.int(4, flags);
+    message.int(4, flags | (blocks?.isAligned ? PE.PAYLOAD_ALIGNED : 0));
     if (generation !== '3.x') message.int(5, pages);
-    if (blocks) {
-      message.field(6, Message.packed(blocks));
-      message.int(
-        7,
-        blocks.reduce((sum, bytes) => sum + bytes, 0),
-      );
-      if (regionPages !== undefined) message.int(8, regionPages);
-    }
+    if (blocks && !blocks.isPlain) message.field(6, pagemapBlocks(blocks.sizes, blocks.pagesPerBlock));
   }
   return entry.extra ? message.raw(entry.extra) : message;
 }
 
+/** The message of compressed blocks. */
+export const pagemapBlocks = (sizes: readonly number[], pagesPerBlock: number): Message =>
+  new Message()
+    .field(1, Message.packed(sizes))
+    .int(
+      2,
+      sizes.reduce((sum, bytes) => sum + bytes, 0),
+    )
+    .int(3, pagesPerBlock);
+
 /**
- * Copies a dump with its pagemaps in another generation; everything else stays, but for the inventory of `2026`.
- * `2.x` loses the flag LAZY. `2026` stores blocks raw, and those of zeros not at all.
+ * Copies a dump with its pagemaps in another generation; everything else stays, but for the inventory of `4.3`.
+ * `2.x` loses the flag LAZY. `4.3` compresses the pages.
  */
 export function rewriteGeneration(
   dump: string,
   out: string,
   generation: Generation,
-  { pageSize = 4096, regionPages }: { pageSize?: number; regionPages?: number } = {},
+  { pageSize = 4096, pagesPerBlock }: { pageSize?: number; pagesPerBlock?: number } = {},
 ): void {
-  const form: EntryForm = { generation, pageSize, ...(regionPages === undefined ? {} : { regionPages }) };
+  const form: EntryForm = { generation, pageSize, ...(pagesPerBlock === undefined ? {} : { pagesPerBlock }) };
   cpSync(dump, out, { recursive: true, verbatimSymlinks: true });
   for (const pagemap of readdirSync(dump).filter((name) => name.startsWith('pagemap-'))) {
     const { head, pagesId, entries } = readPagemap(join(dump, pagemap));
@@ -394,18 +452,21 @@ export function rewriteGeneration(
     const messages: (Message | Uint8Array)[] = [head];
     const pages: Uint8Array[] = [];
     let at = 0;
+    let size = 0;
     for (const entry of entries) {
       const present = presentOf(entry);
       const plain: Uint8Array[] = present ? expand(entry, memory, at, pageSize) : [];
       if (present) at += entry.storedBytes ?? entry.pages * pageSize;
       const blocks = blocksOf(Buffer.concat(plain), present, form);
-      messages.push(pagemapEntry(entry, form, blocks?.sizes));
-      pages.push(...(blocks?.stored ?? plain));
+      messages.push(pagemapEntry(entry, form, blocks));
+      const stored = [...paddingOf(blocks, size, pageSize), ...(blocks?.stored ?? plain)];
+      for (const { length } of stored) size += length;
+      pages.push(...stored);
     }
     writeFileSync(join(out, pagemap), image('PAGEMAP', messages));
     writeFileSync(join(out, `pages-${pagesId}.img`), Buffer.concat(pages));
   }
-  if (generation === '2026') {
+  if (generation === '4.3') {
     const inventory = readFileSync(join(dump, 'inventory.img'));
     writeFileSync(join(out, 'inventory.img'), inventoryImage(form, inventory.subarray(8)));
   }
@@ -415,8 +476,10 @@ export function rewriteGeneration(
 export interface ReadEntry {
   vaddr: bigint;
   pages: number;
-  /** PE_*, whatever the generation says them with. */
+  /** PE_*, whatever the generation says them with, but for PAYLOAD_ALIGNED. */
   flags: number;
+  /** Whether its payload begins at a page boundary. */
+  isAligned: boolean;
   /** Which fields stand in the entry. */
   fields: number[];
   /** What field 2 says. */
@@ -424,7 +487,7 @@ export interface ReadEntry {
   /** Bytes in the pages file where blocks are compressed. */
   storedBytes?: number;
   blocks?: number[];
-  regionPages?: number;
+  pagesPerBlock?: number;
 }
 
 /** Reads a pagemap by the rule over all generations. */
@@ -435,15 +498,19 @@ export function readPagemap(path: string): { head: Uint8Array; pagesId: number; 
     const { ints, bytes, order } = takeApart(body);
     const parent = ints.get(3) === 1n;
     const flags = parent ? Number(ints.get(4) ?? 0n) | PE.PARENT : Number(ints.get(4) ?? BigInt(PE.PRESENT));
-    const packed = bytes.get(6);
+    const blocks = bytes.get(6) && takeApart(bytes.get(6) as Uint8Array);
     return {
       vaddr: ints.get(1) ?? 0n,
       pages: Number(ints.get(5) ?? ints.get(2) ?? 0n),
-      flags,
+      flags: flags & ~PE.PAYLOAD_ALIGNED,
+      isAligned: (flags & PE.PAYLOAD_ALIGNED) !== 0,
       fields: order,
       oldCount: Number(ints.get(2) ?? 0n),
-      ...(packed ? { blocks: varints(packed).map(Number), storedBytes: Number(ints.get(7)) } : {}),
-      ...(ints.has(8) ? { regionPages: Number(ints.get(8)) } : {}),
+      ...(blocks && {
+        blocks: varints(blocks.bytes.get(1) ?? new Uint8Array(0)).map(Number),
+        storedBytes: Number(blocks.ints.get(2)),
+        pagesPerBlock: Number(blocks.ints.get(3)),
+      }),
     };
   });
   return { head, pagesId: Number(takeApart(head).ints.get(1)), entries };
@@ -470,6 +537,7 @@ export function readMemory(dump: string, pageSize = 4096): Map<string, Map<bigin
     const pages = new Map<bigint, Uint8Array>();
     let at = 0;
     for (const entry of entries.filter(presentOf)) {
+      if (entry.isAligned) at += -at & (pageSize - 1);
       expand(entry, file, at, pageSize).forEach((page, i) => {
         pages.set(entry.vaddr + BigInt(i * pageSize), page);
       });
@@ -497,18 +565,18 @@ export function diffMemory(a: ReturnType<typeof readMemory>, b: ReturnType<typeo
   return differences;
 }
 
-/** The pages of an entry; blocks may be raw or zero. */
+/** The pages of an entry. */
 function expand(entry: ReadEntry, file: Uint8Array, at: number, pageSize: number): Uint8Array[] {
   let plain = file.subarray(at, at + entry.pages * pageSize);
   if (entry.blocks) {
-    const blockBytes = (entry.regionPages ?? 1) * pageSize;
+    const blockBytes = (entry.pagesPerBlock ?? 1) * pageSize;
     const parts: Uint8Array[] = [];
     let left = entry.pages * pageSize;
     let position = at;
     for (const stored of entry.blocks) {
       const size = Math.min(blockBytes, left);
-      if (stored !== 0 && stored !== size) throw new Error('compressed blocks are not read here');
-      parts.push(stored === 0 ? new Uint8Array(size) : file.subarray(position, position + size));
+      const bytes = file.subarray(position, position + stored);
+      parts.push(stored === 0 ? new Uint8Array(size) : stored === size ? bytes : unpacked(bytes, size));
       position += stored;
       left -= size;
     }
@@ -516,6 +584,13 @@ function expand(entry: ReadEntry, file: Uint8Array, at: number, pageSize: number
   }
   if (plain.length !== entry.pages * pageSize) throw new Error(`no pages for 0x${entry.vaddr.toString(16)}`);
   return Array.from({ length: entry.pages }, (_, i) => plain.subarray(i * pageSize, (i + 1) * pageSize));
+}
+
+/** An LZ4 block of so many plain bytes. */
+function unpacked(block: Uint8Array, plainBytes: number): Uint8Array {
+  const size = Buffer.alloc(4);
+  size.writeUInt32LE(plainBytes);
+  return uncompressSync(Buffer.concat([size, block]));
 }
 
 /** Fields of a message; of a repeated one the last. */

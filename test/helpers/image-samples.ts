@@ -1,6 +1,6 @@
 /** Small images made by hand: one at least of each thing that the grammar of images knows (src/image/grammar.ts). */
 import type { ImageType } from '../../src/image/magic.js';
-import { Message } from './dump-writer.js';
+import { Message, pagemapBlocks } from './dump-writer.js';
 import { imageOf, oldImageOf } from './images.js';
 
 export interface Sample {
@@ -118,12 +118,10 @@ export const SAMPLES: Sample[] = [
         .int(2, 0)
         .int(4, 4)
         .int(5, 3)
-        .field(6, Message.packed([0, 4096, 100]))
-        .int(7, 4196)
-        .int(8, 1),
+        .field(6, pagemapBlocks([0, 4096, 100], 1)),
     ],
   ]),
-  sample('an inventory of 2026', 'INVENTORY', [[new Message().int(1, 3).int(15, 2).int(16, 262144)]]),
+  sample('an inventory of a compressed dump', 'INVENTORY', [[new Message().int(1, 3).int(15, 1).int(16, 262144)]]),
   sample('statistics', 'STATS', [[new Message()], [new Message()]]),
   sample('process handles', 'PIDFD', [
     [new Message().int(1, 1).int(2, 4026531836).int(3, 2).int(4, -1n).field(5, fown)],

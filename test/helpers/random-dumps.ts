@@ -8,13 +8,13 @@ const BASE = 16;
 /** Processes with areas and entries that do not keep to each other's borders. */
 export const anyDump: fc.Arbitrary<DumpSpec> = fc
   .record({
-    form: fc.constantFrom<Pick<DumpSpec, 'generation' | 'regionPages'>>(
+    form: fc.constantFrom<Pick<DumpSpec, 'generation' | 'pagesPerBlock'>>(
       { generation: '2.x' },
       { generation: '3.x' },
       { generation: '4.2' },
       { generation: 'both-counts' },
-      { generation: '2026' },
-      { generation: '2026', regionPages: 4 },
+      { generation: '4.3' },
+      { generation: '4.3', pagesPerBlock: 4 },
     ),
     tasks: fc.array(
       fc.record({

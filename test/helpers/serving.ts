@@ -1,7 +1,6 @@
 /** Dumps to serve, what must come out of them, and a server in this process. */
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { compressSync } from 'lz4-napi';
 import { expect, onTestFinished } from 'vitest';
 import type { DumpFiles } from '../../src/dump/files.js';
 import { DumpMemory, type DumpMemoryOptions } from '../../src/serve/memory.js';
@@ -10,13 +9,15 @@ import { Session } from '../../src/serve/session.js';
 import { directory } from './dump-files.js';
 import {
   ANON,
+  compressed,
   type DumpSpec,
   type EntrySpec,
   FILE,
   image,
-  Message,
+  type Message,
   PE,
   pageContent,
+  pagemapEntry,
   readMemory,
   readPagemap,
   writeDump,
@@ -25,7 +26,7 @@ import { type PageClient, Wire } from './page-client.js';
 import { tempDir } from './temp.js';
 
 /** Two processes, entries of every state, holes between them. */
-export function served(generation: DumpSpec['generation'], regionPages?: number): DumpSpec {
+export function served(generation: DumpSpec['generation'], pagesPerBlock?: number): DumpSpec {
   // CRIU 2 knew no lazy pages.
   const lazy = generation === '2.x' ? PE.PRESENT : PE.PRESENT | PE.LAZY;
   const area = (start: bigint, pages: number, kind: typeof ANON | typeof FILE) => ({
@@ -43,7 +44,7 @@ export function served(generation: DumpSpec['generation'], regionPages?: number)
   ];
   return {
     ...(generation === undefined ? {} : { generation }),
-    ...(regionPages === undefined ? {} : { regionPages }),
+    ...(pagesPerBlock === undefined ? {} : { pagesPerBlock }),
     tasks: [
       { pid: 15, vmas: [area(0x400000n, 1024, ANON)], entries: entries(0x400000n) },
       { pid: 16, vmas: [area(0x7fff_0000_0000n, 1024, FILE)], entries: entries(0x7fff_0000_0000n) },
@@ -88,7 +89,7 @@ export function pagesAt(pages: Map<bigint, Uint8Array> | undefined, vaddr: bigin
 }
 
 /** Turns a dump of one task into one whose pages stand in LZ4 blocks, some raw and some of zeros alone. */
-export function compressPages(dump: string, pid: number, regionPages: number): Map<bigint, Uint8Array> {
+export function compressPages(dump: string, pid: number, pagesPerBlock: number): Map<bigint, Uint8Array> {
   const name = `pagemap-${pid}.img`;
   const { head, pagesId, entries } = readPagemap(join(dump, name));
   const memory = new Map<bigint, Uint8Array>();
@@ -99,29 +100,17 @@ export function compressPages(dump: string, pid: number, regionPages: number): M
       Array.from({ length: pages }, (_, i) => {
         const address = vaddr + BigInt(i * 4096);
         // Three kinds of pages: text that shrinks, noise that does not, zeros.
-        const kind = Math.floor(i / regionPages) % 3;
+        const kind = Math.floor(i / pagesPerBlock) % 3;
         const text = Buffer.alloc(4096, `page ${address} of the process; `);
         const page = kind === 0 ? text : kind === 1 ? pageContent(name, address) : new Uint8Array(4096);
         memory.set(address, page);
         return page;
       }),
     );
-    const sizes: number[] = [];
-    for (let at = 0; at < plain.length; at += regionPages * 4096) {
-      const block = plain.subarray(at, at + regionPages * 4096);
-      // The library puts the plain size before the block.
-      const packed = compressSync(Buffer.from(block)).subarray(4);
-      const isZero = block.every((byte) => byte === 0);
-      const stored = isZero ? new Uint8Array(0) : packed.length < (block.length * 7) / 8 ? packed : block;
-      sizes.push(stored.length);
-      parts.push(stored);
-    }
-    const entry = new Message().int(1, vaddr).int(2, 0).int(4, flags).int(5, pages).field(6, Message.packed(sizes));
-    entry.int(
-      7,
-      sizes.reduce((sum, size) => sum + size, 0),
-    );
-    messages.push(regionPages > 1 ? entry.int(8, regionPages) : entry);
+    const blocks = compressed(plain, pagesPerBlock);
+    if (blocks.isAligned) parts.push(new Uint8Array(-Buffer.concat(parts).length & 4095));
+    parts.push(...blocks.stored);
+    messages.push(pagemapEntry({ vaddr, pages, flags }, { generation: '4.3', pageSize: 4096 }, blocks));
   }
   writeFileSync(join(dump, name), image('PAGEMAP', messages));
   writeFileSync(join(dump, `pages-${pagesId}.img`), Buffer.concat(parts));

@@ -11,6 +11,8 @@ export const RUN_HOLE = 2 | (1 << 11) | (1 << 12);
 export const RUN_CONTINUES = 1 << 3;
 export const RUN_TAKEN = 1 << 4;
 export const RUN_DETAIL = 1 << 5;
+/** Its payload begins at a page boundary of the pages file. */
+export const RUN_ALIGNED = 1 << 13;
 
 const u32 = (value: number): Buffer => {
   const bytes = Buffer.alloc(4);
@@ -33,7 +35,8 @@ export interface RunDetailSpec {
   run: number;
   verbatim?: Uint8Array;
   blocks?: readonly number[];
-  regionPages?: number;
+  /** 1 if it is left out and there are blocks. */
+  pagesPerBlock?: number | 'none';
 }
 
 /** Bytes of payload that runs announce. */
@@ -52,7 +55,7 @@ export function payloadOf(
 
 /** Collects a stream; counts and sums up for its end. */
 export class StreamWriter {
-  private readonly parts: Uint8Array[] = [Buffer.from('PAGEPIPE'), u32(1)];
+  private readonly parts: Uint8Array[] = [Buffer.from('PAGEPIPE'), u32(2)];
   private crc = 0;
   private files = 0;
   private spaces = 0;
@@ -118,11 +121,12 @@ export class StreamWriter {
       .field(2, u64s(runs.map(([pageNumber]) => pageNumber)))
       .field(3, u64s(runs.map(([, pages]) => pages)))
       .field(4, Buffer.concat(runs.map(([, , bits]) => u32(bits))));
-    for (const { run, verbatim, blocks, regionPages } of details) {
+    for (const { run, verbatim, blocks, pagesPerBlock } of details) {
       const detail = new Message().int(1, run);
       if (verbatim) detail.field(2, verbatim);
       if (blocks) detail.field(3, Message.packed(blocks));
-      if (regionPages !== undefined) detail.int(4, regionPages);
+      const count = pagesPerBlock ?? (blocks ? 1 : 'none');
+      if (count !== 'none') detail.int(4, count);
       message.field(5, detail);
     }
     return this.frame(5, message.finish());

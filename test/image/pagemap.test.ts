@@ -5,8 +5,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DumpError } from '../../src/errors.js';
 import { encodePagemapStart, PagemapDecoder, PagemapEncoder } from '../../src/image/pagemap.js';
-import { PE_MASK, type RunBatch } from '../../src/memory/runs.js';
-import { image, Message } from '../helpers/dump-writer.js';
+import { detailOf, PAYLOAD_ALIGNED, PE_MASK, type RunBatch } from '../../src/memory/runs.js';
+import { image, Message, PE, pagemapBlocks } from '../helpers/dump-writer.js';
 import { messageType } from '../helpers/message-type.js';
 import { FIXTURES, fixture } from '../helpers/temp.js';
 
@@ -29,6 +29,16 @@ function encodeAll(head: Uint8Array, batches: RunBatch[]): Buffer {
   return Buffer.concat([encodePagemapStart(head), ...batches.map((runs) => Buffer.from(encoder.encode(runs)))]);
 }
 
+/** An entry of CRIU 4.2 on. */
+const present = (pages: number, flags: number = PE.PRESENT): Message =>
+  new Message().int(1, 4096).int(2, 0).int(4, flags).int(5, pages);
+
+/** Blocks whose numbers need not fit each other. */
+const blocks = (sizes: readonly number[], total: number | bigint, pagesPerBlock: number | bigint): Message =>
+  new Message().field(1, Message.packed(sizes)).int(2, total).int(3, pagesPerBlock);
+
+const UNRELEASED = /layout of CRIU 4\.3, found .* of an earlier one, which no release of CRIU had/;
+
 const errorOf = (action: () => unknown): DumpError => {
   try {
     action();
@@ -46,17 +56,20 @@ const anyEntries = fc
       pages: fc.integer({ min: 1, max: 300 }),
       gap: fc.integer({ min: 0, max: 2 ** 30 }),
       inParent: fc.option(fc.boolean()),
-      flags: fc.option(fc.integer({ min: 0, max: 7 })),
+      flags: fc.option(fc.integer({ min: 0, max: 15 })),
       counts: fc.constantFrom('old', 'new', 'both', 'odd'),
       shuffle: fc.boolean(),
       twice: fc.boolean(),
+      blocks: fc.option(fc.record({ pagesPerBlock: fc.integer({ min: 1, max: 5 }), size: fc.nat(4096) })),
     }),
     { minLength: 1, maxLength: 30 },
   )
   .map((specs) => {
     let page = 0;
-    return specs.map(({ pages, gap, inParent, flags, counts, shuffle, twice }) => {
+    return specs.map(({ pages, gap, inParent, flags: any, counts, shuffle, twice, blocks }) => {
       page += gap;
+      // Only what is present can be aligned.
+      const flags = any !== null && any & PE.PRESENT ? any : any && any & PE_MASK;
       const fields: [number, number | bigint | boolean][] = [[1, BigInt(page) * 4096n]];
       page += pages;
       fields.push([2, counts === 'new' ? 0 : counts === 'odd' ? pages + 1 : pages]);
@@ -65,7 +78,12 @@ const anyEntries = fc
       if (counts !== 'old') fields.push([5, pages]);
       if (shuffle) fields.reverse();
       if (twice) fields.push(fields[0] as (typeof fields)[0]);
-      return fields.reduce((message, [field, value]) => message.int(field, value), new Message());
+      const message = fields.reduce((so, [field, value]) => so.int(field, value), new Message());
+      // All of a size that fits a short last block, too.
+      const sizes = blocks && Array<number>(Math.ceil(pages / blocks.pagesPerBlock)).fill(blocks.size);
+      return blocks && sizes && (flags ?? (inParent ? 0 : PE.PRESENT)) & PE.PRESENT
+        ? message.field(6, pagemapBlocks(sizes, blocks.pagesPerBlock))
+        : message;
     });
   });
 
@@ -77,7 +95,7 @@ describe('the decoder', () => {
         const [runs] = batches as [RunBatch];
         entries.forEach((entry, i) => {
           const decoded = entryType.decode(entry.finish());
-          const { vaddr, compat_nr_pages, in_parent, flags, nr_pages } = entryType.toObject(decoded, {
+          const { vaddr, compat_nr_pages, in_parent, flags, nr_pages, blocks } = entryType.toObject(decoded, {
             longs: String,
           }) as {
             vaddr: string;
@@ -85,10 +103,17 @@ describe('the decoder', () => {
             in_parent?: boolean;
             flags?: number;
             nr_pages?: string;
+            blocks?: { block_sizes: number[]; pages_per_block: number };
           };
           expect(BigInt(runs.pageNumbers[i] as number) * 4096n).toBe(BigInt(vaddr));
           expect(runs.pages[i]).toBe(Number(nr_pages ?? compat_nr_pages));
-          expect((runs.bits[i] as number) & PE_MASK).toBe(in_parent ? (flags ?? 0) | 1 : (flags ?? 4));
+          const bits = runs.bits[i] as number;
+          expect(bits & PE_MASK).toBe((in_parent ? (flags ?? 0) | PE.PARENT : (flags ?? PE.PRESENT)) & PE_MASK);
+          expect((bits & PAYLOAD_ALIGNED) !== 0).toBe(((flags ?? 0) & PE.PAYLOAD_ALIGNED) !== 0);
+          const found = detailOf(runs, i)?.compressed;
+          expect(found && [[...found.blockBytes], found.pagesPerBlock]).toEqual(
+            blocks && [blocks.block_sizes, blocks.pages_per_block],
+          );
         });
       }),
     );
@@ -138,7 +163,8 @@ describe('the decoder', () => {
 
   it.each([
     ['an unknown field', new Message().int(1, 4096).int(2, 1).int(9, 1), 'UNSUPPORTED', /field 9/],
-    ['PAYLOAD_ALIGNED', new Message().int(1, 4096).int(2, 1).int(4, 12), 'UNSUPPORTED', /PE_PAYLOAD_ALIGNED/],
+    ['an unknown flag', present(1, 20), 'UNSUPPORTED', /known flags only .* found 0x14/],
+    ['PAYLOAD_ALIGNED of pages that are elsewhere', present(1, 10), 'MALFORMED', /PAYLOAD_ALIGNED only in an entry/],
     ['no address', new Message().int(2, 1), 'MALFORMED', /field 1 \(vaddr\)/],
     ['no count', new Message().int(1, 4096).int(5, 1), 'MALFORMED', /field 2/],
     ['no pages', new Message().int(1, 4096).int(2, 0), 'MALFORMED', /at least one page/],
@@ -156,53 +182,93 @@ describe('the decoder', () => {
     ['another wire type', new Message().int(1, 4096).int(2, 1).field(4, 'x'), 'MALFORMED', /wire type 2/],
     [
       'fewer blocks than pages',
-      new Message()
-        .int(1, 4096)
-        .int(2, 0)
-        .int(4, 4)
-        .int(5, 2)
-        .field(6, Message.packed([4096]))
-        .int(7, 4096),
+      present(2).field(6, pagemapBlocks([4096], 1)),
       'MALFORMED',
-      /2 compressed blocks/,
+      /2 compressed blocks .* found 1/,
     ],
+    ['no blocks', present(1).field(6, pagemapBlocks([], 1)), 'MALFORMED', /1 compressed blocks .* found 0/],
+    ['more blocks than pages', present(2).field(6, pagemapBlocks([1, 1, 1], 1)), 'MALFORMED', /found 3/],
     [
       'a wrong sum of blocks',
-      new Message()
-        .int(1, 4096)
-        .int(2, 0)
-        .int(4, 4)
-        .int(5, 1)
-        .field(6, Message.packed([40]))
-        .int(7, 41),
+      present(1).field(6, blocks([40], 41, 1)),
       'MALFORMED',
-      /total_compressed_size 40/,
+      /total_payload_size 40, .* found 41/,
+    ],
+    ['a sum of 2^64 - 1', present(1).field(6, blocks([40], 2n ** 64n - 1n, 1)), 'MALFORMED', /total_payload_size 40/],
+    [
+      'no sum',
+      present(1).field(6, new Message().int(1, 40).int(3, 1)),
+      'MALFORMED',
+      /total_payload_size in pagemap_blocks/,
+    ],
+    [
+      'no size',
+      present(1).field(6, new Message().int(1, 40).int(2, 40)),
+      'MALFORMED',
+      /pages_per_block in pagemap_blocks/,
     ],
     [
       'a block that is longer than its pages',
-      new Message()
-        .int(1, 4096)
-        .int(2, 0)
-        .int(4, 4)
-        .int(5, 1)
-        .field(6, Message.packed([4097]))
-        .int(7, 4097),
+      present(1).field(6, pagemapBlocks([4097], 1)),
       'MALFORMED',
-      /at most 4096/,
+      /4096 bytes in block 0, found 4097/,
     ],
     [
-      'blocks of 8 MiB',
-      new Message()
-        .int(1, 4096)
-        .int(2, 0)
-        .int(4, 4)
-        .int(5, 1)
-        .field(6, Message.packed([0]))
-        .int(7, 0)
-        .int(8, 2048),
+      'a last block that is longer than its page',
+      present(5).field(6, pagemapBlocks([1, 4097], 4)),
       'MALFORMED',
-      /at most 4194304/,
+      /4096 bytes in block 1/,
     ],
+    ['a block of 2^32 + 1 bytes', present(1).field(6, blocks([2 ** 32 + 1], 1, 1)), 'MALFORMED', /less than 4 GiB/],
+    ['blocks of 8 MiB', present(1).field(6, pagemapBlocks([0], 2048)), 'MALFORMED', /1 to 1024 pages, found 2048/],
+    ['blocks of no pages', present(1).field(6, pagemapBlocks([0], 0)), 'MALFORMED', /1 to 1024 pages, found 0/],
+    ['blocks of 2^64 - 1 pages', present(1).field(6, blocks([0], 0, 2n ** 64n - 1n)), 'MALFORMED', /1 to 1024 pages/],
+    [
+      'blocks of pages in the parent',
+      present(1, 1).field(6, pagemapBlocks([9], 1)),
+      'MALFORMED',
+      /only in an entry that is PRESENT/,
+    ],
+    [
+      'blocks twice',
+      present(1)
+        .field(6, pagemapBlocks([9], 1))
+        .field(6, pagemapBlocks([9], 1)),
+      'MALFORMED',
+      /field 6 \(blocks\) once/,
+    ],
+    [
+      'blocks that end in the middle',
+      present(1).field(6, Uint8Array.of(0x0a, 5, 1)),
+      'MALFORMED',
+      /field of at most 1 bytes/,
+    ],
+    ['sizes that end in the middle', present(1).field(6, Uint8Array.of(0x0a, 1, 0x80, 0x10, 0)), 'MALFORMED', /varint/],
+    [
+      'an unknown field of blocks',
+      present(1).field(6, pagemapBlocks([9], 1).int(4, 1)),
+      'UNSUPPORTED',
+      /pagemap_blocks only \(1 to 3\), found field 4/,
+    ],
+    [
+      'the layout before 4.3',
+      present(2)
+        .field(6, Message.packed([0, 100]))
+        .int(7, 100),
+      'UNSUPPORTED',
+      UNRELEASED,
+    ],
+    [
+      'the same with field 8',
+      present(2)
+        .field(6, Message.packed([100]))
+        .int(7, 100)
+        .int(8, 2),
+      'UNSUPPORTED',
+      UNRELEASED,
+    ],
+    ['the same that is not packed', present(2).int(6, 0).int(6, 100).int(7, 100), 'UNSUPPORTED', UNRELEASED],
+    ['its field 7 alone', present(2).int(7, 100), 'UNSUPPORTED', UNRELEASED],
   ] as [string, Message | Uint8Array, string, RegExp][])('refuses %s', (_, entry, code, text) => {
     const error = errorOf(() => decodeAll(image('PAGEMAP', [HEAD, entry])));
     expect(error.code).toBe(code);
@@ -210,18 +276,26 @@ describe('the decoder', () => {
     expect(error).toMatchObject({ file: 'pagemap-1.img', entry: 0, offset: 18 });
   });
 
-  it('keeps compressed entries as they are, packed or not', () => {
-    const packed = new Message()
-      .int(1, 4096)
-      .int(2, 0)
-      .int(4, 4)
-      .int(5, 2)
-      .field(6, Message.packed([0, 100]))
-      .int(7, 100);
-    const single = new Message().int(1, 65536).int(2, 0).int(4, 4).int(5, 2).int(6, 4096).int(6, 7).int(7, 4103);
+  it('keeps compressed entries as they are, packed or not and in any order', () => {
+    const packed = present(2).field(6, pagemapBlocks([0, 100], 1));
+    const single = new Message().field(6, new Message().int(3, 1).int(1, 4096).int(2, 4103).int(1, 7));
+    single.int(5, 2).int(4, 12).int(2, 0).int(1, 65536);
     const bytes = image('PAGEMAP', [HEAD, packed, single]);
     const { decoder, batches } = decodeAll(bytes);
     expect(batches[0]?.payloadBytes).toBe(4203);
     expect(encodeAll(decoder.head as Uint8Array, batches).equals(bytes)).toBe(true);
+  });
+
+  it('reads what CRIU 4.3 writes, and writes it the same way', () => {
+    for (const layout of ['raw', 'page', 'region64k-aligned', 'region256k']) {
+      const bytes = readFileSync(fixture(`compressed-criu-4.3/${layout}/pagemap-1001.img`));
+      const { decoder, batches } = decodeAll(bytes, 7);
+      // Without what was read, the encoder has the columns alone.
+      const columns = batches.map((runs) => ({
+        ...runs,
+        details: new Map([...(runs.details ?? [])].map(([i, { compressed }]) => [i, compressed ? { compressed } : {}])),
+      }));
+      expect(encodeAll(decoder.head as Uint8Array, columns).equals(bytes), layout).toBe(true);
+    }
   });
 });

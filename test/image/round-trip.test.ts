@@ -70,10 +70,10 @@ describe('what crit cannot read', () => {
       'binary formats',
       '{"name": "qemu", "enabled": true, "interpreter": "/usr/bin/qemu", "magic": "7f454c46", "offset": 0}',
     ],
-    ['an inventory of 2026', '{"img_version": 3, "compress": 2, "compress_region_size": 262144}'],
+    ['an inventory of a compressed dump', '{"img_version": 3, "compress": 1, "compress_block_size": 262144}'],
     [
       'a compressed pagemap',
-      '{"pages_id": 3}, {"vaddr": 65536, "compat_nr_pages": 0, "flags": 4, "nr_pages": 3, "compressed_size": [0, 4096, 100], "total_compressed_size": 4196, "region_pages": 1}',
+      '{"pages_id": 3}, {"vaddr": 65536, "compat_nr_pages": 0, "flags": 4, "nr_pages": 3, "blocks": {"block_sizes": [0, 4096, 100], "total_payload_size": 4196, "pages_per_block": 1}}',
     ],
   ])('%s', (what, entries) => {
     const { image, type } = sampleOf(what);

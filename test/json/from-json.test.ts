@@ -91,8 +91,8 @@ describe('the same in other words', () => {
       );
     }
     const packed =
-      '{"magic": "PAGEMAP", "entries": [{"pages_id": 1}, {"vaddr": 0, "compat_nr_pages": 0, "compressed_size": [], "nr_pages": 1}]}';
-    const entry = new Message().int(1, 0).int(2, 0).int(5, 1);
+      '{"magic": "PAGEMAP", "entries": [{"pages_id": 1}, {"vaddr": 0, "compat_nr_pages": 0, "nr_pages": 1, "blocks": {"block_sizes": [], "total_payload_size": 0, "pages_per_block": 1}}]}';
+    const entry = new Message().int(1, 0).int(2, 0).int(5, 1).field(6, new Message().int(2, 0).int(3, 1));
     expect(hex(imageOfJson(packed))).toBe(hex(imageOf('PAGEMAP', new Message().int(1, 1), entry)));
   });
 

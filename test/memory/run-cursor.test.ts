@@ -20,7 +20,7 @@ interface RunSpec {
   pages: number;
   gap: number;
   bits: number;
-  regionPages: number;
+  pagesPerBlock: number;
 }
 
 const specs: fc.Arbitrary<RunSpec[]> = fc.array(
@@ -28,18 +28,17 @@ const specs: fc.Arbitrary<RunSpec[]> = fc.array(
     pages: fc.integer({ min: 1, max: 20 }),
     gap: fc.integer({ min: 0, max: 2 }),
     bits: fc.constantFrom(PE_PRESENT, PE_PRESENT | PE_LAZY | HAS_FLAGS, PE_LAZY | HAS_FLAGS, PE_PRESENT | TAKEN),
-    regionPages: fc.constantFrom(0, 0, 1, 4),
+    pagesPerBlock: fc.constantFrom(0, 0, 1, 4),
   }),
   { maxLength: 30 },
 );
 
-const detailOf = ({ pages, regionPages, bits }: RunSpec): RunDetail | undefined =>
-  regionPages > 0 && bits === PE_PRESENT
+const detailOf = ({ pages, pagesPerBlock, bits }: RunSpec): RunDetail | undefined =>
+  pagesPerBlock > 0 && bits === PE_PRESENT
     ? {
         compressed: {
-          regionPages,
-          hasRegionPages: true,
-          blockBytes: Uint32Array.from({ length: Math.ceil(pages / regionPages) }, (_, i) => 10 + i),
+          pagesPerBlock,
+          blockBytes: Uint32Array.from({ length: Math.ceil(pages / pagesPerBlock) }, (_, i) => 10 + i),
         },
       }
     : undefined;
@@ -95,7 +94,7 @@ describe('a cursor', () => {
   });
 
   it('refuses a cut inside a block, and says so of all parts but the first that they continue', () => {
-    const [batch] = batchesOf([{ pages: 9, gap: 0, bits: PE_PRESENT, regionPages: 4 }], 1) as [RunBatch];
+    const [batch] = batchesOf([{ pages: 9, gap: 0, bits: PE_PRESENT, pagesPerBlock: 4 }], 1) as [RunBatch];
     const cursor = new RunCursor([batch], PAGE);
     expect(cursor.take(3)).toBeUndefined();
     expect(cursor.take(4)).toMatchObject({ pageNumber: 100, pages: 4, position: 0, payloadBytes: 10 });

@@ -1,8 +1,7 @@
 /** The primitive: any page of any address space, against an oracle that goes page by page through the chain. */
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { compressSync } from 'lz4-napi';
 import { describe, expect, it } from 'vitest';
 import { openAddressSpace } from '../../src/dump/pagemap.js';
 import { DumpError } from '../../src/errors.js';
@@ -12,11 +11,13 @@ import { AddressSpace, RunTable } from '../../src/memory/space.js';
 import { directory } from '../helpers/dump-files.js';
 import {
   ANON,
+  compressed,
   GENERATIONS,
   image,
   Message,
   PE,
   pageContent,
+  pagemapBlocks,
   readMemory,
   readPagemap,
   writeDump,
@@ -53,11 +54,11 @@ const chainOfPages = fc
       },
     ),
     generation: fc.constantFrom(...GENERATIONS),
-    regionPages: fc.constantFrom(undefined, 2, 4),
+    pagesPerBlock: fc.constantFrom(undefined, 2, 4),
   })
-  .map(({ levels, generation, regionPages }) => ({
+  .map(({ levels, generation, pagesPerBlock }) => ({
     generation,
-    ...(regionPages && generation === '2026' ? { regionPages } : {}),
+    ...(pagesPerBlock && generation === '4.3' ? { pagesPerBlock } : {}),
     // The first dump has no parent; CRIU 2 knew no lazy pages.
     levels: levels.map((pages, level) =>
       pages.map((state) =>
@@ -92,13 +93,10 @@ describe('an address space', () => {
           const dir = tempDirOnce();
           levels.forEach((states, level) => {
             const vmas = [{ start: 0n, end: 1n << 40n, ...ANON }];
-            writeDump(join(dir, String(level)), { tasks: [{ pid: 5, vmas, entries: entriesOf(states) }], ...form });
             // The same page differs from level to level.
-            const file = join(dir, String(level), 'pages-1.img');
-            writeFileSync(
-              file,
-              readFileSync(file).map((byte) => byte ^ level),
-            );
+            const content = (pagemap: string, address: bigint) => pageContent(`${level}/${pagemap}`, address);
+            const tasks = [{ pid: 5, vmas, entries: entriesOf(states) }];
+            writeDump(join(dir, String(level)), { tasks, content, ...form });
             if (level > 0) symlinkSync(`../${level - 1}`, join(dir, String(level), 'parent'));
           });
           const memory = levels.map((_, level) => readMemory(join(dir, String(level))).get('pagemap-5.img'));
@@ -145,28 +143,16 @@ describe('an address space', () => {
   });
 
   it('decodes LZ4 blocks of one page and of a region, raw ones, zeros, and a short last one', () => {
-    for (const regionPages of [1, 4]) {
+    for (const pagesPerBlock of [1, 4]) {
       const pages = 10;
       const plain = Buffer.concat(
         Array.from({ length: pages }, (_, i) =>
           i % 3 === 0 ? Buffer.alloc(4096, `text ${i} `) : Buffer.from(pageContent('x', BigInt(i))),
         ),
       );
-      const parts: Buffer[] = [];
-      const sizes: number[] = [];
-      for (let at = 0; at < plain.length; at += regionPages * 4096) {
-        const block = plain.subarray(at, at + regionPages * 4096);
-        const packed = compressSync(block).subarray(4);
-        const stored = packed.length < block.length ? packed : block;
-        parts.push(stored);
-        sizes.push(stored.length);
-      }
-      expect(sizes.some((size) => size < regionPages * 4096)).toBe(true);
-      const sum = sizes.reduce((a, b) => a + b);
-      const entry = new Message().int(1, 0x10000).int(2, 0).int(4, 4).int(5, pages).field(6, Message.packed(sizes));
-      entry.int(7, sum);
-      if (regionPages > 1) entry.int(8, regionPages);
-      const space = spaceOf(image('PAGEMAP', [new Message().int(1, 1), entry]), Buffer.concat(parts));
+      const { stored, sizes } = compressed(plain, pagesPerBlock);
+      expect(sizes.some((size) => size > 0 && size < pagesPerBlock * 4096)).toBe(true);
+      const space = spaceOf(oneEntry(pages, pagemapBlocks(sizes, pagesPerBlock)), Buffer.concat(stored));
       for (let from = 0; from < pages; from++) {
         for (let count = 1; count <= pages - from; count++) {
           const found = Buffer.concat(readPages(space, 16 + from, count, 3 * 4096).map(({ bytes }) => bytes as Buffer));
@@ -177,15 +163,8 @@ describe('an address space', () => {
   });
 
   it('says where a damaged block is', () => {
-    const entry = new Message()
-      .int(1, 0)
-      .int(2, 0)
-      .int(4, 4)
-      .int(5, 1)
-      .field(6, Message.packed([5]))
-      .int(7, 5);
-    const space = spaceOf(image('PAGEMAP', [new Message().int(1, 1), entry]), Buffer.from('12345'));
-    expect(() => readPages(space, 0, 1)).toThrow(/pages@0x0: this is no LZ4 block of 4096 bytes/);
+    const space = spaceOf(oneEntry(1, pagemapBlocks([5], 1)), Buffer.from('12345'));
+    expect(() => readPages(space, 16, 1)).toThrow(/pages@0x0: this is no LZ4 block of 4096 bytes/);
   });
 
   it('refuses pages of a parent that does not have them', () => {
@@ -199,6 +178,13 @@ describe('an address space', () => {
     space.close();
   });
 });
+
+/** A pagemap of one entry, from page 16 on. */
+const oneEntry = (pages: number, blocks: Message): Uint8Array =>
+  image('PAGEMAP', [
+    new Message().int(1, 1),
+    new Message().int(1, 0x10000).int(2, 0).int(4, PE.PRESENT).int(5, pages).field(6, blocks),
+  ]);
 
 /** A space over bytes in memory. */
 function spaceOf(pagemap: Uint8Array, pages: Buffer): AddressSpace {

@@ -76,14 +76,14 @@ describe('a session gives every page', () => {
     }
   });
 
-  it.each([2, 4, 64])('of compressed blocks of %d pages, stored raw', async (regionPages) => {
+  it.each([2, 4, 64])('of compressed blocks of %d pages, stored raw', async (pagesPerBlock) => {
     const dump = join(tempDir(), 'dump');
-    writeDump(dump, served('2026', regionPages));
+    writeDump(dump, served('4.3', pagesPerBlock));
     const oracle = memoryOf(dump);
     for (const step of [1, 3, 1024]) expect(await fetchAll(openMemory(dump), oracle, 32, step)).toBe(pagesOf(oracle));
   });
 
-  it.each([1, 4, 64])('of LZ4 blocks of %d pages', async (regionPages) => {
+  it.each([1, 4, 64])('of LZ4 blocks of %d pages', async (pagesPerBlock) => {
     const dump = join(tempDir(), 'dump');
     const entries = [
       { vaddr: 0x10000n, pages: 130 },
@@ -91,9 +91,9 @@ describe('a session gives every page', () => {
     ];
     writeDump(dump, {
       tasks: [{ pid: 5, vmas: [{ start: 0n, end: 1n << 40n, ...ANON }], entries }],
-      generation: '2026',
+      generation: '4.3',
     });
-    const pages = compressPages(dump, 5, regionPages);
+    const pages = compressPages(dump, 5, pagesPerBlock);
     const stored = statSync(join(dump, 'pages-1.img')).size;
     expect(stored).toBeLessThan(131 * 4096);
     for (const step of [1, 3, 7, 200])

@@ -92,8 +92,8 @@ const listRuns = ({ pageNumbers, pages, bits, details }: RunBatch): Run[] =>
     return detail ? [first, count, word, detail] : [first, count, word];
   });
 
-const blocks = (blockBytes: number[], regionPages: number): RunDetail => ({
-  compressed: { blockBytes: Uint32Array.from(blockBytes), regionPages, hasRegionPages: true },
+const blocks = (blockBytes: number[], pagesPerBlock: number): RunDetail => ({
+  compressed: { blockBytes: Uint32Array.from(blockBytes), pagesPerBlock },
 });
 
 describe('keepEager', () => {
@@ -256,7 +256,7 @@ const randomRuns: fc.Arbitrary<Run[][]> = fc
         PE_LAZY | SHAPE | CLASS_LAZY,
         PE_PARENT | PE_LAZY | SHAPE | CLASS_LAZY,
       ),
-      regionPages: fc.nat(4),
+      pagesPerBlock: fc.nat(4),
       newBatch: fc.boolean(),
     }),
     { maxLength: 12 },
@@ -265,14 +265,14 @@ const randomRuns: fc.Arbitrary<Run[][]> = fc
     const batches: Run[][] = [[]];
     let at = 100;
     let joins = false;
-    for (const { gap, pages, bits, regionPages, newBatch } of list) {
+    for (const { gap, pages, bits, pagesPerBlock, newBatch } of list) {
       at += gap;
       if (newBatch) batches.push([]);
-      const compressed = regionPages > 0 && (bits & (PE_PRESENT | TAKEN)) === PE_PRESENT;
-      const count = Math.ceil(pages / regionPages);
+      const compressed = pagesPerBlock > 0 && (bits & (PE_PRESENT | TAKEN)) === PE_PRESENT;
+      const count = Math.ceil(pages / pagesPerBlock);
       const word = joins && gap === 0 && !compressed ? bits : bits & ~CONTINUES;
       const stored = Array.from({ length: compressed ? count : 0 }, (_, i) => at + i);
-      batches.at(-1)?.push(compressed ? [at, pages, word, blocks(stored, regionPages)] : [at, pages, word]);
+      batches.at(-1)?.push(compressed ? [at, pages, word, blocks(stored, pagesPerBlock)] : [at, pages, word]);
       joins = !compressed;
       at += pages;
     }
@@ -282,7 +282,7 @@ const randomRuns: fc.Arbitrary<Run[][]> = fc
 /** What must be said of each page, in order. */
 function expectPages(batches: Run[][], listed: Set<number>): string[] {
   return batches.flat().flatMap(([first, pages, bits, detail]) => {
-    const region = detail?.compressed?.regionPages ?? 1;
+    const region = detail?.compressed?.pagesPerBlock ?? 1;
     const candidate = (bits & (CLASS_MASK | PE_PRESENT | TAKEN)) === (CLASS_LAZY | PE_PRESENT);
     return Array.from({ length: pages }, (_, i) => {
       const block = i - (i % region);

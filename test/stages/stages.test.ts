@@ -195,11 +195,10 @@ describe('classify', () => {
     expect(() => feed(classify({ policy: 'vma' }), HEADER, runsOf(TASK, [0, 4, LAZY]))).toThrow(/needs the areas/);
   });
 
-  const blocks = (pages: number, regionPages: number): RunDetail => ({
+  const blocks = (pages: number, pagesPerBlock: number): RunDetail => ({
     compressed: {
-      blockBytes: Uint32Array.from({ length: Math.ceil(pages / regionPages) }, (_, i) => i + 1),
-      regionPages,
-      hasRegionPages: true,
+      blockBytes: Uint32Array.from({ length: Math.ceil(pages / pagesPerBlock) }, (_, i) => i + 1),
+      pagesPerBlock,
     },
   });
 

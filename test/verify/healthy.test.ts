@@ -40,14 +40,14 @@ describe('healthy dumps', () => {
     await expectElsewhere(path, lines);
   });
 
-  const regions = { '2026': [undefined, 4, 64] } as Partial<Record<string, (number | undefined)[]>>;
+  const regions = { '4.3': [undefined, 4, 64] } as Partial<Record<string, (number | undefined)[]>>;
   const forms = GENERATIONS.flatMap((generation) =>
-    (regions[generation] ?? [undefined]).map((regionPages) => ({ generation, regionPages })),
+    (regions[generation] ?? [undefined]).map((pagesPerBlock) => ({ generation, pagesPerBlock })),
   );
-  test.each(forms)('pagemaps of $generation, blocks of $regionPages pages', async ({ generation, regionPages }) => {
+  test.each(forms)('pagemaps of $generation, blocks of $pagesPerBlock pages', async ({ generation, pagesPerBlock }) => {
     for (const name of ['mosaic-criu-4.1.1', 'family-criu-4.2.1']) {
       const out = join(tempDir(), 'dump');
-      rewriteGeneration(fixture(name), out, generation, regionPages === undefined ? {} : { regionPages });
+      rewriteGeneration(fixture(name), out, generation, pagesPerBlock === undefined ? {} : { pagesPerBlock });
       expect(linesOf(out)).toEqual([]);
       await expectElsewhere(out, []);
     }

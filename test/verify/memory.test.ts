@@ -214,7 +214,7 @@ describe('pages files', () => {
       [1, /^PAGES_SIZE pages-2.img@0x\w+: expected (\d+) bytes of pages by pagemap-15.img, found \d+$/],
     ] as const) {
       const out = join(tempDir(), 'dump');
-      rewriteGeneration(fixture('mosaic-criu-4.2.1'), out, '2026', { regionPages: 4 });
+      rewriteGeneration(fixture('mosaic-criu-4.2.1'), out, '4.3', { pagesPerBlock: 4 });
       const [line, ...others] = linesOf(new Copy(out).resize('pages-2.img', bytes).path);
       expect(others).toEqual([]);
       expect(line).toMatch(found);

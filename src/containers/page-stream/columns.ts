@@ -6,8 +6,11 @@
  */
 import protobuf from 'protobufjs/minimal.js';
 import {
+  blocksComplaint,
   CLASS_MASK,
+  CONTINUES,
   COUNT_IN_FIELD_2,
+  type CompressedBlocks,
   DETAIL,
   HAS_FIELD_5,
   HAS_FLAGS,
@@ -16,9 +19,9 @@ import {
   KIND_MASK,
   KIND_SHIFT,
   KNOWN_BITS,
-  MAX_BLOCK_BYTES,
   MAX_COUNT_IN_FIELD_2,
   MAX_ENTRY_BLOCKS,
+  PAYLOAD_ALIGNED,
   PE_MASK,
   PE_PARENT,
   PE_PRESENT,
@@ -70,7 +73,7 @@ export function encodeRuns(space: number, runs: RunBatch): Uint8Array {
       writer.uint32(0x1a).fork();
       for (const bytes of compressed.blockBytes) writer.uint32(bytes);
       writer.ldelim();
-      if (compressed.hasRegionPages) writer.uint32(0x20).uint32(compressed.regionPages);
+      writer.uint32(0x20).uint32(compressed.pagesPerBlock);
     }
     writer.ldelim();
   }
@@ -145,6 +148,9 @@ function checkBits(word: number): void {
     (word & KIND_MASK) >>> KIND_SHIFT >= KINDS.length;
   if (unknown) throw new Damage(`known bits in a run, found 0x${word.toString(16)}`);
   if (word & TAKEN && !(word & PE_PRESENT)) throw new Damage('only present pages taken out');
+  if (word & PAYLOAD_ALIGNED && (!(word & PE_PRESENT) || word & CONTINUES)) {
+    throw new Damage('only the first of present pages aligned');
+  }
 }
 
 /** An entry of this shape must be able to express the run. */
@@ -159,22 +165,14 @@ function checkShape(word: number, pages: number): void {
   if (!isSaid || (inParent && !(word & HAS_IN_PARENT))) {
     throw new Damage(`a shape that says what its pages are, found 0x${word.toString(16)}`);
   }
+  if (word & PAYLOAD_ALIGNED && !(word & HAS_FLAGS)) throw new Damage('a shape that says that payload is aligned');
 }
 
-function checkBlocks(
-  { blockBytes, regionPages }: NonNullable<RunDetail['compressed']>,
-  word: number,
-  pages: number,
-  pageSize: number,
-): void {
+function checkBlocks(blocks: CompressedBlocks, word: number, pages: number, pageSize: number): void {
   if (!(word & PE_PRESENT)) throw new Damage('compressed blocks of pages that are present');
-  const plain = regionPages * pageSize;
-  const fit =
-    regionPages >= 1 &&
-    plain <= MAX_BLOCK_BYTES &&
-    blockBytes.length === Math.ceil(pages / regionPages) &&
-    blockBytes.length <= MAX_ENTRY_BLOCKS;
-  if (!fit || blockBytes.some((bytes) => bytes > plain)) throw new Damage('compressed blocks that fit their run');
+  if (blocks.blockBytes.length > MAX_ENTRY_BLOCKS) throw new Damage(`at most ${MAX_ENTRY_BLOCKS} blocks in a run`);
+  const complaint = blocksComplaint(blocks, pages, pageSize);
+  if (complaint) throw new Damage(complaint);
 }
 
 /**
@@ -208,7 +206,7 @@ function readDetail(body: Uint8Array, details: Map<number, RunDetail>): void {
   const detail: RunDetail = {};
   let run = -1;
   let blocks: number[] | undefined;
-  let regionPages: number | undefined;
+  let pagesPerBlock: number | undefined;
   while (reader.pos < reader.len) {
     const tag = reader.uint32();
     if (tag === 0x08) run = reader.uint32();
@@ -218,16 +216,12 @@ function readDetail(body: Uint8Array, details: Map<number, RunDetail>): void {
       if (end > reader.len) throw new Damage('a detail inside its frame');
       blocks = [];
       while (reader.pos < end) blocks.push(reader.uint32());
-    } else if (tag === 0x20) regionPages = reader.uint32();
+    } else if (tag === 0x20) pagesPerBlock = reader.uint32();
     else throw new Damage(`known fields in a detail, found tag ${tag}`);
   }
-  if (blocks) {
-    detail.compressed = {
-      blockBytes: Uint32Array.from(blocks),
-      regionPages: regionPages ?? 1,
-      hasRegionPages: regionPages !== undefined,
-    };
-  }
+  if ((blocks === undefined) !== (pagesPerBlock === undefined)) throw new Damage('blocks with their pages_per_block');
+  if (blocks && pagesPerBlock !== undefined)
+    detail.compressed = { blockBytes: Uint32Array.from(blocks), pagesPerBlock };
   if (details.has(run)) throw new Damage('one detail for a run');
   details.set(run, detail);
 }

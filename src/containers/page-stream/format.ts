@@ -10,7 +10,7 @@
 
 /** "PAGEPIPE". */
 export const STREAM_MAGIC = Uint8Array.from([0x50, 0x41, 0x47, 0x45, 0x50, 0x49, 0x50, 0x45]);
-export const STREAM_VERSION = 1;
+export const STREAM_VERSION = 2;
 export const PROLOGUE_BYTES = 12;
 export const FRAME_HEADER_BYTES = 8;
 

@@ -101,7 +101,7 @@ const anyRuns = fc
         {
           undefined: undefined,
           verbatim: { verbatim: Uint8Array.of(1, 2, 3) },
-          compressed: { verbatim: Uint8Array.of(4), compressed: { blockBytes, regionPages: 2, hasRegionPages: true } },
+          compressed: { verbatim: Uint8Array.of(4), compressed: { blockBytes, pagesPerBlock: 2 } },
         }[String(detail) as 'undefined'],
       );
       next += pages;
