@@ -1,8 +1,8 @@
-// Makes dumps that cannot be had here otherwise of one that was: the kernel may not track memory, and no CRIU that is
-// released compresses.
+// Makes dumps that cannot be had here otherwise of one that was: the kernel may not track memory, and the CRIU of a
+// release may be too old to compress, or built without LZ4.
 //
 //   node variants.mjs chain DUMP OUT       OUT/3, whose pages are partly in its parent OUT/2, and partly in that one's, OUT/1
-//   node variants.mjs compress DUMP OUT    the pages in LZ4 blocks, of one page in some entries and of a region in others
+//   node variants.mjs compress DUMP OUT    the pages in blocks as CRIU 4.3 has them, of one page in some entries and of 64 in others
 import {
   cpSync,
   createReadStream,
@@ -23,8 +23,10 @@ import { decodeImage, encodeImage } from '../dist/images.js';
 import { RUN_BITS } from '../dist/index.js';
 
 const PAGE = 4096;
-/** Of CRIU's regions. */
-const REGION_PAGES = 64;
+/** In a block of CRIU's usual size. */
+const BLOCK_PAGES = 64;
+/** PE_PAYLOAD_ALIGNED, as an image has it. */
+const ALIGNED_FLAG = 8;
 
 /** The parts of an image. */
 const { PE_PARENT, PE_PRESENT } = RUN_BITS;
@@ -59,7 +61,7 @@ async function rewriteMemory(dump, out, change) {
     await rewrite(join(dump, name), join(out, name), (entry) => {
       const size = entry.flags & PE_PRESENT ? pagesOf(entry) * PAGE : 0;
       at += size;
-      const changed = change(entry, pages.subarray(at - size, at));
+      const changed = change(entry, pages.subarray(at - size, at), name);
       parts.push(...changed.map(({ bytes }) => bytes));
       return changed.map((piece) => piece.entry);
     });
@@ -101,38 +103,50 @@ async function makeChain(dump, out) {
 
 async function compress(dump, out) {
   cpSync(dump, out, { recursive: true });
-  const count = { lz4: 0, raw: 0, zero: 0 };
+  const count = { lz4: 0, raw: 0, zero: 0, padding: 0 };
   let entries = 0;
-  await rewriteMemory(dump, out, (entry, pages) => {
+  let end = 0;
+  let pagemap;
+  await rewriteMemory(dump, out, (entry, pages, name) => {
+    if (name !== pagemap) end = 0;
+    pagemap = name;
     if (!(entry.flags & PE_PRESENT)) return [{ entry, bytes: pages }];
-    const regionPages = entries++ % 2 ? 1 : REGION_PAGES;
+    const pagesPerBlock = entries++ % 2 ? 1 : BLOCK_PAGES;
     const blocks = [];
-    for (let at = 0; at < pages.length; at += regionPages * PAGE) {
-      const plain = pages.subarray(at, at + regionPages * PAGE);
+    let first;
+    for (let at = 0; at < pages.length; at += pagesPerBlock * PAGE) {
+      const plain = pages.subarray(at, at + pagesPerBlock * PAGE);
       // The library puts the plain size before the block. Where it is not worth it, CRIU stores a block as it is.
       const packed = compressSync(plain).subarray(4);
       const kind = plain.every((byte) => byte === 0) ? 'zero' : packed.length < (plain.length * 7) / 8 ? 'lz4' : 'raw';
       count[kind]++;
+      if (kind !== 'zero') first ??= kind;
       blocks.push({ zero: new Uint8Array(0), lz4: packed, raw: plain }[kind]);
     }
-    const bytes = Buffer.concat(blocks);
+    const isAligned = first === 'raw';
+    const padding = new Uint8Array(isAligned ? -end & (PAGE - 1) : 0);
+    const payload = Buffer.concat(blocks);
+    end += padding.length + payload.length;
+    count.padding += padding.length;
     return [
       {
         entry: {
           vaddr: entry.vaddr,
           compat_nr_pages: 0,
-          flags: entry.flags,
+          flags: entry.flags | (isAligned ? ALIGNED_FLAG : 0),
           nr_pages: BigInt(pagesOf(entry)),
-          compressed_size: blocks.map((block) => block.length),
-          total_compressed_size: BigInt(bytes.length),
-          ...(regionPages > 1 ? { region_pages: regionPages } : {}),
+          blocks: {
+            block_sizes: blocks.map((block) => block.length),
+            total_payload_size: BigInt(payload.length),
+            pages_per_block: pagesPerBlock,
+          },
         },
-        bytes,
+        bytes: Buffer.concat([padding, payload]),
       },
     ];
   });
   await rewrite(join(dump, 'inventory.img'), join(out, 'inventory.img'), (entry) => [
-    { ...entry, img_version: 3, compress: 2, compress_region_size: REGION_PAGES * PAGE },
+    { ...entry, img_version: 3, compress: 1, compress_block_size: BLOCK_PAGES * PAGE },
   ]);
   console.log('blocks:', JSON.stringify(count));
 }

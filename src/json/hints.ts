@@ -70,7 +70,14 @@ const FLAGS: Record<string, Names> = {
     ['PE_PARENT', 0x1],
     ['PE_LAZY', 0x2],
     ['PE_PRESENT', 0x4],
+    ['PE_PAYLOAD_ALIGNED', 0x8],
   ],
+};
+
+/** Names as they are read: also those that crit 4.3 prints, and 4.2.1 does not. */
+const READ_FLAGS: Record<string, Names> = {
+  ...FLAGS,
+  'mmap.status': [...(FLAGS['mmap.status'] ?? []), ['VMA_AREA_NOT_ACCOUNTABLE', 1 << 18]],
 };
 
 /** Constants, by the name of the field that holds them. */
@@ -96,6 +103,9 @@ const CONSTANTS: Record<string, Record<string, Record<number, string>>> = {
     proto: { 0: 'IP', 6: 'TCP', 17: 'UDP', 136: 'UDPLITE' },
   },
 };
+
+/** The same of constants. */
+const NEWER_CONSTANTS: typeof CONSTANTS = { gen: { task_state: { 2: 'Dead' } } };
 
 /** The same few values occur in every entry. */
 const MAX_CACHED_FLAGS = 1024;
@@ -153,10 +163,10 @@ function deviceText(value: number, odev: boolean): string {
  */
 export function parseNumber(hints: Hints, name: string, text: string): Magnitude | undefined {
   if (hints.dev && text.includes(':')) return parseDevice(text, hints.odev);
-  if (hints.flags !== undefined) return parseFlags(FLAGS[hints.flags] ?? [], text);
+  if (hints.flags !== undefined) return parseFlags(READ_FLAGS[hints.flags] ?? [], text);
   if (hints.dict !== undefined) {
-    const names = Object.entries(CONSTANTS[hints.dict]?.[name] ?? {});
-    const found = names.find(([, word]) => word === text);
+    const names = { ...CONSTANTS[hints.dict]?.[name], ...NEWER_CONSTANTS[hints.dict]?.[name] };
+    const found = Object.entries(names).find(([, word]) => word === text);
     if (found) return magnitude(Number(found[0]));
   }
   return parseDigits(text);

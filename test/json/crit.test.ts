@@ -1,4 +1,4 @@
-/** crit 4.2.1: its JSON byte for byte over all fixtures, and images made again of its JSON. */
+/** crit 4.2.1: its JSON byte for byte over all fixtures, and images made again of its JSON; crit 4.3 for what is new there. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -73,6 +73,26 @@ describe('encode', () => {
     expect(sortKeys('{"magic": "MM", "entries": [{"b": 18446744073709551615, "a": "1"}]}')).toBe(
       '{"entries":[{"a":"1","b":18446744073709551615}],"magic":"MM"}',
     );
+  });
+});
+
+describe('crit 4.3', () => {
+  const root = fixture('crit-4.3-json');
+  const names = readdirSync(root, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.img.json'))
+    .map((name) => name.slice(0, -'.json'.length));
+
+  it('read images of all kinds that have something new, and compressed dumps', () => {
+    expect(names.length).toBe(16);
+  });
+
+  it.each(names)('prints the same of %s, and the image is made again of that', (name) => {
+    const image = readFileSync(fixture(name));
+    const json = readFileSync(join(root, `${name}.json`), 'utf8');
+    const pretty = readFileSync(join(root, `${name}.pretty.json`), 'utf8');
+    expect(toJson(image)).toBe(json.trimEnd());
+    expect(toJson(image, { pretty: true })).toBe(pretty.trimEnd());
+    for (const text of [json, pretty]) expect(imageOfJson(text).equals(image)).toBe(true);
   });
 });
 

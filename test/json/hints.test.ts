@@ -55,6 +55,13 @@ describe('words', () => {
     );
   });
 
+  it.each<[hints: Hints, name: string, text: string, value: bigint]>([
+    [flags('mmap.status'), 'status', 'VMA_AREA_REGULAR | VMA_AREA_NOT_ACCOUNTABLE', 0x40001n],
+    [{ ...NONE, dict: 'gen' }, 'task_state', 'Dead', 2n],
+  ])('of crit 4.3 are read, too: %o, %s: %s', (hints, name, text, value) => {
+    expect(asBigInt(parseNumber(hints, name, text))).toBe(value);
+  });
+
   it.each<[hints: Hints, name: string, value: number, text: string | undefined]>([
     [flags('mmap.prot'), 'prot', 5, 'PROT_READ | PROT_EXEC'],
     [flags('mmap.prot'), 'prot', 0, ''],

@@ -3,7 +3,16 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { DirectoryFiles } from '../../src/containers/directory/files.js';
 import { quickFindings } from '../../src/verify/verify.js';
-import { ANON, FILE, mmImage, rewriteGeneration, STATUS, type VmaSpec, writeDump } from '../helpers/dump-writer.js';
+import {
+  ANON,
+  FILE,
+  mmImage,
+  readPagemap,
+  rewriteGeneration,
+  STATUS,
+  type VmaSpec,
+  writeDump,
+} from '../helpers/dump-writer.js';
 import { fixture, tempDir } from '../helpers/temp.js';
 import { Copy, copyOf, copyOfChain, expectElsewhere, findingsOf, type Json, linesOf } from './harness.js';
 
@@ -129,9 +138,9 @@ describe('pagemaps', () => {
       'an unknown flag',
       (copy) =>
         copy.edit('pagemap-15.img', ([, first]) => {
-          first.flags = '0xc';
+          first.flags = '0x14';
         }),
-      'UNSUPPORTED pagemap-15.img@0x12 entry 0: expected known flags only (PARENT 1, LAZY 2, PRESENT 4), found 0xc, which has PE_PAYLOAD_ALIGNED 8',
+      'UNSUPPORTED pagemap-15.img@0x12 entry 0: expected known flags only (PARENT 1, LAZY 2, PRESENT 4, PAYLOAD_ALIGNED 8), found 0x14',
     ],
     [
       'no flag at all',
@@ -145,7 +154,7 @@ describe('pagemaps', () => {
         copy.patch('pagemap-15.img', (bytes) =>
           Buffer.concat([bytes, Buffer.from([8, 0, 0, 0, 8, 0, 16, 0, 40, 1, 72, 1])]),
         ),
-      'UNSUPPORTED pagemap-15.img@0x340 entry 46: expected known fields only (1 to 8), found field 9, which may move the pages',
+      'UNSUPPORTED pagemap-15.img@0x340 entry 46: expected known fields only (1 to 6), found field 9, which may move the pages',
     ],
     [
       'cut inside an entry',
@@ -387,5 +396,68 @@ describe('chains of dumps', () => {
     expect(linesOf(last.path)).toEqual([
       'NOT_IN_PARENT pagemap-62.img entry 4: expected the pages 0x7fb90c184000-0x7fb90c185000 in the parent dump, found none',
     ]);
+  });
+});
+
+describe('compressed pages', () => {
+  const compressed = () => copyOf('compressed-criu-4.3/page');
+  const PACKED = 'expected plain pages, as inventory.img says, found compressed or aligned ones';
+
+  test('in a dump that says it has none', () => {
+    const copy = compressed().edit('inventory.img', ([inventory]) => {
+      inventory.compress = 0;
+    });
+    expect(linesOf(copy.path)).toEqual([
+      `BAD_BLOCKS pagemap-1001.img entry 0: ${PACKED}`,
+      `BAD_BLOCKS pagemap-shmem-5452.img entry 0: ${PACKED}`,
+    ]);
+  });
+
+  test('under a version that has none, and of a layout that no release had', () => {
+    const old = compressed().edit('inventory.img', ([inventory]) => {
+      inventory.img_version = 2;
+    });
+    expect(linesOf(old.path)).toEqual([
+      'UNKNOWN_VERSION inventory.img entry 0: expected img_version 3 with compressed pages, found 2',
+    ]);
+    const unreleased = compressed().edit('inventory.img', ([inventory]) => {
+      inventory.compress = 2;
+    });
+    expect(linesOf(unreleased.path)).toEqual([
+      'UNKNOWN_VERSION inventory.img entry 0: warning: expected compress 0 or 1, found 2, of a layout that no release of CRIU had',
+    ]);
+  });
+
+  test('in larger blocks than the inventory says', () => {
+    const copy = copyOf('compressed-criu-4.3/region64k-aligned').edit('inventory.img', ([inventory]) => {
+      inventory.compress_block_size = 4096;
+    });
+    const [line] = linesOf(copy.path);
+    expect(line).toBe(
+      'BAD_BLOCKS pagemap-1001.img entry 0: expected blocks of at most 4096 bytes, as inventory.img says, found 65536',
+    );
+  });
+
+  test('in huge pages', () => {
+    const { path } = compressed();
+    const [first] = readPagemap(join(path, 'pagemap-1001.img')).entries;
+    new Copy(path).edit('mm-1001.img', ([mm]) => {
+      const area = mm.vmas.find(({ start }: { start: number }) => BigInt(start) === first?.vaddr);
+      area.status |= 1 << 27;
+    });
+    expect(linesOf(path)).toContain(
+      `BAD_BLOCKS pagemap-1001.img entry 0: expected a raw block at 0x${first?.vaddr.toString(16)}, in huge pages or memory of a plugin, found a compressed one`,
+    );
+  });
+
+  test('with a table of blocks that lies', () => {
+    const { path } = compressed().edit('pagemap-1001.img', ([, entry]) => {
+      entry.blocks.block_sizes[0] += 1;
+    });
+    const [line, ...others] = linesOf(path);
+    expect(others).toEqual([]);
+    expect(line).toMatch(
+      /^MALFORMED pagemap-1001\.img@0x\w+ entry 0: expected total_payload_size \d+, the sum of the blocks/,
+    );
   });
 });
