@@ -78,7 +78,10 @@ export class SpaceMerger {
       } else {
         if (hotBytes > 0) yield hotBytes;
         hotBytes = 0;
-        extents.push(fileOffset, payloadBytes);
+        // Neighbors become one extent, which is read at once.
+        const [from = 0, bytes = 0] = extents.slice(-2);
+        if (bytes > 0 && from + bytes === fileOffset) extents[extents.length - 1] = bytes + payloadBytes;
+        else extents.push(fileOffset, payloadBytes);
       }
     }
     if (file && extents.length > 0) yield { type: 'extents', file, extents: Float64Array.from(extents) };

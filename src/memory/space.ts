@@ -157,8 +157,6 @@ export interface AddressSpaceOptions {
   parent?: AddressSpace;
   /** For compressed pages. */
   decodeBlock?: DecodeBlock;
-  /** Closes what the space reads from. */
-  close?: () => void;
 }
 
 /** The memory of one task or segment of one dump, with that of its parents where the dump refers to them. */
@@ -207,12 +205,6 @@ export class AddressSpace {
         yield { ...piece, bytes };
       }
     }
-  }
-
-  /** Closes the files of this space and of its parents. */
-  close(): void {
-    this.options.close?.();
-    this.options.parent?.close();
   }
 
   private get parent(): AddressSpace {

@@ -153,7 +153,6 @@ export class DumpReceiver {
         }
       } while (await this.more());
     } finally {
-      this.closeParent();
       await this.chunks.return?.();
     }
     throw this.complaint(this.missing(), 'the end of the connection');
@@ -237,7 +236,7 @@ export class DumpReceiver {
       throw this.complaint('each pagemap once', `${target.pagemap} again`);
     }
     this.names.add(target.pagemap);
-    this.closeParent();
+    this.parentSpace = undefined;
     const index = this.stats.spaces++;
     const pagesId = FIRST_PAGES_ID + index;
     const head = encodeObject(messageDescriptor('pagemap_head'), { pages_id: pagesId });
@@ -329,11 +328,6 @@ export class DumpReceiver {
         'none',
       );
     }
-  }
-
-  private closeParent(): void {
-    this.parentSpace?.close();
-    this.parentSpace = undefined;
   }
 
   /** What the dump lacks. */

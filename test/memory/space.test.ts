@@ -101,19 +101,15 @@ describe('an address space', () => {
           });
           const memory = levels.map((_, level) => readMemory(join(dir, String(level))).get('pagemap-5.img'));
           const space = openAddressSpace(directory(join(dir, String(levels.length - 1))), 'pagemap-5.img', 4096);
-          try {
-            const expected = Array.from({ length: pages }, (_, i) => {
-              let level = levels.length - 1;
-              const at = (l: number) => levels[l]?.[from + i] ?? '';
-              while (at(level) === 'parent') level--;
-              if (at(level) !== 'present') return { state: at(level) === 'lazy' ? 'lazy' : 'absent' };
-              const bytes = memory[level]?.get(BigInt(FIRST + from + i) * 4096n) as Uint8Array;
-              return { state: 'stored', bytes: Buffer.from(bytes) };
-            });
-            expect(readPages(space, FIRST + from, pages, pieceBytes)).toEqual(expected);
-          } finally {
-            space.close();
-          }
+          const expected = Array.from({ length: pages }, (_, i) => {
+            let level = levels.length - 1;
+            const at = (l: number) => levels[l]?.[from + i] ?? '';
+            while (at(level) === 'parent') level--;
+            if (at(level) !== 'present') return { state: at(level) === 'lazy' ? 'lazy' : 'absent' };
+            const bytes = memory[level]?.get(BigInt(FIRST + from + i) * 4096n) as Uint8Array;
+            return { state: 'stored', bytes: Buffer.from(bytes) };
+          });
+          expect(readPages(space, FIRST + from, pages, pieceBytes)).toEqual(expected);
         },
       ),
       { numRuns: 60 },
@@ -138,7 +134,6 @@ describe('an address space', () => {
         }
       }
     }
-    space.close();
     expect(parentPages).toBeGreaterThan(0);
   });
 
@@ -175,7 +170,6 @@ describe('an address space', () => {
     symlinkSync('../a', join(dir, 'b', 'parent'));
     const space = openAddressSpace(directory(join(dir, 'b')), 'pagemap-5.img', 4096);
     expect(() => readPages(space, 1, 1)).toThrow(DumpError);
-    space.close();
   });
 });
 
