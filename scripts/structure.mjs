@@ -26,6 +26,7 @@ const ORDER = [
   'stages',
   'containers',
   ['containers/directory', 'containers/tar', 'containers/shards', 'containers/page-stream'],
+  'containers/oci',
   'arrival',
   ['explore', 'verify', 'halves', 'serve'],
   'send',

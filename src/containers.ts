@@ -16,6 +16,8 @@ export {
   type DirectoryOutput,
   directorySink,
   type FilesOutput,
+  type ImageOptions,
+  ociSink,
   type PlaceOptions,
   pageStreamSink,
   shardSink,

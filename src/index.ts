@@ -11,6 +11,7 @@
 
 export type { ByteSource, SourceKind } from './arrival/open.js';
 export type { KnownDump } from './arrival/summary.js';
+export type { CheckpointImage, ImageBlob } from './containers/oci/layout.js';
 export { Dump, type DumpOptions } from './dump/dump.js';
 export type { FileBegin, FileEvent, FileEvents } from './dump/events.js';
 export type { DumpEntry, DumpFiles, FileStat, ReadableFiles } from './dump/files.js';

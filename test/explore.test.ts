@@ -251,7 +251,7 @@ describe('usage', () => {
     const file = join(mosaic, 'pstree.img');
     expect(await cli(['x', file, 'ps'])).toMatchObject({
       code: 1,
-      stderr: `pagepipe: error: ${file}: expected a dump directory, tar, shards or a page stream, found none of them\n`,
+      stderr: `pagepipe: error: ${file}: expected a dump directory, tar, shards or a page stream, found an image\npagepipe: hint: name the directory that it is in\n`,
     });
   });
 

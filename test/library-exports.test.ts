@@ -6,20 +6,21 @@ import { exportsOf, mentionedBy } from './helpers/declarations.js';
 const EXPORTS: Record<string, string> = {
   index: `
     AddressSpace AddressSpaceOptions Amount ArchiveHeader AreaData AreaPages AreaTable AreasData AreasRecord
-    ByteSource BytesRecord CheckRecord ClassifyOptions CompressedBlocks Compression DROP_LAZY DecodeBlock
-    DescriptorsData Dump DumpEntry DumpError DumpErrorCode DumpFiles DumpOptions DumpRecord DumpSource EndRecord
-    ErrorPlace ExtentsRecord FaultList FaultListParser FileBegin FileData FileEvent FileEvents FileRecord
-    FileStat FilterOptions Finding FindingCode FindingPlace HOLES HeaderRecord Holes KINDS KeepOptions Kind
-    KindTally KnownDump MemoryBudget OpenDump OpenDumpOptions PAGE_SIZES POLICIES PageSpan PagesData PayloadFile
-    PayloadRecord Policy ProcessData RUN_BITS ReadableFiles RecordSink RecordSource RunBatch RunBuilder
-    RunCursor RunDetail RunPart RunTable RunsRecord Selection Severity SizeSink SourceKind SourceOptions Space
-    SpaceRecord SpaceTally SplitOptions Stage StageOutput StoredAt TableSpan Task Verdict VerifyOptions classify
-    exploreAreas exploreDescriptors explorePages exploreProcesses filter hasPayload isPayload keepEager merge
-    openDump openDumpFiles pump quickFindings rebuild split tally verify
+    ByteSource BytesRecord CheckRecord CheckpointImage ClassifyOptions CompressedBlocks Compression DROP_LAZY
+    DecodeBlock DescriptorsData Dump DumpEntry DumpError DumpErrorCode DumpFiles DumpOptions DumpRecord
+    DumpSource EndRecord ErrorPlace ExtentsRecord FaultList FaultListParser FileBegin FileData FileEvent
+    FileEvents FileRecord FileStat FilterOptions Finding FindingCode FindingPlace HOLES HeaderRecord Holes
+    ImageBlob KINDS KeepOptions Kind KindTally KnownDump MemoryBudget OpenDump OpenDumpOptions PAGE_SIZES
+    POLICIES PageSpan PagesData PayloadFile PayloadRecord Policy ProcessData RUN_BITS ReadableFiles RecordSink
+    RecordSource RunBatch RunBuilder RunCursor RunDetail RunPart RunTable RunsRecord Selection Severity SizeSink
+    SourceKind SourceOptions Space SpaceRecord SpaceTally SplitOptions Stage StageOutput StoredAt TableSpan Task
+    Verdict VerifyOptions classify exploreAreas exploreDescriptors explorePages exploreProcesses filter
+    hasPayload isPayload keepEager merge openDump openDumpFiles pump quickFindings rebuild split tally verify
   `,
   containers: `
-    ArchiveOptions BytePlace DirectoryOutput FilesOutput Place PlaceOptions Written decodePageStream directorySink
-    encodePageStream pageStream pageStreamSink readPageStream shardSink sinkStream sourceStream tarSink
+    ArchiveOptions BytePlace DirectoryOutput FilesOutput ImageOptions Place PlaceOptions Written
+    decodePageStream directorySink encodePageStream ociSink pageStream pageStreamSink readPageStream shardSink
+    sinkStream sourceStream tarSink
   `,
   images: `
     DecodeOptions EncodeOptions ImagePart ImageStart ImageType JsonOptions MAGIC MessageName MessagePart

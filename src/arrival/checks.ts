@@ -143,7 +143,7 @@ export class ArrivalChecks {
     });
   }
 
-  private begin({ name, kind, target }: FileBegin): void {
+  private begin({ name, kind, size, target }: FileBegin): void {
     if (this.names.has(name)) {
       throw new DumpError('BAD_NAME', 'expected each file once, found it twice', { file: name });
     }
@@ -157,7 +157,11 @@ export class ArrivalChecks {
     const type = typeOfName(name);
     if (type) this.starts.set(name, { type, bytes: new Uint8Array(0) });
     if (isPagemapName(name)) this.pagemaps.set(name, new ArrivingPagemap(name, this.pageSize));
-    else if (isPagesName(name)) this.pages.set(name, { bytes: 0, ended: false });
+    else if (isPagesName(name)) {
+      this.pages.set(name, { bytes: 0, ended: false });
+      // What a sparse file claims is compared before any of it is made.
+      if (size !== undefined) this.checkSize(name, size);
+    }
   }
 
   private data(name: string, bytes: Uint8Array): void {
@@ -222,9 +226,13 @@ export class ArrivalChecks {
   /** Compares the size of a pages file with its pagemap, once both have arrived. */
   private checkPages(file: string): void {
     const pages = this.pages.get(file);
+    if (pages?.ended) this.checkSize(file, pages.bytes);
+  }
+
+  private checkSize(file: string, bytes: number): void {
     const pagemap = this.owners.get(file);
-    if (!pages?.ended || !pagemap?.ended || pages.bytes === pagemap.pagesBytes) return;
-    const missing = pagemap.pagesBytes - pages.bytes;
+    if (!pagemap?.ended || bytes === pagemap.pagesBytes) return;
+    const missing = pagemap.pagesBytes - bytes;
     const difference = missing > 0 ? `${missing} bytes fewer` : `${-missing} bytes more`;
     throw new DumpError('PAGES_SIZE', `the file has ${difference} than ${pagemap.name} says`, {
       file,

@@ -1,7 +1,7 @@
 /**
  * Opens a dump in any container. The first bytes say which one it is; names do not matter. A dump in a directory or a plain
- * archive allows random access. A dump in a compressed archive, shards or a page stream, and any on stdin, arrives: it is
- * read once, from front to back.
+ * archive allows random access. A dump in a compressed archive, an OCI image, shards or a page stream, and any on stdin,
+ * arrives: it is read once, from front to back.
  *
  * A container turns what arrives into events for files. They pass one chain: `checks.ts` refuses what is no valid dump.
  * `sequential.ts` then makes records of the files, `extract.ts` puts them into a directory, and `hold.ts` keeps them for
@@ -9,7 +9,10 @@
  */
 import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
 import { addAbortSignal, Readable } from 'node:stream';
-import { DirectoryFiles, type DirectoryOptions } from '../containers/directory/files.js';
+import { DirectoryFiles, type DirectoryOptions, folderOfImages } from '../containers/directory/files.js';
+import { isLayout, openLayout, startsLayout } from '../containers/oci/files.js';
+import type { CheckpointImage } from '../containers/oci/layout.js';
+import { holdLayout, type LayoutFiles, readImage, readLayer } from '../containers/oci/read.js';
 import { STREAM_MAGIC } from '../containers/page-stream/format.js';
 import { decodeChunks } from '../containers/page-stream/stream.js';
 import { MAX_MARKER_BYTES } from '../containers/shards/marker.js';
@@ -21,17 +24,18 @@ import type { FileEvents } from '../dump/events.js';
 import type { DumpFiles } from '../dump/files.js';
 import type { RecordSource } from '../dump/pump.js';
 import type { DumpRecord } from '../dump/records.js';
-import { DumpError, onFile, systemError } from '../errors.js';
+import { onFile, systemError } from '../errors.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import { type Compression, compressionOf, decompress } from '../io/compression.js';
 import { FdReader } from '../io/fd.js';
 import { openRandomAccess } from '../io/random-access.js';
 import { word } from '../protobuf/wire.js';
+import { checkExists, notADump } from './foreign.js';
 import { HeldFiles, type HoldOptions } from './hold.js';
 import { SequentialDump } from './sequential.js';
 import { type KnownDump, PassingSummary } from './summary.js';
 
-export const SOURCE_KINDS = ['directory', 'tar', 'stream', 'shards'] as const;
+export const SOURCE_KINDS = ['directory', 'tar', 'oci', 'stream', 'shards'] as const;
 export type SourceKind = (typeof SOURCE_KINDS)[number];
 
 /** What arrives. */
@@ -64,6 +68,8 @@ export interface Arrival {
   /** Its files; a page stream has records instead. */
   events?: FileEvents;
   stream?: AsyncGenerator<Iterable<DumpRecord>>;
+  /** The OCI image that it is in. */
+  image?: CheckpointImage;
   close(): void;
 }
 
@@ -82,8 +88,10 @@ export async function openRandom(
   { from, shards, ...options }: Pick<OpenOptions, 'from' | 'shards'> & DirectoryOptions = {},
 ): Promise<DumpFiles | undefined> {
   if (shards || typeof path !== 'string' || (path === '-' && from !== 'directory')) return undefined;
+  checkExists(path);
+  if (!from && (await isLayout(path))) return undefined;
   if (from === 'directory' || (!from && onFile(path, () => statSync(path)).isDirectory())) {
-    return new DirectoryFiles(path, options);
+    return new DirectoryFiles(folderOfImages(path), options);
   }
   if (from !== undefined && from !== 'tar') return undefined;
   const archive = openRandomAccess(path);
@@ -132,6 +140,9 @@ export async function openArrival(source: ByteSource, options: OpenOptions): Pro
   if (options.shards) return openShards(options.shards, options);
   const name = sourceName(source);
   const path = typeof source === 'string' && source !== '-' ? source : undefined;
+  if (path !== undefined && (options.from ?? 'oci') === 'oci' && (await isLayout(path))) {
+    return imageArrival(await openLayout(path), name, options);
+  }
   const fds = path === undefined ? [] : [onFile(path, () => openSync(path, 'r'))];
   let peeked: Peeked | undefined;
   const close = () => {
@@ -151,9 +162,12 @@ export async function openArrival(source: ByteSource, options: OpenOptions): Pro
     const { start, chunks } = peeked;
     const kind = options.from === undefined || options.from === 'directory' ? guess(start) : options.from;
     if (!kind) {
-      throw new DumpError('NOT_A_DUMP', 'expected a dump directory, tar, shards or a page stream, found none of them', {
-        file: name,
-      });
+      throw notADump(start, name);
+    }
+    if (kind === 'oci') {
+      const files = await holdLayout(chunks, { name, budget: options.budget });
+      close();
+      return imageArrival(files, name, options);
     }
     const content = {
       tar: () => ({ events: readTar({ chunks, name, budget: options.budget }) }),
@@ -161,6 +175,19 @@ export async function openArrival(source: ByteSource, options: OpenOptions): Pro
       stream: () => ({ stream: decodeChunks(chunks, name) }),
     };
     return { kind, compression, name, ...content[kind](), close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** An image whose layer arrives. Closes the files after an error. */
+function imageArrival(files: LayoutFiles, name: string, options: OpenOptions): Arrival {
+  const close = () => files.close();
+  try {
+    const image = readImage(files);
+    const { compression } = image;
+    return { kind: 'oci', compression, name, image, events: readLayer(files, image, { name, ...options }), close };
   } catch (error) {
     close();
     throw error;
@@ -261,6 +288,7 @@ async function peek(chunks: AsyncIterable<Uint8Array>): Promise<Peeked> {
 /** A page stream has a magic, tar a checksum; a shard begins with a small size and a marker. */
 function guess(start: Uint8Array): ArrivingKind | undefined {
   if (Buffer.compare(start.subarray(0, STREAM_MAGIC.length), STREAM_MAGIC) === 0) return 'stream';
+  if (startsLayout(start.subarray(0, BLOCK))) return 'oci';
   if (isTarHeader(start.subarray(0, BLOCK))) return 'tar';
   const size = start.length > 5 ? word(start, 0) : 0;
   // The first marker has number 0, which is left out; that of another shard has its number.

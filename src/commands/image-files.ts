@@ -8,6 +8,7 @@ import { rawKind } from '../image/raw.js';
 import { AtomicFile } from '../io/atomic-file.js';
 import { Breather } from '../io/breathe.js';
 import { FdReader, FdWriter } from '../io/fd.js';
+import { checkHoles, storedBytesOf } from '../io/holes.js';
 import { reachOf } from '../io/mode.js';
 import { type Arguments, type Flag, type Io, inputs } from './command.js';
 
@@ -30,6 +31,7 @@ export function openInput(path: string | undefined, io: Io): Input {
   const fd = onFile(path, () => openSync(path, 'r'));
   try {
     const stats = onFile(path, () => fstatSync(fd));
+    if (stats.isFile()) checkHoles(path, stats.size, storedBytesOf(stats));
     return { name: path, fd, mode: stats.isFile() ? stats.mode & 0o777 : undefined };
   } catch (error) {
     closeSync(fd);

@@ -1,5 +1,6 @@
 /** The commands that restore the result of `make-lazy`, with those that first make directories of other containers. */
 import { resolve } from 'node:path';
+import type { SourceKind } from '../arrival/open.js';
 import { type Address, DEFAULT_PORT, LOOPBACK } from '../serve/address.js';
 import { quoteWord } from '../shell.js';
 import type { Holes } from '../stages/rebuild.js';
@@ -7,7 +8,7 @@ import type { SinkKind } from './sink.js';
 
 /** Where the whole dump is. */
 export interface DumpPlace {
-  kind: 'directory' | 'tar' | 'shards' | 'stream';
+  kind: SourceKind;
   /** Whether `pagepipe serve` can read it where it is. */
   isServable: boolean;
   /** As on the command line: several for shards, none for stdin and descriptors. */
@@ -94,7 +95,11 @@ export function restoreNotes(
   out: LazyPlace,
   { keepsLazyPages, names = NAMES }: Pick<RestoreOptions, 'keepsLazyPages' | 'names'>,
 ): string[] {
-  const others = { tar: 'tar -x and container engines', shards: 'criu-image-streamer extract' };
+  const others = {
+    tar: 'tar -x and container engines',
+    oci: 'podman load and container restore',
+    shards: 'criu-image-streamer extract',
+  };
   return [
     ...(unpack.length > 0 ? ['CRIU reads only directories; replace the names in capitals by your own'] : []),
     ...(out.kind === 'directory'

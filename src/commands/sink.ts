@@ -3,16 +3,17 @@
  * a directory. `--to` and `--compress` come first.
  */
 import { DirectorySink } from '../containers/directory/write.js';
+import type { CheckpointImage } from '../containers/oci/layout.js';
 import type { ShardSink } from '../containers/shards/write.js';
 import type { TarSink } from '../containers/tar/write.js';
 import { UsageError } from '../errors.js';
 import type { Place } from '../io/apart.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import type { Compression } from '../io/compression.js';
-import { openShards, openTar, type PlaceOptions } from '../library/sinks.js';
+import { openOci, openShards, openTar, type PlaceOptions } from '../library/sinks.js';
 import { type Arguments, choice, type Flag, type Io, refuseTerminals } from './command.js';
 
-const SINK_KINDS = ['directory', 'tar', 'shards'] as const;
+const SINK_KINDS = ['directory', 'tar', 'oci', 'shards'] as const;
 export type SinkKind = (typeof SINK_KINDS)[number];
 
 /** Flags of every command that writes a dump. */
@@ -24,10 +25,11 @@ export const SINK_FLAGS: Record<string, Flag> = {
 };
 
 /** Help for them. */
-export const SINK_HELP = `  --to directory|tar|shards
-                     what to write (by the name: tar for .tar, .tar.gz, .tgz,
-                     .tar.zst and .tzst, otherwise directory); - is stdout
-                     and needs --to; separate several shards by commas
+export const SINK_HELP = `  --to directory|tar|oci|shards
+                     what to write (by the name: an OCI archive for .oci.tar,
+                     tar for .tar, .tar.gz, .tgz, .tar.zst and .tzst, otherwise
+                     directory); - is stdout and needs --to; separate several
+                     shards by commas
   --compress gzip|zstd|none
                      compress the archive (by the name)
   --prefix FOLDER    folder of the images in the archive, such as checkpoint;
@@ -46,6 +48,8 @@ export interface Target {
 /** What a sink must know of where the dump comes from. */
 export interface SinkSource {
   kind: string;
+  /** The OCI image that it is in. */
+  image?: CheckpointImage | undefined;
   /** All that is read for it. */
   inputs: readonly Place[];
   budget: MemoryBudget;
@@ -73,7 +77,7 @@ export function targetsOf(args: Arguments, places: readonly string[]): Target[] 
   const { to, ...byName } = args.flags;
   const takesTo = (place: string) => place === '-' || !places.includes('-');
   const targets = places.map((place) => targetAt(takesTo(place) ? args : { ...args, flags: byName }, place));
-  if ((compress ?? prefix) !== undefined && targets.every(({ kind }) => kind !== 'tar')) {
+  if ((compress ?? prefix) !== undefined && targets.every(({ kind }) => !isArchive(kind))) {
     throw new UsageError(
       `--${compress === undefined ? 'prefix' : 'compress'} is for archives; name one (${places[0]}.tar) or use --to tar`,
     );
@@ -87,15 +91,17 @@ export function targetsOf(args: Arguments, places: readonly string[]): Target[] 
 function targetAt(args: Arguments, place: string): Target {
   const named = ARCHIVE_NAMES.find(([name]) => name.test(place))?.[1];
   const kind = kindOf(args, place, named !== undefined);
-  const compression = choice(args, 'compress', ['gzip', 'zstd', 'none'] as const, named ?? 'none');
+  const byName = kind === 'oci' ? 'gzip' : (named ?? 'none');
+  const compression = choice(args, 'compress', ['gzip', 'zstd', 'none'] as const, byName);
   const { prefix = '' } = args.flags as { prefix?: string };
   return { place, kind, compression: compression === 'none' ? undefined : compression, prefix };
 }
 
-function kindOf(args: Arguments, place: string, isArchive: boolean): SinkKind {
+function kindOf(args: Arguments, place: string, isNamed: boolean): SinkKind {
   if (args.flags['to'] !== undefined) return choice(args, 'to', SINK_KINDS, 'directory');
-  if (place === '-') throw new UsageError('- is stdout: expected --to tar or --to shards with it');
-  if (isArchive) return 'tar';
+  if (place === '-') throw new UsageError('- is stdout: expected --to tar, --to oci or --to shards with it');
+  if (place.endsWith('.oci.tar')) return 'oci';
+  if (isNamed) return 'tar';
   const suffix = FOREIGN_NAME.exec(place)?.[0];
   if (suffix === undefined) return 'directory';
   throw new UsageError(
@@ -103,22 +109,26 @@ function kindOf(args: Arguments, place: string, isArchive: boolean): SinkKind {
   );
 }
 
+/** Whether a container has folders of its own, and files outside the dump. */
+const isArchive = (kind: string): boolean => kind === 'tar' || kind === 'oci';
+
 /** Opens a sink. Throws {@link UsageError} for a folder of images that have theirs already. */
 export function openSink(
   { place, kind, compression, prefix }: Target,
-  { kind: from, budget, inputs: sources }: SinkSource,
+  { kind: from, image, budget, inputs: sources }: SinkSource,
   { force, progress }: Pick<PlaceOptions, 'progress'> & { force: boolean },
   io: Io,
 ): DirectorySink | TarSink | ShardSink {
   const options = { force, sources, ...(progress ? { progress } : {}) };
-  if (prefix !== '' && from === 'tar') {
+  if (prefix !== '' && isArchive(from)) {
     throw new UsageError('--prefix: the source is an archive, whose files keep their folders');
   }
   if (kind === 'directory') return new DirectorySink(place, options);
   if (kind === 'shards') return openCommandShards(place.split(','), options, io);
   if (place === '-') refuseTerminals(io, { stdout: true });
   const archive = { ...options, prefix, compression, budget, signal: io.signal };
-  return openTar(place === '-' ? io.stdoutFd : place, archive, 'stdout');
+  const to = place === '-' ? io.stdoutFd : place;
+  return kind === 'oci' ? openOci(to, { ...archive, image }, 'stdout') : openTar(to, archive, 'stdout');
 }
 
 /** A sink of shards by name, where `-` is stdout, or by descriptor. */

@@ -26,7 +26,7 @@ export const SOURCE_FLAGS: Record<string, Flag> = {
 };
 
 /** Help for them. */
-export const SOURCE_HELP = `  --from directory|tar|stream|shards
+export const SOURCE_HELP = `  --from directory|tar|oci|stream|shards
                      what DUMP is (by default pagepipe finds out)
   --shard-fds 10,11  read the shards of criu-image-streamer from these
                      descriptors; DUMP is then -
@@ -66,17 +66,18 @@ export async function openCommandSource(
 ): Promise<Source> {
   const shards = shardsOf(path, args);
   const names = shards ?? (path === '-' ? [] : [path]);
-  const paths = names.filter((name) => typeof name === 'string');
   const options = { ...openOptions(args, io), ...pageSizeFlag(args, PAGE_SIZES), budget, areas };
   const opened = await openDump(shards ?? path, options);
   const { kind, known } = opened;
   const isRandom = opened.files !== undefined;
+  const place = opened.files?.path ?? path;
+  const paths = opened.files ? [place] : names.filter((name) => typeof name === 'string');
   return {
     ...opened,
     paths,
     inputs: [...inputPlaces(path, args, io), ...(opened.files ? dumpPlaces(opened.files) : [])],
     totalBytes: () => (isRandom ? known.bytes : 0),
-    reported: () => reportedOf(path, { kind, isServable: isRandom, paths }, known),
+    reported: () => reportedOf(place, { kind, isServable: isRandom, paths }, known),
     budget,
   };
 }

@@ -5,7 +5,7 @@
  */
 import { type FilePlace, readFully } from '../bytes.js';
 import { DumpError } from '../errors.js';
-import { linkPlace } from './names.js';
+import { isPagesName, linkPlace } from './names.js';
 import type { ArchiveHeader, PayloadFile } from './records.js';
 
 /** A file, link or folder of a dump. */
@@ -87,10 +87,17 @@ export function followLinks<E extends DumpEntry>(entries: ReadonlyMap<string, E>
   return undefined;
 }
 
-/** Throws {@link DumpError} MISSING_IMAGE if an image is missing. */
+/** Throws {@link DumpError} MISSING_IMAGE if an image is missing, UNSUPPORTED for pages in CRaC's format. */
 export function requireImage(files: Pick<ReadableFiles, 'stat'>, name: string, by?: string): FileStat {
   const stat = files.stat(name);
   if (stat) return stat;
+  const compressed = name.replace(/\.img$/, '.comp.img');
+  if (isPagesName(name) && files.stat(compressed)) {
+    throw new DumpError('UNSUPPORTED', `expected plain pages, found ${compressed}`, {
+      file: name,
+      hint: 'the CRIU of CRaC has compressed these pages; make the checkpoint without compression',
+    });
+  }
   throw missingImage(name, by);
 }
 

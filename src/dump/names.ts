@@ -1,6 +1,7 @@
 /** File names in a dump: what they mean, and which ones are refused. */
 import { posix } from 'node:path';
 import { DumpError } from '../errors.js';
+import { typeOfName } from '../image/magic.js';
 import type { Space } from './records.js';
 
 /** Name of the pages file of a space. */
@@ -13,6 +14,15 @@ const PAGEMAP_NAME = /^pagemap-(?:shmem-)?(\d+)\.img$/;
 
 /** Whether a file name is that of a pagemap. */
 export const isPagemapName = (name: string): boolean => PAGEMAP_NAME.test(name);
+
+/**
+ * Whether a file name is that of an image of a dump. Statistics are no sign of one: CRIU writes them into its work directory,
+ * and engines put them next to `checkpoint/`.
+ */
+export function isImageName(name: string): boolean {
+  const type = typeOfName(name);
+  return type !== undefined && type !== 'STATS';
+}
 
 /** Kind and pid of a space, from the name of its pagemap. */
 export function spaceIdentity(pagemap: string): Pick<Space, 'kind' | 'pid'> {

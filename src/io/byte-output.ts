@@ -40,6 +40,11 @@ export type BytePlace = string | number | Writable;
 /** @param name of a descriptor, for errors */
 export function openOutput(place: BytePlace, compression: Compression | undefined, name = 'stdout'): ByteOutput {
   const plain = plainOutput(place, name);
+  return compressedOutput(plain, compression);
+}
+
+/** An output whose bytes are compressed on their way into another one. Throws {@link DumpError} UNSUPPORTED without a zstd. */
+export function compressedOutput(plain: ByteOutput, compression: Compression | undefined): ByteOutput {
   if (!compression) return plain;
   try {
     return new CompressedOutput(plain, compression);

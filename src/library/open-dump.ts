@@ -11,6 +11,7 @@ import {
   type SourceKind,
 } from '../arrival/open.js';
 import type { KnownDump } from '../arrival/summary.js';
+import type { CheckpointImage } from '../containers/oci/layout.js';
 import { Dump } from '../dump/dump.js';
 import type { FileEvents } from '../dump/events.js';
 import type { DumpFiles } from '../dump/files.js';
@@ -61,11 +62,14 @@ export interface OpenDump extends AsyncDisposable {
   readonly files: DumpFiles | undefined;
   /** The files of what arrives as files, to be taken instead of the records. */
   readonly events: FileEvents | undefined;
+  /** The OCI image that it is in. */
+  readonly image: CheckpointImage | undefined;
   close(): void;
 }
 
 /**
- * Opens a dump wherever it is: a directory, a tar archive (plain, gzip or zstd), shards or a page stream.
+ * Opens a dump wherever it is: a directory, a tar archive (plain, gzip or zstd), an OCI image, shards or a page
+ * stream.
  * @throws {DumpError} NOT_A_DUMP for what is none of them, SYSTEM, and as the container does
  */
 export async function openDump(source: DumpSource, options: OpenDumpOptions = {}): Promise<OpenDump> {
@@ -113,13 +117,14 @@ const randomDump = (dump: Dump): OpenDump => ({
   known: dump,
   files: dump.files,
   events: undefined,
+  image: undefined,
   ...closing(() => dump.close()),
 });
 
 const arrivedDump = (
-  { kind, compression, name, events, close }: Arrival,
+  { kind, compression, name, events, image, close }: Arrival,
   { records, dump: known }: ArrivingDump,
-): OpenDump => ({ kind, compression, name, records, known, files: undefined, events, ...closing(close) });
+): OpenDump => ({ kind, compression, name, records, known, files: undefined, events, image, ...closing(close) });
 
 /** Closes once, however often it is asked to. */
 function closing(action: () => void) {

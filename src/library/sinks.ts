@@ -7,13 +7,15 @@ import { tmpdir } from 'node:os';
 import type { Writable } from 'node:stream';
 import type { Written } from '../containers/directory/dump-directory.js';
 import { DirectorySink } from '../containers/directory/write.js';
+import type { CheckpointImage } from '../containers/oci/layout.js';
+import { OciSink, type OciSinkOptions } from '../containers/oci/write.js';
 import { StreamSink } from '../containers/page-stream/stream.js';
 import { ShardSink } from '../containers/shards/write.js';
-import { TarSink } from '../containers/tar/write.js';
+import { TarSink, type TarSinkOptions } from '../containers/tar/write.js';
 import { behindStages, type RecordSink } from '../dump/pump.js';
 import { DumpError, onFile } from '../errors.js';
 import { checkApart, type Place } from '../io/apart.js';
-import { type BytePlace, openOutput, openShard, type ShardOutput } from '../io/byte-output.js';
+import { type ByteOutput, type BytePlace, openOutput, openShard, type ShardOutput } from '../io/byte-output.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import type { Compression } from '../io/compression.js';
 import { PageStreamSink } from '../send/page-stream-sink.js';
@@ -79,15 +81,53 @@ export async function tarSink(place: BytePlace, options: ArchiveOptions = {}): P
 }
 
 /** The same at once. @param name of a descriptor, for errors */
-export function openTar(place: BytePlace, options: ArchiveOptions, name?: string): TarSink {
-  const { force = false, sources = [], compression, prefix = '', ...rest } = options;
+export const openTar = (place: BytePlace, options: ArchiveOptions, name?: string): TarSink =>
+  new TarSink(archiveOutput(place, options, options.compression, name), tarOptions(options));
+
+export interface ImageOptions extends ArchiveOptions {
+  /** The image that the dump comes from: {@link OpenDump.image}. All of it but its layer is kept. */
+  image?: CheckpointImage | undefined;
+}
+
+/**
+ * An archive of an OCI image whose layer is the archive that {@link tarSink} makes. `compression` is that of the layer.
+ * @throws {DumpError} OUTPUT_EXISTS, OUTPUT_INSIDE_DUMP, SYSTEM; UNSUPPORTED without a zstd
+ */
+export async function ociSink(place: BytePlace, options: ImageOptions = {}): Promise<FilesOutput> {
+  return openOci(place, options);
+}
+
+/** The same at once. @param name of a descriptor, for errors */
+export function openOci(place: BytePlace, { image, ...options }: ImageOptions, name?: string): OciSink {
+  const { compression } = options;
+  const layer: OciSinkOptions = { ...tarOptions(options), image, compression };
+  return new OciSink(archiveOutput(place, options, undefined, name), layer);
+}
+
+function archiveOutput(
+  place: BytePlace,
+  { sources = [], force = false }: PlaceOptions,
+  compression: Compression | undefined,
+  name = `descriptor ${place}`,
+): ByteOutput {
   if (typeof place === 'string') checkOutputFile(place, sources, force);
-  return new TarSink(openOutput(place, compression, name ?? `descriptor ${place}`), {
-    budget: defaultBudget(),
-    mtimeSeconds: Math.floor(Date.now() / 1000),
-    ...rest,
+  return openOutput(place, compression, name);
+}
+
+function tarOptions({
+  prefix = '',
+  budget = defaultBudget(),
+  mtimeSeconds,
+  progress,
+  signal,
+}: ArchiveOptions): TarSinkOptions {
+  return {
+    budget,
+    mtimeSeconds: mtimeSeconds ?? Math.floor(Date.now() / 1000),
     prefix: prefix === '' ? '' : `${prefix.replace(/\/$/, '')}/`,
-  });
+    ...(progress ? { progress } : {}),
+    ...(signal ? { signal } : {}),
+  };
 }
 
 /**

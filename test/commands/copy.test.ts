@@ -439,7 +439,7 @@ describe('refused, with nothing left behind', () => {
       '--compress is for archives; name one (out.tar) or use --to tar',
       2,
     );
-    await refused(dir, [dump, out, '--to', 'zip'], '--to: expected directory, tar, shards, found "zip"', 2);
+    await refused(dir, [dump, out, '--to', 'zip'], '--to: expected directory, tar, oci, shards, found "zip"', 2);
     await refused(dir, [dump, join(dump, 'out')], 'dump/out: expected an output outside of what is read: dump');
     await refused(dir, [join(dir, 'none'), out], 'none: no such file or directory (ENOENT)');
     expect(existsSync(out)).toBe(false);

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, vi } from 'vitest';
-import { END, header, member, tar, writeShards } from '../helpers/archives.js';
+import { END, header, member, ociArchive, tar, writeShards } from '../helpers/archives.js';
 import { cli } from '../helpers/cli.js';
 import { StreamWriter } from '../helpers/stream-writer.js';
 import { tempDir } from '../helpers/temp.js';
@@ -33,6 +33,19 @@ const archive = (compress: (bytes: Buffer) => Uint8Array, ...words: string[]): C
   packTree: async (dump) => [compress(tar(dump, '-c', '--format=pax', '--blocking-factor=1', '.'))],
   write: (source, place) => ['copy', ...source, place, '--to', 'tar', ...words],
 });
+
+/** An image whose layer is an archive. */
+function image(compress: (bytes: Buffer) => Uint8Array, compression: string): Container {
+  const { pack, packTree } = archive(compress);
+  return {
+    isRandom: false,
+    hasTrees: true,
+    spareBytes: 512,
+    pack: (files) => [ociArchive(pack?.(files)[0] as Uint8Array)],
+    packTree: async (dump) => [ociArchive((await packTree?.(dump))?.[0] as Uint8Array)],
+    write: (source, place) => ['copy', ...source, place, '--to', 'oci', '--compress', compression],
+  };
+}
 
 const inShards = (shards: number): Container => ({
   shards,
@@ -71,6 +84,8 @@ describe.each<[string, Container]>([
   ['a plain archive', { ...archive((bytes) => bytes), isRandom: true, spareBytes: 512 }],
   ['an archive by gzip', archive(gzipSync, '--compress', 'gzip')],
   ['an archive by zstd', archive(zstd, '--compress', 'zstd')],
+  ['an OCI image by gzip', image(gzipSync, 'gzip')],
+  ['an OCI image of a plain layer', image((bytes) => bytes, 'none')],
   ['a shard', inShards(1)],
   ['three shards', inShards(3)],
   ['a page stream', pageStream],

@@ -190,3 +190,21 @@ export const forms = (dump: string, dir: string): Record<string, string[]> => ({
   shard: shardsOf(dump, dir, 1),
   shards: [shardsOf(dump, dir, 3).join(','), '--from', 'shards'],
 });
+
+/** An archive of an OCI image whose only layer this is. */
+export function ociArchive(
+  layer: Uint8Array,
+  { annotations = {} }: { annotations?: Record<string, string> } = {},
+): Buffer {
+  const blobs: Buffer[] = [];
+  const blob = (content: Uint8Array | object) => {
+    const bytes = content instanceof Uint8Array ? content : Buffer.from(JSON.stringify(content));
+    const hex = createHash('sha256').update(bytes).digest('hex');
+    blobs.push(member(`blobs/sha256/${hex}`, bytes));
+    return { digest: `sha256:${hex}`, size: bytes.length };
+  };
+  const config = blob({ architecture: 'amd64', os: 'linux', rootfs: { type: 'layers', diff_ids: [] } });
+  const manifest = blob({ schemaVersion: 2, config, layers: [blob(layer)], annotations });
+  const index = Buffer.from(JSON.stringify({ schemaVersion: 2, manifests: [manifest] }));
+  return Buffer.concat([...blobs, member('index.json', index), END]);
+}

@@ -582,7 +582,8 @@ const PLACES: Row[] = [
   {
     what: 'a file for a DUMP',
     breaks: (dump) => ({ dump: join(dump, 'pstree.img') }),
-    error: 'DUMP: expected a dump directory, tar, shards or a page stream, found none of them',
+    error: 'DUMP: expected a dump directory, tar, shards or a page stream, found an image',
+    hint: 'name the directory that it is in',
   },
   {
     what: 'OUT in a directory that is not there',

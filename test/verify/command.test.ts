@@ -97,7 +97,7 @@ describe('verify', () => {
   test('what is no dump, and wrong usage', async () => {
     const file = join(fixture('mosaic-criu-4.2.1'), 'pstree.img');
     expect(messageOf((await run([file])).error)).toBe(
-      `${file}: expected a dump directory, tar, shards or a page stream, found none of them`,
+      `${file}: expected a dump directory, tar, shards or a page stream, found an image`,
     );
     expect(messageOf((await run([file], { from: 'directory' })).error)).toBe(
       `${file}: expected a directory with images, found something else`,

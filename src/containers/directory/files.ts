@@ -3,9 +3,10 @@ import { existsSync, lstatSync, readdirSync, readlinkSync, realpathSync, type St
 import { join } from 'node:path';
 import type { FilePlace } from '../../bytes.js';
 import type { DumpEntry, DumpFiles, FileStat } from '../../dump/files.js';
-import { isPagemapName, isPagesName, linkPlace } from '../../dump/names.js';
+import { isImageName, isPagemapName, isPagesName, linkPlace } from '../../dump/names.js';
 import { MAX_CHAIN } from '../../dump/pagemap.js';
 import { DumpError, isErrno, onFile, systemError } from '../../errors.js';
+import { checkHoles, storedBytesOf } from '../../io/holes.js';
 import { checkUnchanged, noImage, OpenFiles, specialKind, stateOf } from '../../io/open-files.js';
 
 /** Folders inside a dump. */
@@ -61,7 +62,9 @@ export class DirectoryFiles implements DumpFiles {
       const stats = statSync(join(this.path, name), { throwIfNoEntry: false });
       const special = stats && specialKind(stats);
       if (special) throw noImage(name, special);
-      return stats?.isFile() ? { size: stats.size, mode: stats.mode & 0o7777 } : undefined;
+      if (!stats?.isFile()) return undefined;
+      checkImageHoles(name, stats);
+      return { size: stats.size, mode: stats.mode & 0o7777 };
     } catch (error) {
       // A link that leads to itself.
       if (isErrno(error, 'ELOOP')) return undefined;
@@ -181,9 +184,26 @@ const linkTo = (name: string, target: string): DumpEntry => ({
   target: Buffer.from(target),
 });
 
-const fileEntry = (name: string, stats: Stats): DumpEntry => ({
-  name,
-  kind: 'regular',
-  mode: stats.mode & 0o7777,
-  size: stats.size,
-});
+function fileEntry(name: string, stats: Stats): DumpEntry {
+  checkImageHoles(name, stats);
+  return { name, kind: 'regular', mode: stats.mode & 0o7777, size: stats.size };
+}
+
+/** Pages have holes, but their size is known from their pagemap. Throws {@link DumpError} LIMIT. */
+function checkImageHoles(name: string, stats: Stats): void {
+  if (!isPagesName(name)) checkHoles(name, stats.size, storedBytesOf(stats));
+}
+
+/**
+ * The folder with the images: a folder itself, or the only one in it that has an inventory, as container engines have
+ * `checkpoint/`. An archive is looked through in the same way.
+ */
+export function folderOfImages(path: string): string {
+  if (existsSync(join(path, INVENTORY))) return path;
+  const entries = onFile(path, () => readdirSync(path, { withFileTypes: true }));
+  if (entries.some((entry) => entry.isFile() && isImageName(entry.name))) return path;
+  const inside = entries.filter((entry) => entry.isDirectory() && existsSync(join(path, entry.name, INVENTORY)));
+  return inside.length === 1 ? join(path, inside[0]?.name as string) : path;
+}
+
+const INVENTORY = 'inventory.img';

@@ -61,6 +61,16 @@ export class TarFiles implements DumpFiles {
     }
   }
 
+  /** The same for an archive that need not have a dump: its files have the names that they have in it. */
+  static async openAll(archive: RandomAccess): Promise<TarFiles> {
+    try {
+      return new TarFiles(archive, await readHeaders(archive), '');
+    } catch (error) {
+      archive.close();
+      throw error;
+    }
+  }
+
   get path(): string {
     return this.archive.name;
   }

@@ -173,6 +173,7 @@ export class TarReader {
     }
     const sparse = await sparseMap({ block, type, blocks, field, storedBytes, reader: this.reader, file: this.file });
     this.limits.addExtents((sparse?.extents.length ?? 0) / 2, this.reader.offset);
+    this.limits.addHoles((sparse?.size ?? storedBytes) - storedBytes, this.reader.offset);
     return {
       name: plainName(name),
       kind,

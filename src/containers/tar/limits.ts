@@ -18,10 +18,14 @@ const MAX_NAMES_LENGTH = 32 * 1024 * 1024;
 /** Pieces of all sparse files together. */
 export const MAX_EXTENTS = 1_000_000;
 
+/** Bytes of the holes of all sparse files together. */
+export const MAX_HOLES_BYTES = 1024 ** 4;
+
 export class ArchiveLimits {
   private members = 0;
   private namesLength = 0;
   private extents = 0;
+  private holesBytes = 0;
 
   /** @param file for errors */
   constructor(private readonly file: string) {}
@@ -49,6 +53,12 @@ export class ArchiveLimits {
   addExtents(count: number, offset: number): void {
     this.extents += count;
     if (this.extents > MAX_EXTENTS) throw this.excess(`${MAX_EXTENTS} pieces of sparse files`, offset);
+  }
+
+  /** Throws {@link DumpError} LIMIT. */
+  addHoles(bytes: number, offset: number): void {
+    this.holesBytes += bytes;
+    if (this.holesBytes > MAX_HOLES_BYTES) throw this.excess(`${MAX_HOLES_BYTES} bytes of holes`, offset);
   }
 
   private excess(what: string, offset: number): DumpError {

@@ -111,7 +111,8 @@ async function* content(member: TarMember, reader: BytesReader, file: string): A
   yield* zeros(sparse.size - at);
 }
 
-async function* stored(reader: BytesReader, bytes: number, file: string): AsyncGenerator<Uint8Array> {
+/** Bytes of a member as they are stored. */
+export async function* stored(reader: BytesReader, bytes: number, file: string): AsyncGenerator<Uint8Array> {
   for (let left = bytes; left > 0; ) {
     let piece = reader.atHand(Math.min(left, PIECE_BYTES));
     if (piece.length === 0) piece = await reader.some(Math.min(left, PIECE_BYTES));

@@ -3,9 +3,9 @@
  * the container; `tar -C DUMP` puts them at the top. The folder of the first image is the dump, and all else is outside.
  */
 import { posix } from 'node:path';
-import { checkFileName, OUTSIDE } from '../../dump/names.js';
+import { checkFileName, isImageName, isPagesName, OUTSIDE } from '../../dump/names.js';
 import { DumpError } from '../../errors.js';
-import { typeOfName } from '../../image/magic.js';
+import { checkHoles } from '../../io/holes.js';
 import type { TarMember } from './headers.js';
 
 /** Throws {@link DumpError} BAD_NAME for a name that leads outside, MALFORMED for a link or a folder with bytes. */
@@ -16,11 +16,8 @@ export function checkTarMember({ name, kind, offset, storedBytes }: TarMember, f
   throw new DumpError('MALFORMED', `expected a ${what} without bytes, found ${storedBytes}: ${name}`, { file, offset });
 }
 
-/** Statistics are no sign of a dump: CRIU writes them into its work directory, and engines put them next to `checkpoint/`. */
-export function isImage({ name, kind }: TarMember): boolean {
-  const type = kind === 'regular' ? typeOfName(posix.basename(name)) : undefined;
-  return type !== undefined && type !== 'STATS';
-}
+/** Whether a member is an image by its name. */
+export const isImage = ({ name, kind }: TarMember): boolean => kind === 'regular' && isImageName(posix.basename(name));
 
 /** The folder that a member is in, with a slash behind it; nothing for the top. */
 export const folderOf = ({ name }: TarMember): string => (posix.dirname(name) === '.' ? '' : `${posix.dirname(name)}/`);
@@ -28,7 +25,7 @@ export const folderOf = ({ name }: TarMember): string => (posix.dirname(name) ==
 /**
  * What a member is to the dump in the folder `root`: its name there, or one that begins with `../` for what is outside. The
  * folder itself and the top of the archive are outside.
- * @throws {DumpError} BAD_NAME, UNSUPPORTED for what a dump cannot hold
+ * @throws {DumpError} BAD_NAME, UNSUPPORTED for what a dump cannot hold, LIMIT for a file that is holes alone
  */
 export function nameInDump(member: TarMember, root: string, file: string): string {
   const { name, kind, offset } = member;
@@ -44,7 +41,9 @@ export function nameInDump(member: TarMember, root: string, file: string): strin
       hint: 'tar --hard-dereference makes files of hard links',
     });
   }
-  return name.slice(root.length);
+  const own = name.slice(root.length);
+  if (!isPagesName(own)) checkHoles(own, member.size, member.storedBytes);
+  return own;
 }
 
 /** Only an archive takes hard links and devices, as they are. */

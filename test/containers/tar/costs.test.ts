@@ -48,6 +48,15 @@ function emptySparse(blocks: number): Buffer {
 
 const sparse1 = record('GNU.sparse.major', '1') + record('GNU.sparse.realsize', '10');
 
+const TIB = 1024 ** 4;
+
+/** A sparse file that is a hole. */
+const hole = (name: string, size: number): Buffer =>
+  Buffer.concat([
+    extension('x', record('GNU.sparse.size', String(size)) + record('GNU.sparse.map', '')),
+    header(name, 0),
+  ]);
+
 type Row = [what: string, front: () => Buffer[], error: RegExp | undefined];
 const ROWS: Row[] = [
   [
@@ -116,6 +125,16 @@ const ROWS: Row[] = [
     /expected each file once|expected at most 1000000 pieces of sparse files in an archive, found more/,
   ],
   [
+    'an image that is a hole',
+    () => [hole('checkpoint/tty.img', 900 * 1024 ** 3)],
+    /tty\.img: expected at most 1073741824 bytes of holes, found 966367641600/,
+  ],
+  [
+    'holes without end',
+    () => Array.from({ length: 3 }, (_, i) => hole(`rootfs${i}`, TIB / 2)),
+    /expected at most 1099511627776 bytes of holes in an archive, found more/,
+  ],
+  [
     'long names of many members',
     () => [extension('g', record('path', 'x'.repeat(4000))), ...Array<Buffer>(9000).fill(header('x', 0))],
     /expected at most 33554432 bytes of names in an archive, found more/,
@@ -146,6 +165,19 @@ describe('an archive costs little', () => {
     const members = Array.from({ length: 40_000 }, (_, i) => Buffer.concat([header(`m${i}`, 1), Buffer.alloc(512)]));
     const bytes = archive(members);
     expect(await cheap(how === 'plain' ? bytes : gzipSync(bytes, { level: 1 }))).toEqual({ code: 0, stderr: '' });
+  });
+
+  it('with pages that are a hole of another size than their pagemap says', async () => {
+    const others = images().filter((bytes) => !bytes.subarray(0, 100).includes('pages-'));
+    const path = join(tempDir(), 'in');
+    const huge = hole('checkpoint/pages-1.img', 900 * 1024 ** 3);
+    writeFileSync(path, gzipSync(Buffer.concat([...others, huge, END])));
+    const { code, stderr, cpuSeconds } = await costOf(['copy', path, join(tempDir(), 'out')]);
+    expect([code, stderr]).toEqual([
+      1,
+      'pagepipe: error: pages-1.img: the file has 966367641600 bytes more than pagemap-7.img says\n',
+    ]);
+    expect(cpuSeconds).toBeLessThan(CPU_SECONDS);
   });
 
   it('with more members than any dump has', async () => {
