@@ -1,6 +1,6 @@
 // Compiles proto/ to a JSON schema inside a TypeScript module, src/ to dist/, and the command to one file, dist/pagepipe.cjs.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -64,10 +64,20 @@ export const schema: Record<string, Record<string, IType | IEnum>> = JSON.parse(
 );
 writeFileSync(join(root, 'src/generated/entries.ts'), entryTypes(packages.criu));
 
+// Built under other names and then renamed: a command that runs meanwhile has the old files, and a failure leaves them.
 const dist = join(root, 'dist');
-rmSync(dist, { recursive: true, force: true });
-process.exitCode = spawnSync(join(root, 'node_modules/.bin/tsc'), [], { cwd: root, stdio: 'inherit' }).status ?? 1;
-if (process.exitCode === 0) await bundle(join(dist, 'pagepipe.cjs'));
+const [next, old] = ['next', 'old'].map((name) => `${dist}.${name}-${process.pid}`);
+try {
+  const tsc = spawnSync(join(root, 'node_modules/.bin/tsc'), ['--outDir', next], { cwd: root, stdio: 'inherit' });
+  process.exitCode = tsc.status ?? 1;
+  if (process.exitCode === 0) {
+    await bundle(join(next, 'pagepipe.cjs'));
+    if (existsSync(dist)) renameSync(dist, old);
+    renameSync(next, dist);
+  }
+} finally {
+  for (const folder of [next, old]) rmSync(folder, { recursive: true, force: true });
+}
 
 /**
  * The command in one file, which starts much faster than a hundred modules. It is an expression, a function as Node makes

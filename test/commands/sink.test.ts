@@ -100,7 +100,10 @@ it.each(['make-lazy', 'copy'])('--to decides before the name, and - needs it: %s
   await run([command, DUMP, join(dir, 'c.tgz'), '--to', 'tar']);
   expect(['a.tar', 'b', 'c.tgz'].map((name) => kindOf(join(dir, name)))).toEqual(['directory', 'tar', 'gzip']);
   const { code, stderr } = await cli([command, DUMP, '-'], { stdout: join(dir, 'out') });
-  expect([code, stderr.split('\n')[0]]).toEqual([2, 'pagepipe: - is stdout: expected --to tar, --to oci or --to shards with it']);
+  expect([code, stderr.split('\n')[0]]).toEqual([
+    2,
+    'pagepipe: - is stdout: expected --to tar, --to oci or --to shards with it',
+  ]);
   expect(readFileSync(join(dir, 'out'))).toHaveLength(0);
 });
 
