@@ -9,7 +9,7 @@ import type { FileBegin, FileEvent } from '../dump/events.js';
 import { requireImage } from '../dump/files.js';
 import { Images } from '../dump/images.js';
 import { checkLink, isPagemapName, isPagesName, mmName, OUTSIDE, pagesName, spaceIdentity } from '../dump/names.js';
-import { hasSeveralPageSizes, MIN_PAGE_BYTES } from '../dump/page-size.js';
+import { hasSeveralPageSizes, MIN_PAGE_BYTES, machineOf } from '../dump/page-size.js';
 import type { Space } from '../dump/records.js';
 import { marchOf, readTasks, type Task } from '../dump/tasks.js';
 import { DumpError } from '../errors.js';
@@ -17,7 +17,7 @@ import { checkMagic } from '../image/framing.js';
 import { headerBytes, type ImageType, typeOfName } from '../image/magic.js';
 import { PagemapDecoder } from '../image/pagemap.js';
 import { PagesLayout } from '../memory/pages-layout.js';
-import { PE_PARENT, type RunBatch } from '../memory/runs.js';
+import { PAGE_SIZES, PE_PARENT, type RunBatch } from '../memory/runs.js';
 import { isMetadataName, MetadataCache } from './metadata-cache.js';
 
 export interface ArrivalOptions {
@@ -25,6 +25,8 @@ export interface ArrivalOptions {
   name: string;
   /** Bytes. Only needed for machines with several page sizes. */
   pageSize?: number;
+  /** Whether the page size is needed at the end at the earliest: then it is found by the sizes of pages files. */
+  findsPageSize?: boolean;
   /** Called with the runs of each pagemap as they arrive. */
   onRuns?: (pagemap: string, runs: RunBatch) => void;
 }
@@ -88,8 +90,8 @@ export class ArrivingPagemap {
  * incomplete.
  */
 export class ArrivalChecks {
-  /** Bytes. */
-  readonly pageSize: number;
+  /** Bytes; the smallest until it is found. */
+  pageSize: number;
   /** Images that are needed while others arrive. */
   readonly metadata = new MetadataCache();
   /** Pagemaps by name. */
@@ -127,6 +129,7 @@ export class ArrivalChecks {
    */
   finish(): void {
     const { metadata } = this;
+    this.findPageSize();
     ({ tasks: this.tasks } = readTasks(new Images(metadata), this.options.name));
     for (const { name, space, pages } of this.pagemaps.values()) {
       if (pages !== undefined) requireImage(metadata, pages, name);
@@ -232,9 +235,34 @@ export class ArrivalChecks {
   private checkSize(file: string, bytes: number): void {
     const pagemap = this.owners.get(file);
     if (!pagemap?.ended || bytes === pagemap.pagesBytes) return;
-    const missing = pagemap.pagesBytes - bytes;
-    const difference = missing > 0 ? `${missing} bytes fewer` : `${-missing} bytes more`;
-    throw new DumpError('PAGES_SIZE', `the file has ${difference} than ${pagemap.name} says`, {
+    if (this.maySizeVary && PAGE_SIZES.includes((MIN_PAGE_BYTES * bytes) / pagemap.pagesBytes)) return;
+    throw this.wrongSize(file, bytes - pagemap.pagesBytes, pagemap);
+  }
+
+  /** Whether pages may have another size than the smallest, as far as is known. */
+  private get maySizeVary(): boolean {
+    const { findsPageSize, pageSize } = this.options;
+    if (!findsPageSize || pageSize !== undefined) return false;
+    return this.march === undefined || hasSeveralPageSizes(this.march);
+  }
+
+  /** When all pages files are there: the pages of each have the same size. */
+  private findPageSize(): void {
+    if (!this.options.findsPageSize || this.options.pageSize !== undefined) return;
+    let found: number | undefined;
+    for (const [file, { bytes }] of this.pages) {
+      const pagemap = this.owners.get(file);
+      if (!pagemap || pagemap.pagesBytes === 0) continue;
+      found ??= this.maySizeVary ? (MIN_PAGE_BYTES * bytes) / pagemap.pagesBytes : MIN_PAGE_BYTES;
+      const expected = (pagemap.pagesBytes * found) / MIN_PAGE_BYTES;
+      if (bytes !== expected) throw this.wrongSize(file, bytes - expected, pagemap);
+    }
+    this.pageSize = found ?? MIN_PAGE_BYTES;
+  }
+
+  private wrongSize(file: string, excess: number, pagemap: ArrivingPagemap): DumpError {
+    const difference = excess < 0 ? `${-excess} bytes fewer` : `${excess} bytes more`;
+    return new DumpError('PAGES_SIZE', `the file has ${difference} than ${pagemap.name} says`, {
       file,
       ...(this.isPageSizeKnown
         ? {}
@@ -243,15 +271,17 @@ export class ArrivalChecks {
   }
 
   private get isPageSizeKnown(): boolean {
-    return this.options.pageSize !== undefined || this.march !== undefined;
+    return this.options.pageSize !== undefined || (this.march !== undefined && !this.maySizeVary);
   }
 
   private noteMachine(core: string): void {
     this.march ??= marchOf(new Images(this.metadata), core);
-    if (this.options.pageSize !== undefined || !hasSeveralPageSizes(this.march)) return;
-    throw new DumpError('UNSUPPORTED', 'machines of this kind have several page sizes', {
-      file: this.options.name,
-      hint: 'give the page size with --page-size',
+    const { pageSize, findsPageSize, name } = this.options;
+    if (pageSize !== undefined || findsPageSize || !hasSeveralPageSizes(this.march)) return;
+    const { machine, usual } = machineOf(this.march);
+    throw new DumpError('UNSUPPORTED', `${machine} machines have several page sizes`, {
+      file: name,
+      hint: `give the page size with --page-size${usual === undefined ? '' : `; ${usual} is usual`}`,
     });
   }
 }

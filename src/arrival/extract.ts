@@ -57,7 +57,7 @@ class Extraction {
     const countHoles = (_pagemap: string, runs: RunBatch) => {
       written.holePages += countHolePages(runs);
     };
-    this.checks = new ArrivalChecks({ ...options, onRuns: countHoles });
+    this.checks = new ArrivalChecks({ ...options, findsPageSize: true, onRuns: countHoles });
   }
 
   take(event: FileEvent): Promise<void> | undefined {

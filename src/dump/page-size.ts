@@ -15,11 +15,20 @@ import { marchOf } from './tasks.js';
 /** Page size of most machines, and the smallest one, in bytes. */
 export const MIN_PAGE_BYTES = 4096;
 
-/** Machines whose kernels come with several page sizes. */
-const VARIABLE_PAGE_SIZE: number[] = [MARCH.AARCH64, MARCH.PPC64, MARCH.MIPS, MARCH.LOONGARCH64];
+/** Machines whose kernels come with several page sizes, and the size that most of them have, in bytes. */
+const VARIABLE_PAGE_SIZE = new Map<number, { machine: string; usual?: number }>([
+  [MARCH.AARCH64, { machine: 'AArch64', usual: 4096 }],
+  [MARCH.PPC64, { machine: 'ppc64', usual: 65536 }],
+  [MARCH.MIPS, { machine: 'MIPS' }],
+  [MARCH.LOONGARCH64, { machine: 'LoongArch', usual: 16384 }],
+]);
 
 /** Whether a machine, by `core_entry.march`, may have had any of several page sizes. */
-export const hasSeveralPageSizes = (march: number | undefined): boolean => VARIABLE_PAGE_SIZE.includes(march ?? 0);
+export const hasSeveralPageSizes = (march: number | undefined): boolean => VARIABLE_PAGE_SIZE.has(march ?? 0);
+
+/** A machine that {@link hasSeveralPageSizes}, for messages. */
+export const machineOf = (march: number | undefined) =>
+  VARIABLE_PAGE_SIZE.get(march ?? 0) ?? { machine: 'such', usual: undefined };
 
 /**
  * @param march `core_entry.march`; by default that of the first core image

@@ -45,6 +45,36 @@ async function refused(dir: string, words: readonly string[], error: string, cod
 /** What stands in a dump; of the folder itself, the mode is private. */
 const contents = (path: string): string[] => describeTree(path).slice(1);
 
+describe('a dump of a machine with several page sizes', () => {
+  /** In an archive that arrives. */
+  function packed(pageSize: number, change: (dump: string) => void = () => {}): string {
+    const dump = join(tempDir(), 'dump');
+    const vmas = [{ start: 0x100000n, end: 0x200000n, ...ANON }];
+    const tasks = [7, 8].map((pid) => ({ pid, vmas, entries: [{ vaddr: 0x100000n, pages: pid }] }));
+    writeDump(dump, { tasks, march: 3, pageSize });
+    change(dump);
+    tar(dump, '-czf', `${dump}.tar.gz`, '.');
+    return `${dump}.tar.gz`;
+  }
+
+  it.each([4096, 16384, 65536])('needs no --page-size: %i', async (pageSize) => {
+    const out = join(tempDir(), 'out');
+    await copy([packed(pageSize), out]);
+    expect(statSync(join(out, 'pages-1.img')).size).toBe(7 * pageSize);
+  });
+
+  it('is refused if its pages files do not agree', async () => {
+    const dump = packed(16384, (path) => truncateSync(join(path, 'pages-2.img'), 8 * 4096));
+    await refused(tempDir(), [dump, 'out'], 'pages-2.img: the file has 98304 bytes fewer than pagemap-8.img says');
+  });
+
+  it('is refused by what must know its pages, with the machine and the usual size', async () => {
+    const { stderr } = await cli(['make-lazy', packed(4096), join(tempDir(), 'out')]);
+    expect(stderr).toContain('AArch64 machines have several page sizes\n');
+    expect(stderr).toContain('hint: give the page size with --page-size; 4096 is usual\n');
+  });
+});
+
 describe('captures of criu-image-streamer', () => {
   it('become the files that it extracted', async () => {
     const dir = tempDir();
