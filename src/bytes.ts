@@ -51,6 +51,11 @@ export interface PayloadFile {
   readonly isLasting?: boolean;
   /** Where its bytes are, if they are in one piece of a file; good until the file is read again. */
   place?(): FilePlace | undefined;
+  /**
+   * Of bytes that are in a pipe, which come once and in order: moves some to another descriptor, without reading them.
+   * @returns bytes, fewer than asked for if the kernel cannot go on: whoever reads on sees why
+   */
+  spliceTo?(fd: number, position: number, bytes: number): number;
   /** Fills all of `buffer` from `position`; throws DumpError if the file is shorter. */
   read(buffer: Uint8Array, position: number): void;
 }

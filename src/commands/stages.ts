@@ -1,6 +1,7 @@
 /** The stages as commands: page stream in, page stream out. */
 
-import { readPageStream, StreamSink } from '../containers/page-stream/stream.js';
+import { passPageStream } from '../containers/page-stream/pass.js';
+import { StreamSink } from '../containers/page-stream/stream.js';
 import { pump, type Stage } from '../dump/pump.js';
 import { UsageError } from '../errors.js';
 import { KINDS, type Kind } from '../memory/vma.js';
@@ -27,7 +28,7 @@ export interface StageCommand extends Command {
 /** Runs stages from stdin to stdout. */
 export async function runStages(stages: readonly Stage[], io: Io): Promise<void> {
   refuseTerminals(io, { stdin: true, stdout: true });
-  await pump(readPageStream(io.stdinFd), stages, new StreamSink(io.stdoutFd));
+  await pump(passPageStream(io.stdinFd, io.stdoutFd), stages, new StreamSink(io.stdoutFd));
 }
 
 /** Makes the command of a stage. */

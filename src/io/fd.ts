@@ -7,6 +7,7 @@
 import { closeSync, constants, fstatSync, openSync, readSync, writeSync, writevSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { isErrno, onFile, systemError } from '../errors.js';
+import { enlargePipe, LOAD_AFTER_BYTES } from './linux.js';
 
 /** Capacity of a Linux pipe: a read never returns more. */
 const PIPE_BYTES = 64 * 1024;
@@ -26,7 +27,9 @@ const SPINS = 6;
  * the signal arrives.
  */
 export class FdReader {
-  private readonly buffer: Uint8Array;
+  private buffer: Uint8Array;
+  private bytes = 0;
+  private readonly isPipe: boolean;
   private readonly readFd: number;
   private socket: Socket | undefined;
   private settle: { resolve(bytes: number): void; reject(error: Error): void } | undefined;
@@ -43,7 +46,8 @@ export class FdReader {
   ) {
     const stats = onFile(name, () => fstatSync(fd));
     this.buffer = new Uint8Array(stats.isFile() ? FILE_BYTES : PIPE_BYTES);
-    this.readFd = signal && stats.isFIFO() ? nonBlocking(fd) : fd;
+    this.isPipe = stats.isFIFO();
+    this.readFd = signal && this.isPipe ? nonBlocking(fd) : fd;
     signal?.addEventListener('abort', () => this.settle?.reject(signal.reason));
   }
 
@@ -54,12 +58,21 @@ export class FdReader {
         const bytes = this.readNow() ?? (await this.readLater());
         if (bytes === 0) return;
         yield this.buffer.subarray(0, bytes);
+        this.bytes += bytes;
+        if (this.isPipe && this.bytes >= LOAD_AFTER_BYTES) this.enlarge();
       }
     } catch (error) {
       throw systemError(error, this.name);
     } finally {
       this.close();
     }
+  }
+
+  /** Much comes: a larger pipe takes fewer turns. */
+  private enlarge(): void {
+    if (this.buffer.length === FILE_BYTES || this.socket) return;
+    this.buffer = new Uint8Array(FILE_BYTES);
+    enlargePipe(this.readFd);
   }
 
   /** Closes what was opened here: the socket owns the descriptor that it reads. */
@@ -107,6 +120,26 @@ export class FdReader {
     socket.on('end', () => this.settle?.resolve(0));
     socket.on('error', (error) => this.settle?.reject(error));
     return socket;
+  }
+}
+
+/**
+ * Reads up to `buffer.length` bytes; 0 at the end. Blocks, also where somebody has made the descriptor non-blocking.
+ * @param name for errors
+ */
+export function readBlocking(fd: number, buffer: Uint8Array, name: string): number {
+  return blocking(name, () => readSync(fd, buffer, 0, buffer.length, null));
+}
+
+/** Repeats a read or a write until it need not wait. Throws EPIPE unchanged. */
+function blocking<T>(name: string, action: () => T): T {
+  for (let waitMs = 0.05; ; waitMs = Math.min(2 * waitMs, 10)) {
+    try {
+      return action();
+    } catch (error) {
+      if (!isErrno(error, 'EAGAIN')) throw isErrno(error, 'EPIPE') ? error : systemError(error, name);
+      sleep(waitMs);
+    }
   }
 }
 
@@ -165,14 +198,8 @@ export class FdWriter {
 
   /** One write; if the descriptor was made non-blocking elsewhere, waits until it takes something. */
   private writeSome(pieces: Uint8Array[]): number {
-    for (let waitMs = 0.05; ; waitMs = Math.min(2 * waitMs, 10)) {
-      try {
-        return pieces.length === 1 ? writeSync(this.fd, pieces[0] as Uint8Array) : writevSync(this.fd, pieces);
-      } catch (error) {
-        if (!isErrno(error, 'EAGAIN')) throw isErrno(error, 'EPIPE') ? error : systemError(error, this.name);
-        sleep(waitMs);
-      }
-    }
+    const [piece] = pieces as [Uint8Array];
+    return blocking(this.name, () => (pieces.length === 1 ? writeSync(this.fd, piece) : writevSync(this.fd, pieces)));
   }
 }
 

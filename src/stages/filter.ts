@@ -3,9 +3,10 @@
  * that the rebuilder can leave a hole or nothing in their place. Where pages are lost to a restore, the dump is marked.
  */
 
+import { ExtentReader, PIPE_PIECE_BYTES } from '../dump/extents.js';
 import { PayloadCheck } from '../dump/payload-check.js';
 import { PayloadCutter } from '../dump/payload-cutter.js';
-import type { DumpRecord, RunsRecord, Space } from '../dump/records.js';
+import type { DumpRecord, PayloadRecord, RunsRecord, Space } from '../dump/records.js';
 import { DumpError } from '../errors.js';
 import { RunCursor } from '../memory/run-cursor.js';
 import {
@@ -60,6 +61,8 @@ export function filter({ action, selection, warn }: FilterOptions) {
   let pagemap = '';
   /** Lazy pages alone are never lost. */
   const loss = action === 'drop' && selection.class === 'lazy' ? undefined : new LossMarker(warn);
+  const extents = new ExtentReader(PIPE_PIECE_BYTES);
+  const bytesOf = (record: PayloadRecord) => (record.type === 'bytes' ? [record.bytes] : extents.read(record));
   const kindBits = selection.kinds?.map((kind) => kindIndex(kind) << KIND_SHIFT);
 
   function selects(space: Space, bits: number, pageNumber: number): boolean {
@@ -135,13 +138,15 @@ export function filter({ action, selection, warn }: FilterOptions) {
         yield filterRuns(record);
         break;
       case 'bytes':
-        if (cutter && checks) check.add(record.bytes);
-        if (cutter) yield* cutter.cut(record);
-        else yield record;
-        break;
       case 'extents':
-        if (cutter) yield* cutter.cut(record);
-        else yield record;
+        if (!cutter) yield record;
+        else if (!checks) yield* cutter.cut(record);
+        else {
+          for (const bytes of bytesOf(record)) {
+            check.add(bytes);
+            yield* cutter.cut({ type: 'bytes', bytes });
+          }
+        }
         break;
       case 'check':
         if (!cutter) yield record;

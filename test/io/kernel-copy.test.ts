@@ -20,7 +20,7 @@ import { describeTree, dumpAndOut, tempDir } from '../helpers/temp.js';
 
 const real = (await vi.importActual<typeof import('../../src/io/linux.js')>('../../src/io/linux.js')).linux();
 let system: Linux | undefined;
-vi.mock('../../src/io/linux.js', () => ({ linux: () => system }));
+vi.mock('../../src/io/linux.js', () => ({ LOAD_AFTER_BYTES: 0, linux: () => system, enlargePipe: () => {} }));
 
 afterEach(() => {
   system = undefined;

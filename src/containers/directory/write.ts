@@ -7,6 +7,7 @@ import { pagesName } from '../../dump/names.js';
 import type { ExtentsRecord, FileRecord, Space } from '../../dump/records.js';
 import { invariant } from '../../errors.js';
 import type { AtomicDirectoryOptions } from '../../io/atomic-directory.js';
+import { LOAD_AFTER_BYTES } from '../../io/linux.js';
 import type { OutputFile } from '../../io/output-file.js';
 import { FilesSink, type FilesSinkOptions } from '../files-sink.js';
 import { DumpDirectory, type Written } from './dump-directory.js';
@@ -23,6 +24,8 @@ export class DirectorySink extends FilesSink {
   private pages: OutputFile | undefined;
   private pagemap: OutputFile | undefined;
   private ended = false;
+  /** Of extents. */
+  private payloadBytes = 0;
 
   constructor(path: string, options: DirectorySinkOptions = {}) {
     super(options.progress);
@@ -75,7 +78,7 @@ export class DirectorySink extends FilesSink {
   /** The kernel copies large extents; the others are read here, and so is what it does not copy. */
   protected override takeExtents({ file, extents }: ExtentsRecord, target: FileRecord | Space): boolean {
     const out = 'type' in target ? this.regular : this.pages;
-    if (!out || !extents.some((bytes, i) => i % 2 === 1 && bytes >= KERNEL_BYTES)) return false;
+    if (!out || !this.isLarge(extents)) return false;
     for (let i = 0; i < extents.length; i += 2) {
       const [position, bytes] = [extents[i] as number, extents[i + 1] as number];
       const place = bytes >= KERNEL_BYTES ? file.place?.() : undefined;
@@ -84,6 +87,16 @@ export class DirectorySink extends FilesSink {
       for (const piece of this.extents.read(extentOf(file, position + copied, bytes - copied))) out.write(piece);
     }
     return true;
+  }
+
+  private isLarge(extents: Float64Array): boolean {
+    let isLarge = false;
+    for (let i = 1; i < extents.length; i += 2) {
+      const bytes = extents[i] as number;
+      isLarge ||= bytes >= KERNEL_BYTES;
+      this.payloadBytes += bytes;
+    }
+    return isLarge && this.payloadBytes >= LOAD_AFTER_BYTES;
   }
 
   protected async endSpace(): Promise<void> {

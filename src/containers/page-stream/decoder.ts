@@ -40,6 +40,8 @@ export class PageStreamDecoder {
 
   private hasHeader = false;
   private wantsCheck = false;
+  /** Whether the payload that comes is that of runs. */
+  private inRuns = false;
 
   /** @param file for errors */
   constructor(file = 'stdin') {
@@ -55,6 +57,21 @@ export class PageStreamDecoder {
     for (const part of this.frames.push(data)) {
       yield part instanceof Uint8Array ? { type: 'bytes', bytes: part } : this.frame(part);
     }
+  }
+
+  /** Bytes of pages that come next in the input. */
+  get pagesDue(): number {
+    return this.inRuns ? this.frames.payloadDue : 0;
+  }
+
+  /** Says that pages went by elsewhere. */
+  passed(bytes: number): void {
+    this.frames.passed(bytes);
+  }
+
+  /** How many bytes it takes to go on: reading so many, nothing of what follows is read. */
+  get lackingBytes(): number {
+    return this.frames.lackingBytes;
   }
 
   /** Throws unless the stream came to its end. */
@@ -127,6 +144,7 @@ export class PageStreamDecoder {
       throw this.damaged(`a link target of 1 to ${MAX_LINK_BYTES} bytes, none of them 0`);
     }
     this.files++;
+    this.inRuns = false;
     this.startPayload(size);
     return {
       type: 'file',
@@ -181,6 +199,7 @@ export class PageStreamDecoder {
     this.runs += runs.bits.length;
     this.payloadBytes += runs.payloadBytes;
     if (!Number.isSafeInteger(this.payloadBytes)) throw this.damaged('less payload');
+    this.inRuns = true;
     this.startPayload(runs.payloadBytes);
     return { type: 'runs', space, runs, checked: true };
   }

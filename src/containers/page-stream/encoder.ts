@@ -173,21 +173,39 @@ export class PageStreamEncoder {
     this.checked = checked;
   }
 
+  /** Whether payload that comes now can go by without being read: its checksum comes with it. */
+  get passesPayload(): boolean {
+    return this.checked && !this.checksBatch;
+  }
+
+  /** Payload that goes by: `move` is called for each part of it, whose frame has begun. */
+  pass(bytes: number, move: (position: number, bytes: number) => void): void {
+    invariant(this.passesPayload, 'payload that goes by is checked already');
+    this.payloadParts(bytes, move);
+  }
+
   private payload({ bytes }: BytesRecord): void {
     if (this.checksBatch) this.batchCheck.add(bytes);
-    let rest = bytes;
-    while (rest.length > 0) {
+    this.payloadParts(bytes.length, (position, count) => {
+      const piece = bytes.subarray(position, position + count);
+      if (!this.checked) this.sum.add(piece);
+      this.emit(piece);
+    });
+  }
+
+  /** Puts payload into data frames: calls `put` for the part of each. */
+  private payloadParts(bytes: number, put: (position: number, bytes: number) => void): void {
+    for (let at = 0; at < bytes; ) {
       invariant(this.payloadLeft > 0, 'no more payload than was announced');
       if (this.frameLeft === 0) {
         this.frameLeft = Math.min(DATA_BYTES, this.payloadLeft);
         this.frameHeader(FRAME.DATA, this.frameLeft);
       }
-      const piece = rest.subarray(0, this.frameLeft);
-      if (!this.checked) this.sum.add(piece);
-      this.emit(piece);
-      this.frameLeft -= piece.length;
-      this.payloadLeft -= piece.length;
-      rest = rest.subarray(piece.length);
+      const count = Math.min(bytes - at, this.frameLeft);
+      put(at, count);
+      at += count;
+      this.frameLeft -= count;
+      this.payloadLeft -= count;
       if (this.payloadLeft === 0 && !this.checked) {
         this.message(FRAME.CHECK, MESSAGES.check, { crc32: this.sum.crc32 });
         this.nextRuns();

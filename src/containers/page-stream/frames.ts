@@ -63,9 +63,7 @@ export class FrameReader {
         if (at === bytes.length) break;
         const piece = bytes.subarray(at, at + this.frameLeft);
         at += piece.length;
-        this.offset += piece.length;
-        this.frameLeft -= piece.length;
-        this.payloadLeft -= piece.length;
+        this.passed(piece.length);
         yield piece;
         continue;
       }
@@ -77,6 +75,25 @@ export class FrameReader {
       this.offset += used;
     }
     if (at < bytes.length) this.hold(bytes.subarray(at));
+  }
+
+  /** Bytes of payload that come next in the input. */
+  get payloadDue(): number {
+    return this.heldBytes === 0 ? this.frameLeft : 0;
+  }
+
+  /** Says that payload went by elsewhere. */
+  passed(bytes: number): void {
+    this.offset += bytes;
+    this.frameLeft -= bytes;
+    this.payloadLeft -= bytes;
+  }
+
+  /** How many bytes it takes to go on: reading so many, nothing of what follows is read. */
+  get lackingBytes(): number {
+    if (this.frameLeft > 0) return this.frameLeft;
+    const need = this.needBytes || (this.started ? FRAME_HEADER_BYTES : PROLOGUE_BYTES);
+    return need - this.heldBytes;
   }
 
   /** Keeps a copy: the chunk may be overwritten. */

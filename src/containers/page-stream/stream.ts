@@ -1,10 +1,11 @@
 /** The page stream as a source and a sink of records, over descriptors and over Node's and stream-chain's streams. */
 import { Readable, Writable } from 'node:stream';
 import { flushable, many, none } from 'stream-chain';
-import { ExtentReader, PIPE_PIECE_BYTES } from '../../dump/extents.js';
+import { ExtentReader, extentOf, PIPE_PIECE_BYTES } from '../../dump/extents.js';
 import { batchesOf, type RecordSink, type RecordSource } from '../../dump/pump.js';
-import type { BytesRecord, DumpRecord } from '../../dump/records.js';
+import type { BytesRecord, DumpRecord, ExtentsRecord } from '../../dump/records.js';
 import { FdReader, FdWriter } from '../../io/fd.js';
+import { enlargePipe, LOAD_AFTER_BYTES } from '../../io/linux.js';
 import { withoutOutside } from '../../stages/drop-files.js';
 import { PageStreamDecoder } from './decoder.js';
 import { PageStreamEncoder } from './encoder.js';
@@ -32,10 +33,12 @@ export class StreamSink implements RecordSink {
   private readonly writer: FdWriter;
   private readonly encoder: PageStreamEncoder;
   private readonly extents = new ExtentReader(PIPE_PIECE_BYTES);
+  private payloadBytes = 0;
+  private isEnlarged = false;
 
   /** @param progress told of the bytes of each piece of payload */
   constructor(
-    fd: number,
+    private readonly fd: number,
     private readonly progress?: (bytes: number) => void,
   ) {
     this.writer = new FdWriter(fd);
@@ -44,7 +47,8 @@ export class StreamSink implements RecordSink {
 
   write(record: DumpRecord): void {
     if (record.type === 'extents') {
-      for (const bytes of this.extents.read(record)) this.payload({ type: 'bytes', bytes });
+      if (record.file.spliceTo && this.encoder.passesPayload) this.splice(record);
+      else for (const bytes of this.extents.read(record)) this.payload({ type: 'bytes', bytes });
     } else if (record.type === 'bytes') {
       this.payload(record);
     } else {
@@ -59,9 +63,32 @@ export class StreamSink implements RecordSink {
   /** What was sent cannot be undone; its reader knows that it is not complete, because the end is missing. */
   discard(): void {}
 
+  /** Payload from pipe to pipe; what the kernel does not move is read. */
+  private splice({ file, extents }: ExtentsRecord): void {
+    for (let i = 0; i < extents.length; i += 2) {
+      const start = extents[i] as number;
+      this.encoder.pass(extents[i + 1] as number, (position, bytes) => {
+        this.writer.flush();
+        const from = start + position;
+        const moved = file.spliceTo?.(this.fd, from, bytes) ?? 0;
+        for (const piece of this.extents.read(extentOf(file, from + moved, bytes - moved))) this.writer.write(piece);
+        this.moved(bytes);
+      });
+    }
+  }
+
   private payload(record: BytesRecord): void {
     this.encoder.write(record);
-    this.progress?.(record.bytes.length);
+    this.moved(record.bytes.length);
+  }
+
+  private moved(bytes: number): void {
+    this.payloadBytes += bytes;
+    if (this.payloadBytes >= LOAD_AFTER_BYTES && !this.isEnlarged) {
+      this.isEnlarged = true;
+      enlargePipe(this.fd);
+    }
+    this.progress?.(bytes);
   }
 }
 
