@@ -111,7 +111,7 @@ describe('any dump, from anywhere to anywhere', () => {
         expect(openFiles(dir)).toEqual([]);
       },
     );
-    await fc.assert(law, { numRuns: 12 });
+    await fc.assert(law, { numRuns: 10 });
     expect(readdirSync(dir).filter((name) => name.startsWith('.'))).toEqual([]);
   });
 });
@@ -168,7 +168,10 @@ describe('a dump of CRIU', () => {
     damaged.writeUInt8(damaged.readUInt8(damaged.length - 1000) ^ 1, damaged.length - 1000);
     writeFileSync(at('damaged'), damaged);
     const { code, stderr } = await cli(['merge', '-', at('cold'), at('out3')], { stdin: at('damaged') });
-    expect([code, stderr]).toEqual([1, expect.stringMatching(/does not match its checksum/)]);
+    expect([code, stderr]).toEqual([
+      1,
+      'pagepipe: error: pagemap-shmem-1181.img: the payload does not match its checksum\n',
+    ]);
     expect(existsSync(at('out3'))).toBe(false);
   });
 
@@ -252,18 +255,20 @@ describe('an archive with more in it than a dump', () => {
     const dir = tempDir();
     const at = (name: string) => join(dir, name);
     const path = archive(dir);
-    const failed = async (words: string[], error: RegExp) => {
+    const failed = async (words: string[], place: string) => {
       const { code, stderr } = await cli([...words, '--force']);
-      expect([code, stderr]).toEqual([1, expect.stringMatching(error)]);
+      expect([code, stderr]).toEqual([
+        1,
+        `pagepipe: error: ${place}: expected an output outside of what is read: ${place}\n`,
+      ]);
     };
-    await failed(['split', path, path, at('cold.tar')], /expected an output outside of what is read/);
-    await failed(['split', path, at('hot.tar'), path], /expected an output outside of what is read/);
+    await failed(['split', path, path, at('cold.tar')], path);
+    await failed(['split', path, at('hot.tar'), path], path);
     expect(readdirSync(dir).sort()).toEqual(['in', 'in.tar']);
     await run(['split', path, at('hot.tar'), at('cold.tar')]);
     const before = describeTree(dir);
-    for (const half of ['hot.tar', 'cold.tar']) {
-      await failed(['merge', at('hot.tar'), at('cold.tar'), at(half)], /expected an output outside of what is read/);
-    }
+    for (const half of ['hot.tar', 'cold.tar'])
+      await failed(['merge', at('hot.tar'), at('cold.tar'), at(half)], at(half));
     expect(describeTree(dir)).toEqual(before);
   });
 });

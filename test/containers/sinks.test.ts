@@ -91,15 +91,15 @@ describe('shards', () => {
   it('hold no folders, no links and no parents, and say so', async () => {
     const dir = tempDir();
     const chain = copyFixture('chain/mprotect00/3', dir);
-    const refused = async (dump: string, error: RegExp) => {
+    const refused = async (dump: string, link: string) => {
       const { code, stderr } = await cli(['make-lazy', dump, join(dir, 'shard'), '--to', 'shards']);
-      expect([code, stderr]).toEqual([1, expect.stringMatching(error)]);
+      expect([code, stderr]).toEqual([1, `pagepipe: error: ${link}: shards cannot hold links\n`]);
       expect(readdirSync(dir).filter((name) => name.includes('shard'))).toEqual([]);
     };
-    await refused(chain, /parent: shards cannot hold links\n/);
+    await refused(chain, 'parent');
     const dump = copyFixture('mosaic-criu-4.2.1', dir);
     symlinkSync('files.img', join(dump, 'aaa'));
-    await refused(dump, /aaa: shards cannot hold links\n/);
+    await refused(dump, 'aaa');
   });
 
   it('appear as a whole or not at all, and replace nothing', async () => {
@@ -115,7 +115,10 @@ describe('shards', () => {
     );
     const there = `${join(dir, 'shard0')},${join(dir, 'cut')}`;
     const { stderr } = await cli(['write', there, '--to', 'shards'], { stdin: join(dir, 'stream') });
-    expect(stderr).toMatch(/cut: expected a new file, found a file/);
+    expect(stderr).toBe(
+      `pagepipe: error: ${join(dir, 'cut')}: expected a new file, found a file\n` +
+        'pagepipe: hint: use --force to replace it\n',
+    );
     expect(describeTree(dir)).toEqual(before);
     expect(openFiles(dir)).toEqual([]);
   });
@@ -149,7 +152,10 @@ describe('archives', () => {
       stdin: join(dir, 'stream'),
       stdout: join(dir, 'out.tar'),
     });
-    expect(warning).toMatch(/never restore this directory without --lazy-pages/);
+    expect(warning).toBe(
+      'pagepipe: warning: -: never restore this directory without --lazy-pages: its lazy pages are not in it, and CRIU ' +
+        'would spin forever, or restore a process that computes on zeros\n',
+    );
     tar(dir, '-xf', join(dir, 'out.tar'), '--one-top-level=out');
     expect(filesOf(join(dir, 'out'))).toEqual(filesOf(lazy));
   });
@@ -159,7 +165,7 @@ describe('archives', () => {
     for (const words of [[], ['--compress', 'gzip'], ['--compress', 'zstd']]) {
       await run(['read', fixture('mosaic-criu-4.2.1')], { stdout: join(dir, 'stream') });
       const out = await cli(['write', '/dev/full', '--to', 'tar', ...words], { stdin: join(dir, 'stream') });
-      expect([out.code, out.stderr]).toEqual([1, expect.stringMatching(/no space left on device/)]);
+      expect([out.code, out.stderr]).toEqual([1, 'pagepipe: error: /dev/full: no space left on device (ENOSPC)\n']);
     }
     expect(existsSync('/dev/full')).toBe(true);
     const words = ['--compress', 'gzip', '--to', 'directory'];
