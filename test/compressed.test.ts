@@ -1,5 +1,5 @@
 /** Dumps with compressed pages, of CRIU 4.3: through every command and container they stay what they were. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { cli } from './helpers/cli.js';
@@ -120,7 +120,10 @@ describe.each(DUMPS)('a compressed dump: %s', (name) => {
 
   it('is made lazy as a plain one is: what stays has its bytes, and is verified', async () => {
     const small = join(root, 'small');
+    const { stdout } = await cli(['make-lazy', dump, small, '--dry-run', '--json']);
     await run('make-lazy', dump, small);
+    const sizes = readdirSync(small).map((file) => statSync(join(small, file)).size);
+    expect(JSON.parse(stdout).bytesAfter).toBe(sizes.reduce((sum, bytes) => sum + bytes, 0));
     await expectSound(small);
     const whole = readMemory(dump);
     const kept = readMemory(small);

@@ -1,5 +1,6 @@
 /** A sink that writes nothing and says how large the directory would be. */
 
+import { PagesLayout } from '../memory/pages-layout.js';
 import { PagemapWriter } from './pagemap-writer.js';
 import type { RecordSink } from './pump.js';
 import type { DumpRecord } from './records.js';
@@ -9,6 +10,7 @@ export class SizeSink implements RecordSink {
   bytes = 0;
   private pageSize = 0;
   private readonly pagemaps: PagemapWriter[] = [];
+  private readonly pages: PagesLayout[] = [];
 
   write(record: DumpRecord): void {
     switch (record.type) {
@@ -19,12 +21,13 @@ export class SizeSink implements RecordSink {
         this.pagemaps[record.space.index] = new PagemapWriter(record.space, this.pageSize, (bytes) => {
           this.bytes += bytes.length;
         });
+        this.pages[record.space.index] = new PagesLayout(this.pageSize);
         break;
       case 'file':
         if (!record.outside) this.bytes += record.size;
         break;
       case 'runs':
-        this.bytes += record.runs.payloadBytes;
+        this.pages[record.space.index]?.place(record.runs);
         this.pagemaps[record.space.index]?.add(record.runs);
         break;
       default:
@@ -33,6 +36,7 @@ export class SizeSink implements RecordSink {
 
   finish(): void {
     for (const pagemap of this.pagemaps) pagemap.end();
+    for (const { end } of this.pages) this.bytes += end;
   }
 
   discard(): void {}

@@ -2,6 +2,7 @@
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
+import { compressSync } from 'lz4-napi';
 import { describe, expect, it } from 'vitest';
 import { openAddressSpace } from '../../src/dump/pagemap.js';
 import { DumpError } from '../../src/errors.js';
@@ -157,9 +158,16 @@ describe('an address space', () => {
     }
   });
 
-  it('says where a damaged block is', () => {
-    const space = spaceOf(oneEntry(1, pagemapBlocks([5], 1)), Buffer.from('12345'));
-    expect(() => readPages(space, 16, 1)).toThrow(/pages@0x0: this is no LZ4 block of 4096 bytes/);
+  it.each([
+    ['damaged', Buffer.from('12345'), 1],
+    ['of more than its pages', compressSync(Buffer.alloc(64 * 4096)).subarray(4), 1],
+    ['of less than its pages', compressSync(Buffer.alloc(4096, 'text')).subarray(4), 2],
+    ['cut', compressSync(Buffer.alloc(4096, 'some text that takes several matches, and more')).subarray(4, -3), 1],
+  ])('says where a block is that is %s', (_, block, pages) => {
+    const space = spaceOf(oneEntry(pages, pagemapBlocks([block.length], pages)), block);
+    expect(() => readPages(space, 16, 1)).toThrow(
+      new RegExp(`^pages@0x0: this is no LZ4 block of ${pages * 4096} bytes: `),
+    );
   });
 
   it('refuses pages of a parent that does not have them', () => {

@@ -9,7 +9,14 @@ import { AREAS } from '../../helpers/broken-dumps.js';
 import { cli, type Outcome, pagepipe } from '../../helpers/cli.js';
 import { GENERATIONS, type Generation, Message, PE, readPagemap, writeDump } from '../../helpers/dump-writer.js';
 import { expectError } from '../../helpers/expect-error.js';
-import { RUN_DETAIL, RUN_HOLE, RUN_PRESENT, StreamWriter } from '../../helpers/stream-writer.js';
+import {
+  RUN_ALIGNED,
+  RUN_CONTINUES,
+  RUN_DETAIL,
+  RUN_HOLE,
+  RUN_PRESENT,
+  StreamWriter,
+} from '../../helpers/stream-writer.js';
 import { fixture, tempDir } from '../../helpers/temp.js';
 
 /** A small dump with one of everything that crosses a pipe; its stream. */
@@ -313,6 +320,54 @@ describe('write refuses a stream of our own making', () => {
           .runs(0, [[1, 1, RUN_HOLE | RUN_DETAIL]], [{ run: 0, blocks: [5] }])
           .end(),
       /expected compressed blocks of pages that are present$/,
+    ],
+    [
+      'blocks without their pages',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .runs(0, [[1, 1, RUN_PRESENT | RUN_DETAIL]], [{ run: 0, blocks: [5], pagesPerBlock: 'none' }])
+          .end(),
+      /expected blocks with their pages_per_block$/,
+    ],
+    [
+      'a block that is larger than its pages',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .runs(0, [[1, 3, RUN_PRESENT | RUN_DETAIL]], [{ run: 0, blocks: [8192, 4097], pagesPerBlock: 2 }])
+          .end(),
+      /expected at most 4096 bytes in block 1, found 4097$/,
+    ],
+    [
+      'blocks of more than 4 MiB',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .runs(0, [[1, 3, RUN_PRESENT | RUN_DETAIL]], [{ run: 0, blocks: [1], pagesPerBlock: 1025 }])
+          .end(),
+      /expected blocks of 1 to 1024 pages, found 1025$/,
+    ],
+    ...[
+      ['of a hole', RUN_HOLE | RUN_ALIGNED],
+      ['in the middle of an entry', RUN_PRESENT | RUN_CONTINUES | RUN_ALIGNED],
+    ].map(([what, bits]): (typeof rows)[number] => [
+      `alignment ${what}`,
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .runs(0, [[1, 1, Number(bits)]])
+          .end(),
+      /expected only the first of present pages aligned$/,
+    ]),
+    [
+      'alignment that its shape cannot say',
+      () =>
+        begun()
+          .space(0, 'pagemap-7.img', 1)
+          .runs(0, [[1, 1, (RUN_PRESENT & ~HAS_FLAGS) | RUN_ALIGNED]])
+          .end(),
+      /expected a shape that says that payload is aligned$/,
     ],
     [
       'more blocks than an entry can have',
