@@ -1,12 +1,30 @@
 import { defineConfig } from 'vitest/config';
 
+/** These replace `node:fs`, which files that share modules would all see. */
+const ALONE = [
+  'test/containers/containers.test.ts',
+  'test/io/atomic-directory.test.ts',
+  'test/io/atomic-file.test.ts',
+  'test/robustness.test.ts',
+  'test/split-faults.test.ts',
+];
+
+const common = {
+  setupFiles: ['test/setup.ts'],
+  testTimeout: 60_000,
+  hookTimeout: 60_000,
+  restoreMocks: true,
+  unstubEnvs: true,
+};
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    setupFiles: ['test/setup.ts'],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
     // One for each core of a small machine: with fewer the tests take twice as long.
     maxWorkers: 2,
+    projects: [
+      // Files share a process and its modules. To load these for each file would take longer than most of the tests.
+      { test: { ...common, name: 'shared', include: ['test/**/*.test.ts'], exclude: ALONE, isolate: false } },
+      { test: { ...common, name: 'alone', include: ALONE } },
+    ],
   },
 });

@@ -1,12 +1,2 @@
-/**
- * Runs before each test file. Bytes are compared as bytes: element by element, as toEqual does it on its own, one MiB takes
- * seconds.
- */
-import { expect } from 'vitest';
-
-expect.addEqualityTesters([
-  (one, other) =>
-    one instanceof Uint8Array && other instanceof Uint8Array && one.constructor === other.constructor
-      ? Buffer.compare(one, other) === 0
-      : undefined,
-]);
+/** Runs before each test file. Files share modules: what is to run once is in a module of its own. */
+import './helpers/equal-bytes.js';

@@ -199,7 +199,8 @@ function checkImageHoles(name: string, stats: Stats): void {
  * `checkpoint/`. An archive is looked through in the same way.
  */
 export function folderOfImages(path: string): string {
-  if (existsSync(join(path, INVENTORY))) return path;
+  const isFolder = onFile(path, () => statSync(path)).isDirectory();
+  if (!isFolder || existsSync(join(path, INVENTORY))) return path;
   const entries = onFile(path, () => readdirSync(path, { withFileTypes: true }));
   if (entries.some((entry) => entry.isFile() && isImageName(entry.name))) return path;
   const inside = entries.filter((entry) => entry.isDirectory() && existsSync(join(path, entry.name, INVENTORY)));
