@@ -93,7 +93,7 @@ async function bundle(outfile) {
     target: 'node20.19',
     format: 'cjs',
     // Have a native part.
-    external: ['lz4-napi', 'koffi'],
+    external: ['lz4-napi', 'koffi', '@node-rs/crc32'],
     plugins: [{ name: 'meow', setup: withoutPackageData }],
     define: { 'import.meta.url': '__moduleUrl' },
     banner: {

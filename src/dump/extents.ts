@@ -4,7 +4,7 @@ import type { ExtentsRecord, PayloadFile } from './records.js';
 /** For copies from file to file. 64 KiB to 256 KiB are equally fast; 1 MiB does not fit the processor's cache. */
 export const FILE_PIECE_BYTES = 128 * 1024;
 /** For copies into a pipe, which holds 64 KiB: the writer fills it while the reader empties it. */
-export const PIPE_PIECE_BYTES = 16 * 1024;
+export const PIPE_PIECE_BYTES = 64 * 1024;
 
 /** Extents are copied in portions of this many bytes, and signals are handled between two portions. */
 const PORTION_BYTES = 8 * 1024 * 1024;
