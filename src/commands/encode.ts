@@ -14,22 +14,25 @@ Options
   -i, --in FILE   the JSON
   -o, --out FILE  the image; appears complete or not at all, and keeps the mode
                   of a file that it replaces
+  --unaligned     take areas that begin or end inside a page. Otherwise they are
+                  refused: a tool such as jq before 1.7 has rounded them
 
 Example
   pagepipe decode -i files.img |
     jq '(.entries[] | select(.id == 3)).reg.name = "/tmp/log"' |
     pagepipe encode -o files.img
 `,
-  flags: IN_OUT_FLAGS,
+  flags: { ...IN_OUT_FLAGS, unaligned: { type: 'boolean' } },
   cleansUp: true,
   async run(args, io) {
     const { in: path, out } = inOut(args);
     if (out === undefined || out === '-') refuseTerminals(io, { stdout: true });
     const input = openInput(path, io);
     const warn = warningsTo(io);
+    const checksAreas = args.flags['unaligned'] !== true;
     try {
       await withOutput(out, input, io, async (emit) => {
-        const reader = new JsonImageReader(emit, { file: input.name, warn });
+        const reader = new JsonImageReader(emit, { file: input.name, warn, checksAreas });
         await readChunks(input, io, (chunk) => reader.push(chunk));
         reader.end();
       });

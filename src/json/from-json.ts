@@ -38,6 +38,8 @@ export interface EncodeOptions {
   file?: string;
   /** Called with a warning where the image differs from the text. */
   warn?: (message: string) => void;
+  /** Refuses areas that begin or end inside a page, as they do when a tool has rounded their addresses. */
+  checksAreas?: boolean;
 }
 
 /**
@@ -68,12 +70,13 @@ export class JsonImageReader extends TokenReader<Place> {
   private base64: Base64Reader | undefined;
 
   /** @param emit takes the image; the bytes are overwritten after the call */
-  constructor(emit: Emit, { file = 'stdin', warn = () => {} }: EncodeOptions = {}) {
+  constructor(emit: Emit, { file = 'stdin', warn = () => {}, checksAreas = false }: EncodeOptions = {}) {
     super();
     this.file = file;
     this.entries = new EntryWriter(emit, () =>
       warn(`${file}: ${this.path()}: differs from its ${RAW_KEY}, so its fields are written in canonical form`),
     );
+    this.entries.fields.checksAreas = checksAreas;
   }
 
   push(chunk: Uint8Array): void {

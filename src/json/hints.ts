@@ -207,14 +207,17 @@ function magnitude(value: number): Magnitude {
 /** Most digits of a number that a double holds exactly. */
 const SAFE_DIGITS = 15;
 
-/** Decimal, or hexadecimal, octal, binary with their prefixes; at most 64 bits. The result is overwritten by the next. */
+/**
+ * Decimal, or hexadecimal, octal, binary with their prefixes; at most 64 bits. A zero in front is refused, as by crit: modes
+ * are often written so, and would be read as decimal. The result is overwritten by the next.
+ */
 export function parseDigits(text: string): Magnitude | undefined {
   const first = text.charCodeAt(0);
   if (first >= 0x30 && first <= 0x39 && text.length <= SAFE_DIGITS) {
     const value = safeDigits(text);
     if (value >= 0) return magnitude(value);
   }
-  const [, sign, digits] = /^(-?)(\d+|0[xX][\da-fA-F]+|0[oO][0-7]+|0[bB][01]+)$/.exec(text) ?? [];
+  const [, sign, digits] = /^(-?)(0+|[1-9]\d*|0[xX][\da-fA-F]+|0[oO][0-7]+|0[bB][01]+)$/.exec(text) ?? [];
   // 2^64 has 20 digits, and 64 in binary.
   if (digits === undefined || digits.length > 66) return undefined;
   const value = BigInt(digits);
@@ -240,6 +243,7 @@ function safeDigits(text: string): number {
     }
     return value;
   }
+  if (text.length > 1 && text.charCodeAt(0) === 0x30) return -1;
   let value = 0;
   for (let i = 0; i < text.length; i++) {
     const digit = text.charCodeAt(i) - 0x30;

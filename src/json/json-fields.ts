@@ -22,6 +22,9 @@ type Place =
   | { field: FieldDescriptor; index: number };
 
 export class JsonFields extends TokenReader<Place> {
+  /** Whether areas must begin and end at pages. */
+  checksAreas = false;
+
   constructor(public builder: MessageBuilder) {
     super();
   }
@@ -98,9 +101,27 @@ export class JsonFields extends TokenReader<Place> {
     }
     const field = this.field(text);
     if (this.wantsList(field) || !buildScalar(this.builder, field, text, form)) {
-      throw this.unexpected(field, form === 'string' ? JSON.stringify(shorten(text)) : shorten(text));
+      throw this.unexpected(field, form === 'string' ? quoted(text) : shorten(text));
     }
+    if (this.checksAreas && field.parent.name === 'vma_entry') checkBorder(field, text);
   }
+}
+
+/** A text for errors; of a number that looks octal, how octal is written. */
+function quoted(text: string): string {
+  const [, octal] = /^0+([1-7][0-7]{0,20})$/.exec(text) ?? [];
+  return `${JSON.stringify(shorten(text))}${octal === undefined ? '' : `; octal is 0o${octal}`}`;
+}
+
+/** Smallest page size, in bytes. */
+const PAGE_BYTES = 4096;
+
+/** Throws {@link ValueError} for an area that ends inside a page: jq before 1.7 rounds numbers, and no restore takes them. */
+function checkBorder({ name }: FieldDescriptor, text: string): void {
+  if (name !== 'start' && name !== 'end') return;
+  const { lo = 0 } = parseDigits(text) ?? {};
+  if (lo % PAGE_BYTES === 0) return;
+  throw new ValueError(`expected an address at a page of ${PAGE_BYTES} bytes, found ${text}`);
 }
 
 /** Writes a value from JSON; false if it has the wrong type for the field. Throws {@link ValueError} out of range. */

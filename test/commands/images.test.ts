@@ -120,6 +120,19 @@ describe('input and output', () => {
     expect(openFiles(root)).toEqual([]);
   });
 
+  it('encode refuses areas that jq has rounded, unless it is told otherwise', async () => {
+    const { json, out } = box();
+    const mm = readImage('mosaic-criu-4.2.1', 'mm-15.img');
+    writeFileSync(json, toJson(mm).replace('18446744073699065856', '18446744073699066000'));
+    expect(await cli(['encode', '-i', json, '-o', out])).toMatchObject({
+      code: 1,
+      stderr: `pagepipe: error: ${json}: entries[0].vmas[25].start: expected an address at a page of 4096 bytes, found 18446744073699066000\n`,
+    });
+    expect(existsSync(out)).toBe(false);
+    expect(await cli(['encode', '-i', json, '-o', out, '--unaligned'])).toEqual(SUCCESS);
+    expect(readFileSync(out)).toHaveLength(mm.length);
+  });
+
   it('encode says what it could not keep', async () => {
     const { json, out } = box();
     const { image } = sampleOf('fields out of order');
