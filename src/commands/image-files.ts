@@ -2,6 +2,7 @@
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import type { Emit } from '../bytes.js';
+import { type DumpFiles, missingImage, pieces } from '../dump/files.js';
 import { DumpError, onFile, UsageError } from '../errors.js';
 import { type ImageType, typeOfName } from '../image/magic.js';
 import { rawKind } from '../image/raw.js';
@@ -10,6 +11,7 @@ import { Breather } from '../io/breathe.js';
 import { FdReader, FdWriter } from '../io/fd.js';
 import { checkHoles, storedBytesOf } from '../io/holes.js';
 import { reachOf } from '../io/mode.js';
+import { openDumpFiles } from '../library/open-dump.js';
 import { type Arguments, type Flag, type Io, inputs } from './command.js';
 
 export const IN_OUT_FLAGS: Record<string, Flag> = {
@@ -23,6 +25,8 @@ export interface Input {
   fd: number;
   /** Permission bits, of a regular file. */
   mode: number | undefined;
+  /** The image in a dump, instead of the descriptor. */
+  within?: { files: DumpFiles; image: string };
 }
 
 /** Opens a file, or stdin for `-` or nothing. The caller closes it with {@link closeInput}. */
@@ -40,7 +44,31 @@ export function openInput(path: string | undefined, io: Io): Input {
 }
 
 export function closeInput(input: Input, io: Io): void {
-  if (input.fd !== io.stdinFd) closeSync(input.fd);
+  if (input.within) input.within.files.close();
+  else if (input.fd !== io.stdinFd) closeSync(input.fd);
+}
+
+/** The file and, if it is a dump in any container, the image in it. Throws {@link UsageError}. */
+export function imageAndMember(args: Arguments): [path: string, member: string | undefined] {
+  const [path, member] = args.input.length > 1 ? inputs(args, 'DUMP', 'IMAGE') : inputs(args, 'IMAGE');
+  return [path as string, member];
+}
+
+/** Opens an image, or with `member` the image of that name in a dump. An archive may have it in a folder. */
+export async function openImageIn(
+  path: string | undefined,
+  member: string | undefined,
+  io: Io,
+): Promise<Input & { type: ImageType | undefined }> {
+  if (member === undefined) return openImage(path, io);
+  checkIsImage(member);
+  const files = await openDumpFiles(path ?? '-', { stdinFd: io.stdinFd, signal: io.signal });
+  const image = [member, basename(member)].find((name) => files.stat(name));
+  if (image === undefined) {
+    files.close();
+    throw missingImage(member);
+  }
+  return { name: image, fd: -1, mode: undefined, within: { files, image }, type: typeOfName(image) };
 }
 
 /** Opens an image. Its type must be that of its name, and files that are no images are refused by name. */
@@ -50,24 +78,36 @@ export function openImage(path: string | undefined, io: Io): Input & { type: Ima
   }
   const input = openInput(path, io);
   if (input.fd === io.stdinFd) return { ...input, type: undefined };
-  const name = basename(input.name);
-  const raw = rawKind(name);
-  if (raw) {
+  try {
+    checkIsImage(input.name);
+  } catch (error) {
     closeInput(input, io);
-    throw new DumpError('NOT_AN_IMAGE', `expected an image, found ${raw.what}`, { file: input.name, hint: raw.hint });
+    throw error;
   }
-  return { ...input, type: typeOfName(name) };
+  return { ...input, type: typeOfName(basename(input.name)) };
+}
+
+/** Throws {@link DumpError} NOT_AN_IMAGE for the name of a file that is none. */
+function checkIsImage(file: string): void {
+  const raw = rawKind(basename(file));
+  if (raw) throw new DumpError('NOT_AN_IMAGE', `expected an image, found ${raw.what}`, { file, hint: raw.hint });
 }
 
 /** Passes on the chunks of an input; signals are handled in between. */
 export async function readChunks(input: Input, io: Io, take: Emit): Promise<void> {
   const breather = new Breather();
-  for await (const chunk of new FdReader(input.fd, io.signal, input.name).chunks()) {
+  for await (const chunk of chunksOf(input, io)) {
     take(chunk);
     await breather.due();
     io.signal.throwIfAborted();
   }
 }
+
+function chunksOf({ within, fd, name }: Input, io: Io): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
+  return within ? pieces(within.files, within.image, PIECE_BYTES) : new FdReader(fd, io.signal, name).chunks();
+}
+
+const PIECE_BYTES = 64 * 1024;
 
 /**
  * Where the result goes: a file that appears as a whole, or stdout. It may be the file that is read: that is replaced when

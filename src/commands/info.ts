@@ -1,20 +1,20 @@
 import { ImageDecoder, type ImageHandler } from '../image/decoder.js';
 import type { ImageType } from '../image/magic.js';
-import { type Command, inputs } from './command.js';
-import { closeInput, openImage, readChunks } from './image-files.js';
+import type { Command } from './command.js';
+import { closeInput, imageAndMember, openImageIn, readChunks } from './image-files.js';
 
 export const command: Command = {
   name: 'info',
   help: `Usage
   pagepipe info IMAGE
+  pagepipe info DUMP IMAGE
 
 Prints the type of an image and the number of its entries, without the head of
-a pagemap.
+a pagemap. DUMP may be in any container, such as an archive.
 `,
   flags: {},
   async run(args, io) {
-    const [path] = inputs(args, 'IMAGE') as [string];
-    const input = openImage(path, io);
+    const input = await openImageIn(...imageAndMember(args), io);
     const counter = new Counter();
     try {
       const decoder = new ImageDecoder(counter, { file: input.name, type: input.type });

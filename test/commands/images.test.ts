@@ -18,7 +18,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { BAD_IMAGES, BAD_JSON } from '../helpers/bad-images.js';
 import { BIN, cli, type InProcessOptions } from '../helpers/cli.js';
@@ -117,6 +117,25 @@ describe('input and output', () => {
     expect(await closed).toEqual([0, null]);
     expect(readFileSync(out, 'utf8')).toBe(JSON_TEXT);
     expect(mode(out)).toBe('600');
+    expect(openFiles(root)).toEqual([]);
+  });
+
+  it.each([
+    ['a directory', fixture('mosaic-criu-4.2.1'), 'core-15.img'],
+    ['an archive', fixture('podman/counter.tar.gz'), 'checkpoint/core-1.img'],
+    ['an OCI image', fixture('podman/counter.oci.tar'), 'core-1.img'],
+  ])('an image in %s is read where it is', async (_, dump, image) => {
+    const { root, out } = box();
+    expect((await cli(['copy', dump, join(root, 'dump')])).code).toBe(0);
+    const alone = join(root, 'dump', basename(image));
+    expect(await stdoutOf(['show', dump, image])).toBe(await stdoutOf(['show', alone]));
+    expect(await cli(['info', dump, image])).toEqual(await cli(['info', alone]));
+    expect(await cli(['decode', '-i', dump, image, '-o', out])).toEqual(SUCCESS);
+    expect(readFileSync(out, 'latin1')).toBe((await stdoutOf(['decode', '-i', alone])).trimEnd());
+    expect(await cli(['show', dump, 'none.img'])).toMatchObject({
+      code: 1,
+      stderr: 'pagepipe: error: none.img: expected this image, found none\n',
+    });
     expect(openFiles(root)).toEqual([]);
   });
 
@@ -231,13 +250,13 @@ describe('wrong usage', () => {
     [['encode', 'x.json'], 'expected no arguments, found one more: x.json'],
     [['encode', '-o'], '-o: expected a value'],
     [['info'], 'expected IMAGE, found nothing'],
-    [['info', image, 'x'], 'expected IMAGE, found one more: x'],
+    [['info', image, 'x', 'y'], 'expected DUMP and IMAGE, found one more: y'],
     [['info', '-i', image], 'unknown option -i'],
     [['show'], 'expected IMAGE, found nothing'],
-    [['show', image, 'x'], 'expected IMAGE, found one more: x'],
+    [['show', image, 'x', 'y'], 'expected DUMP and IMAGE, found one more: y'],
     [['show', image, '--pretty'], 'unknown option --pretty'],
     [['edit'], 'expected IMAGE, found nothing'],
-    [['info', '--', image, '-odd'], 'expected IMAGE, found one more: -odd'],
+    [['info', '--', image, 'x', '-odd'], 'expected DUMP and IMAGE, found one more: -odd'],
     [['edit', image], 'expected --set PATH=VALUE, found none'],
     [['edit', image, 'x', '--set', 'entries[0].a=1'], 'expected IMAGE, found one more: x'],
     [['edit', '-', '--set', 'entries[0].a=1'], 'stdin cannot be changed in place; name an output with -o'],
