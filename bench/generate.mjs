@@ -87,6 +87,7 @@ export async function generateDump(
   image('core-1.img', 'CORE', message('core_entry', { mtype: 1, tc: TASK, thread_core: { creds: {} } }));
   image('ids-1.img', 'IDS', message('task_kobj_ids_entry', { vm_id: 1, files_id: 1, fs_id: 1, sighand_id: 1 }));
   image('fs-1.img', 'FS', message('fs_entry', { cwd_id: 1, root_id: 1 }));
+  image('files.img', 'FILES');
   image('mm-1.img', 'MM', message('mm_entry', { vmas }));
 
   writePagemap(join(dir, 'pagemap-1.img'), runs, { address, pages: () => runPages, isEager });

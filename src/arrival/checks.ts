@@ -8,7 +8,17 @@ import { checkIsFile } from '../dump/dump.js';
 import type { FileBegin, FileEvent } from '../dump/events.js';
 import { requireImage } from '../dump/files.js';
 import { Images } from '../dump/images.js';
-import { checkLink, isPagemapName, isPagesName, mmName, OUTSIDE, pagesName, spaceIdentity } from '../dump/names.js';
+import { isOfAProcess, isOfNobody, leftoverPagemaps } from '../dump/leftovers.js';
+import {
+  checkLink,
+  isPagemapName,
+  isPagesName,
+  isTaskImage,
+  mmName,
+  OUTSIDE,
+  pagesName,
+  spaceIdentity,
+} from '../dump/names.js';
 import { hasSeveralPageSizes, MIN_PAGE_BYTES, machineOf } from '../dump/page-size.js';
 import type { Space } from '../dump/records.js';
 import { marchOf, readTasks, type Task } from '../dump/tasks.js';
@@ -27,8 +37,19 @@ export interface ArrivalOptions {
   pageSize?: number;
   /** Whether the page size is needed at the end at the earliest: then it is found by the sizes of pages files. */
   findsPageSize?: boolean;
+  /** Whether pages are on their way to their pagemap already: no other one can have them then. */
+  areTaken?: (pages: string) => boolean;
   /** Called with the runs of each pagemap as they arrive. */
   onRuns?: (pagemap: string, runs: RunBatch) => void;
+}
+
+/** Files that an earlier dump has left. */
+export interface Leftovers {
+  pagemaps: readonly string[];
+  /** Pages of these pagemaps, and of no others. */
+  pages: readonly string[];
+  /** Pages that no pagemap refers to. */
+  unused: readonly string[];
 }
 
 /** The part of a space that its pagemap gives. */
@@ -105,9 +126,11 @@ export class ArrivalChecks {
   private readonly names = new Set<string>();
   /** Images of which only a part of their magic has come. */
   private readonly starts = new Map<string, { type: ImageType; bytes: Uint8Array }>();
+  /** Images of processes without the right magic. Which processes there are is known at the end. */
+  private readonly damaged = new Map<string, DumpError>();
   private readonly pages = new Map<string, { bytes: number; ended: boolean }>();
-  /** Pagemaps by the name of their pages file. */
-  private readonly owners = new Map<string, ArrivingPagemap>();
+  /** Pagemaps by the name of their pages file. If there are several, all but one are from an earlier dump. */
+  private readonly owners = new Map<string, Set<ArrivingPagemap>>();
 
   constructor(private readonly options: ArrivalOptions) {
     this.pageSize = options.pageSize ?? MIN_PAGE_BYTES;
@@ -125,25 +148,53 @@ export class ArrivalChecks {
 
   /**
    * Called after the last event; throws if the dump is incomplete.
-   * @throws {DumpError} NOT_A_DUMP, MISSING_IMAGE, NO_PARENT, MALFORMED, TRUNCATED
+   * @returns the files that an earlier dump has left
+   * @throws {DumpError} NOT_A_DUMP, MISSING_IMAGE, NO_PARENT, MALFORMED, TRUNCATED, PAGES_ID_TWICE, PAGES_SIZE
    */
-  finish(): void {
+  finish(): Leftovers {
     const { metadata } = this;
+    const { tasks, ids } = readTasks(new Images(metadata), this.options.name, this.names);
+    this.tasks = tasks;
+    for (const [name, error] of this.damaged) if (!isOfNobody(name, ids)) throw error;
+    const left = this.leavePagemaps();
     this.findPageSize();
-    ({ tasks: this.tasks } = readTasks(new Images(metadata), this.options.name));
     for (const { name, space, pages } of this.pagemaps.values()) {
-      if (pages !== undefined) requireImage(metadata, pages, name);
+      if (pages !== undefined) {
+        requireImage(metadata, pages, name);
+        this.checkPages(pages);
+      }
       if (space?.kind === 'task') requireImage(metadata, mmName(space.pid), name);
     }
-    for (const file of this.pages.keys()) {
-      if (this.owners.has(file)) continue;
-      throw new DumpError('MISSING_IMAGE', 'no pagemap refers to these pages', { file });
-    }
+    const unused = [...this.pages.keys()].filter((file) => !this.owners.has(file));
     const child = [...this.pagemaps.values()].find(({ hasParentPages }) => hasParentPages);
-    if (!child || this.names.has('parent')) return;
+    if (!child || this.names.has('parent')) return { ...left, unused };
     throw new DumpError('NO_PARENT', 'expected a parent dump, which has pages of this one, found no parent link', {
       file: child.name,
     });
+  }
+
+  /** Leaves out the pagemaps of an earlier dump, with the pages that no other one has. */
+  private leavePagemaps(): Pick<Leftovers, 'pagemaps' | 'pages'> {
+    const left = leftoverPagemaps({
+      images: new Images(this.metadata),
+      names: [...this.names],
+      pids: new Set(this.tasks.map(({ pid }) => pid)),
+      pagesOf: (pagemap) => this.pagemaps.get(pagemap)?.pages,
+    });
+    for (const name of left.keys()) this.pagemaps.delete(name);
+    const pages: string[] = [];
+    for (const [file, owners] of this.owners) {
+      for (const owner of owners) if (left.has(owner.name)) owners.delete(owner);
+      const [first, second] = owners;
+      if (first && second) throw pagesIdTwice(second, first);
+      if (!first && this.pages.delete(file)) pages.push(file);
+    }
+    return { pagemaps: [...left.keys()], pages };
+  }
+
+  /** Whether it is not known yet to which of several pagemaps these pages belong. */
+  isContested(pages: string): boolean {
+    return (this.owners.get(pages)?.size ?? 0) > 1;
   }
 
   private begin({ name, kind, size, target }: FileBegin): void {
@@ -155,7 +206,7 @@ export class ArrivalChecks {
     if (name.startsWith(OUTSIDE)) return;
     this.metadata.note(name);
     if (kind === 'link') checkLink(name, Buffer.from(target ?? []).toString());
-    if (isPagemapName(name) || isPagesName(name) || isMetadataName(name)) checkIsFile(name, kind);
+    if (isPagemapName(name) || isPagesName(name) || isTaskImage(name)) checkIsFile(name, kind);
     if (kind !== 'regular') return;
     const type = typeOfName(name);
     if (type) this.starts.set(name, { type, bytes: new Uint8Array(0) });
@@ -188,15 +239,11 @@ export class ArrivalChecks {
   }
 
   private claimPages(pages: string, pagemap: ArrivingPagemap): void {
-    const owner = this.owners.get(pages) ?? pagemap;
-    this.owners.set(pages, owner);
-    if (owner === pagemap) return;
-    const { name: file, space } = pagemap;
-    throw new DumpError(
-      'PAGES_ID_TWICE',
-      `expected a pages_id of its own, found ${space?.pagesId}, that of ${owner.name}`,
-      { file, offset: headerBytes('PAGEMAP') },
-    );
+    const owners = this.owners.get(pages) ?? new Set();
+    if (owners.has(pagemap)) return;
+    const [other] = owners;
+    if (other && this.options.areTaken?.(pages)) throw pagesIdTwice(pagemap, other);
+    this.owners.set(pages, owners.add(pagemap));
   }
 
   /** An image whose name promises a type must begin with its magic. */
@@ -205,25 +252,39 @@ export class ArrivalChecks {
     if (!start) return;
     start.bytes = concatBytes([start.bytes, more.subarray(0, headerBytes(start.type) - start.bytes.length)]);
     if (start.bytes.length < headerBytes(start.type)) return;
-    checkMagic(start.bytes, start.type, name);
+    this.checkMagic(name, start);
     this.starts.delete(name);
+  }
+
+  private checkMagic(name: string, { bytes, type }: { bytes: Uint8Array; type: ImageType }): void {
+    try {
+      checkMagic(bytes, type, name);
+    } catch (error) {
+      if (!(error instanceof DumpError) || !isOfAProcess(name)) throw error;
+      this.damaged.set(name, error);
+    }
   }
 
   private end(name: string): void {
     const start = this.starts.get(name);
-    if (start) checkMagic(start.bytes, start.type, name);
+    if (start) this.checkMagic(name, start);
     const pagemap = this.pagemaps.get(name);
     const pages = this.pages.get(name);
     if (pagemap) {
       pagemap.end();
-      this.checkPages(pagemap.pages as string);
+      this.checkTaken(pagemap.pages as string);
     } else if (pages) {
       pages.ended = true;
-      this.checkPages(name);
+      this.checkTaken(name);
     } else if (isMetadataName(name)) {
       this.metadata.end(name);
       if (name.startsWith('core-')) this.noteMachine(name);
     }
+  }
+
+  /** Pages that are passed on must have the right size at once; others may belong to a pagemap that has yet to come. */
+  private checkTaken(file: string): void {
+    if (this.options.areTaken?.(file)) this.checkPages(file);
   }
 
   /** Compares the size of a pages file with its pagemap, once both have arrived. */
@@ -233,8 +294,8 @@ export class ArrivalChecks {
   }
 
   private checkSize(file: string, bytes: number): void {
-    const pagemap = this.owners.get(file);
-    if (!pagemap?.ended || bytes === pagemap.pagesBytes) return;
+    const [pagemap, other] = this.owners.get(file) ?? [];
+    if (other || !pagemap?.ended || bytes === pagemap.pagesBytes) return;
     if (this.maySizeVary && PAGE_SIZES.includes((MIN_PAGE_BYTES * bytes) / pagemap.pagesBytes)) return;
     throw this.wrongSize(file, bytes - pagemap.pagesBytes, pagemap);
   }
@@ -251,7 +312,7 @@ export class ArrivalChecks {
     if (!this.options.findsPageSize || this.options.pageSize !== undefined) return;
     let found: number | undefined;
     for (const [file, { bytes }] of this.pages) {
-      const pagemap = this.owners.get(file);
+      const [pagemap] = this.owners.get(file) ?? [];
       if (!pagemap || pagemap.pagesBytes === 0) continue;
       found ??= this.maySizeVary ? (MIN_PAGE_BYTES * bytes) / pagemap.pagesBytes : MIN_PAGE_BYTES;
       const expected = (pagemap.pagesBytes * found) / MIN_PAGE_BYTES;
@@ -274,8 +335,18 @@ export class ArrivalChecks {
     return this.options.pageSize !== undefined || (this.march !== undefined && !this.maySizeVary);
   }
 
+  /** Undefined for a core that cannot be read: if a process has it, that is an error at the end. */
+  private marchOf(core: string): number | undefined {
+    try {
+      return marchOf(new Images(this.metadata), core);
+    } catch (error) {
+      if (error instanceof DumpError) return undefined;
+      throw error;
+    }
+  }
+
   private noteMachine(core: string): void {
-    this.march ??= marchOf(new Images(this.metadata), core);
+    if (this.march === undefined) this.march = this.marchOf(core);
     const { pageSize, findsPageSize, name } = this.options;
     if (pageSize !== undefined || findsPageSize || !hasSeveralPageSizes(this.march)) return;
     const { machine, usual } = machineOf(this.march);
@@ -285,3 +356,9 @@ export class ArrivalChecks {
     });
   }
 }
+
+const pagesIdTwice = ({ name: file, space }: ArrivingPagemap, other: ArrivingPagemap): DumpError =>
+  new DumpError('PAGES_ID_TWICE', `expected a pages_id of its own, found ${space?.pagesId}, that of ${other.name}`, {
+    file,
+    offset: headerBytes('PAGEMAP'),
+  });

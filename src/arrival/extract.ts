@@ -6,12 +6,13 @@
 import { DumpDirectory, type Written } from '../containers/directory/dump-directory.js';
 import type { DirectorySinkOptions } from '../containers/directory/write.js';
 import type { FileBegin, FileEvent, FileEvents } from '../dump/events.js';
+import { leftOut, pagesLeftOut } from '../dump/leftovers.js';
 import { mmName, OUTSIDE } from '../dump/names.js';
 import { decodeAreas } from '../image/mm.js';
 import { Breather } from '../io/breathe.js';
 import type { OutputFile } from '../io/output-file.js';
 import { countHolePages, type RunBatch } from '../memory/runs.js';
-import { ArrivalChecks } from './checks.js';
+import { ArrivalChecks, type Leftovers } from './checks.js';
 import { DIRECTORY_MODE } from './sequential.js';
 
 export interface ExtractOptions extends DirectorySinkOptions {
@@ -20,6 +21,8 @@ export interface ExtractOptions extends DirectorySinkOptions {
   /** Bytes. Only needed for machines with several page sizes. */
   pageSize?: number;
   signal?: AbortSignal;
+  /** Told of what an earlier dump has left. */
+  warn?: (message: string) => void;
 }
 
 /**
@@ -48,15 +51,15 @@ class Extraction {
   private readonly checks: ArrivalChecks;
   private readonly files = new Map<string, OutputFile>();
   private readonly breather = new Breather();
+  /** Pages that are lazy and in no file, by pagemap. */
+  private readonly holePages = new Map<string, number>();
 
   constructor(
     private readonly directory: DumpDirectory,
     private readonly options: ExtractOptions,
   ) {
-    const { written } = directory;
-    const countHoles = (_pagemap: string, runs: RunBatch) => {
-      written.holePages += countHolePages(runs);
-    };
+    const countHoles = (pagemap: string, runs: RunBatch) =>
+      void this.holePages.set(pagemap, (this.holePages.get(pagemap) ?? 0) + countHolePages(runs));
     this.checks = new ArrivalChecks({ ...options, findsPageSize: true, onRuns: countHoles });
   }
 
@@ -70,11 +73,19 @@ class Extraction {
 
   /** Throws {@link DumpError} if the dump is incomplete, or its areas cannot be read. */
   check(): void {
-    this.checks.finish();
+    this.leaveOut(this.checks.finish());
     const { pagemaps, metadata, pageSize } = this.checks;
-    for (const { space } of pagemaps.values()) {
+    for (const { name, space } of pagemaps.values()) {
+      this.directory.written.holePages += this.holePages.get(name) ?? 0;
       if (space?.kind === 'task') decodeAreas(metadata.read(mmName(space.pid)), pageSize, mmName(space.pid));
     }
+  }
+
+  private leaveOut({ pagemaps, pages, unused }: Leftovers): void {
+    const { warn = () => {} } = this.options;
+    for (const name of pagemaps) warn(leftOut(name));
+    for (const name of unused) warn(pagesLeftOut(name));
+    for (const name of [...pagemaps, ...pages, ...unused]) this.directory.removeFile(name);
   }
 
   private begin({ name, kind, mode, target }: FileBegin): void {

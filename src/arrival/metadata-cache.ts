@@ -1,20 +1,20 @@
 /** Images that are needed while others arrive. They are kept in memory. */
 import { concatBytes } from '../bytes.js';
 import type { FileStat, ReadableFiles } from '../dump/files.js';
+import { isTaskImage } from '../dump/names.js';
 import { DumpError } from '../errors.js';
 
-/** The images of tasks and their areas. */
-const METADATA = /^(inventory|pstree|(core|mm)-\d+)\.img$/;
 /** Limit on the bytes of one image. */
 const MAX_IMAGE_BYTES = 256 * 1024 * 1024;
 
-/** Whether an image of this name is kept. */
-export const isMetadataName = (name: string): boolean => METADATA.test(name);
+/** Whether an image of this name is kept: those of tasks and their areas, and the one that says which segments are memfds. */
+export const isMetadataName = (name: string): boolean => isTaskImage(name) || name === 'memfd.img';
 
 export class MetadataCache implements ReadableFiles {
   private readonly arriving = new Map<string, { pieces: Uint8Array[]; bytes: number }>();
   private readonly complete = new Map<string, Uint8Array>();
-  private readonly names = new Set<string>();
+  /** Of all files that were noted. */
+  readonly names = new Set<string>();
 
   /** Notes that a file exists. */
   note(name: string): void {

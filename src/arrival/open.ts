@@ -32,7 +32,7 @@ import { openRandomAccess } from '../io/random-access.js';
 import { word } from '../protobuf/wire.js';
 import { checkExists, notADump } from './foreign.js';
 import { HeldFiles, type HoldOptions } from './hold.js';
-import { SequentialDump } from './sequential.js';
+import { SequentialDump, type SequentialOptions } from './sequential.js';
 import { type KnownDump, PassingSummary } from './summary.js';
 
 export const SOURCE_KINDS = ['directory', 'tar', 'oci', 'stream', 'shards'] as const;
@@ -125,7 +125,7 @@ export async function openFiles(
  */
 export function arrivingDump(
   { name, events, stream }: Arrival,
-  options: { pageSize?: number; areas: boolean; budget: MemoryBudget },
+  options: Omit<SequentialOptions, 'name'>,
 ): ArrivingDump {
   if (stream) {
     const dump = new PassingSummary(name);

@@ -5,13 +5,14 @@
  * ascend, so nothing waits: core, mm and pagemap come before pages. A capture of criu-image-streamer has the pages first.
  */
 import type { FileBegin, FileEvent, FileEvents } from '../dump/events.js';
+import { leftOut, notLeftOut, pagesLeftOut } from '../dump/leftovers.js';
 import { isPagesName, OUTSIDE } from '../dump/names.js';
 import type { DumpRecord, FileRecord } from '../dump/records.js';
 import type { Task } from '../dump/tasks.js';
 import { invariant } from '../errors.js';
 import { Fifo } from '../fifo.js';
 import { ByteQueue, type MemoryBudget } from '../io/byte-queue.js';
-import { ArrivalChecks } from './checks.js';
+import { ArrivalChecks, type Leftovers } from './checks.js';
 import { isMetadataName } from './metadata-cache.js';
 import { SpacesInTurn } from './spaces-in-turn.js';
 
@@ -26,6 +27,8 @@ export interface SequentialOptions {
   /** Whether the areas of tasks must come before their pages, to classify by them. */
   areas?: boolean;
   budget: MemoryBudget;
+  /** Told of what an earlier dump has left. */
+  warn?: ((message: string) => void) | undefined;
 }
 
 /** A file that waits for its end and its turn. */
@@ -48,9 +51,14 @@ export class SequentialDump {
   constructor(private readonly options: SequentialOptions) {
     const { areas = true, budget } = options;
     this.wantsAreas = areas;
-    this.checks = new ArrivalChecks({ ...options, onRuns: (pagemap, runs) => this.spaces.addRuns(pagemap, runs) });
+    this.checks = new ArrivalChecks({
+      ...options,
+      areTaken: (pages) => this.spaces.areTaken(pages),
+      onRuns: (pagemap, runs) => this.spaces.addRuns(pagemap, runs),
+    });
     const { pageSize, metadata } = this.checks;
-    this.spaces = new SpacesInTurn({ pageSize, wantsAreas: areas, metadata, budget });
+    const isContested = (pages: string) => this.checks.isContested(pages);
+    this.spaces = new SpacesInTurn({ pageSize, wantsAreas: areas, metadata, budget, isContested });
   }
 
   /** Bytes. */
@@ -181,8 +189,16 @@ export class SequentialDump {
     }
   }
 
+  /** Memory of an earlier dump that was passed on before the processes were known does no harm. */
+  private leaveOut({ pagemaps, pages, unused }: Leftovers): void {
+    const gone = this.spaces.leave(pagemaps, [...pages, ...unused]);
+    const { warn = () => {} } = this.options;
+    for (const name of pagemaps) warn(gone.includes(name) ? notLeftOut(name) : leftOut(name));
+    for (const name of unused) warn(pagesLeftOut(name));
+  }
+
   private *finish(): Generator<DumpRecord> {
-    this.checks.finish();
+    this.leaveOut(this.checks.finish());
     yield* this.flow();
     invariant(this.headerSent && this.spaces.isEmpty, 'of a whole dump nothing waits');
     yield { type: 'end' };

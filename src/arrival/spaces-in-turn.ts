@@ -21,7 +21,12 @@ export interface SpacesOptions {
   /** Has the mm images that have arrived. */
   metadata: MetadataCache;
   budget: MemoryBudget;
+  /** Whether it is not known yet to which of several pagemaps a pages file belongs. */
+  isContested(pages: string): boolean;
 }
+
+/** Stands for the end of the dump, where it is known to which pagemap contested pages belong. */
+const END = '';
 
 interface ArrivingPages {
   file: FileBegin;
@@ -49,6 +54,8 @@ export class SpacesInTurn {
   /** The space that is being passed on. */
   private current: (ArrivingSpace & { space: Space; pages: ArrivingPages; walk: PagesWalk }) | undefined;
   private count = 0;
+  /** Pages files whose spaces have begun. */
+  private readonly begun = new Set<string>();
 
   constructor(private readonly options: SpacesOptions) {}
 
@@ -64,6 +71,25 @@ export class SpacesInTurn {
 
   addPagemap(file: FileBegin, pagemap: ArrivingPagemap): void {
     this.spaces.set(file.name, { file, pagemap, runs: new Fifo(), isKnown: false });
+  }
+
+  /** Whether pages are being passed on, or were. */
+  areTaken(pages: string): boolean {
+    return this.begun.has(pages);
+  }
+
+  /**
+   * Called at the end: leaves out pagemaps and pages, and begins what waited for the end.
+   * @returns the pagemaps that were passed on before
+   */
+  leave(pagemaps: readonly string[], pages: readonly string[]): string[] {
+    const gone = pagemaps.filter((name) => !this.spaces.delete(name));
+    for (const name of pages) {
+      this.pages.get(name)?.bytes.close();
+      this.pages.delete(name);
+    }
+    this.noteFile(END);
+    return gone;
   }
 
   /** Called when more of a pagemap has come. */
@@ -83,7 +109,7 @@ export class SpacesInTurn {
   noteFile(name: string): void {
     const spaces = this.waiting.get(name);
     this.waiting.delete(name);
-    for (const arriving of spaces ?? []) this.place(arriving);
+    for (const arriving of spaces ?? []) if (this.spaces.has(arriving.file.name)) this.place(arriving);
   }
 
   addRuns(pagemap: string, runs: RunBatch): void {
@@ -157,17 +183,29 @@ export class SpacesInTurn {
   /** A file without which a space cannot begin. */
   private missingFile({ space, pages }: ArrivingPagemap): string | undefined {
     if (pages !== undefined && !this.pages.has(pages)) return pages;
+    if (pages !== undefined && this.options.isContested(pages)) return END;
     if (!this.options.wantsAreas || space?.kind !== 'task') return undefined;
     const mm = mmName(space.pid);
     return this.options.metadata.has(mm) ? undefined : mm;
   }
 
+  /** The first space that can still begin: another pagemap may have come for its pages, and at the end it may be left out. */
+  private nextReady(): ArrivingSpace | undefined {
+    for (let arriving = this.ready.take(); arriving; arriving = this.ready.take()) {
+      if (!this.spaces.has(arriving.file.name)) continue;
+      if (this.missingFile(arriving.pagemap) === undefined) return arriving;
+      this.place(arriving);
+    }
+    return undefined;
+  }
+
   /** Begins the first space that can begin, if there is one. */
   private *start(): Generator<DumpRecord> {
-    const arriving = this.ready.take();
+    const arriving = this.nextReady();
     const known = arriving?.pagemap.space;
     const pages = this.pages.get(arriving?.pagemap.pages ?? '');
     if (!arriving || !known || !pages) return;
+    this.begun.add(pages.file.name);
     const modes = { pagemapMode: arriving.file.mode, pagesMode: pages.file.mode };
     const [ofPagemap, ofPages] = [arriving.file.header, pages.file.header];
     const headers = ofPagemap && ofPages ? { headers: { pagemap: ofPagemap, pages: ofPages } } : {};

@@ -2,7 +2,7 @@ import { extract } from '../arrival/extract.js';
 import type { Written } from '../containers/directory/dump-directory.js';
 import { pump } from '../dump/pump.js';
 import { PAGE_SIZES } from '../memory/runs.js';
-import { type Command, inputs, pageSizeFlag } from './command.js';
+import { type Command, inputs, pageSizeFlag, warningsTo } from './command.js';
 import { Progress } from './progress.js';
 import { type Copied, warnOfCopy } from './report.js';
 import { openSink, SINK_FLAGS, SINK_HELP, targetOf } from './sink.js';
@@ -46,7 +46,7 @@ Examples
     try {
       if (target.kind === 'directory' && source.events) {
         const { events, name, inputs: sources } = source;
-        const more = { name, sources, signal: io.signal, ...pageSizeFlag(args, PAGE_SIZES) };
+        const more = { name, sources, signal: io.signal, warn: warningsTo(io), ...pageSizeFlag(args, PAGE_SIZES) };
         copy = { written: await extract(events, out, { ...options, ...more }) };
       } else {
         const sink = openSink(target, source, options, io);

@@ -12,8 +12,8 @@ import type { AddressSpace } from '../memory/space.js';
 import type { AreaTable } from '../memory/vma.js';
 import { type DumpEntry, type DumpFiles, payloadFile, readAll, requireImage, sizeOf } from './files.js';
 import { Images } from './images.js';
-import { leftoverPagemaps } from './leftovers.js';
-import { isPagemapName, mmName, OUTSIDE, pagesName, spaceIdentity } from './names.js';
+import { isOfNobody, leftOut, leftoverPagemaps, pagesLeftOut } from './leftovers.js';
+import { isPagemapName, isPagesName, isTaskImage, mmName, OUTSIDE, pagesName, spaceIdentity } from './names.js';
 import { findPageSize, MIN_PAGE_BYTES } from './page-size.js';
 import { openAddressSpace, readPagemap } from './pagemap.js';
 import type { DumpRecord, FileRecord, PayloadFile, Space } from './records.js';
@@ -44,6 +44,7 @@ export class Dump {
   readonly otherBytes: number;
   readonly payloadBytes: number;
   private readonly entries = new Map<string, DumpEntry>();
+  private readonly ids: ReadonlySet<number>;
 
   /**
    * Reads the metadata of a dump, and takes over the files: they are closed with the dump.
@@ -64,12 +65,19 @@ export class Dump {
   ) {
     for (const entry of files.entries()) this.entries.set(entry.name, entry);
     this.checkParent();
-    ({ tasks: this.tasks, march: this.march } = readTasks(new Images(files), files.path));
+    ({
+      tasks: this.tasks,
+      ids: this.ids,
+      march: this.march,
+    } = readTasks(new Images(files), files.path, this.entries.keys()));
     const left = this.leaveLeftovers(warn);
     this.spaces = this.readSpaces();
     this.pageSize = pageSize ?? findPageSize(files, this.march ?? 0);
     const pages = new Set(this.spaces.map(pagesName));
     for (const name of left) if (!pages.has(name)) this.entries.delete(name);
+    for (const name of [...this.entries.keys()].filter(isPagesName)) {
+      if (!pages.has(name) && this.entries.delete(name)) warn?.(pagesLeftOut(name));
+    }
     this.payloadBytes = this.sumOfSizes((name) => pages.has(name));
     this.otherBytes = this.sumOfSizes((name) => !pages.has(name) && !name.startsWith(OUTSIDE));
   }
@@ -163,7 +171,8 @@ export class Dump {
     }
   }
 
-  private *fileRecords({ name, kind, mode, size, target, header }: DumpEntry): Generator<DumpRecord> {
+  private *fileRecords(entry: DumpEntry): Generator<DumpRecord> {
+    const { name, kind, mode, size, target, header } = this.withoutLink(entry);
     const outside = name.startsWith(OUTSIDE);
     if (kind === 'regular' && !outside) this.checkNamedType(name, size);
     const record: FileRecord = {
@@ -181,6 +190,12 @@ export class Dump {
     if (size > 0) yield { type: 'extents', file: this.payloadOf(name), extents: Float64Array.of(0, size) };
   }
 
+  /** A link in the place of an image becomes a copy of the file: a dump that arrives must have such an image as a file. */
+  private withoutLink(entry: DumpEntry): DumpEntry {
+    const stat = entry.kind === 'link' && isTaskImage(entry.name) ? this.files.stat(entry.name) : undefined;
+    return stat ? { name: entry.name, kind: 'regular', ...stat } : entry;
+  }
+
   private payloadOf(name: string): PayloadFile {
     return payloadFile(this.files, name, sizeOf(this.files, name));
   }
@@ -188,7 +203,7 @@ export class Dump {
   /** An image whose name promises a type must begin with its magic. */
   private checkNamedType(name: string, sizeBytes: number): void {
     const type = typeOfName(name);
-    if (!type) return;
+    if (!type || isOfNobody(name, this.ids)) return;
     const start = new Uint8Array(Math.min(headerBytes(type), sizeBytes));
     payloadFile(this.files, name, sizeBytes).read(start, 0);
     checkMagic(start, type, name);
@@ -210,10 +225,14 @@ export class Dump {
   private leaveLeftovers(warn: DumpOptions['warn']): string[] {
     const pids = new Set(this.tasks.map(({ pid }) => pid));
     const pages: string[] = [];
-    for (const [name, file] of leftoverPagemaps(new Images(this.files), [...this.entries.keys()], pids)) {
+    for (const [name, file] of leftoverPagemaps({
+      images: new Images(this.files),
+      names: [...this.entries.keys()],
+      pids,
+    })) {
       this.entries.delete(name);
       if (file !== undefined) pages.push(file);
-      warn?.(`${name}: left out, it is memory that no process of the dump has`);
+      warn?.(leftOut(name));
     }
     return pages;
   }

@@ -14,23 +14,52 @@ import { MIN_PAGE_BYTES } from './page-size.js';
 /** More than a pagemap needs up to its first entry, in bytes. */
 const HEAD_BYTES = 4096;
 
-/**
- * @param names of all files
- * @param pids of all processes
- * @returns the pages files of pagemaps that were left, by pagemap; undefined where a pagemap does not say it
- */
-export function leftoverPagemaps(
-  images: Images,
-  names: readonly string[],
-  pids: ReadonlySet<number>,
-): Map<string, string | undefined> {
+/** Images of one process or thread. */
+const OF_A_PROCESS = /^(?:core|mm|ids|fs|creds|sigacts|itimers|posix-timers|rlimit|vmas)-(\d+)\.img$/;
+
+/** Whether an image is of one process or thread. */
+export const isOfAProcess = (name: string): boolean => OF_A_PROCESS.test(name);
+
+/** Whether an image is of a process or thread that the dump does not have: a restore never reads it. */
+export function isOfNobody(name: string, ids: ReadonlySet<number>): boolean {
+  const id = OF_A_PROCESS.exec(name)?.[1];
+  return id !== undefined && ids.size > 0 && !ids.has(Number(id));
+}
+
+export interface LeftoverOptions {
+  images: Images;
+  /** Of all files. */
+  names: readonly string[];
+  /** Of all processes. */
+  pids: ReadonlySet<number>;
+  /** The pages file that a pagemap names, if it is known; read from the pagemap if it is not given. */
+  pagesOf?: (pagemap: string) => string | undefined;
+}
+
+/** What is said of a pagemap that is left out. */
+export const leftOut = (pagemap: string): string =>
+  `${pagemap}: left out, it is memory that no process of the dump has`;
+
+/** What is said of a pagemap that went on before it was known. */
+export const notLeftOut = (pagemap: string): string => `${pagemap}: no process of the dump has this memory`;
+
+/** What is said of pages that are left out. */
+export const pagesLeftOut = (pages: string): string => `${pages}: left out, no pagemap refers to these pages`;
+
+/** @returns the pages files of pagemaps that were left, by pagemap; undefined where a pagemap does not say it */
+export function leftoverPagemaps({
+  images,
+  names,
+  pids,
+  pagesOf = (pagemap) => pagesFileOf(images, pagemap),
+}: LeftoverOptions): Map<string, string | undefined> {
   const left = new Map<string, string | undefined>();
   const owners = new Set<string>();
   const segments: string[] = [];
   let isShared = false;
   for (const name of names.filter(isPagemapName)) {
     const { kind, pid } = spaceIdentity(name);
-    const pages = pagesFileOf(images, name);
+    const pages = pagesOf(name);
     if (pid !== undefined && !pids.has(pid)) {
       left.set(name, pages);
       continue;
@@ -42,7 +71,7 @@ export function leftoverPagemaps(
   }
   // Who maps a segment takes a look at every area: that is for dumps in which two pagemaps have one pages file.
   const named = isShared && segments.length > 0 ? namedSegments(images, names, pids) : undefined;
-  if (named) for (const name of segments) if (!named.has(name)) left.set(name, pagesFileOf(images, name));
+  if (named) for (const name of segments) if (!named.has(name)) left.set(name, pagesOf(name));
   return left;
 }
 

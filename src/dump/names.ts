@@ -62,6 +62,9 @@ export function notOfDump(names: readonly string[]): readonly string[] {
   return isDump ? [] : names;
 }
 
+/** Whether an image says which processes there are, or what areas they have. */
+export const isTaskImage = (name: string): boolean => /^(inventory|pstree|(core|mm)-\d+)\.img$/.test(name);
+
 /** Name of the image of a process's areas. */
 export const mmName = (pid: number | undefined): string => `mm-${pid}.img`;
 

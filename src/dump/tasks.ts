@@ -4,7 +4,7 @@ import type { core_entry } from '../generated/entries.js';
 import { MARCH } from '../memory/vma.js';
 import { requireImage } from './files.js';
 import type { Images } from './images.js';
-import { mmName } from './names.js';
+import { type NeedyTask, neededImages } from './needed.js';
 
 /** A process of the dump. */
 export interface Task {
@@ -16,6 +16,14 @@ export interface Task {
   dead: boolean;
 }
 
+export interface KnownTasks {
+  tasks: Task[];
+  /** Of all processes and threads. */
+  ids: ReadonlySet<number>;
+  /** `core_entry.march` */
+  march: number | undefined;
+}
+
 /** COMPEL_TASK_DEAD and COMPEL_TASK_ZOMBIE. Source: CRIU, compel task-state.h. */
 const DEAD_STATES = [2, 6];
 
@@ -25,25 +33,25 @@ export const isDead = ({ tc }: core_entry): boolean => tc !== undefined && DEAD_
 /**
  * Reads the tasks of a dump, and checks that the images that each needs exist.
  * @param path of the dump, for errors
+ * @param names of all files of the dump
  * @throws {DumpError} NOT_A_DUMP, MISSING_IMAGE, or for images that cannot be read
  */
-export function readTasks(images: Images, path: string): { tasks: Task[]; march: number | undefined } {
+export function readTasks(images: Images, path: string, names: Iterable<string>): KnownTasks {
   for (const name of ['inventory.img', 'pstree.img']) {
     if (!images.has(name)) throw new DumpError('NOT_A_DUMP', `expected a dump, found no ${name}`, { file: path });
   }
   // CRIU reads no more than the first entry.
   images.first('inventory.img', 'inventory_entry');
   let march: number | undefined;
-  const tasks: Task[] = [];
+  const tasks: (Task & NeedyTask)[] = [];
   images.each('pstree.img', 'pstree_entry', ({ pid, threads = [] }) => {
     const core = images.first(`core-${pid}.img`, 'core_entry', 'pstree.img');
     march ??= numberOf(core.mtype);
-    const dead = isDead(core);
-    const needed = [mmName(pid), `pagemap-${pid}.img`, ...threads.map((tid) => `core-${tid}.img`)];
-    if (!dead) for (const name of needed) requireImage(images.files, name, 'pstree.img');
-    tasks.push({ pid, comm: core.tc?.comm ?? '', dead });
+    tasks.push({ pid, comm: core.tc?.comm ?? '', dead: isDead(core), threads });
   });
-  if (tasks.length > 0) return { tasks, march };
+  for (const name of neededImages(tasks, names)) requireImage(images.files, name, 'pstree.img');
+  const ids = new Set(tasks.flatMap(({ pid, threads }) => [pid, ...threads]));
+  if (tasks.length > 0) return { tasks: tasks.map(({ threads: _, ...task }) => task), ids, march };
   throw new DumpError('MALFORMED', 'expected at least one pstree_entry, found none', { file: 'pstree.img' });
 }
 

@@ -79,7 +79,7 @@ export async function openDump(source: DumpSource, options: OpenDumpOptions = {}
   const files = await openRandom(bytes, all);
   if (files) return randomDump(await Dump.open(files, { ...page, warn: all.warn }));
   const arrival = await openArrival(bytes, all);
-  return arrivedDump(arrival, arrivingDump(arrival, { ...page, areas, budget: all.budget }));
+  return arrivedDump(arrival, arrivingDump(arrival, { ...page, areas, budget: all.budget, warn: all.warn }));
 }
 
 /**

@@ -3,6 +3,7 @@
  * are left to memory.ts, which reads them in the way that their pages are found.
  */
 
+import { isOfNobody } from '../dump/leftovers.js';
 import type { ImageHandler, RawMessage } from '../image/decoder.js';
 import { firstMessage } from '../image/grammar.js';
 import { headerBytes, type ImageType, typeOfName } from '../image/magic.js';
@@ -31,23 +32,15 @@ const NEVER_EMPTY: ReadonlySet<ImageType> = new Set([
   ...(['UTSNS', 'IPC_VAR', 'NETNS', 'NETDEV', 'MNTS', 'USERNS', 'PIDNS', 'TIMENS'] as const),
 ]);
 
-/** Images of one process or thread. */
-const OF_A_PROCESS = /^(?:core|mm|ids|fs|creds|sigacts|itimers|posix-timers|rlimit|vmas)-(\d+)\.img$/;
-
 /** Decodes all images of the dump whose names are those of images. */
 export function checkImages(dump: CheckedDump, { tasks }: Survey): void {
   checkOriginals(dump);
   const ids = new Set(tasks.flatMap(({ pid, threads }) => [pid, ...threads]));
-  // A restore does not read what an earlier dump has left there.
-  const isLeftover = (name: string) => {
-    const id = OF_A_PROCESS.exec(name)?.[1];
-    return id !== undefined && ids.size > 0 && !ids.has(Number(id));
-  };
   for (const name of dump.sizes.keys()) {
     const type = typeOfName(name);
     if (!type || type === 'PAGEMAP') continue;
     const handler = new CheckingHandler(dump, name);
-    if (!dump.decode(name, handler, isLeftover(name) ? 'warning' : 'error')) continue;
+    if (!dump.decode(name, handler, isOfNobody(name, ids) ? 'warning' : 'error')) continue;
     if (handler.entries > 0 || !NEVER_EMPTY.has(type)) continue;
     dump.error('TRUNCATED', name, `expected a ${firstMessage(type)}, found the end of the file`, {
       offset: headerBytes(type),

@@ -37,7 +37,6 @@ const SCM_RIGHTS = 1;
 export function checkFileReferences(dump: CheckedDump, survey: Survey, segments: Segments): FileIds | undefined {
   const alive = survey.tasks.filter(({ state }) => state === 'alive');
   if (alive.length === 0 || isColdHalf(dump)) return undefined;
-  if (!hasFileImages(dump)) dump.require('files.img', 'pstree.img');
   const ids = new FileIds();
   const sound = hasFileImages(dump) && eachFile(dump, (file) => ids.add(file));
   return new FileReferences(dump, survey, segments, sound ? ids : undefined).check(alive);

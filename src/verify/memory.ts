@@ -39,7 +39,7 @@ function pagemapsOf(dump: CheckedDump, { tasks }: Survey): string[] {
   // Memory alone is a pre-dump.
   if (tasks.length === 0 || !dump.isSound('pstree.img') || isColdHalf(dump)) return names.filter(isPagemapName);
   const pids = new Set(tasks.map(({ pid }) => pid));
-  const left = leftoverPagemaps(new Images(dump.files), names, pids);
+  const left = leftoverPagemaps({ images: new Images(dump.files), names, pids });
   for (const name of left.keys()) {
     dump.warning('PAGEMAP_UNUSED', name, 'no process of the dump has this memory');
   }

@@ -1,10 +1,8 @@
-/**
- * Whether the images are there that a dump must have. Which these are was read off real dumps by CRIU 4.1 and 4.2: an image
- * without entries is not written at all, so that only those can be asked for that are never empty.
- */
+/** Whether the images are there that a dump must have. */
 
 import { readAll } from '../dump/files.js';
 import { isPagemapName, PARTIAL } from '../dump/names.js';
+import { neededImages } from '../dump/needed.js';
 import { LostPages, MAX_PARTIAL_BYTES } from '../dump/partial.js';
 import { typeOfName } from '../image/magic.js';
 import type { CheckedDump } from './checked-dump.js';
@@ -25,17 +23,13 @@ export function checkPresence(dump: CheckedDump, survey: Survey): void {
   tellOfLostPages(dump);
   const isCold = isColdHalf(dump);
   if (isCold) tellOfColdHalf(dump);
+  const needy = survey.tasks.map((task) => ({ ...task, dead: task.state !== 'alive' }));
+  for (const name of neededImages(needy, dump.sizes.keys())) dump.require(name, 'pstree.img');
   const named = new Set<string>();
   for (const task of survey.tasks) {
     const { pid, threads, state } = task;
     for (const id of [pid, ...threads]) named.add(`core-${id}.img`);
-    dump.require(`core-${pid}.img`, 'pstree.img');
-    if (state !== 'alive') continue;
-    for (const tid of threads) if (tid !== pid) dump.require(`core-${tid}.img`, 'pstree.img');
-    const kinds = isCold ? ['mm', 'pagemap'] : ['ids', 'mm', 'pagemap', 'fs'];
-    for (const kind of kinds) dump.require(`${kind}-${pid}.img`, 'pstree.img');
-    if (isCold) continue;
-    checkOlderImages(dump, task);
+    if (state === 'alive' && !isCold) checkOlderImages(dump, task);
   }
   if (!dump.isSound('pstree.img')) return;
   for (const name of dump.sizes.keys()) {

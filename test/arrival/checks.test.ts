@@ -85,7 +85,7 @@ describe('a whole dump', () => {
 
 describe('refused at once is', () => {
   const take = (...events: FileEvent[]) => {
-    const checks = new ArrivalChecks({ name: 'archive' });
+    const checks = new ArrivalChecks({ name: 'archive', areTaken: () => true });
     for (const event of events) checks.take(event);
   };
 
@@ -112,12 +112,12 @@ describe('refused at once is', () => {
     const core = dumpFiles().get('core-7.img') as Uint8Array;
     for (const piece of [1, 5]) {
       expect(() => take(...eventsOf('files.img', core, piece))).toThrow(code('WRONG_MAGIC'));
-      expect(() => take(...eventsOf('core-7.img', core.subarray(0, 7), piece))).toThrow(code('TRUNCATED'));
+      expect(() => take(...eventsOf('files.img', core.subarray(0, 7), piece))).toThrow(code('TRUNCATED'));
     }
-    expect(() => take(...eventsOf('core-7.img', new Uint8Array(0)))).toThrow(code('TRUNCATED'));
+    expect(() => take(...eventsOf('files.img', new Uint8Array(0)))).toThrow(code('TRUNCATED'));
   });
 
-  it('a pages file of another size than its pagemap says, whichever comes first', () => {
+  it('a pages file that is passed on with another size than its pagemap says, whichever comes first', () => {
     const files = dumpFiles();
     const difference = { longer: '1 bytes more', shorter: '1 bytes fewer' };
     for (const [what, expected] of Object.entries(difference)) {
@@ -131,7 +131,7 @@ describe('refused at once is', () => {
     }
   });
 
-  it('a pages_id that another pagemap has', () => {
+  it('a pages_id whose pages are passed on to another pagemap', () => {
     const pagemap = dumpFiles().get('pagemap-7.img') as Uint8Array;
     const both = [...eventsOf('pagemap-7.img', pagemap), ...eventsOf('pagemap-8.img', pagemap)];
     expect(() => take(...both)).toThrow('found 1, that of pagemap-7.img');
@@ -158,10 +158,28 @@ describe('refused in the end is a dump', () => {
     expect(() => arrive(without(dumpFiles(), name))).toThrow(code(expected));
   });
 
-  it('with pages that no pagemap has', () => {
-    expect(() => arrive(dumpFiles(), { extra: eventsOf('pages-2.img', Buffer.alloc(4096)) })).toThrow(
-      'pages-2.img: no pagemap refers to these pages',
-    );
+  it.each(['core-7.img', 'mm-7.img', 'ids-7.img', 'fs-7.img'])('with a damaged %s', (name) => {
+    for (const bytes of [Buffer.from('x'), Buffer.from('no image')]) {
+      expect(() => arrive(changed(dumpFiles(), name, () => bytes))).toThrow(expect.objectContaining({ file: name }));
+    }
+  });
+
+  it.each([
+    ['longer', 1],
+    ['shorter', -1],
+  ])('with pages that are %s than their pagemap says', (_, by) => {
+    const resize = (bytes: Uint8Array) => Buffer.concat([bytes, Buffer.alloc(1)]).subarray(0, bytes.length + by);
+    expect(() => arrive(changed(dumpFiles(), 'pages-1.img', resize))).toThrow(code('PAGES_SIZE'));
+  });
+
+  it('with one pages_id for the pagemaps of two processes', () => {
+    const dump = join(tempDir(), 'dump');
+    const entries = [{ vaddr: 0x10000n, pages: 2, flags: PE.PRESENT }];
+    const vmas = [{ start: 0x10000n, end: 0x14000n, ...ANON }];
+    writeDump(dump, { tasks: [7, 8].map((pid) => ({ pid, vmas, entries, pagesId: 1 })) });
+    const files = new Map(filesOf(dump));
+    for (const order of [files, new Map([...files].reverse())])
+      expect(() => arrive(order)).toThrow(code('PAGES_ID_TWICE'));
   });
 
   it('with pages in a parent that it has not', () => {
@@ -170,5 +188,46 @@ describe('refused in the end is a dump', () => {
     expect(() =>
       arrive(files, { extra: [begin('parent', { kind: 'link', target: Buffer.from('../1') })] }),
     ).not.toThrow();
+  });
+});
+
+describe('an earlier dump in the same place', () => {
+  const left = (files: Files) => new Map([...dumpFiles(), ...files]);
+  const pagemap = () => dumpFiles().get('pagemap-7.img') as Uint8Array;
+  const finish = (files: Files) => {
+    const checks = new ArrivalChecks({ name: 'archive' });
+    for (const [name, bytes] of files) for (const event of eventsOf(name, bytes)) checks.take(event);
+    return checks.finish();
+  };
+
+  it('is left out: a pagemap of no process, with the pages of another', () => {
+    const files = left(new Map([['pagemap-8.img', pagemap()]]));
+    for (const order of [files, new Map([...files].reverse())]) {
+      expect(finish(order)).toEqual({ pagemaps: ['pagemap-8.img'], pages: [], unused: [] });
+    }
+  });
+
+  it('is left out: a pagemap of no process, with pages of its own', () => {
+    const own = Buffer.from(pagemap());
+    // The last byte of the head is the pages_id.
+    own[13] = 2;
+    const files = left(
+      new Map([
+        ['pagemap-8.img', own],
+        ['pages-2.img', new Uint8Array(8192)],
+      ]),
+    );
+    expect(finish(files)).toEqual({ pagemaps: ['pagemap-8.img'], pages: ['pages-2.img'], unused: [] });
+  });
+
+  it('is left out: pages of no pagemap', () => {
+    const files = left(new Map([['pages-2.img', new Uint8Array(4096)]]));
+    expect(finish(files)).toEqual({ pagemaps: [], pages: [], unused: ['pages-2.img'] });
+  });
+
+  it('may be damaged where no process has it', () => {
+    const damaged = Buffer.from('no image');
+    const names = ['core-8.img', 'mm-8.img', 'fs-8.img', 'ids-8.img'];
+    expect(finish(left(new Map(names.map((name) => [name, damaged]))))).toMatchObject({ pagemaps: [] });
   });
 });

@@ -145,7 +145,7 @@ describe('a partial dump', () => {
   it.each([
     ['a directory', (dump: string) => dump],
     ['an archive', (dump: string) => archiveOf(dump, `${dump}.tar`)],
-    ['a compressed archive', (dump: string) => archiveOf(dump, `${dump}.tar.gz`)],
+    ['a compressed archive', (dump: string) => archiveOf(dump, `${dump}.tar.gz`, '-z')],
   ])('is copied with a warning, and is an error for verify and read: %s', async (_, place) => {
     const [dump, out] = [await partialDump(), join(tempDir(), 'out')];
     const what = `${PARTIAL}: 8 pages were taken out that no lazy restore can fetch: 8 locked`;

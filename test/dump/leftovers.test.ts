@@ -1,11 +1,87 @@
-import { cpSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { archiveOf } from '../helpers/archives.js';
 import { cli } from '../helpers/cli.js';
 import { fixture, tempDir } from '../helpers/temp.js';
 import { copyOf, linesOf } from '../verify/harness.js';
 
 const LEFT = 'pagepipe: warning: pagemap-1000.img: left out, it is memory that no process of the dump has\n';
+
+const REMAINS = 'pagepipe: warning: pagemap-1000.img: no process of the dump has this memory\n';
+
+/** The fixture in an archive, members in the order of their names. */
+const archived = (name: string) =>
+  archiveOf(fixture('stale'), join(tempDir(), name), '--sort=name', ...(name.endsWith('.gz') ? ['-z'] : []));
+
+describe('an archive of such a directory', () => {
+  test.each(['stale.tar', 'stale.tar.gz'])('copy leaves its memory out, as from the directory: %s', async (name) => {
+    const [out, same] = [join(tempDir(), 'out'), join(tempDir(), 'same')];
+    const { code, stderr } = await cli(['copy', archived(name), out]);
+    expect([code, stderr]).toEqual([0, expect.stringContaining(LEFT)]);
+    await cli(['copy', fixture('stale'), same]);
+    expect(readdirSync(out)).toEqual(readdirSync(same));
+  });
+
+  test('make-lazy reads it from front to back: memory with pages of its own remains', async () => {
+    const out = join(tempDir(), 'out');
+    const { code, stderr } = await cli(['make-lazy', archived('stale.tar.gz'), out]);
+    expect([code, stderr]).toEqual([0, expect.stringContaining(REMAINS)]);
+    expect(stderr).toContain('pagemap-shmem-1455.img: left out, it is memory');
+    expect(linesOf(out).filter((line) => !/LAZY_ONLY|UNUSED/.test(line))).toEqual([]);
+  });
+});
+
+describe('what no command needs', () => {
+  const CORE = 'core-7777.img';
+  const surplus = () => copyOf('mosaic-criu-4.2.1').write(CORE, 'x').write('pages-99.img', new Uint8Array(4096));
+
+  test.each([
+    ['a directory', (path: string) => path],
+    ['an archive', (path: string) => archiveOf(path, join(tempDir(), 'tar'))],
+    ['a compressed archive', (path: string) => archiveOf(path, join(tempDir(), 'tar.gz'), '-z')],
+  ])('a damaged image of no process passes, and pages of no pagemap are left out: %s', async (_, place) => {
+    const out = join(tempDir(), 'out');
+    const { code, stderr } = await cli(['copy', place(surplus().path), out]);
+    expect([code, stderr]).toEqual([
+      0,
+      'pagepipe: warning: pages-99.img: left out, no pagemap refers to these pages\n',
+    ]);
+    expect(readFileSync(join(out, CORE), 'utf8')).toBe('x');
+    expect(readdirSync(out)).not.toContain('pages-99.img');
+    const found = linesOf(surplus().path).filter((line) => !line.includes('warning: '));
+    expect(found.map((line) => line.replace(/:.*/, ''))).toEqual([]);
+  });
+
+  test('a core that is a link becomes a file', async () => {
+    const { path } = copyOf('mosaic-criu-4.2.1');
+    renameSync(join(path, 'core-15.img'), join(path, 'elsewhere'));
+    symlinkSync('elsewhere', join(path, 'core-15.img'));
+    const dir = tempDir();
+    const [archive, out] = [join(dir, 'dump.tar.gz'), join(dir, 'out')];
+    expect(await cli(['copy', path, archive])).toMatchObject({ code: 0, stderr: '' });
+    expect(await cli(['copy', archive, out])).toMatchObject({ code: 0, stderr: '' });
+    expect(readFileSync(join(out, 'core-15.img')).equals(readFileSync(join(path, 'elsewhere')))).toBe(true);
+  });
+});
+
+test.each([
+  ['a directory', (path: string) => path],
+  ['a compressed archive', (path: string) => archiveOf(path, join(tempDir(), 'tar.gz'), '-z')],
+])('the same images must be there for every command: %s', async (_, place) => {
+  for (const name of ['files.img', 'ids-15.img', 'fs-15.img', 'mm-15.img', 'pagemap-15.img', 'core-17.img']) {
+    const source = place(copyOf('mosaic-criu-4.2.1').remove(name).path);
+    const expected = `${name}: expected this image, named by pstree.img, found none`;
+    for (const words of [['make-lazy'], ['copy'], ['split', 'cold']]) {
+      const [command = '', ...more] = words;
+      const out = join(tempDir(), 'out');
+      const { code, stderr } = await cli([command, source, out, ...more.map(() => `${out}-cold`)]);
+      expect([code, stderr]).toEqual([1, `pagepipe: error: ${expected}\n`]);
+    }
+    const read = await cli(['read', source]);
+    expect([read.code, read.stderr]).toEqual([1, expect.stringContaining(`pagepipe: error: ${expected}\n`)]);
+  }
+});
 
 describe('a directory that an earlier dump was in', () => {
   test.each(['copy', 'make-lazy'])('%s leaves its memory out', async (command) => {

@@ -1,5 +1,5 @@
 /** The directory of a dump that is being written: a file lies in a folder that was made here, and links stay inside. */
-import { existsSync, symlinkSync } from 'node:fs';
+import { existsSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { checkLink, notOfDump, PARTIAL } from '../../dump/names.js';
 import { DumpError, onFile } from '../../errors.js';
@@ -53,6 +53,16 @@ export class DumpDirectory {
     await file.finish();
     this.openFiles.delete(file);
     this.written.bytes += file.bytes;
+  }
+
+  /** Removes a file that is complete. */
+  removeFile(name: string): void {
+    const path = join(this.temporary, name);
+    onFile(name, () => {
+      this.written.bytes -= statSync(path).size;
+      rmSync(path);
+    });
+    this.written.files--;
   }
 
   /** @param mode permission bits */
