@@ -193,7 +193,7 @@ export class Dump {
   /** A link in the place of an image becomes a copy of the file: a dump that arrives must have such an image as a file. */
   private withoutLink(entry: DumpEntry): DumpEntry {
     const stat = entry.kind === 'link' && isTaskImage(entry.name) ? this.files.stat(entry.name) : undefined;
-    return stat ? { name: entry.name, kind: 'regular', ...stat } : entry;
+    return stat ? { name: entry.name, kind: 'regular', mode: stat.mode, size: stat.size } : entry;
   }
 
   private payloadOf(name: string): PayloadFile {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { archiveOf } from '../helpers/archives.js';
 import { cli } from '../helpers/cli.js';
+import { ANON, PE, writeDump } from '../helpers/dump-writer.js';
 import { fixture, tempDir } from '../helpers/temp.js';
 import { copyOf, linesOf } from '../verify/harness.js';
 
@@ -129,4 +130,22 @@ test('a parent that was copied into its child is one', async () => {
   expect(linesOf(out).some((line) => line.startsWith('NO_PARENT'))).toBe(true);
   renameSync(join(out, 'was-parent'), join(out, 'parent'));
   expect(linesOf(out).filter((line) => !line.startsWith('LAZY_ONLY'))).toEqual([]);
+});
+
+test.each([
+  ['a directory', (path: string) => path],
+  ['an archive', (path: string) => archiveOf(path, join(tempDir(), 'tar'))],
+  ['a compressed archive', (path: string) => archiveOf(path, join(tempDir(), 'tar.gz'), '-z', '--sort=name')],
+])('two processes with the same pages are refused: %s', async (_, place) => {
+  const dump = join(tempDir(), 'dump');
+  const entries = [{ vaddr: 0x10000n, pages: 2, flags: PE.PRESENT }];
+  const vmas = [{ start: 0x10000n, end: 0x14000n, ...ANON }];
+  writeDump(dump, { tasks: [7, 8].map((pid) => ({ pid, vmas, entries, pagesId: 1 })) });
+  for (const command of ['copy', 'make-lazy']) {
+    expect(await cli([command, place(dump), join(tempDir(), 'out')])).toMatchObject({
+      code: 1,
+      stderr: 'pagepipe: error: pagemap-8.img@0x8: expected a pages_id of its own, found 1, that of pagemap-7.img\n',
+    });
+  }
+  expect(linesOf(dump).filter((line) => line.startsWith('PAGES_ID_TWICE'))).toHaveLength(1);
 });
