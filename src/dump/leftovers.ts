@@ -1,6 +1,6 @@
 /**
- * What an earlier dump into the same place has left there. CRIU reads what it is led to and passes over the rest; so are
- * pagemaps passed over here that no process has and no area names.
+ * Files of an earlier dump in the same place. CRIU reads only the images that others lead to. So pagemaps that belong to no
+ * process and that no area refers to are ignored here, too.
  */
 import { DumpError } from '../errors.js';
 import { eachArea } from '../image/mm.js';
@@ -69,13 +69,13 @@ export function leftoverPagemaps({
     isShared ||= owners.has(pages);
     owners.add(pages);
   }
-  // Who maps a segment takes a look at every area: that is for dumps in which two pagemaps have one pages file.
+  // Finding out which segments are mapped needs every area, so it is only done if two pagemaps have one pages file.
   const named = isShared && segments.length > 0 ? namedSegments(images, names, pids) : undefined;
   if (named) for (const name of segments) if (!named.has(name)) left.set(name, pagesOf(name));
   return left;
 }
 
-/** Whether an image is damaged, which those who read all of it report; a failing system is another matter. */
+/** Whether an error is due to a damaged image, which is reported when the whole image is read, and not to the system. */
 const isDamage = (error: unknown): boolean =>
   error instanceof DumpError && error.code !== 'CHANGED' && error.code !== 'SYSTEM';
 
@@ -92,7 +92,7 @@ function pagesFileOf({ files }: Images, pagemap: string): string | undefined {
   }
 }
 
-/** Names of the pagemaps of all segments that there are; undefined if an image that says so cannot be read. */
+/** Names of the pagemaps of all segments that the dump has; undefined if an image cannot be read. */
 function namedSegments(
   images: Images,
   names: readonly string[],

@@ -29,10 +29,18 @@ export function checkMagic(bytes: Uint8Array, type: ImageType, file: string): vo
     });
   }
   const first = view.getUint32(0, true);
+  if (size > 4 && first === MAGIC[type]) throw oneMagic(file, type);
   const found = size === 4 ? first : view.getUint32(4, true);
   if (first !== firstMagic(type)) throw wrongMagic(file, 0, first, firstMagic(type), type);
   if (found !== MAGIC[type]) throw wrongMagic(file, size - 4, found, MAGIC[type], type);
 }
+
+const oneMagic = (file: string, type: ImageType): DumpError =>
+  new DumpError('UNSUPPORTED', `expected two magic numbers, found only that of ${type}: an image of version 1`, {
+    file,
+    offset: 0,
+    hint: 'CRIU up to 1.5 wrote such images; x, decode, show and edit read them',
+  });
 
 export function wrongMagic(file: string, offset: number, found: number, expected: number, type: ImageType): DumpError {
   const actual = typeOfMagic(found);

@@ -1,4 +1,4 @@
-/** Whether what is written has nothing in common with what is read: `--force` must not destroy an input. */
+/** Checks that an output is apart from all inputs: `--force` must not destroy what is being read. */
 import { fstatSync, readlinkSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { DumpError, isErrno, onFile } from '../errors.js';
@@ -7,8 +7,8 @@ import { DumpError, isErrno, onFile } from '../errors.js';
 export type Place = string | number;
 
 /**
- * Whether neither place is the other, nor lies in it. Both the names behind links and the inodes count, so a place that has
- * two names is found, too. Names need not exist; pipes and devices are apart from everything.
+ * Whether neither place is the other one or inside it. Links are resolved and inodes compared, so two names of one place are
+ * recognized. Names need not exist. Pipes and devices are apart from everything.
  */
 export function areApart(a: Place, b: Place): boolean {
   return !isIn(a, b) && !isIn(b, a);
@@ -37,13 +37,13 @@ const nameOf = (place: Place): string => {
   return place === 0 ? 'stdin' : `descriptor ${place}`;
 };
 
-/** Whether a place is another one, or lies in it. */
+/** Whether a place is `folder` or inside it. */
 export function isIn(place: Place, folder: Place): boolean {
   const [own] = lineage(folder);
   return own !== undefined && lineage(place).includes(own);
 }
 
-/** What a place is, and the folders that it lies in, from the inside out: inodes, and names of what does not exist. */
+/** A place and the folders above it, from the inside out: inodes, and names where nothing exists yet. */
 function lineage(place: Place): string[] {
   const ids: string[] = [];
   let name: string | undefined;
@@ -69,7 +69,7 @@ const inode = ({ dev, ino }: Stats): string => `${dev}:${ino}`;
 
 const isLasting = (stats: Stats): boolean => stats.isFile() || stats.isDirectory();
 
-/** Undefined for one that is not open: whoever reads it says so. */
+/** Undefined if it is not open, which its reader reports. */
 function statsOfDescriptor(fd: number): Stats | undefined {
   try {
     return fstatSync(fd);
@@ -79,7 +79,7 @@ function statsOfDescriptor(fd: number): Stats | undefined {
   }
 }
 
-/** Undefined where the system does not tell, or for a file without a name. */
+/** Undefined if it is not known, or for a file without a name. */
 function nameOfDescriptor(fd: number): string | undefined {
   try {
     return realpathSync(readlinkSync(`/proc/self/fd/${fd}`));
@@ -89,7 +89,7 @@ function nameOfDescriptor(fd: number): string | undefined {
   }
 }
 
-/** The place behind links, as far as there is one. */
+/** The place with all links resolved, as far as it exists. */
 function realPlace(name: string): string {
   if (statSync(name, { throwIfNoEntry: false })) return realpathSync(name);
   const folder = dirname(name);

@@ -1,4 +1,4 @@
-/** Whether the areas of a process are such that a restore can map them: their order, their kinds, what is allowed in them. */
+/** Checks that a restore can map the areas of a process: their order, kinds and values. */
 import type { Area } from '../image/mm.js';
 import { hex, isBelow, type Word } from '../image/number-fields.js';
 import { hasFile, MARCH, mapFlagsOf, VMA } from '../memory/vma.js';
@@ -8,11 +8,11 @@ import type { FindingCode } from './findings.js';
 /** `vma_entry.status`: the area was in /proc/PID/smaps. */
 const REGULAR = 1;
 
-/** What an area is mapped from; a restore takes one of them. */
+/** The origin of an area. A restore accepts exactly one. */
 const ORIGINS = VMA.FILE_PRIVATE | VMA.FILE_SHARED | VMA.ANON_SHARED | VMA.ANON_PRIVATE | VMA.SOCKET | VMA.AIORING;
 const ORIGIN_NAMES = 'a private or shared file, private or shared anonymous memory, a socket, or a ring of AIO';
 
-/** Areas that the kernel makes, or a plugin, are not mapped in the usual way. */
+/** Areas that the kernel or a plugin makes are not mapped in the usual way. */
 const MADE_OTHERWISE = VMA.VSYSCALL | VMA.VDSO | VMA.VVAR | VMA.AIORING | VMA.UPROBES | VMA.EXTERNAL;
 
 const MAP_SHARED = 1;
@@ -42,11 +42,11 @@ export class AreaChecks {
 
   check(area: Area): void {
     const status = area.status.lo;
-    // Guards lie inside other areas, and come last.
+    // Guards are inside other areas and come last.
     if (status & VMA.GUARD) return;
     this.order(area);
     this.place(area, status);
-    this.values(area, status);
+    this.values(area);
     if (!(status & VMA.EXTERNAL)) this.kind(area, status);
   }
 
@@ -70,7 +70,7 @@ export class AreaChecks {
     if (isX86 && isHuge && unaligned) this.bad(area, 'it has huge pages, but is not aligned to them');
   }
 
-  private values(area: Area, _status: number): void {
+  private values(area: Area): void {
     const { prot, madv } = area;
     if (prot.lo & ~PROT_BITS) this.bad(area, `expected known bits of prot, found 0x${hex(prot)}`);
     if (madv.hi !== 0) this.bad(area, `expected known bits of madv, found 0x${hex(madv)}`);

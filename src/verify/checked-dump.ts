@@ -1,7 +1,4 @@
-/**
- * A dump that is checked: which files there are and how large, their entries one after the other, and where findings about
- * them go.
- */
+/** A dump that is being checked: its files with their sizes, their entries, and the place for findings. */
 import { type DumpFiles, pieces } from '../dump/files.js';
 import { Images, type TakeMessage } from '../dump/images.js';
 import { DumpError } from '../errors.js';
@@ -16,9 +13,9 @@ export class CheckedDump {
   /** Bytes of all regular files at the top of the dump, links to files included, by name in order. */
   readonly sizes: ReadonlyMap<string, number>;
   private readonly images: Images;
-  /** Images that could not be read: that was found once, and nothing more is asked of them. */
+  /** Images that could not be read. That is reported once, and they are not read again. */
   private readonly damaged = new Set<string>();
-  /** Missing images that were told of: several may name the same one. */
+  /** Missing images that were reported: several others may name the same one. */
   private readonly missing = new Set<string>();
 
   /** Before the names of files in findings: `parent/` for a parent. */
@@ -55,8 +52,8 @@ export class CheckedDump {
   }
 
   /**
-   * Asks for an image; that it is not there is told once.
-   * @param by what names it
+   * Requires an image. A missing one is reported once.
+   * @param by the image that names it
    */
   require(name: string, by?: string, severity: Severity = 'error'): void {
     if (this.has(name) || this.missing.has(name)) return;
@@ -66,9 +63,9 @@ export class CheckedDump {
   }
 
   /**
-   * Does something with a file; if the file does not allow that, it is a finding.
-   * @returns whether all went well
-   * @throws {DumpError} CHANGED if an archive is no longer what it was: no file of it means anything then
+   * Does something with a file. A failure becomes a finding.
+   * @returns whether it succeeded
+   * @throws {DumpError} CHANGED if an archive was changed: then none of its files can be trusted
    */
   attempt(name: string, action: () => void, severity: Severity = 'error'): boolean {
     try {
@@ -83,7 +80,7 @@ export class CheckedDump {
   }
 
   /**
-   * The whole of an image through a handler; false if it is not there, or damaged.
+   * Passes a whole image to a handler. Returns false if it is missing or damaged.
    * @param severity of damage
    */
   decode(name: string, handler: ImageHandler, severity: Severity = 'error'): boolean {
@@ -109,7 +106,7 @@ export class CheckedDump {
     return this.isSound(name) && this.attempt(name, () => this.images.each(name, message, take));
   }
 
-  /** The first entry of an image, which has but one. */
+  /** The first entry of an image that has only one. */
   first<M extends MessageName>(name: string, message: M): Messages[M] | undefined {
     let first: Messages[M] | undefined;
     const read = this.each(name, message, (entry) => {
@@ -119,7 +116,7 @@ export class CheckedDump {
   }
 }
 
-/** Folders inside a dump are no business of a restore. */
+/** A restore ignores folders inside a dump. */
 function sizesOf(files: DumpFiles): Map<string, number> {
   const sizes = new Map<string, number>();
   const names = files.entries().map(({ name }) => name);

@@ -1,4 +1,4 @@
-/** The cold half of a split dump: what can be asked of it, since it is never restored. */
+/** The cold half of a split dump is never restored, so less is required of it. */
 
 import { isOriginalName } from '../dump/names.js';
 import { MIN_PAGE_BYTES } from '../dump/page-size.js';
@@ -11,7 +11,7 @@ const originalsOf = (dump: CheckedDump): string[] => [...dump.sizes.keys()].filt
 /** Whether a dump is the cold half of another: it has the images that a page server needs, and no others. */
 export const isColdHalf = (dump: CheckedDump): boolean => originalsOf(dump).length > 0;
 
-/** Says that a dump is a cold half. */
+/** Reports that a dump is a cold half. */
 export function tellOfColdHalf(dump: CheckedDump): void {
   const [first] = originalsOf(dump);
   if (first === undefined) return;
@@ -19,7 +19,7 @@ export function tellOfColdHalf(dump: CheckedDump): void {
   dump.warning('COLD_HALF', first, message);
 }
 
-/** Whether the pagemaps as they were can be read: merge needs them. */
+/** Checks the original pagemaps, which merge needs. */
 export function checkOriginals(dump: CheckedDump): void {
   for (const name of originalsOf(dump)) {
     dump.attempt(name, () => {

@@ -1,4 +1,4 @@
-/** Whether the core of a process is one of a process, that of a thread one of a thread, and what both say is possible. */
+/** Checks that processes have cores of processes and threads cores of threads, with values that a restore accepts. */
 import { isDead } from '../dump/tasks.js';
 import type { Messages } from '../generated/entries.js';
 import type { AreaTable } from '../memory/vma.js';
@@ -25,7 +25,7 @@ const REGISTERS = {
   RISCV64: 'ti_riscv64',
 } as const satisfies Record<string, keyof Core>;
 
-/** Images that a zombie has none of. */
+/** Images that a zombie does not have. */
 const OF_THE_LIVING = ['mm', 'pagemap', 'ids', 'fs'];
 
 export function checkCores(dump: CheckedDump, survey: Survey, pageSize: number): void {

@@ -1,4 +1,4 @@
-/** The credentials of a thread. */
+/** Checks the credentials of a thread. */
 import type { Messages } from '../generated/entries.js';
 import type { ValueCheck } from './values.js';
 

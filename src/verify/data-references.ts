@@ -1,6 +1,6 @@
 /**
- * What belongs to files and stands in images of its own: the content of pipes, the queues of sockets, terminals, maps of BPF,
- * connections. Data of something that is not there is passed over by a restore, and lost.
+ * Data that belongs to files and has images of its own: the content of pipes, the queues of sockets, terminals, BPF maps and
+ * connections. A restore ignores data of something that the dump does not have, so it is lost.
  */
 import type { CheckedDump } from './checked-dump.js';
 import { eachFile, type FileIds, isWriteOnly, placeOfFiles } from './file-ids.js';
@@ -57,7 +57,7 @@ export function checkDataReferences(dump: CheckedDump, { inventory }: Survey, id
   });
 }
 
-/** Of each pipe that somebody in the dump reads, there is what it held, even if that was nothing. */
+/** There is an entry for each pipe that a process of the dump can read, even if the pipe was empty. */
 function checkPipes(dump: CheckedDump, name: string, what: string, known: ReadonlySet<number>) {
   const held = new Set<number>();
   const read = dump.each(name, 'pipe_data_entry', ({ pipe_id: id, bytes, size }, entry) => {

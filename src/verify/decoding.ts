@@ -1,6 +1,6 @@
 /**
- * Whether every image can be decoded to its end, extras and payloads included, and whether all in it is known. Pagemaps
- * are left to memory.ts, which reads them in the way that their pages are found.
+ * Checks that every image can be decoded to its end, with extras and payloads, and has no unknown fields and values. Pagemaps
+ * are checked by memory.ts, together with their pages files.
  */
 
 import { isOfNobody } from '../dump/leftovers.js';
@@ -14,7 +14,7 @@ import type { CheckedDump } from './checked-dump.js';
 import { checkOriginals } from './cold.js';
 import type { Survey } from './survey.js';
 
-/** Images that hold at least one entry, also in older dumps: one that ends behind its magic was cut there. */
+/** Images that have at least one entry, in older dumps as well. One that ends after its magic was cut off. */
 const NEVER_EMPTY: ReadonlySet<ImageType> = new Set([
   ...([
     'INVENTORY',
@@ -48,11 +48,11 @@ export function checkImages(dump: CheckedDump, { tasks }: Survey): void {
   }
 }
 
-/** Brings every message into its canonical form, which fails if it is damaged, and looks for what is not known. */
+/** Converts every message to canonical form, which fails for a damaged one, and reports unknown fields and values. */
 class CheckingHandler implements ImageHandler {
   entries = 0;
-  /** Fields that were told of: an unknown one stands in every entry. */
-  private readonly told = new Set<string>();
+  /** Fields that were reported: an unknown one may be in every entry. */
+  private readonly reported = new Set<string>();
 
   constructor(
     private readonly dump: CheckedDump,
@@ -115,8 +115,8 @@ class CheckingHandler implements ImageHandler {
     expected: string,
   ): void {
     const key = `${descriptor.name} ${field}`;
-    if (this.told.has(key)) return;
-    this.told.add(key);
+    if (this.reported.has(key)) return;
+    this.reported.add(key);
     this.dump.warning(code, this.name, `expected ${expected}`, { entry: this.entries - 1 });
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What goes by the numbers of descriptors: each is open once in a process; locks and epolls name those that are open where
- * they are restored.
+ * Checks what refers to descriptors by number: each is open once in a process, and locks and epolls name descriptors that are
+ * open in the process that restores them.
  */
 import type { Messages } from '../generated/entries.js';
 import type { CheckedDump } from './checked-dump.js';
@@ -47,7 +47,7 @@ export function checkDescriptors(dump: CheckedDump, survey: Survey): void {
   }
 }
 
-/** @param tell of what is wrong: several processes may have one image */
+/** @param tell whether to report findings: several processes may share one image */
 function readDescriptors(dump: CheckedDump, name: string, tell: boolean): Descriptors | undefined {
   const descriptors = new Map<number, Pick<Messages['fdinfo_entry'], 'id' | 'type'>>();
   const read = dump.each(name, 'fdinfo_entry', ({ fd, id, type, flags }, entry) => {

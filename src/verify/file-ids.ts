@@ -1,6 +1,6 @@
 /**
- * The files of a dump by their ids, and what others refer to in them. Dumps of today have all in `files.img`; older ones have
- * an image for each type of file.
+ * The files of a dump by id, and the parts of them that others refer to. Current dumps have all files in `files.img`, older
+ * ones have an image for each type of file.
  */
 import type { Messages } from '../generated/entries.js';
 import type { MessageName } from '../protobuf/descriptor.js';
@@ -70,10 +70,10 @@ export function messageOf(file: FileEntry): FileMessage | undefined {
   return field === undefined ? undefined : (file[field] as FileMessage | undefined);
 }
 
-/** A socket of another process is in the image, and nobody in the dump has it. Source: CRIU, USK_EXTERN. */
+/** The image has a socket that belongs to a process outside the dump. Source: CRIU, USK_EXTERN. */
 export const EXTERNAL_SOCKET = 1;
 
-/** Calls `take` for each file, with the image that it stands in. */
+/** Calls `take` for each file, with the name of its image. */
 export function eachFile(dump: CheckedDump, take: (file: FileEntry, image: string, entry: number) => void): boolean {
   let sound = !dump.has('files.img') || dump.each('files.img', 'file_entry', (file, i) => take(file, 'files.img', i));
   for (const [type, [image, message]] of Object.entries(OLDER) as [keyof typeof OLDER, [string, MessageName]][]) {
@@ -91,7 +91,7 @@ export function eachFile(dump: CheckedDump, take: (file: FileEntry, image: strin
 export const hasFileImages = (dump: CheckedDump): boolean =>
   dump.has('files.img') || Object.values(OLDER).some(([image]) => dump.has(image));
 
-/** Where a file is looked for, in words. */
+/** The place of files, for messages. */
 export const placeOfFiles = (dump: CheckedDump): string =>
   dump.has('files.img') ? 'files.img' : 'the images of its files';
 
@@ -99,7 +99,7 @@ export const placeOfFiles = (dump: CheckedDump): string =>
 export const isWriteOnly = (flags: number): boolean => (flags & 3) === 1;
 
 export class FileIds {
-  /** Types by id; more than one where an id stands twice: a tun device has an entry for its path, and one for itself. */
+  /** Types by id. An id may occur twice: a tun device has an entry for its path and one for itself. */
   private readonly types = new Map<number, string | Set<string>>();
   private readonly used = new Set<number>();
   /** Nobody in the dump has them open. */
@@ -139,7 +139,7 @@ export class FileIds {
     return types === undefined ? undefined : typeof types === 'string' ? [types] : [...types];
   }
 
-  /** Files that nothing has asked for. */
+  /** Files that nothing refers to. */
   *unused(): Generator<{ id: number; types: string[] }> {
     for (const id of this.types.keys()) {
       if (!this.used.has(id) && !this.external.has(id)) yield { id, types: this.typesOf(id) as string[] };

@@ -1,6 +1,6 @@
 /**
- * Whether the file ids that stand all over a dump lead to files: those of descriptors, mappings, programs, current and root
- * directories, of files that are deleted, of terminals and fifos, and of descriptors on their way through a socket.
+ * Checks that the ids of files lead to files: those of descriptors, mappings, programs, current and root directories, deleted
+ * files, terminals and FIFOs, and of descriptors in transit through a socket.
  */
 import { eachArea, exeFileId } from '../image/mm.js';
 import { approximate, hex, unitsBetween } from '../image/number-fields.js';
@@ -12,7 +12,7 @@ import { checkMapping, type Segments } from './segments.js';
 import { fdinfoName, type Survey, type SurveyedTask } from './survey.js';
 import { ValueCheck } from './values.js';
 
-/** Types of descriptors that stand for no file of their own. */
+/** Types of descriptors that have no file of their own. */
 const NO_FILE_OF_ITS_OWN = ['UND', 'CTL_TTY', 'AUTOFS_PIPE'];
 
 /** Kinds of files, in `st_mode`. */
@@ -69,7 +69,7 @@ class FileReferences {
       if (!this.dump.has(name)) missing.push(name);
       else this.descriptors(name);
     }
-    // In older dumps nobody has looked whether every file is somebody's.
+    // It is not known whether every file of an older dump belongs to a process.
     const unused = this.ids && this.complete && this.dump.has('files.img') ? [...this.ids.unused()] : [];
     for (const name of missing) this.missingDescriptors(name, fdinfos.get(name) as SurveyedTask, unused.length);
     if (missing.length === 0) {
@@ -110,7 +110,7 @@ class FileReferences {
       if (NO_FILE_OF_ITS_OWN.includes(String(type))) return;
       if (!this.file(name, entry, `file ${id} (${type}) of descriptor ${fd}`, id)) return;
       const types = this.ids?.typesOf(id) ?? [];
-      // A type that is not known by name was told of when the image was decoded.
+      // An unknown type was reported when the image was decoded.
       if (typeof type === 'number' || types.includes(type)) return;
       this.dump.error('FILE_TYPE', name, `expected file ${id} of type ${type}, found ${types.join(', ')}`, { entry });
     });
@@ -128,7 +128,7 @@ class FileReferences {
     }
   }
 
-  /** Files whose path leads to another one, or nowhere. */
+  /** Files that are restored from another one, or removed after they are opened. */
   private remaps(): void {
     const name = 'remap-fpath.img';
     if (!this.dump.has(name)) return;
@@ -143,7 +143,7 @@ class FileReferences {
     this.complete &&= read;
   }
 
-  /** Files that stand for something at a path, which is a file as well. */
+  /** FIFOs and terminals, which refer to the file at their path, and memfds. */
   private otherFiles(): void {
     eachFile(this.dump, ({ fifo, tty, memfd }, image, entry) => {
       for (const { regf_id: id } of [fifo, tty].filter((file) => file !== undefined)) {
@@ -168,7 +168,7 @@ class FileReferences {
     const read = this.dump.each(name, 'sk_packet_entry', ({ scm = [] }, entry) => {
       for (const { type, rights = [] } of scm) {
         if (type !== SCM_RIGHTS) {
-          new ValueCheck(this.dump, name, entry).must(false, `a message of type ${SCM_RIGHTS} beside a packet`, type);
+          new ValueCheck(this.dump, name, entry).must(false, `a control message of type ${SCM_RIGHTS}`, type);
           continue;
         }
         for (const id of rights) this.file(name, entry, `file ${id}, which was sent through a socket,`, id);
@@ -200,7 +200,7 @@ class FileReferences {
     this.dump.error('FILE_TYPE', name, message, { entry });
   }
 
-  /** Whether a file is there that somebody has. */
+  /** Marks a file as used. Returns whether it exists. */
   private file(name: string, entry: number, what: string, id: number): boolean {
     this.ids?.use(id);
     return this.exists(name, entry, what, id);

@@ -1,4 +1,4 @@
-/** What files.img says of each file: its message is that of its type and id, and what the message holds is possible. */
+/** Checks each file in files.img: it has the message of its type and id, with values that a restore accepts. */
 import type { Messages } from '../generated/entries.js';
 import type { CheckedDump } from './checked-dump.js';
 import { eachFile, type FileEntry, messageOf } from './file-ids.js';

@@ -1,11 +1,11 @@
 /**
- * What is wrong with a dump, one finding each. A check pushes what it finds and goes on; where one file has very many
- * findings, the first ones are told and the rest is counted.
+ * Findings: what is wrong with a dump. A check adds a finding and goes on. If one file has very many findings, the first ones
+ * are reported and the rest are counted.
  */
 import type { DumpError, DumpErrorCode } from '../errors.js';
 import { oneLine } from '../printable.js';
 
-/** Stable names for what can be found; those of errors, where reading an image failed with one. */
+/** Stable names for findings. If reading an image failed with an error, the code is that of the error. */
 export type FindingCode =
   | DumpErrorCode
   | 'CORE_UNUSED'
@@ -50,7 +50,7 @@ export type FindingCode =
   | 'FD_TWICE'
   | 'MORE';
 
-/** `error`: a restore fails or gives something else than what was dumped. `warning`: worth a look. */
+/** `error`: a restore fails, or restores something other than what was dumped. `warning`: worth checking. */
 export type Severity = 'error' | 'warning';
 
 /** Where in a file something was found. */
@@ -64,24 +64,24 @@ export interface FindingPlace {
 export interface Finding extends FindingPlace {
   code: FindingCode;
   severity: Severity;
-  /** Relative to the dump; `parent/` stands before the files of its parent. */
+  /** Relative to the dump. Names of files in its parent begin with `parent/`. */
   file: string;
   /** What was expected, and what was found. */
   message: string;
 }
 
-/** Findings that are told of one file. */
+/** Findings that are reported for one file. */
 const MAX_FINDINGS_PER_FILE = 100;
 
 /** Of one file. */
 interface Count {
-  told: number;
-  untold: number;
-  /** Whether an error is among those that were not told. */
+  reported: number;
+  rest: number;
+  /** Whether an error is among the rest. */
   error: boolean;
 }
 
-/** Collects findings, and hands them on as they come. */
+/** Counts findings, and passes them on as they come. */
 export class Findings {
   errors = 0;
   warnings = 0;
@@ -95,23 +95,23 @@ export class Findings {
     else this.warnings++;
     let count = this.counts.get(finding.file);
     if (!count) {
-      count = { told: 0, untold: 0, error: false };
+      count = { reported: 0, rest: 0, error: false };
       this.counts.set(finding.file, count);
     }
-    if (count.told < MAX_FINDINGS_PER_FILE) {
-      count.told++;
+    if (count.reported < MAX_FINDINGS_PER_FILE) {
+      count.reported++;
       this.take(finding);
     } else {
-      count.untold++;
+      count.rest++;
       count.error ||= isError;
     }
   }
 
-  /** Says of which files there was more than was told. */
+  /** Reports the number of findings that were only counted. */
   end(): void {
-    for (const [file, { untold, error }] of this.counts) {
-      if (untold === 0) continue;
-      this.take({ code: 'MORE', severity: error ? 'error' : 'warning', file, message: `and ${untold} more` });
+    for (const [file, { rest, error }] of this.counts) {
+      if (rest === 0) continue;
+      this.take({ code: 'MORE', severity: error ? 'error' : 'warning', file, message: `and ${rest} more` });
     }
   }
 }
@@ -120,14 +120,14 @@ export class Findings {
 export const formatFinding = (finding: Finding): string =>
   oneLine(`${placeText(finding)}${finding.severity === 'warning' ? 'warning: ' : ''}${finding.message}`);
 
-/** The same, without a word of its severity. */
+/** The same without its severity. */
 export const findingText = (finding: Finding): string => `${placeText(finding)}${finding.message}`;
 
 /** `FILE@0xOFFSET entry N: ` */
 const placeText = ({ file, offset, entry }: FindingPlace & { file: string }): string =>
   `${file}${offset === undefined ? '' : `@0x${offset.toString(16)}`}${entry === undefined ? '' : ` entry ${entry}`}: `;
 
-/** The finding that an error stands for. Its message has no place before it: the finding has it. */
+/** An error as a finding. The place moves from the message into the finding. */
 export function findingOf(error: DumpError, prefix: string, file: string): Finding {
   const { code, offset, entry } = error;
   const place = { ...(offset === undefined ? {} : { offset }), ...(entry === undefined ? {} : { entry }) };

@@ -28,7 +28,7 @@ interface Remap {
   type: unknown;
   /** The image of the content of a ghost. */
   ghost?: string;
-  /** The file that a link stands for. */
+  /** The file that a link restores. */
   link?: number;
 }
 
@@ -63,7 +63,7 @@ export function checkGhosts(dump: CheckedDump): void {
   }
 }
 
-/** @param linked files that links stand for */
+/** @param linked files that links restore */
 function checkRemapped(dump: CheckedDump, remaps: ReadonlyMap<number, Remap>, linked: ReadonlySet<number>): void {
   const folders = new Map<number, string>();
   eachFile(dump, ({ id, reg }) => {

@@ -1,4 +1,4 @@
-/** The memory of the dump: all pagemaps with their pages files, where their pages lie, and where those of parents are. */
+/** The memory of the dump: pagemaps with their pages files, the areas of their pages, and pages in parents. */
 
 import { Images } from '../dump/images.js';
 import { leftoverPagemaps } from '../dump/leftovers.js';
@@ -33,7 +33,7 @@ export function checkMemory(dump: CheckedDump, survey: Survey, pageSize: number,
   spaces.end();
 }
 
-/** Those of an earlier dump in the same place are left alone, as by a restore. */
+/** Ignores the pagemaps of an earlier dump in the same place, as a restore does. */
 function pagemapsOf(dump: CheckedDump, { tasks }: Survey): string[] {
   const names = [...dump.sizes.keys()];
   // Memory alone is a pre-dump.
@@ -65,7 +65,7 @@ function watchersOf(
     : [];
 }
 
-/** What is known only when all pagemaps have been seen. */
+/** Checks that need all pagemaps. */
 class SpaceChecks {
   private readonly owners = new Map<number, string>();
   private unreadable = 0;
@@ -84,7 +84,7 @@ class SpaceChecks {
 
   end(): void {
     this.lazy.tell(this.dump.findings);
-    // Any of them may belong to a pagemap that could not be read.
+    // Any pages file may belong to a pagemap that could not be read.
     if (this.unreadable > 0) return;
     for (const name of this.dump.sizes.keys()) {
       if (!isPagesName(name)) continue;

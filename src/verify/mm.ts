@@ -1,6 +1,6 @@
 /**
- * What an mm image says besides its areas: the addresses that prctl(PR_SET_MM_MAP) sets, and the auxiliary vector. The kernel
- * does not ask whether there are areas at the addresses.
+ * Checks the parts of an mm image other than its areas: the addresses that prctl(PR_SET_MM_MAP) sets, and the auxiliary
+ * vector. The kernel does not check that there are areas at the addresses.
  */
 import { MAX_MM_BYTES } from '../dump/dump.js';
 import { readAll } from '../dump/files.js';
@@ -23,7 +23,7 @@ const AT_SYSINFO_EHDR = 33;
 
 const MAX_DUMPABLE = 2;
 
-/** What comes first and what comes behind it; code must not be empty. */
+/** Start and end of each part. */
 const ORDER = [
   ['mm_start_code', 'mm_end_code'],
   ['mm_start_data', 'mm_end_data'],
@@ -34,7 +34,7 @@ const ORDER = [
 
 const FIELDS = [...ORDER.flat(), 'mm_start_stack', 'dumpable'] as const;
 
-/** The areas of a process, if they are sound. Long ago they had an image of their own. */
+/** The areas of a process, if they can be read. Very old dumps have an image of their own for them. */
 export function areasOf(dump: CheckedDump, pid: number, pageSize: number): AreaTable | undefined {
   const file = mmName(pid);
   let areas: AreaTable | undefined;
@@ -86,7 +86,7 @@ function checkAddresses(dump: CheckedDump, file: string, message: RawMessage): v
   values.must(dumpable.hi === 0 && dumpable.lo <= MAX_DUMPABLE, 'dumpable of 0, 1 or 2', decimal(dumpable));
 }
 
-/** @returns where the vector says that the vdso is */
+/** @returns the address of the vdso in the vector */
 function checkAuxv(dump: CheckedDump, file: string, message: RawMessage): Word | undefined {
   const words = repeatedNumbers(message, 'mm_saved_auxv', MAX_AUXV_WORDS + 1);
   const isRight = words.length > 0 && words.length % 2 === 0 && words.length <= MAX_AUXV_WORDS;

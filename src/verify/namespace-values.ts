@@ -1,4 +1,4 @@
-/** What the images of namespaces hold: host names, clocks, System V objects and their limits. */
+/** Checks the content of namespace images: host names, clocks, System V objects and their limits. */
 import type { Messages } from '../generated/entries.js';
 import type { ImageHandler } from '../image/decoder.js';
 import { type ImageType, typeOfName } from '../image/magic.js';
@@ -56,7 +56,7 @@ const CHECKS: Partial<Record<ImageType, (dump: CheckedDump, name: string) => voi
   IPCNS_MSG: (dump, name) => void dump.decode(name, new Objects(dump, name)),
 };
 
-/** Ids of System V objects, each of which is made once. */
+/** Ids of System V objects, which must differ. */
 class ObjectIds {
   private readonly ids = new Set<number>();
 
@@ -75,7 +75,7 @@ class ObjectIds {
 class Objects implements ImageHandler {
   private readonly ids: ObjectIds;
   private entries = 0;
-  /** A value may be cut by the end of a piece. */
+  /** First byte of a value that continues in the next piece. */
   private pending: number | undefined;
 
   constructor(

@@ -1,4 +1,4 @@
-/** Whether a restore can make the namespaces of the processes, and whether the images are there that it makes them from. */
+/** Checks that a restore can make the namespaces of the processes, and that it has the images for them. */
 import type { Messages } from '../generated/entries.js';
 import type { CheckedDump } from './checked-dump.js';
 import { isColdHalf } from './cold.js';
@@ -34,7 +34,7 @@ export function checkNamespaces(dump: CheckedDump, { inventory, tasks }: Survey)
   }
 }
 
-/** @param root the namespaces that CRIU itself was in: they are there again at the restore */
+/** @param root the namespaces of CRIU itself, which exist at the restore as well */
 function checkTask(dump: CheckedDump, root: Ids, { pid }: SurveyedTask, ids: Ids, first: SurveyedTask): void {
   const file = `ids-${pid}.img`;
   const bad = (message: string) => dump.error('BAD_NAMESPACE', file, message, { entry: 0 });
@@ -58,8 +58,8 @@ function checkTask(dump: CheckedDump, root: Ids, { pid }: SurveyedTask, ids: Ids
 }
 
 /**
- * A restore may be given the network of the first process from outside, as by container engines: then there are no images, or
- * none but a netns with the name that it is given by.
+ * A container engine may provide the network of the first process at the restore. Then there are no images of it, or only a
+ * netns image that names it.
  */
 function checkNetwork(dump: CheckedDump, id: number, by: string, isFirst: boolean): void {
   const [netns, netdev] = [`netns-${id}.img`, `netdev-${id}.img`];

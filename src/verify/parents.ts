@@ -1,6 +1,6 @@
 /**
- * The dumps that a dump builds on. An entry that is PARENT has its pages there, or in the parent of the parent, and so on;
- * each of these dumps is checked as far as such entries lead into it.
+ * The dumps that a dump builds on. A PARENT entry has its pages in the parent, or in the parent of that, and so on. Each of
+ * these dumps is checked as far as such entries lead into it.
  */
 import { lstatSync, readlinkSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,15 +13,15 @@ import { CheckedDump } from './checked-dump.js';
 import { checkSpace, type WatchRuns } from './space.js';
 
 export class ParentChain {
-  /** The dump itself, its parent, the parent of that, as far as they were asked for. */
+  /** The dump itself, its parent, the parent of that, as far as they were needed. */
   private readonly dumps: CheckedDump[];
   private readonly chain: DumpFiles[];
-  /** Whether no page is looked for, since the chain is none. */
+  /** Whether the chain is broken, so that no page can be looked up. */
   private broken = false;
-  /** What is said of a link that leads nowhere, where that is no finding unless pages are behind it. */
+  /** The finding for a link that leads nowhere, which is reported only if pages should be there. */
   private deadEnd: { name: string; message: string } | undefined;
 
-  /** Follows the links `parent`; what is wrong with them is found here. */
+  /** Follows and checks the links `parent`. */
   constructor(
     private readonly dump: CheckedDump,
     private readonly pageSize: number,
@@ -32,7 +32,7 @@ export class ParentChain {
     else this.endAt(dump.files);
   }
 
-  /** Of a dump in an archive or a stream only the link to its parent is there. */
+  /** A dump in an archive or a stream has only the link to its parent. */
   private endAt(files: DumpFiles): void {
     const link = files.entries().find(({ name }) => name === 'parent');
     if (link && link.kind !== 'link') {
@@ -60,7 +60,7 @@ export class ParentChain {
     }
   }
 
-  /** Looks for the pages of PARENT entries. */
+  /** Looks up the pages of PARENT entries. */
   watch(pagemap: string): WatchRuns {
     let space: AddressSpace | undefined;
     let asked = false;
@@ -131,7 +131,7 @@ export class ParentChain {
     this.broken ||= !looked;
     if (parent || !looked) return parent;
     const message = `expected a link to the directory of the parent dump, found ${found}`;
-    // CRIU takes that of a parent for the end.
+    // For CRIU a parent with such a link is the end of the chain.
     if (this.chain.length === 1) this.fail('NO_PARENT', name, message);
     else this.deadEnd = { name, message };
     return undefined;

@@ -1,6 +1,6 @@
 /**
- * The cheap part of verify for a dump that passes by as records and cannot be looked into beforehand: what the source of the
- * records does not ask for. Only what says which processes there are is held.
+ * The cheap part of verify for a dump that passes as records, with the checks that the source of the records does not make.
+ * Only the images that say which processes there are are held.
  */
 import { HeldFiles } from '../arrival/hold.js';
 import { ExtentReader, FILE_PIECE_BYTES } from '../dump/extents.js';
@@ -25,7 +25,7 @@ export class PassingDump {
   private readonly lazy = new LazyPages();
   /** The image that payload belongs to, if it is held. */
   private image: string | undefined;
-  /** The space whose runs are on their way. */
+  /** The space whose runs are passing. */
   private space: (FlagNotes & { pagemap: string; entries: number }) | undefined;
 
   /** @param path of the source, for errors */
@@ -45,7 +45,7 @@ export class PassingDump {
     }
   }
 
-  /** What was found, when all but the end has come. */
+  /** The findings, when everything but the end has come. */
   end(): Finding[] {
     this.endSpace();
     const dump = new CheckedDump(this.files, this.findings);
@@ -69,7 +69,7 @@ export class PassingDump {
     if (this.image !== undefined) this.files.push(this.image, bytes);
   }
 
-  /** A pagemap or pages: that it is there is all that matters. */
+  /** A pagemap or a pages file: it only matters that it exists. */
   private add(name: string): void {
     this.files.add({ name, kind: 'regular', mode: 0 }, false);
   }

@@ -1,4 +1,4 @@
-/** Whether the images are there that a dump must have. */
+/** Checks that no image is missing that a dump must have. */
 
 import { readAll } from '../dump/files.js';
 import { isPagemapName, PARTIAL } from '../dump/names.js';
@@ -9,7 +9,7 @@ import type { CheckedDump } from './checked-dump.js';
 import { isColdHalf, tellOfColdHalf } from './cold.js';
 import type { Survey, SurveyedTask } from './survey.js';
 
-/** What is missing. Images that others refer to by an id are another check's. */
+/** Reports missing images. Images that others refer to by id are checked elsewhere. */
 export function checkPresence(dump: CheckedDump, survey: Survey): void {
   dump.require('inventory.img');
   if (!dump.has('pstree.img')) {
@@ -46,7 +46,7 @@ function tellOfLostPages(dump: CheckedDump): void {
   });
 }
 
-/** What a core lacks is in images of their own. */
+/** In older dumps, separate images have what the core lacks. */
 function checkOlderImages(dump: CheckedDump, { pid, olderImages }: SurveyedTask): void {
   for (const name of olderImages) {
     if (dump.has(name)) continue;

@@ -1,4 +1,4 @@
-/** Whether what the processes name is there: filters of system calls, control groups, the owners of locks. */
+/** Checks that the seccomp filters and control groups of the processes exist. */
 import type { CheckedDump } from './checked-dump.js';
 import type { Survey } from './survey.js';
 import { ValueCheck } from './values.js';

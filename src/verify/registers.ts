@@ -1,4 +1,4 @@
-/** Where a thread goes on: its registers lead into areas of its process. */
+/** Checks the registers of a thread: they point into areas of its process. */
 import type { Messages } from '../generated/entries.js';
 import { type AreaTable, firstAreaEndingAfter } from '../memory/vma.js';
 import type { CheckedDump } from './checked-dump.js';
@@ -37,7 +37,7 @@ export function checkRegisters(
   }
 }
 
-/** Whether an address is one of the process; 0 stands for none. */
+/** Whether an address is in an area. 0 means no address. */
 function isInside(areas: AreaTable, address: bigint): boolean {
   const page = Number(address / X86_PAGE_BYTES);
   const at = firstAreaEndingAfter(areas, page);

@@ -1,5 +1,5 @@
 /**
- * Shared memory: which segments there are, where that is said, and whether their pages have a pagemap.
+ * Shared memory: which segments there are, which image says so, and whether their pages have a pagemap.
  *
  *     mapping of a memfd     vma.shmid is a file id; file: inode_id; memfd.img: inode_id to shmid and size
  *     anonymous and shared   the same in dumps of today; before, vma.shmid is the id of the segment
@@ -37,7 +37,7 @@ export interface Segments {
 
 const pagemapOf = (id: number): string => `pagemap-shmem-${id}.img`;
 
-/** Reads which segments there are; `require`: their pagemaps must be there. */
+/** Reads the segments, and requires their pagemaps. */
 export function readSegments(dump: CheckedDump, pageSize: number): Segments {
   const segments: Segments = { sizes: new Map(), memfds: undefined, pageSize, systemV: new Map() };
   // Two segments may have one pagemap: ids of memfds and of System V come from different places.
@@ -75,7 +75,7 @@ export function readSegments(dump: CheckedDump, pageSize: number): Segments {
   return segments;
 }
 
-/** A mapping, as far as it is asked for. */
+/** A mapping of shared memory. */
 export interface SharedMapping {
   status: number;
   shmid: number;
@@ -84,7 +84,7 @@ export interface SharedMapping {
   address: string;
 }
 
-/** Whether the segment of an anonymous shared mapping or a System V one is there. */
+/** Checks that the segment of an anonymous shared or System V mapping exists. */
 export function checkMapping(
   dump: CheckedDump,
   { sizes, systemV, pageSize }: Segments,

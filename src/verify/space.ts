@@ -1,6 +1,6 @@
 /**
- * One pagemap and its pages file: whether the pagemap can be understood to its end, and whether the pages file has exactly
- * the size that it says. The pages are not read, and the pagemap streams by; others may watch its runs.
+ * Checks one pagemap and its pages file: the pagemap can be read to its end, and the pages file has exactly the size that it
+ * gives. Pages are not read, and the pagemap is streamed. Other checks may watch its runs.
  */
 
 import { pagesName } from '../dump/names.js';
@@ -10,19 +10,19 @@ import type { RunBatch } from '../memory/runs.js';
 import type { CheckedDump } from './checked-dump.js';
 import { type FlagNotes, noteFlags } from './run-flags.js';
 
-/** Is given the runs of a pagemap, and the index of the first of them among its entries. */
+/** Called with runs of a pagemap, and the index of the first one among its entries. */
 export type WatchRuns = (runs: RunBatch, firstEntry: number) => void;
 
-/** What a pagemap was found to be. */
+/** What is known about a pagemap. */
 export interface SpaceSummary extends FlagNotes {
-  /** Undefined if not even its head could be read. */
+  /** Undefined if its head could not be read. */
   pagesId: number | undefined;
-  /** Whether the pagemap and the size of its pages file are as they must be. */
+  /** Whether the pagemap and the size of its pages file are right. */
   sound: boolean;
 }
 
 /**
- * @param owners pagemaps by the pages_id that they have; this one is added
+ * @param owners pagemaps by their pages_id; this one is added
  */
 export function checkSpace(
   dump: CheckedDump,
@@ -53,7 +53,7 @@ export function checkSpace(
   return summary;
 }
 
-/** Adds up what a pages file must hold. */
+/** Adds up the bytes of a pages file. */
 class PagesSize {
   /** Bytes of the file; NaN if there is none. */
   size: number | undefined;
@@ -89,7 +89,7 @@ function checkPagesId(dump: CheckedDump, pagemap: string, pagesId: number, owner
   return false;
 }
 
-/** @param whole whether the pagemap was understood to its end; if not, the file may be larger */
+/** @param whole whether the pagemap was read to its end; if not, the file may be larger */
 function checkPagesFile(dump: CheckedDump, pagemap: string, file: string, pages: PagesSize, whole: boolean): boolean {
   const { size, needed, shortEntry } = pages;
   if (!dump.has(file)) {

@@ -1,4 +1,4 @@
-/** What all checks go by: the inventory and the processes of the dump, as far as they can be read. */
+/** The basis of all checks: the inventory and the processes of the dump, as far as they can be read. */
 import { isDead } from '../dump/tasks.js';
 import type { Messages } from '../generated/entries.js';
 import { MARCH } from '../memory/vma.js';
@@ -12,9 +12,9 @@ export interface SurveyedTask {
   ppid: number;
   pgid: number;
   sid: number;
-  /** Ids of its threads, its own among them. A zombie has garbage there. */
+  /** Ids of its threads, including its own. Those of a zombie mean nothing. */
   threads: number[];
-  /** `unknown`: neither its core says so, nor is there any other image of it. */
+  /** `unknown` if it has no readable core and no other image. */
   state: 'alive' | 'zombie' | 'unknown';
   ids: Messages['task_kobj_ids_entry'] | undefined;
   /** Images that older dumps have for what its core lacks. */
@@ -51,7 +51,7 @@ export function survey(dump: CheckedDump): Survey {
   return result;
 }
 
-/** What stands in the core today had images of its own before. */
+/** Older dumps have separate images for parts of the core. */
 function olderImages(pid: number, { tc, thread_core }: Core): string[] {
   return [
     ...(thread_core?.creds ? [] : [`creds-${pid}.img`]),

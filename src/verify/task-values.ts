@@ -1,4 +1,4 @@
-/** What the core of a process says of all its threads: state, timers, limits, signals. */
+/** Checks the values of a process in its core: state, timers, limits and signals. */
 import type { Messages } from '../generated/entries.js';
 import type { ValueCheck } from './values.js';
 

@@ -1,4 +1,4 @@
-/** What a core says of one thread: how it is scheduled, its filters of system calls, what the C library has registered. */
+/** Checks the values of a thread in its core: scheduling, seccomp, and what the C library has registered. */
 import type { Messages } from '../generated/entries.js';
 import { checkComm, checkSignals } from './task-values.js';
 import type { ValueCheck } from './values.js';

@@ -1,13 +1,13 @@
 /**
- * The tree of processes: a restore forks the first process, lets each fork its children, and expects that sessions and groups
- * can be made that way.
+ * Checks the tree of processes. A restore forks the first process, and each process forks its children. Sessions and groups
+ * must be possible in that order.
  */
 import type { CheckedDump } from './checked-dump.js';
 import type { Survey, SurveyedTask } from './survey.js';
 
 const FILE = 'pstree.img';
 
-/** How far descent is followed up: a hostile tree must not cost its square. */
+/** Limit on the ancestors that are followed: otherwise a hostile tree would take quadratic time. */
 const MAX_DEPTH = 1000;
 
 export function checkTree(dump: CheckedDump, { tasks }: Survey): void {
@@ -54,7 +54,7 @@ class Tree {
     }
   }
 
-  /** A zombie has ids there that mean nothing. */
+  /** The ids of a zombie's threads mean nothing. */
   private threads({ pid, threads, state }: SurveyedTask, entry: number): void {
     if (threads.length === 0) this.bad(entry, `process ${pid} has no threads`);
     if (state !== 'alive') return;
@@ -71,7 +71,7 @@ class Tree {
     }
   }
 
-  /** A session whose leader is gone gets one for the time of the restore. */
+  /** If the leader of a session is gone, a restore makes a temporary one. */
   private session({ pid, ppid, sid }: SurveyedTask, entry: number): void {
     const leader = this.byPid.get(sid);
     if (sid === 0 && (this.byPid.get(ppid)?.sid ?? 0) !== 0) {

@@ -1,4 +1,4 @@
-/** Unix sockets: whether those that are connected can be connected again, and those that listen have a name. */
+/** Checks unix sockets: connected ones can be connected again, and listening ones have a name. */
 import type { CheckedDump } from './checked-dump.js';
 import { EXTERNAL_SOCKET, eachFile } from './file-ids.js';
 

@@ -1,10 +1,10 @@
-/** Values that a restore hands to the kernel, which refuses what it does not know. */
+/** Checks values that a restore passes to the kernel, which refuses unknown ones. */
 import type { CheckedDump } from './checked-dump.js';
 import type { FindingCode } from './findings.js';
 
 type Value = number | bigint;
 
-/** The values of one entry of an image. Those that are absent are right. */
+/** For the values of one entry of an image. Absent values are accepted. */
 export class ValueCheck {
   constructor(
     private readonly dump: CheckedDump,
@@ -13,13 +13,13 @@ export class ValueCheck {
     private readonly code: FindingCode = 'BAD_VALUE',
   ) {}
 
-  /** Tells of a value that is not right. */
+  /** Reports a wrong value. */
   must(isRight: boolean, expected: string, found: unknown): void {
     if (isRight) return;
     this.dump.error(this.code, this.file, `expected ${expected}, found ${found}`, { entry: this.entry });
   }
 
-  /** Tells of a state that a plain sentence describes. */
+  /** Reports a wrong state, which `message` describes. */
   mustNot(isWrong: boolean, message: string): void {
     if (isWrong) this.dump.error(this.code, this.file, message, { entry: this.entry });
   }

@@ -1,6 +1,6 @@
 /**
- * Checks of a dump, for the time while the process that was dumped still exists. Nothing is written, no page is
- * read; what is found is handed on at once, and the next check goes on with what is left.
+ * Checks a dump while the process that was dumped still exists. Nothing is written and no page is read. Each finding is
+ * reported at once, and the next check continues with the images that are sound.
  */
 import type { DumpFiles } from '../dump/files.js';
 import { findPageSize } from '../dump/page-size.js';
@@ -27,21 +27,21 @@ import { checkUnixSockets } from './unix-sockets.js';
 import { checkVersions } from './versions.js';
 
 export interface VerifyOptions {
-  /** Bytes; found out from the dump if it is not given. */
+  /** Bytes. Found in the dump if it is not given. */
   pageSize?: number;
 }
 
 export interface Verdict {
   errors: number;
   warnings: number;
-  /** Files of the dump, those in folders left out. */
+  /** Number of files at the top of the dump. */
   files: number;
 }
 
 /**
  * Checks a dump.
  * @param files closed by the caller; pages are not read, so they need not be held
- * @param take is given each finding when it is found
+ * @param take called with each finding
  * @throws {DumpError} if the files cannot be listed
  */
 export function verify(files: DumpFiles, take: (finding: Finding) => void, options: VerifyOptions = {}): Verdict {
@@ -69,8 +69,8 @@ export function verify(files: DumpFiles, take: (finding: Finding) => void, optio
 }
 
 /**
- * The cheap part of it: whether the images are there that every dump has, and whether pages files have the size that their
- * pagemaps say.
+ * The cheap part: whether no image is missing that every dump has, and whether pages files have the sizes that their pagemaps
+ * give.
  * @throws {DumpError} if the files cannot be listed
  */
 export function quickFindings(files: DumpFiles, options: VerifyOptions = {}): Finding[] {
@@ -93,7 +93,7 @@ function check(files: DumpFiles, take: (finding: Finding) => void, run: (dump: C
   try {
     run(dump);
   } catch (error) {
-    // Somebody writes to the archive: there is no more to be said of it.
+    // The archive is being changed, so no more can be said about it.
     if (!(error instanceof DumpError) || error.code !== 'CHANGED') throw error;
     findings.add(findingOf(error, '', files.path));
   }

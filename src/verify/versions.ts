@@ -1,4 +1,4 @@
-/** Whether the inventory says that the dump is of a form that is known here. */
+/** Checks the versions in the inventory. */
 import type { CheckedDump } from './checked-dump.js';
 import type { Survey } from './survey.js';
 
