@@ -22,8 +22,7 @@ export default defineConfig({
     // One for each core of a small machine: with fewer the tests take twice as long.
     maxWorkers: 2,
     projects: [
-      // Files share a process and its modules. To load these for each file would take longer than most of the tests.
-      { test: { ...common, name: 'shared', include: ['test/**/*.test.ts'], exclude: ALONE, isolate: false } },
+      { test: { ...common, name: 'shared', include: ['test/**/*.test.ts'], exclude: ALONE } },
       { test: { ...common, name: 'alone', include: ALONE } },
     ],
   },
