@@ -1,6 +1,8 @@
-// Compiles proto/ to a JSON schema inside a TypeScript module, src/ to dist/, and the command to one file, dist/pagepipe.cjs.
+// Compiles proto/ to a JSON schema inside a TypeScript module, src/ to dist/, and the command to one file,
+// dist/pagepipe.cjs. Writes docs/options.md.
+
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -74,6 +76,8 @@ try {
     await bundle(join(next, 'pagepipe.cjs'));
     if (existsSync(dist)) renameSync(dist, old);
     renameSync(next, dist);
+    const { optionsDocument } = await import('../dist/command-line/markdown.js');
+    writeFileSync(join(root, 'docs/options.md'), optionsDocument());
   }
 } finally {
   for (const folder of [next, old]) rmSync(folder, { recursive: true, force: true });
@@ -94,7 +98,6 @@ async function bundle(outfile) {
     format: 'cjs',
     // Have a native part.
     external: ['lz4-napi', 'koffi', '@node-rs/crc32'],
-    plugins: [{ name: 'meow', setup: withoutPackageData }],
     define: { 'import.meta.url': '__moduleUrl' },
     banner: {
       js: `(function (exports, require, module, __filename, __dirname) { 'use strict';
@@ -108,15 +111,5 @@ const __moduleUrl = require('node:url').pathToFileURL(__filename).href;`,
     minifyWhitespace: true,
     sourcemap: 'external',
     sourcesContent: false,
-  });
-}
-
-/** meow takes a tenth of the start to set up what checks package.json: licenses, hosts of repositories. Nobody asks for it. */
-function withoutPackageData({ onLoad }) {
-  onLoad({ filter: /meow\/build\/dependencies\.js$/ }, ({ path }) => {
-    const text = readFileSync(path, 'utf8');
-    const setUp = 'getDefaultExportFromCjs(normalizeExports)';
-    if (!text.includes(setUp)) throw new Error(`${path}: found no ${setUp}`);
-    return { contents: text.replace('requireNormalize();', '{};').replace(setUp, '() => {}') };
   });
 }

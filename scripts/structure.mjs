@@ -31,6 +31,7 @@ const ORDER = [
   ['explore', 'verify', 'halves', 'serve'],
   'send',
   'library',
+  'command-line',
   'commands',
   'cli.ts',
   ['index.ts', 'images.ts', 'containers.ts', 'serve.ts'],

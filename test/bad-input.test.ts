@@ -55,7 +55,7 @@ describe('the same by read', () => {
       const isRefused = found.some(({ severity }) => severity === 'error');
       if (isRefused) {
         expect(outcome).toMatchObject({ code: 1, stdout: '' });
-        const said = outcome.stderr.split('\n').map((line) => line.replace(/^pagepipe: (hint: .*)?/, ''));
+        const said = outcome.stderr.split('\n').map((line) => line.replace(/^pagepipe(?: \w+)?: (hint: .*)?/, ''));
         expect(said.filter((line) => line !== '').sort()).toEqual(lines.sort());
         expect(readFileSync(stream)).toHaveLength(0);
       }

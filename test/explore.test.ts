@@ -231,7 +231,6 @@ describe('usage', () => {
     [['x', mosaic, 'pages'], 'expected ps, fds, mems, rss, found "pages"'],
     [['x', mosaic, 'toString'], 'expected ps, fds, mems, rss, found "toString"'],
     [['x', mosaic, 'rss', '--page-size', '5'], '--page-size: expected 4096, 8192, 16384, 32768, 65536, found 5'],
-    [['x', mosaic, 'ps', '--page-size', '4096'], '--page-size is only for rss'],
     [['x', mosaic, 'rss', '--pretty'], 'unknown option --pretty'],
   ])('%j', async (words, message) => {
     expect(await cli(words)).toEqual({ code: 2, stdout: '', stderr: `pagepipe: ${message}\n${hint}` });

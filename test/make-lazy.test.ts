@@ -467,7 +467,7 @@ describe('with an eager list', () => {
     expect((await cli(['read', dump], { stdout: join(dir, 'stream') })).code).toBe(0);
     const stage = await cli(['classify', '--eager-list', list], { stdin: join(dir, 'stream') });
     expect(stage.code).toBe(1);
-    expect(stage.stderr).toContain(`pagepipe: error: ${list}: ${error}\n`);
+    expect(stage.stderr).toContain(`pagepipe classify: error: ${list}: ${error}\n`);
   });
 
   it('refuses a list that is not there or is no file, and holes that nobody could fill', async () => {

@@ -48,7 +48,7 @@ describe('a name with control characters', () => {
   it('is escaped in errors, warnings and findings', async () => {
     const dir = tempDir();
     const missing = await cli(['read', join(dir, HOSTILE)]);
-    expect(missing.stderr).toBe(`pagepipe: error: ${dir}/${ESCAPED}: no such file or directory (ENOENT)\n`);
+    expect(missing.stderr).toBe(`pagepipe read: error: ${dir}/${ESCAPED}: no such file or directory (ENOENT)\n`);
     const { path } = copyOf(MOSAIC);
     execFileSync('mkfifo', [join(path, HOSTILE)]);
     const out = join(dir, 'out');

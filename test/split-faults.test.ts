@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { main, parse } from '../src/cli.js';
+import { main } from '../src/cli.js';
 import { tar } from './helpers/archives.js';
 import { ANON, PE, writeDump } from './helpers/dump-writer.js';
 import { type Call, faults } from './helpers/faults.js';
@@ -27,11 +27,7 @@ async function run(words: readonly string[], stdin = '/dev/null'): Promise<{ cod
   const terminals = { stdinIsTerminal: false, stdoutIsTerminal: false, stderrIsTerminal: false };
   const { signal } = new AbortController();
   try {
-    const code = await main(
-      words,
-      { stdinFd, stdoutFd, ...terminals, out: () => {}, err, signal, parse },
-      { listen() {} },
-    );
+    const code = await main(words, { stdinFd, stdoutFd, ...terminals, out: () => {}, err, signal }, { listen() {} });
     return { code, stderr };
   } finally {
     faults.real.closeSync(stdinFd);

@@ -1,4 +1,3 @@
-import { oneLine } from '../printable.js';
 import { type Address, addressText } from '../serve/address.js';
 import type { ClientEnd } from '../serve/server.js';
 import type { ClientStats } from '../serve/stats.js';
@@ -17,7 +16,7 @@ export class ClientReport {
 
   listening(address: Address): void {
     if (this.json) this.line({ event: 'listening', ...address });
-    else this.io.err(`pagepipe: serving at ${addressText(address)}\n`);
+    else this.io.tell(`serving at ${addressText(address)}`);
   }
 
   began(client: string, stats: ClientStats): void {
@@ -31,13 +30,13 @@ export class ClientReport {
       this.line({ event: 'client', client, closed, ...(error === undefined ? {} : { error }), ...stats });
       return;
     }
-    const how = closed ? 'done' : oneLine(error ?? 'left without closing its session');
-    this.io.err(`pagepipe: ${client}: ${how}${stats && stats.requests > 0 ? `; ${summaryText(stats)}` : ''}\n`);
+    const how = closed ? 'done' : (error ?? 'left without closing its session');
+    this.io.tell(`${client}: ${how}${stats && stats.requests > 0 ? `; ${summaryText(stats)}` : ''}`);
   }
 
   private line(value: object): void {
     const text = `${JSON.stringify(value)}\n`;
-    if (this.taken) this.io.err(text);
+    if (this.taken) this.io.print(text);
     else this.io.out(text);
   }
 }

@@ -1,28 +1,19 @@
 /**
- * What a command is. Each is an object with a name, a help text, flags and `run`. It touches the process only through
- * {@link Io}, so tests run it in their own process. `run` checks its arguments first, then opens the source, then the
- * sink, and lets `pump` do the work. Results go to stdout, everything else to stderr. A failure is thrown: `cli.ts` turns it
- * into a message and an exit code.
+ * What a command is: an object with `run`. The table of commands (`command-line/commands.ts`) has all else about it. It touches
+ * the process only through {@link Io}, so tests run it in their own process. `run` checks its arguments first, then opens the
+ * source, then the sink, and lets `pump` do the work. Results go to stdout, everything else to stderr. A failure is thrown:
+ * `cli.ts` turns it into a message and an exit code.
  */
+import type { OptionName } from '../command-line/options.js';
+import { dashed } from '../command-line/options.js';
+import type { Arguments } from '../command-line/parse.js';
 import { UsageError } from '../errors.js';
-import { oneLine } from '../printable.js';
+import type { Messages } from './messages.js';
 
-/** A flag as meow takes it. */
-export interface Flag {
-  type: 'string' | 'boolean' | 'number';
-  /** One letter: `i` for `-i`. */
-  shortFlag?: string;
-  isMultiple?: boolean;
-}
+export type { Arguments } from '../command-line/parse.js';
 
-export interface Arguments {
-  input: string[];
-  /** By name in camelCase. */
-  flags: Record<string, unknown>;
-}
-
-/** All that a command may use of the process. */
-export interface Io {
+/** All that the command line uses of the process. */
+export interface ProcessIo {
   stdinFd: number;
   stdoutFd: number;
   stdinIsTerminal: boolean;
@@ -32,15 +23,12 @@ export interface Io {
   err(text: string): void;
   /** Aborted when the user interrupts a command whose {@link Command.cleansUp} is set. */
   signal: AbortSignal;
-  /** Parses words as the flags and inputs of a command. Throws {@link UsageError}. */
-  parse(command: Command, words: readonly string[]): Arguments;
 }
 
+/** All that a command may use of the process. */
+export interface Io extends Omit<ProcessIo, 'err'>, Pick<Messages, 'print' | 'warn' | 'note' | 'tell' | 'finding'> {}
+
 export interface Command {
-  name: string;
-  /** The text of `--help`. */
-  help: string;
-  flags: Record<string, Flag>;
   /** Whether it has something to remove when it is interrupted. If not, a signal simply ends the process. */
   cleansUp?: boolean;
   run(args: Arguments, io: Io): Promise<void>;
@@ -57,12 +45,12 @@ export function inputs(args: Arguments, ...names: string[]): string[] {
 }
 
 /** The value of a flag that takes one of several words. Throws {@link UsageError} for another one. */
-export function choice<T extends string>(args: Arguments, name: string, choices: readonly T[], fallback: T): T {
+export function choice<T extends string>(args: Arguments, name: OptionName, choices: readonly T[], fallback: T): T {
   const value = args.flags[name];
   if (value === undefined) return fallback;
   const found = choices.find((word) => word === value);
   if (found === undefined)
-    throw new UsageError(`--${name}: expected ${choices.join(', ')}, found ${JSON.stringify(value)}`);
+    throw new UsageError(`${dashed(name)}: expected ${choices.join(', ')}, found ${JSON.stringify(value)}`);
   return found;
 }
 
@@ -70,20 +58,13 @@ export function choice<T extends string>(args: Arguments, name: string, choices:
 export function flagOrForce(args: Arguments, name: 'incomplete' | 'unsafePolicy', io: Io): boolean {
   if (args.flags[name] === true) return true;
   if (args.flags['force'] !== true) return false;
-  const option = { incomplete: '--incomplete', unsafePolicy: '--unsafe-policy' }[name];
-  io.err(`pagepipe: note: --force is called ${option} here, and will not be accepted from 1.0 on\n`);
+  io.note(`--force is called ${dashed(name)} here, and will not be accepted from 1.0 on`);
   return true;
 }
 
-/** Prints warnings. */
-export const warningsTo =
-  (io: Io) =>
-  (message: string): void =>
-    io.err(`pagepipe: warning: ${oneLine(message)}\n`);
-
 /** Where a warning of a partial dump goes, if `--incomplete` accepts such a dump. */
-export const partialFlag = (args: Arguments, io: Io): ReturnType<typeof warningsTo> | undefined =>
-  args.flags['incomplete'] === true ? warningsTo(io) : undefined;
+export const partialFlag = (args: Arguments, io: Io): Io['warn'] | undefined =>
+  args.flags['incomplete'] === true ? io.warn : undefined;
 
 /** The page size in bytes, if it is given. Throws {@link UsageError} for one that no machine has. */
 export function pageSizeFlag(args: Arguments, sizes: readonly number[]): { pageSize?: number } {
@@ -93,6 +74,12 @@ export function pageSizeFlag(args: Arguments, sizes: readonly number[]): { pageS
     throw new UsageError(`--page-size: expected ${sizes.join(', ')}, found ${pageSize}`);
   }
   return { pageSize: pageSize as number };
+}
+
+/** Throws {@link UsageError} for options that do not go with the rest of the command line. */
+export function refuseOptions(args: Arguments, names: readonly OptionName[], why: string): void {
+  const found = names.find((name) => args.flags[name] !== undefined);
+  if (found) throw new UsageError(`${dashed(found)}${why}`);
 }
 
 /** Throws {@link UsageError} where binary data would come from or go to a terminal. */

@@ -3,37 +3,17 @@ import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { DumpError, systemReason, UsageError } from '../errors.js';
 import { bridge } from '../io/bridge.js';
-import { oneLine } from '../printable.js';
-import { addressText } from '../serve/address.js';
+import { addressText, DEFAULT_PORT, LOOPBACK } from '../serve/address.js';
 import { listen } from '../serve/server.js';
 import type { Command } from './command.js';
 import { addressFlag } from './serve.js';
 
 export const command: Command = {
-  name: 'connect',
-  help: `Usage
-  pagepipe connect [--listen HOST:PORT] [--once] -- COMMAND ...
-
-Listens on a local port for a page server that a command reaches. For each
-client it runs COMMAND and connects the client to its stdin and stdout. The
-port is printed to stderr when clients can connect.
-
-Options
-  --listen HOST:PORT  address (a free port of 127.0.0.1)
-  --once              exit after the first client
-
-Example
-  pagepipe connect --listen 127.0.0.1:27000 -- \\
-    ssh source pagepipe serve dump --stdio &
-  criu lazy-pages --page-server --address 127.0.0.1 --port 27000 \\
-    -D small -W run &
-`,
-  flags: { listen: { type: 'string' }, once: { type: 'boolean' } },
   cleansUp: true,
   async run(args, io) {
     const [program, ...words] = args.input;
     if (program === undefined) throw new UsageError('expected a command after --, found nothing');
-    const address = addressFlag(args, 'listen') ?? { host: '127.0.0.1', port: 0 };
+    const address = addressFlag(args, 'listen') ?? { host: LOOPBACK, port: DEFAULT_PORT };
     const once = args.flags['once'] === true;
     const serve = async (stream: Duplex) => {
       await pipeTo(stream, program, words);
@@ -41,10 +21,10 @@ Example
     };
     let failure: string | undefined;
     await listen({ address, maxClients: 64, idleSeconds: 0, isLast: () => once, signal: io.signal }, serve, {
-      onListening: (bound) => io.err(`pagepipe: listening at ${addressText(bound)}\n`),
+      onListening: (bound) => io.tell(`listening at ${addressText(bound)}`),
       onEnd: ({ client, error }) => {
         failure = error;
-        if (error !== undefined) io.err(`pagepipe: ${client}: ${oneLine(error)}\n`);
+        if (error !== undefined) io.tell(`${client}: ${error}`);
       },
     });
     if (once && failure !== undefined) throw new DumpError('PROTOCOL', failure);

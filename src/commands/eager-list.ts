@@ -1,21 +1,29 @@
-/** The option `--eager-list FILE` of make-lazy and classify. */
+/** The option `--eager-list FILE`. */
 import { closeSync, openSync, readSync } from 'node:fs';
 import type { Stage } from '../dump/pump.js';
 import { onFile } from '../errors.js';
 import { type FaultList, FaultListParser } from '../memory/fault-list.js';
-import { oneLine } from '../printable.js';
-import { keepEager } from '../stages/keep.js';
+import { type KeepOptions, keepEager } from '../stages/keep.js';
 import type { Arguments, Io } from './command.js';
 
 const CHUNK_BYTES = 1024 * 1024;
 
-/** The stages that the option asks for: none if it is not given. Reads the list at once. */
-export function eagerListStages(args: Arguments, io: Io): Stage[] {
+/** The list, and where to say what is wrong with it; undefined if the option is not given. Reads the list at once. */
+export function eagerListOf(args: Arguments, io: Io): ({ list: FaultList } & KeepOptions) | undefined {
   const { eagerList } = args.flags as { eagerList?: string };
-  if (eagerList === undefined) return [];
-  const say = (what: string) => (message: string) =>
-    io.err(`pagepipe: ${what}: ${oneLine(`${eagerList}: ${message}`)}\n`);
-  return [keepEager(readFaultList(eagerList), { warn: say('warning'), note: say('note') })];
+  return eagerList === undefined
+    ? undefined
+    : {
+        list: readFaultList(eagerList),
+        warn: (message) => io.warn(`${eagerList}: ${message}`),
+        note: (message) => io.note(`${eagerList}: ${message}`),
+      };
+}
+
+/** The stages that the option asks for: none if it is not given. */
+export function eagerListStages(args: Arguments, io: Io): Stage[] {
+  const keep = eagerListOf(args, io);
+  return keep ? [keepEager(keep.list, keep)] : [];
 }
 
 /** Reads a list of faults. Throws {@link DumpError} with the line if there is something wrong with it. */

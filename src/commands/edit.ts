@@ -5,27 +5,6 @@ import { type Command, inputs, refuseTerminals } from './command.js';
 import { closeInput, openImage, readChunks, withOutput } from './image-files.js';
 
 export const command: Command = {
-  name: 'edit',
-  help: `Usage
-  pagepipe edit IMAGE --set PATH=VALUE ... [-o FILE]
-
-Changes fields of an image. The new image replaces the old one when it is
-complete. Everything else stays the same, byte for byte.
-
-PATH is as in the output of decode: entries[0].tc.comm,
-entries[*].vmas[2].flags, where * means all.
-VALUE is what encode accepts: a number in any base, flags or constants in
-words, base64, text, or JSON.
-
-Options
-  --set PATH=VALUE  may be repeated
-  -o, --out FILE    write the image to FILE instead; - is stdout
-
-Examples
-  pagepipe edit files.img --set 'entries[3].reg.name=/var/log/new.log'
-  pagepipe edit inetsk.img --set 'entries[*].src_addr=["10.0.0.7"]'
-`,
-  flags: { set: { type: 'string', isMultiple: true }, out: { type: 'string', shortFlag: 'o' } },
   cleansUp: true,
   async run(args, io) {
     const [path] = inputs(args, 'IMAGE') as [string];

@@ -12,12 +12,7 @@ import { FdReader, FdWriter } from '../io/fd.js';
 import { checkHoles, storedBytesOf } from '../io/holes.js';
 import { reachOf } from '../io/mode.js';
 import { openDumpFiles } from '../library/open-dump.js';
-import { type Arguments, type Flag, type Io, inputs } from './command.js';
-
-export const IN_OUT_FLAGS: Record<string, Flag> = {
-  in: { type: 'string', shortFlag: 'i' },
-  out: { type: 'string', shortFlag: 'o' },
-};
+import { type Arguments, type Io, inputs } from './command.js';
 
 export interface Input {
   /** For errors. */
@@ -136,8 +131,10 @@ export async function withOutput(
   }
 }
 
-/** The values of -i and -o. There are no other arguments, as with crit. */
+/** The values of -i and -o. A file without -i is what is read. */
 export function inOut(args: Arguments): { in?: string; out?: string } {
-  inputs(args);
-  return args.flags as { in?: string; out?: string };
+  const flags = args.flags as { in?: string; out?: string };
+  if (args.input.length === 0 || flags.in !== undefined) inputs(args);
+  const [file] = args.input.length === 0 ? [] : inputs(args, 'FILE');
+  return { ...flags, ...(file === undefined ? {} : { in: file }) };
 }

@@ -4,15 +4,6 @@ import type { Command } from './command.js';
 import { closeInput, imageAndMember, openImageIn, readChunks } from './image-files.js';
 
 export const command: Command = {
-  name: 'info',
-  help: `Usage
-  pagepipe info IMAGE
-  pagepipe info DUMP IMAGE
-
-Prints the type of an image and the number of its entries, without the head of
-a pagemap. DUMP may be in any container, such as an archive.
-`,
-  flags: {},
   async run(args, io) {
     const input = await openImageIn(...imageAndMember(args), io);
     const counter = new Counter();

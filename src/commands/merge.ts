@@ -3,30 +3,10 @@ import { merge } from '../library/merge.js';
 import { type Arguments, type Command, inputs } from './command.js';
 import { Progress } from './progress.js';
 import { warnOfCopy } from './report.js';
-import { openSink, SINK_FLAGS, SINK_HELP, targetOf } from './sink.js';
-import { inputPlaces, openCommandFiles, openCommandSource, SOURCE_FLAGS, SOURCE_HELP } from './source.js';
+import { openSink, targetOf } from './sink.js';
+import { inputPlaces, openCommandFiles, openCommandSource } from './source.js';
 
 export const command: Command = {
-  name: 'merge',
-  help: `Usage
-  pagepipe merge HOT COLD OUT
-
-Merges the two halves of pagepipe split: OUT is the dump that they were made
-from, byte for byte. If HOT is an archive, OUT includes its files outside the
-dump. HOT is read from front to back, COLD at random; a COLD that allows no
-random access is held.
-
-Options
-${SINK_HELP}
-${SOURCE_HELP.replaceAll('DUMP', 'HOT')}
-  --cold-from KIND   what COLD is, one of the kinds of --from; either HOT or
-                     COLD may be -, which is stdin
-`,
-  flags: {
-    ...SINK_FLAGS,
-    ...SOURCE_FLAGS,
-    coldFrom: { type: 'string' },
-  },
   cleansUp: true,
   async run(args, io) {
     const [hotPath, coldPath, out] = inputs(args, 'HOT', 'COLD', 'OUT') as [string, string, string];

@@ -23,12 +23,12 @@ export class Progress {
     const now = Date.now();
     if (now - this.start < FIRST_MS || now - this.shownAt < EVERY_MS) return;
     this.shownAt = now;
-    this.io.err(`${ERASE_LINE}${this.line(now)}`);
+    this.io.print(`${ERASE_LINE}${this.line(now)}`);
   };
 
   /** Removes the line. */
   done(): void {
-    if (this.shownAt > 0) this.io.err(ERASE_LINE);
+    if (this.shownAt > 0) this.io.print(ERASE_LINE);
   }
 
   private line(now: number): string {

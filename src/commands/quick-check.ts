@@ -6,7 +6,6 @@
 import type { DumpRecord } from '../dump/records.js';
 import { DumpError } from '../errors.js';
 import { PAGE_SIZES } from '../memory/runs.js';
-import { oneLine } from '../printable.js';
 import { type Finding, findingText } from '../verify/findings.js';
 import type { PassingDump } from '../verify/passing.js';
 import { quickFindings } from '../verify/verify.js';
@@ -41,8 +40,7 @@ export function checkPassing(dump: PassingDump, report: (findings: readonly Find
 export function reportFindings(findings: readonly Finding[], incomplete: boolean, io: Io): void {
   const last = incomplete ? undefined : findings.findLast(({ severity }) => severity === 'error');
   for (const finding of findings) {
-    if (finding !== last)
-      io.err(`pagepipe: ${incomplete ? 'warning' : finding.severity}: ${oneLine(findingText(finding))}\n`);
+    if (finding !== last) io.finding(incomplete ? { ...finding, severity: 'warning' } : finding);
   }
   if (!last) return;
   throw new DumpError('DAMAGED', findingText(last), {

@@ -6,33 +6,9 @@ import { PassingDump } from '../verify/passing.js';
 import { type Command, flagOrForce, inputs, refuseTerminals } from './command.js';
 import { Progress } from './progress.js';
 import { checkPassing, findBeforehand, reportFindings } from './quick-check.js';
-import { openCommandSource, privately, SOURCE_FLAGS, SOURCE_HELP } from './source.js';
+import { openCommandSource, privately } from './source.js';
 
 export const command: Command = {
-  name: 'read',
-  help: `Usage
-  pagepipe read DUMP > STREAM
-
-Turns a dump into a page stream on stdout: all metadata first, then the pages.
-pagepipe write turns it back into the same dump. DUMP is a directory, a tar
-archive (plain, gzip or zstd, with the images under checkpoint/ or at the top),
-a page stream, or the shards of criu-image-streamer. - is stdin.
-
-First checks whether all images are there, and whether the pages files have the
-sizes that the pagemaps give. A damaged directory or plain archive is refused
-before anything is written. Any other dump is checked while it is read. If it
-is damaged, the stream stays incomplete, and its reader refuses it.
-
-Options
-${SOURCE_HELP}
-  --incomplete       read what can be read of a damaged dump; --force, its old
-                     name, is accepted until 1.0
-
-Examples
-  pagepipe read dump | zstd | ssh host 'zstd -d | pagepipe write dump'
-  pagepipe read checkpoint.tar.zst | pagepipe write dump
-`,
-  flags: { ...SOURCE_FLAGS, incomplete: { type: 'boolean' }, force: { type: 'boolean' } },
   async run(args, io) {
     const [path] = inputs(args, 'DUMP') as [string];
     refuseTerminals(io, { stdout: true });

@@ -9,62 +9,26 @@ import type { RecordSink } from '../dump/pump.js';
 import type { DumpRecord } from '../dump/records.js';
 import { DumpError, isErrno, onFile, UsageError } from '../errors.js';
 import { PAGE_SIZES } from '../memory/runs.js';
-import { oneLine } from '../printable.js';
 import { type Address, addressText, isLoopback } from '../serve/address.js';
 import { parentDump, type ReceivedStats, receiveDump } from '../serve/receive.js';
 import { type ClientEnd, FIRST_SECONDS, listen } from '../serve/server.js';
-import { type Arguments, type Command, type Io, inputs, pageSizeFlag, refuseTerminals, warningsTo } from './command.js';
+import {
+  type Arguments,
+  type Command,
+  type Io,
+  inputs,
+  pageSizeFlag,
+  refuseOptions,
+  refuseTerminals,
+} from './command.js';
 import { Progress } from './progress.js';
 import { NEVER_WITHOUT, warnOfParent } from './report.js';
-import { LISTEN_FLAGS, type ListenOptions, listenOptions, serveStdio } from './serve.js';
+import { type ListenOptions, listenOptions, serveStdio } from './serve.js';
 
 /** The page size of most machines. The protocol does not carry it. */
 const USUAL_PAGE_BYTES = 4096;
 
 export const command: Command = {
-  name: 'receive',
-  help: `Usage
-  pagepipe receive OUT [--listen HOST:PORT] [options]
-  pagepipe receive - [--listen HOST:PORT] [options] > STREAM
-
-Receives the pages of one dump, as criu page-server does, and exits. OUT
-appears complete or not at all. With - the pages go into a page stream as they
-arrive. criu dump writes all other images locally; a restore needs them in the
-same directory as the pages.
-
-  dest$    pagepipe receive dump --listen 10.0.0.2:27000
-  source$  criu dump -t PID -D rest --page-server --address 10.0.0.2 \\
-             --port 27000 && rsync -a rest/ dest:dump/
-
-Only criu dump knows whether the dump succeeded: after a failure, too, it
-reports to the page server that the dump is complete.
-
-Options
-  --listen HOST:PORT      address (127.0.0.1:27000); without --tls, everybody
-                          who can connect can send a dump
-  --stdio                 receive on stdin and answer on stdout, for ssh, socat
-                          and pagepipe connect
-  --idle-timeout SECONDS  give up when nothing arrives (600; 0 for never)
-  --tls                   TLS with certificates on both sides, as criu --tls;
-                          the default files are those of criu:
-  --tls-cacert --tls-cacrl --tls-cert --tls-key FILE
-  --prev-images-dir DIR   the dump that this one builds on, relative to OUT, as
-                          for criu
-  --page-size BYTES       page size of the dumped machine (${USUAL_PAGE_BYTES})
-  --force                 replace OUT if it is a dump
-  --json                  print the report as lines of JSON on stdout; with -
-                          or --stdio on stderr
-
-Example
-  pagepipe receive - | pagepipe run 'filter --drop lazy | rebuild' |
-    pagepipe write small
-`,
-  flags: {
-    ...LISTEN_FLAGS,
-    prevImagesDir: { type: 'string' },
-    pageSize: { type: 'number' },
-    force: { type: 'boolean' },
-  },
   cleansUp: true,
   async run(args, io) {
     const [out] = inputs(args, 'OUT') as [string];
@@ -105,7 +69,7 @@ Example
       await sink.discard();
     }
     if (!(sink instanceof DirectorySink)) return;
-    if (sink.written.holePages > 0) warningsTo(io)(`${out}: ${NEVER_WITHOUT}`);
+    if (sink.written.holePages > 0) io.warn(`${out}: ${NEVER_WITHOUT}`);
     warnOfParent(sink.written, out, io);
   },
 };
@@ -113,10 +77,7 @@ Example
 /** Throws {@link UsageError} for options that do not go with a page stream on stdout. */
 function checkStreamOptions(args: Arguments, { stdio }: ListenOptions, io: Io): void {
   if (stdio) throw new UsageError('--stdio: OUT must be a directory, because the answers go to stdout');
-  for (const name of ['force', 'prevImagesDir']) {
-    if (args.flags[name] === undefined || args.flags[name] === false) continue;
-    throw new UsageError(`--${name === 'force' ? name : 'prev-images-dir'}: OUT must be a directory`);
-  }
+  refuseOptions(args, ['force', 'prevImagesDir'], ': OUT must be a directory');
   refuseTerminals(io, { stdout: true });
 }
 
@@ -193,9 +154,7 @@ const placeOf = (client: string): string => (client === 'stdio' ? 'stdin' : clie
 
 function warnOfSenders({ address, tls }: ListenOptions, io: Io): void {
   if (tls || isLoopback(address)) return;
-  io.err(
-    `pagepipe: warning: everybody who can connect to ${addressText(address)} can send a dump; --tls requires certificates\n`,
-  );
+  io.warn(`everybody who can connect to ${addressText(address)} can send a dump; --tls requires certificates`);
 }
 
 /** A stream on stdout. A reader that exits before its end is a failure, because the dump is lost then. */
@@ -232,12 +191,12 @@ class Report {
 
   listening(address: Address): void {
     if (this.json) this.line({ event: 'listening', ...address });
-    else this.io.err(`pagepipe: listening at ${addressText(address)}\n`);
+    else this.io.tell(`listening at ${addressText(address)}`);
   }
 
   turnedAway({ client, error = 'left' }: ClientEnd): void {
     if (this.json) this.line({ event: 'client', client, error });
-    else this.io.err(`pagepipe: ${client}: ${oneLine(error)}\n`);
+    else this.io.tell(`${client}: ${error}`);
   }
 
   received(client: string, stats: ReceivedStats, seconds: number): void {
@@ -246,14 +205,14 @@ class Report {
       return;
     }
     const { spaces, pages, bytes } = stats;
-    this.io.err(
-      `pagepipe: ${client}: received ${pages} pages, ${bytes} bytes of ${spaces} address spaces in ${seconds.toFixed(2)} s\n`,
+    this.io.tell(
+      `${client}: received ${pages} pages, ${bytes} bytes of ${spaces} address spaces in ${seconds.toFixed(2)} s`,
     );
   }
 
   private line(value: object): void {
     const text = `${JSON.stringify(value)}\n`;
-    if (this.taken) this.io.err(text);
+    if (this.taken) this.io.print(text);
     else this.io.out(text);
   }
 }

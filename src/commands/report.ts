@@ -5,7 +5,7 @@ import type { Task } from '../dump/tasks.js';
 import { oneLine } from '../printable.js';
 import type { Holes } from '../stages/rebuild.js';
 import { type Amount, type KindTally, newKindTally, type SpaceTally } from '../stages/tally.js';
-import { type Io, warningsTo } from './command.js';
+import type { Io } from './command.js';
 import {
   type DumpPlace,
   type LazyPlace,
@@ -24,7 +24,7 @@ const NEVER =
 /** Warns if the relative `parent` link of a dump does not lead to its parent from the new place. */
 export function warnOfParent(written: Written, out: string, io: Io): void {
   if (!written.parentMissing) return;
-  warningsTo(io)(`${out}/parent leads nowhere; put ${out} next to the dump, or the parent dump next to ${out}`);
+  io.warn(`${out}/parent leads nowhere; put ${out} next to the dump, or the parent dump next to ${out}`);
 }
 
 /** What a copy can lack. */
@@ -33,7 +33,7 @@ export type Copied = Pick<Written, 'holePages' | 'isPartial'>;
 /** Warns if a copy is lazy or partial, as its dump is, or does not reach its parent. */
 export function warnOfCopy(copy: { written: Written } | Copied, out: string, io: Io): void {
   const { holePages, isPartial } = 'written' in copy ? copy.written : copy;
-  if (isPartial || holePages > 0) warningsTo(io)(`${out}: ${isPartial ? NEVER : NEVER_WITHOUT}`);
+  if (isPartial || holePages > 0) io.warn(`${out}: ${isPartial ? NEVER : NEVER_WITHOUT}`);
   if ('written' in copy) warnOfParent(copy.written, out, io);
 }
 

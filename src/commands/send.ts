@@ -1,8 +1,6 @@
 import prettyBytes from 'pretty-bytes';
 import { pump, type Stage } from '../dump/pump.js';
-import { UsageError } from '../errors.js';
 import { PAGE_SIZES } from '../memory/runs.js';
-import { oneLine } from '../printable.js';
 import { ConnectionError, type Shipment, send } from '../send/near.js';
 import { type Landed, undelivered } from '../send/protocol.js';
 import { type Destination, parseDestination, RemoteProgram } from '../send/remote-shell.js';
@@ -26,72 +24,19 @@ import {
   inputs,
   pageSizeFlag,
   partialFlag,
-  warningsTo,
+  refuseOptions,
 } from './command.js';
 import { eagerListStages } from './eager-list.js';
 import { Progress } from './progress.js';
 import { fromPageServer, type RestoreCommands } from './restore-commands.js';
 import { addressFlag, warnOfAddress } from './serve.js';
-import { openCommandSource, privately, SOURCE_FLAGS, SOURCE_HELP, type Source } from './source.js';
+import { COMPRESSIONS } from './sink.js';
+import { openCommandSource, privately, type Source } from './source.js';
 
-/** Flags that mean nothing without `--lazy`, and their options. */
-const LAZY_ALONE = { policy: '--policy', eagerList: '--eager-list', listen: '--listen', keep: '--keep' };
+/** Options that mean nothing without `--lazy`. */
+const LAZY_ALONE = ['policy', 'eagerList', 'pageServer', 'keepServing'] as const;
 
 export const command: Command = {
-  name: 'send',
-  help: `Usage
-  pagepipe send DUMP HOST:OUT [--lazy] [--compress] [options]
-
-Sends a dump through ssh to the directory OUT on HOST, where pagepipe must be
-installed, too. OUT appears complete or not at all. With --lazy it first sends
-what make-lazy keeps, and says when HOST can restore it. The other pages follow
-through the same connection on demand. It ends when a restore has fetched all.
-
-Options
-  --lazy               as above; DUMP must be a directory or plain tar archive
-  --compress           compress the dump with zstd, but not the pages on demand
-  --force              replace OUT if it is a dump
-  --incomplete         send a dump of which pagepipe filter has taken out pages
-                       that nothing can fetch
-  --rsh COMMAND        use this in place of ssh (-e), such as 'ssh -p 2222'; it
-                       gets HOST and the words of a command
-  --pagepipe-path PATH where pagepipe is on HOST (pagepipe)
-  --policy auto|flags|vma, --eager-list FILE
-                       with --lazy: which pages go first, as for make-lazy
-  --listen HOST:PORT   with --lazy: where HOST serves the pages to
-                       criu lazy-pages (127.0.0.1, a free port)
-  --keep               with --lazy: serve more restores until it is stopped
-  --json               lines of JSON on stdout:
-                       {event: "landed", out, bytes, pageServer, restore},
-                       {event: "client", …} as for serve,
-                       {event: "delivered"}
-${SOURCE_HELP}
-
-After an interruption run it again: HOST has either nothing or a lazy dump,
-which the next run replaces.
-
-The same with pipes
-  pagepipe read dump | zstd | ssh host 'zstd -d | pagepipe write out'
-and with --lazy, the pages through a second connection
-  pagepipe read dump | pagepipe run 'classify | filter --drop lazy | rebuild' |
-    ssh host pagepipe write out
-  host$  pagepipe connect --listen 127.0.0.1:27000 -- \\
-           ssh source pagepipe serve dump --stdio
-`,
-  flags: {
-    lazy: { type: 'boolean' },
-    compress: { type: 'boolean' },
-    force: { type: 'boolean' },
-    incomplete: { type: 'boolean' },
-    rsh: { type: 'string', shortFlag: 'e' },
-    pagepipePath: { type: 'string' },
-    policy: { type: 'string' },
-    eagerList: { type: 'string' },
-    listen: { type: 'string' },
-    keep: { type: 'boolean' },
-    json: { type: 'boolean' },
-    ...SOURCE_FLAGS,
-  },
   cleansUp: true,
   async run(args, io) {
     const [path, place] = inputs(args, 'DUMP', 'HOST:OUT') as [string, string];
@@ -121,22 +66,18 @@ interface Plan {
 }
 
 function wholePlan(args: Arguments): Plan {
-  for (const [name, option] of Object.entries(LAZY_ALONE)) {
-    if (args.flags[name] === undefined || args.flags[name] === false) continue;
-    throw new UsageError(`${option} needs --lazy`);
-  }
+  refuseOptions(args, LAZY_ALONE, ' needs --lazy');
   return { stages: [withoutOutside()], areas: false };
 }
 
 function lazyPlan(args: Arguments, io: Io): Plan {
   const policy = choice(args, 'policy', ['auto', 'flags', 'vma'] as const, 'auto');
-  const listen = addressFlag(args, 'listen') ?? { host: LOOPBACK, port: 0 };
+  const listen = addressFlag(args, 'pageServer') ?? { host: LOOPBACK, port: 0 };
   warnOfAddress(listen, undefined, io);
-  const warn = warningsTo(io);
   const keep = eagerListStages(args, io);
   const stages = [
     withoutOutside(),
-    classify({ policy, warn }),
+    classify({ policy, warn: io.warn }),
     ...keep,
     filter(DROP_LAZY),
     rebuild(),
@@ -154,16 +95,17 @@ async function carry(
   args: Arguments,
   io: Io,
 ): Promise<void> {
+  const compression = choice(args, 'compress', COMPRESSIONS, 'none');
   const { rsh = 'ssh', pagepipePath = 'pagepipe' } = args.flags as { rsh?: string; pagepipePath?: string };
   const words = [pagepipePath, 'accept', out];
-  if (listen) words.push('--listen', addressText(listen));
+  if (listen) words.push('--page-server', addressText(listen));
   if (args.flags['force'] === true) words.push('--force');
   const report = new Report(io, args.flags['json'] === true, host);
   const progress = new Progress(io, listen ? () => 0 : source.totalBytes);
   const shipment: Shipment = {
     ship: (sink) => pump(source.records, stages, sink, io.signal),
-    compress: args.flags['compress'] === true,
-    keep: args.flags['keep'] === true,
+    compression: compression === 'none' ? undefined : compression,
+    keep: args.flags['keepServing'] === true,
     progress: progress.add,
     onLanded: (landed) => {
       progress.done();
@@ -222,8 +164,8 @@ class Report {
       .filter((line) => line !== undefined)
       .map((line) => `  ${line}\n`);
     const how = pageServer ? 'these two commands' : 'this command';
-    this.io.err(
-      `pagepipe: ${this.host}: ${oneLine(out)} is there, ${size}\n` +
+    this.io.print(
+      `pagepipe: ${this.host}: ${out} is there, ${size}\n` +
         `restore it there with ${how}, and the options that the dump was made with (--shell-job, --tcp-established, …):\n` +
         commands.join(''),
     );
@@ -232,7 +174,7 @@ class Report {
   done(): void {
     if (!this.lazily) return;
     if (this.json) this.io.out(`${JSON.stringify({ event: 'delivered' })}\n`);
-    else this.io.err(`pagepipe: ${this.host}: all pages have been fetched\n`);
+    else this.io.tell(`${this.host}: all pages have been fetched`);
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { dashed, type OptionName } from '../command-line/options.js';
 import { DumpError, UsageError } from '../errors.js';
 import { SocketPair } from '../io/socket-pair.js';
 import { PAGE_SIZES } from '../memory/runs.js';
@@ -12,71 +13,12 @@ import { Session } from '../serve/session.js';
 import { readTlsFiles, type TlsFiles } from '../serve/tls.js';
 import { refusePartial } from '../stages/not-partial.js';
 import { ClientReport } from './client-report.js';
-import { type Arguments, type Command, type Flag, type Io, inputs, pageSizeFlag, partialFlag } from './command.js';
+import { type Arguments, type Command, type Io, inputs, pageSizeFlag, partialFlag } from './command.js';
 
 /** The longest time of Node's timers is just above it: 2^31 ms, about 25 days. */
 const MAX_IDLE_SECONDS = 2_000_000;
 
-/** Flags of every command that listens. */
-export const LISTEN_FLAGS: Record<string, Flag> = {
-  listen: { type: 'string' },
-  stdio: { type: 'boolean' },
-  idleTimeout: { type: 'number' },
-  tls: { type: 'boolean' },
-  tlsCacert: { type: 'string' },
-  tlsCacrl: { type: 'string' },
-  tlsCert: { type: 'string' },
-  tlsKey: { type: 'string' },
-  json: { type: 'boolean' },
-};
-
 export const command: Command = {
-  name: 'serve',
-  help: `Usage
-  pagepipe serve DUMP [--listen HOST:PORT] [options]
-
-Serves the pages of a dump to lazy restores by an unmodified CRIU, any number
-of them, at once or one after the other. DUMP is a directory or a plain tar
-archive, which is read in place.
-
-  source$  pagepipe make-lazy dump small && rsync -a small/ dest:small/
-  source$  pagepipe serve dump --listen 10.0.0.1:27000
-  dest$    criu lazy-pages --page-server --address 10.0.0.1 --port 27000 \\
-             -D small -W run &
-  dest$    criu restore --lazy-pages -D small -W run -d
-
-Options
-  --listen HOST:PORT      address (127.0.0.1:${DEFAULT_PORT}); without --tls, everybody
-                          who can connect can read the memory of the dump
-  --once                  exit after the first client that closes its session
-  --max-clients N         refuse further clients (64)
-  --idle-timeout SECONDS  disconnect clients that neither send nor receive
-                          (600; 0 for never)
-  --stdio                 serve one client on stdin and stdout, for ssh, socat
-                          and pagepipe connect
-  --tls                   TLS with certificates on both sides, as criu --tls;
-                          the default files are those of criu:
-  --tls-cacert --tls-cacrl --tls-cert --tls-key FILE
-  --record FILE           record which pages are faulted on, for
-                          make-lazy --eager-list
-  --metrics HOST:PORT     address of metrics for Prometheus
-  --page-size BYTES       page size of the dumped machine (found in the dump)
-  --incomplete            serve a dump of which pagepipe filter has taken out
-                          pages that nothing can fetch
-  --json                  print a line of JSON for each client on stdout
-
-SIGINT and SIGTERM stop it. A client that asks for something that is not in
-the dump is disconnected; the others are not affected.
-`,
-  flags: {
-    ...LISTEN_FLAGS,
-    once: { type: 'boolean' },
-    maxClients: { type: 'number' },
-    record: { type: 'string' },
-    metrics: { type: 'string' },
-    pageSize: { type: 'number' },
-    incomplete: { type: 'boolean' },
-  },
   cleansUp: true,
   async run(args, io) {
     const [path] = inputs(args, 'DUMP') as [string];
@@ -146,7 +88,7 @@ export interface ListenOptions {
   tls?: TlsFiles;
 }
 
-/** The values of {@link LISTEN_FLAGS}. Throws {@link UsageError}. */
+/** The options of a command that listens. Throws {@link UsageError}. */
 export function listenOptions(args: Arguments): ListenOptions {
   const { stdio, tls, tlsCacert, tlsCacrl, tlsCert, tlsKey } = args.flags as Record<string, string | undefined> & {
     stdio?: boolean;
@@ -171,30 +113,29 @@ export function listenOptions(args: Arguments): ListenOptions {
   };
 }
 
-export function addressFlag(args: Arguments, name: string): Address | undefined {
+export function addressFlag(args: Arguments, name: OptionName): Address | undefined {
   const text = args.flags[name] as string | undefined;
   if (text === undefined) return undefined;
   const address = parseAddress(text);
-  if (!address) throw new UsageError(`--${name}: expected HOST:PORT, found ${JSON.stringify(text)}`);
+  if (!address) throw new UsageError(`${dashed(name)}: expected HOST:PORT, found ${JSON.stringify(text)}`);
   return address;
 }
 
 function countFlag(
   args: Arguments,
-  name: string,
+  name: OptionName,
   { fallback, min = 0, max = 2 ** 31 - 1 }: { fallback: number; min?: number; max?: number },
 ): number {
   const value = (args.flags[name] as number | undefined) ?? fallback;
   if (Number.isInteger(value) && value >= min && value <= max) return value;
-  const option = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  throw new UsageError(`--${option}: expected a whole number from ${min} to ${max}, found ${value}`);
+  throw new UsageError(`${dashed(name)}: expected a whole number from ${min} to ${max}, found ${value}`);
 }
 
 /** Warns of an address at which others could read the memory of the dump. */
 export function warnOfAddress(address: Address, tls: TlsFiles | undefined, io: Io): void {
   if (tls || isLoopback(address)) return;
-  io.err(
-    `pagepipe: warning: everybody who can connect to ${addressText(address)} can read the memory of the dump; --tls requires certificates\n`,
+  io.warn(
+    `everybody who can connect to ${addressText(address)} can read the memory of the dump; --tls requires certificates`,
   );
 }
 
@@ -226,6 +167,6 @@ async function startMetrics(address: Address, io: Io): Promise<Metrics> {
   const { Metrics } = await import('../serve/metrics.js');
   const metrics = new Metrics();
   const bound = await metrics.listen(address);
-  io.err(`pagepipe: metrics at http://${addressText(bound)}/metrics\n`);
+  io.tell(`metrics at http://${addressText(bound)}/metrics`);
   return metrics;
 }

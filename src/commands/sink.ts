@@ -2,6 +2,7 @@
  * Where commands put a dump. As with `tar -a`, the name of the place says what it becomes: an archive by its suffix, otherwise
  * a directory. `--to` and `--compress` come first.
  */
+import { OPTIONS } from '../command-line/options.js';
 import { DirectorySink } from '../containers/directory/write.js';
 import type { CheckpointImage } from '../containers/oci/layout.js';
 import type { ShardSink } from '../containers/shards/write.js';
@@ -11,30 +12,11 @@ import type { Place } from '../io/apart.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import type { Compression } from '../io/compression.js';
 import { openOci, openShards, openTar, type PlaceOptions } from '../library/sinks.js';
-import { type Arguments, choice, type Flag, type Io, refuseTerminals } from './command.js';
+import { type Arguments, choice, type Io, refuseTerminals } from './command.js';
 
-const SINK_KINDS = ['directory', 'tar', 'oci', 'shards'] as const;
+const SINK_KINDS = OPTIONS.to.value;
+export const COMPRESSIONS = OPTIONS.compress.value;
 export type SinkKind = (typeof SINK_KINDS)[number];
-
-/** Flags of every command that writes a dump. */
-export const SINK_FLAGS: Record<string, Flag> = {
-  to: { type: 'string' },
-  compress: { type: 'string' },
-  prefix: { type: 'string' },
-  force: { type: 'boolean' },
-};
-
-/** Help for them. */
-export const SINK_HELP = `  --to directory|tar|oci|shards
-                     what to write (by the name: an OCI archive for .oci.tar,
-                     tar for .tar, .tar.gz, .tgz, .tar.zst and .tzst, otherwise
-                     directory); - is stdout and needs --to; separate several
-                     shards by commas
-  --compress gzip|zstd|none
-                     compress the archive (by the name)
-  --prefix FOLDER    folder of the images in the archive, such as checkpoint;
-                     those of an archive keep theirs (top level)
-  --force            replace what is there if it is a dump or an archive`;
 
 /** What is written to a place. */
 export interface Target {
@@ -92,7 +74,7 @@ function targetAt(args: Arguments, place: string): Target {
   const named = ARCHIVE_NAMES.find(([name]) => name.test(place))?.[1];
   const kind = kindOf(args, place, named !== undefined);
   const byName = kind === 'oci' ? 'gzip' : (named ?? 'none');
-  const compression = choice(args, 'compress', ['gzip', 'zstd', 'none'] as const, byName);
+  const compression = choice(args, 'compress', COMPRESSIONS, byName);
   const { prefix = '' } = args.flags as { prefix?: string };
   return { place, kind, compression: compression === 'none' ? undefined : compression, prefix };
 }

@@ -2,6 +2,7 @@
 import { tmpdir } from 'node:os';
 import { openRandom, SOURCE_KINDS } from '../arrival/open.js';
 import type { KnownDump } from '../arrival/summary.js';
+import { dashed, type OptionName } from '../command-line/options.js';
 import { type DumpFiles, dumpPlaces } from '../dump/files.js';
 import { hasSeveralPageSizes } from '../dump/page-size.js';
 import type { DumpRecord } from '../dump/records.js';
@@ -11,30 +12,9 @@ import type { MemoryBudget } from '../io/byte-queue.js';
 import { reachOf } from '../io/mode.js';
 import { type OpenDump, openDump, openDumpFiles, type SourceOptions } from '../library/open-dump.js';
 import { PAGE_SIZES } from '../memory/runs.js';
-import { type Arguments, choice, type Flag, type Io, pageSizeFlag, warningsTo } from './command.js';
+import { type Arguments, choice, type Io, pageSizeFlag } from './command.js';
 import type { ReportedDump } from './report.js';
 import type { DumpPlace } from './restore-commands.js';
-
-/** Flags of every command with a source. */
-export const SOURCE_FLAGS: Record<string, Flag> = {
-  from: { type: 'string' },
-  shardFds: { type: 'string' },
-  buffer: { type: 'number' },
-  spillDir: { type: 'string' },
-  maxBytes: { type: 'number' },
-  pageSize: { type: 'number' },
-};
-
-/** Help for them. */
-export const SOURCE_HELP = `  --from directory|tar|oci|stream|shards
-                     what DUMP is (by default pagepipe finds out)
-  --shard-fds 10,11  read the shards of criu-image-streamer from these
-                     descriptors; DUMP is then -
-  --buffer MIB       memory for what must wait or be held (64)
-  --spill-dir DIR    folder of an unnamed file for what exceeds --buffer
-                     (the system's temporary folder)
-  --max-bytes BYTES  limit on the decompressed size of an archive (2^53)
-  --page-size BYTES  page size of the dumped machine (found in the dump)`;
 
 const MIB = 2 ** 20;
 const DEFAULT_BUFFER_MIB = 64;
@@ -52,7 +32,7 @@ export interface Source extends OpenDump {
 }
 
 /**
- * Opens the source that the flags of {@link SOURCE_FLAGS} describe.
+ * Opens the source that the options of a source describe.
  * @param areas whether pages are classified by their areas
  * @param budget shared by a command that opens more than one source
  * @throws {UsageError} or DumpError
@@ -128,7 +108,7 @@ function openOptions(args: Arguments, io: Io): Required<SourceOptions> {
     maxBytes: positive(args, 'maxBytes', Number.MAX_SAFE_INTEGER),
     stdinFd: io.stdinFd,
     signal: io.signal,
-    warn: warningsTo(io),
+    warn: io.warn,
   };
 }
 
@@ -142,10 +122,10 @@ export const budgetOf = (args: Arguments): MemoryBudget => ({
   directory: (args.flags['spillDir'] as string | undefined) ?? tmpdir(),
 });
 
-function positive(args: Arguments, name: string, fallback: number): number {
+function positive(args: Arguments, name: OptionName, fallback: number): number {
   const value = (args.flags[name] as number | undefined) ?? fallback;
   if (!Number.isSafeInteger(value) || value < 0)
-    throw new UsageError(`--${name}: expected a whole number, found ${value}`);
+    throw new UsageError(`${dashed(name)}: expected a whole number, found ${value}`);
   return value;
 }
 

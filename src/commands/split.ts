@@ -4,59 +4,23 @@ import type { RecordSink } from '../dump/pump.js';
 import { DumpError, isErrno, UsageError } from '../errors.js';
 import { areApart } from '../io/apart.js';
 import { split } from '../library/split.js';
-import {
-  type Arguments,
-  type Command,
-  choice,
-  type Io,
-  inputs,
-  partialFlag,
-  refuseTerminals,
-  warningsTo,
-} from './command.js';
+import { type Arguments, type Command, choice, type Io, inputs, partialFlag, refuseTerminals } from './command.js';
+import { eagerListOf } from './eager-list.js';
 import { Progress } from './progress.js';
 import { formatHalves, warnOfParent } from './report.js';
 import type { DumpPlace } from './restore-commands.js';
-import { openSink, SINK_FLAGS, SINK_HELP, type Target, targetsOf } from './sink.js';
-import { budgetOf, openCommandSource, SOURCE_FLAGS, SOURCE_HELP, type Source } from './source.js';
+import { openSink, type Target, targetsOf } from './sink.js';
+import { budgetOf, openCommandSource, type Source } from './source.js';
 
 export const command: Command = {
-  name: 'split',
-  help: `Usage
-  pagepipe split DUMP HOT COLD
-  pagepipe split DUMP HOT --cold - > STREAM
-
-Splits a dump into two halves, each page in one of them. HOT is what make-lazy
-gives: it starts at once. COLD has the lazy pages, and the images that
-pagepipe serve COLD and criu lazy-pages -D COLD need. pagepipe merge HOT COLD
-OUT gives back the dump, byte for byte.
-
-HOT is complete before COLD is. From a directory or a plain archive, it is
-complete before COLD begins; any other dump is read only once.
-
-Options
-  --cold -           write COLD as a page stream to stdout, for pagepipe write
-  --policy POLICY    auto, flags or vma, as for make-lazy
-${SINK_HELP}
-${SOURCE_HELP}
-  --incomplete       take a dump of which pagepipe filter has taken out pages
-                     that nothing can fetch
-`,
-  flags: {
-    cold: { type: 'string' },
-    policy: { type: 'string' },
-    ...SINK_FLAGS,
-    ...SOURCE_FLAGS,
-    incomplete: { type: 'boolean' },
-  },
   cleansUp: true,
   async run(args, io) {
     const halves = halvesOf(args, io);
     const policy = choice(args, 'policy', ['auto', 'flags', 'vma'] as const, 'auto');
+    const keep = eagerListOf(args, io);
     const budget = budgetOf(args);
     const source = await openCommandSource(halves.dump, args, policy !== 'flags', io, budget);
     const progress = new Progress(io, source.totalBytes);
-    const warn = warningsTo(io);
     let hotIsComplete = false;
     try {
       const options = { force: args.flags['force'] === true, progress: progress.add };
@@ -70,13 +34,13 @@ ${SOURCE_HELP}
         discard: () => hot.discard(),
       };
       const warnOfPartial = partialFlag(args, io);
-      await split(source, hotSink, cold, { policy, budget, warn, warnOfPartial, signal: io.signal });
+      await split(source, hotSink, cold, { policy, keep, budget, warn: io.warn, warnOfPartial, signal: io.signal });
       progress.done();
-      io.err(reportOf(halves, source, hot, cold));
+      io.print(reportOf(halves, source, hot, cold));
       if (hot instanceof DirectorySink) warnOfParent(hot.written, halves.hot.place, io);
     } catch (error) {
       if (hotIsComplete)
-        warn(`${halves.hot.place} is complete, but ${halves.cold?.place ?? 'the half on stdout'} is not`);
+        io.warn(`${halves.hot.place} is complete, but ${halves.cold?.place ?? 'the half on stdout'} is not`);
       throw isErrno(error, 'EPIPE') ? readerGone(error) : error;
     } finally {
       progress.done();

@@ -8,16 +8,7 @@ import { KINDS, type Kind } from '../memory/vma.js';
 import { classify, POLICIES } from '../stages/classify.js';
 import { type FilterOptions, filter, type Selection } from '../stages/filter.js';
 import { HOLES, rebuild } from '../stages/rebuild.js';
-import {
-  type Arguments,
-  type Command,
-  choice,
-  flagOrForce,
-  type Io,
-  inputs,
-  refuseTerminals,
-  warningsTo,
-} from './command.js';
+import { type Arguments, type Command, choice, flagOrForce, type Io, inputs, refuseTerminals } from './command.js';
 import { eagerListStages } from './eager-list.js';
 
 /** A command that is one stage. */
@@ -32,7 +23,7 @@ export async function runStages(stages: readonly Stage[], io: Io): Promise<void>
 }
 
 /** Makes the command of a stage. */
-function stageCommand(of: Pick<StageCommand, 'name' | 'help' | 'flags' | 'stage'>): StageCommand {
+function stageCommand(of: Pick<StageCommand, 'stage'>): StageCommand {
   return {
     ...of,
     run: async (args, io) => {
@@ -43,39 +34,11 @@ function stageCommand(of: Pick<StageCommand, 'name' | 'help' | 'flags' | 'stage'
 }
 
 export const classifyCommand = stageCommand({
-  name: 'classify',
-  help: `Usage
-  pagepipe classify [--policy auto|flags|vma|seed] [--eager-list FILE]
-    < STREAM > STREAM
-
-Cuts page runs at the borders of memory areas, and marks each run as lazy or
-eager and with its kind:
-${wrapWords(KINDS.slice(1), 2)}
-
-Options
-  --policy auto   as flags where the pagemap has flags, otherwise as vma
-                  (default)
-  --policy flags  lazy is what is flagged PE_LAZY in the pagemap
-  --policy vma    the rule of CRIU 3 and later: private anonymous memory that
-                  is not locked, hugetlb, vdso, vvar or vsyscall
-  --policy seed   the rule of 2016, only for CRIU 2; refused where CRIU 3 and
-                  later would lose memory
-  --unsafe-policy use seed even then (--force until 1.0)
-  --eager-list FILE
-                  mark the lazy pages that FILE names as eager and clear their
-                  flag PE_LAZY; its lines are PID 0xADDRESS
-`,
-  flags: {
-    policy: { type: 'string' },
-    unsafePolicy: { type: 'boolean' },
-    force: { type: 'boolean' },
-    eagerList: { type: 'string' },
-  },
   stage: (args, io) => {
     const mark = classify({
       policy: choice(args, 'policy', POLICIES, 'auto'),
       force: flagOrForce(args, 'unsafePolicy', io),
-      warn: warningsTo(io),
+      warn: io.warn,
     });
     const [keep] = eagerListStages(args, io);
     return keep ? (record) => keep(mark(record)) : mark;
@@ -83,52 +46,10 @@ Options
 });
 
 export const filterCommand = stageCommand({
-  name: 'filter',
-  help: `Usage
-  pagepipe filter (--drop CLASS | --keep CLASS) [--pid PID]... [--kind KIND]...
-    [--range START-END] < STREAM > STREAM
-
-Takes the payload of page runs out. CLASS is lazy, eager or all; --pid, --kind
-and --range restrict it. --drop takes out the selected pages, --keep all
-others. Pages in the parent dump are not affected. If pages are taken out that
-are not lazy, nothing can fetch them: a file pagepipe-partial.json marks the
-dump, and other commands refuse it.
-
-Options
-  --pid PID          only this process; may be repeated
-  --kind KIND        only this kind of memory (pagepipe classify --help lists
-                     them); may be repeated
-  --range START-END  only these addresses, in hex (0x…) or decimal, without
-                     END; whole pages
-
-Examples
-  pagepipe filter --drop lazy
-  pagepipe filter --keep all --pid 15 --kind heap --kind stack
-`,
-  flags: {
-    drop: { type: 'string' },
-    keep: { type: 'string' },
-    pid: { type: 'number', isMultiple: true },
-    kind: { type: 'string', isMultiple: true },
-    range: { type: 'string' },
-  },
-  stage: (args, io) => filter({ ...filterOptions(args), warn: warningsTo(io) }),
+  stage: (args, io) => filter({ ...filterOptions(args), warn: io.warn }),
 });
 
 export const rebuildCommand = stageCommand({
-  name: 'rebuild',
-  help: `Usage
-  pagepipe rebuild [--holes flag|drop] < STREAM > STREAM
-
-Turns page runs back into pagemap entries, in the format that they were read
-in.
-
-Options
-  --holes flag  where lazy pages were taken out, an entry flagged only PE_LAZY
-                remains (default)
-  --holes drop  no entry remains
-`,
-  flags: { holes: { type: 'string' } },
   stage: (args) => rebuild({ holes: choice(args, 'holes', HOLES, 'flag') }),
 });
 
@@ -148,7 +69,7 @@ function filterOptions(args: Arguments): FilterOptions {
   }
   if (pids.length > 0) selection.pids = pids;
   if (kinds.length > 0) selection.kinds = kinds as Kind[];
-  if (args.flags['range'] !== undefined) selection.range = addressRange(args.flags['range'] as string);
+  if (args.flags['range'] !== undefined) selection.ranges = (args.flags['range'] as string[]).map(addressRange);
   return { action, selection };
 }
 
@@ -161,14 +82,4 @@ function addressRange(text: string): { start: bigint; end: bigint } {
     );
   }
   return range;
-}
-
-/** A list of words in lines of a help text. */
-function wrapWords(words: readonly string[], indent: number): string {
-  const lines = [''];
-  for (const word of words) {
-    if ((lines.at(-1) as string).length + word.length > 76) lines.push('');
-    lines[lines.length - 1] += `${lines.at(-1) === '' ? ' '.repeat(indent) : ', '}${word}`;
-  }
-  return lines.join(',\n');
 }

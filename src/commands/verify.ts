@@ -3,41 +3,13 @@ import { DumpError, type DumpErrorCode, isErrno } from '../errors.js';
 import { TextOutput } from '../explore/output.js';
 import { FdWriter } from '../io/fd.js';
 import { PAGE_SIZES } from '../memory/runs.js';
-import { oneLine, printable } from '../printable.js';
+import { printable } from '../printable.js';
 import { type Finding, findingOf, formatFinding } from '../verify/findings.js';
 import { type Verdict, verify } from '../verify/verify.js';
 import { type Arguments, type Command, type Io, inputs, pageSizeFlag } from './command.js';
-import { openCommandFiles, SOURCE_FLAGS, SOURCE_HELP, sourceName } from './source.js';
+import { openCommandFiles, sourceName } from './source.js';
 
 export const command: Command = {
-  name: 'verify',
-  help: `Usage
-  pagepipe verify DUMP
-
-Checks a dump while the dumped process still exists: whether all images are
-there and can be decoded, whether each page has its place and its bytes, here
-or in a parent dump, and whether the ids in the images lead anywhere. Writes
-nothing, and looks at no page. Findings go to stdout, one a line, and a summary
-to stderr.
-
-DUMP is a directory, a tar archive (plain, gzip or zstd), a page stream, or the
-shards of criu-image-streamer. - is stdin.
-
-Options
-  --json             print each finding as a JSON object on one line: {code,
-                     severity, file, offset, entry, message}; offset and entry
-                     only where they apply
-${SOURCE_HELP}
-
-Exit codes: 0 no findings or only warnings, 1 the dump is damaged
-
-Examples
-  criu dump --leave-stopped -t 1234 -D dump &&
-    pagepipe verify dump && kill -9 1234
-  pagepipe verify checkpoint.tar.zst
-  pagepipe verify shard0,shard1,shard2 --from shards
-`,
-  flags: { json: { type: 'boolean' }, ...SOURCE_FLAGS },
   async run(args, io) {
     const [path] = inputs(args, 'DUMP') as [string];
     const output = new Lines(io);
@@ -54,7 +26,7 @@ Examples
       });
     }
     if (verdict.errors > 0) throw new DumpError('DAMAGED', summary(verdict), { file });
-    io.err(`pagepipe: ${oneLine(file)}: ${summary(verdict)}\n`);
+    io.tell(`${file}: ${summary(verdict)}`);
   },
 };
 

@@ -4,8 +4,10 @@ import { TeeSink } from '../dump/tee.js';
 import { coldPart, notCold } from '../halves/cold-stage.js';
 import { addOriginals } from '../halves/originals.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
+import type { FaultList } from '../memory/fault-list.js';
 import { classify, type Policy } from '../stages/classify.js';
 import { DROP_LAZY, filter } from '../stages/filter.js';
+import { type KeepOptions, keepEager } from '../stages/keep.js';
 import { notPartial } from '../stages/not-partial.js';
 import { rebuild } from '../stages/rebuild.js';
 import type { OpenDump } from './open-dump.js';
@@ -14,6 +16,8 @@ import { defaultBudget } from './sinks.js';
 export interface SplitOptions {
   /** What is lazy; `auto` if it is not given. */
   policy?: Exclude<Policy, 'seed'>;
+  /** Lazy pages that stay in the hot half, as with {@link keepEager}. */
+  keep?: ({ list: FaultList } & KeepOptions) | undefined;
   /** For pagemaps that wait: 64 MiB in memory, then a file in the system's temporary folder. */
   budget?: MemoryBudget;
   /** Told of what looks wrong in the dump and is no error. */
@@ -33,17 +37,19 @@ export async function split(
   dump: OpenDump,
   hot: RecordSink,
   cold: RecordSink,
-  { policy = 'auto', budget = defaultBudget(), warn, warnOfPartial, signal }: SplitOptions = {},
+  { policy = 'auto', keep, budget = defaultBudget(), warn, warnOfPartial, signal }: SplitOptions = {},
 ): Promise<void> {
   const hotStages = [
     notPartial(warnOfPartial),
     classify({ policy, ...(warn ? { warn } : {}) }),
+    ...keepStages(keep),
     filter(DROP_LAZY),
     rebuild(),
   ];
   const coldStages = [
     addOriginals(budget),
     classify({ policy }),
+    ...keepStages(keep && { list: keep.list }),
     filter({ action: 'keep', selection: { class: 'lazy' } }),
     rebuild({ holes: 'drop' }),
     ...coldPart(),
@@ -51,6 +57,9 @@ export async function split(
   const halves = [behindStages(hotStages, hot), behindStages(coldStages, cold)] as const;
   await (dump.files ? inTurn : atOnce)(dump, ...halves, signal);
 }
+
+const keepStages = (keep: ({ list: FaultList } & KeepOptions) | undefined) =>
+  keep ? [keepEager(keep.list, keep)] : [];
 
 /** What `write` would make of the source is what is split, and what merge gives back. */
 const sourceStages = () => [notCold(), rebuild()];

@@ -9,6 +9,7 @@ import {
 import type { Duplex } from 'node:stream';
 import type { RecordSink } from '../dump/pump.js';
 import { DumpError, type ErrorPlace } from '../errors.js';
+import type { Compression } from '../io/compression.js';
 import { type ClientEnd, CUT_OFF, runClient, type Serve } from '../serve/server.js';
 import { PageStreamSink } from './page-stream-sink.js';
 import {
@@ -31,7 +32,8 @@ export class ConnectionError extends DumpError {
 export interface Shipment {
   /** Writes all of the dump, once. */
   ship(sink: RecordSink): Promise<void>;
-  compress: boolean;
+  /** Of the dump, if the far end takes it; gzip if it does not. */
+  compression: Compression | undefined;
   /** Serves one client of the page server; without it no pages are served. */
   serve?: Serve;
   /** Whether to go on when the first restore has all its pages. */
@@ -155,8 +157,8 @@ class NearEnd {
   }
 
   private async ship(stream: ServerHttp2Stream, accepted: string): Promise<void> {
-    const { compress, ship, progress } = this.shipment;
-    const encoding = !compress ? undefined : accepted.includes('zstd') ? 'zstd' : 'gzip';
+    const { compression, ship, progress } = this.shipment;
+    const encoding = compression && (accepted.includes(compression) ? compression : 'gzip');
     stream.respond({ ':status': 200, ...(encoding ? { 'content-encoding': encoding } : {}) });
     await ship(new PageStreamSink(stream, encoding, progress));
   }

@@ -30,8 +30,8 @@ export interface Selection {
   class?: 'lazy' | 'eager' | 'all';
   pids?: readonly number[];
   kinds?: readonly Kind[];
-  /** Addresses in bytes, end exclusive; any page that the range touches is selected. */
-  range?: { start: bigint; end: bigint };
+  /** Addresses in bytes, ends exclusive; any page that one of the ranges touches is selected. */
+  ranges?: readonly { start: bigint; end: bigint }[];
 }
 
 export interface FilterOptions {
@@ -52,8 +52,10 @@ export const DROP_LAZY: FilterOptions = { action: 'drop', selection: { class: 'l
  */
 export function filter({ action, selection, warn }: FilterOptions) {
   let pageSize = 0;
-  let first = 0;
-  let end = Number.POSITIVE_INFINITY;
+  /** The ranges as page numbers, first and end. */
+  let intervals: [first: number, end: number][] = [];
+  /** Where runs are cut, ascending. */
+  let borders: number[] = [];
   let cutter: PayloadCutter | undefined;
   /** The payload as it came is verified here where only some of it is kept. */
   const check = new PayloadCheck();
@@ -66,7 +68,7 @@ export function filter({ action, selection, warn }: FilterOptions) {
   const kindBits = selection.kinds?.map((kind) => kindIndex(kind) << KIND_SHIFT);
 
   function selects(space: Space, bits: number, pageNumber: number): boolean {
-    if (pageNumber < first || pageNumber >= end) return false;
+    if (selection.ranges && !intervals.some(([first, end]) => pageNumber >= first && pageNumber < end)) return false;
     if (selection.pids && !(space.pid !== undefined && selection.pids.includes(space.pid))) return false;
     const wanted = selection.class ?? 'all';
     if (wanted === 'all' && !kindBits) return true;
@@ -88,7 +90,7 @@ export function filter({ action, selection, warn }: FilterOptions) {
 
   /** Marks the runs that lose their payload; starts the cut of what follows. */
   function filterRuns(record: RunsRecord): RunsRecord {
-    const runs = selection.range ? cutRunsAt(record.runs, [first, end], pageSize, record.space) : record.runs;
+    const runs = selection.ranges ? cutRunsAt(record.runs, borders, pageSize, record.space) : record.runs;
     const bits = runs.bits.slice();
     const kept: number[] = [];
     let offset = 0;
@@ -122,11 +124,12 @@ export function filter({ action, selection, warn }: FilterOptions) {
     switch (record.type) {
       case 'header': {
         ({ pageSize } = record);
-        if (selection.range) {
-          const size = BigInt(pageSize);
-          first = Number(selection.range.start / size);
-          end = Number((selection.range.end + size - 1n) / size);
-        }
+        const size = BigInt(pageSize);
+        intervals = (selection.ranges ?? []).map(({ start, end }) => [
+          Number(start / size),
+          Number((end + size - 1n) / size),
+        ]);
+        borders = intervals.flat().sort((a, b) => a - b);
         yield record;
         break;
       }
@@ -162,7 +165,7 @@ export function filter({ action, selection, warn }: FilterOptions) {
   };
 }
 
-/** Cuts runs so that none lies across one of the page numbers. */
+/** Cuts runs so that none lies across one of the page numbers, which ascend. */
 function cutRunsAt(runs: RunBatch, borders: number[], pageSize: number, space: Space): RunBatch {
   const out = new RunBuilder(pageSize, runs.bits.length + borders.length);
   const cursor = new RunCursor([runs], pageSize);

@@ -11,7 +11,10 @@ const DUMP = 'mosaic-criu-4.2.1';
 async function refuses(dir: string, error: string, words: string[], options: InProcessOptions = {}): Promise<void> {
   const before = describeTree(dir);
   const { code, stderr } = await cli(words, options);
-  expect([code, stderr.replace(/descriptor \d+/, 'descriptor N')]).toEqual([1, `pagepipe: error: ${error}\n`]);
+  expect([code, stderr.replace('pagepipe write: ', 'pagepipe: ').replace(/descriptor \d+/, 'descriptor N')]).toEqual([
+    1,
+    `pagepipe: error: ${error}\n`,
+  ]);
   expect(describeTree(dir)).toEqual(before);
 }
 
@@ -147,12 +150,14 @@ describe('--force', () => {
   });
 
   it('has other names where it means something else, and is accepted there with a note', async () => {
-    const note = (name: string) =>
-      `pagepipe: note: --force is called --${name} here, and will not be accepted from 1.0 on\n`;
+    const note = (name: string, stage = '') =>
+      `pagepipe${stage}: note: --force is called --${name} here, and will not be accepted from 1.0 on\n`;
     const stdout = join(tempDir(), 'stream');
-    expect(await runs(['read', fixture(DUMP), '--force'], { stdout })).toBe(note('incomplete'));
+    expect(await runs(['read', fixture(DUMP), '--force'], { stdout })).toBe(note('incomplete', ' read'));
     expect(await runs(['read', fixture(DUMP), '--incomplete'], { stdout })).toBe('');
-    expect(await runs(['classify', '--policy', 'seed', '--force'], { stdin: stdout })).toBe(note('unsafe-policy'));
+    expect(await runs(['classify', '--policy', 'seed', '--force'], { stdin: stdout })).toBe(
+      note('unsafe-policy', ' classify'),
+    );
     const out = join(tempDir(), 'out');
     const seed = ['make-lazy', fixture(DUMP), out, '--policy', 'seed', '--dry-run'];
     const report = await runs([...seed, '--unsafe-policy']);

@@ -183,7 +183,7 @@ describe('make-lazy', () => {
     const { dump, out } = dumpAndOut('chain/mprotect00/3');
     mkdirSync(`${out}-far`);
     const far = join(`${out}-far`, 'out');
-    const { code, stderr } = await cli(['make-lazy', dump, far, '--json']);
+    const { code, stderr } = await cli(['make-lazy', dump, far, '--quiet']);
     expect(code).toBe(0);
     expect(stderr.split('\n')[0]).toBe(
       `pagepipe: warning: ${far}/parent leads nowhere; put ${far} next to the dump, or the parent dump next to ${far}`,

@@ -15,7 +15,7 @@ pagepipe: hint: --incomplete accepts such a dump
 `;
 const ACCEPTED = 'pagepipe: warning: pages were taken out of this dump that no lazy restore can fetch\n';
 
-/** Reads a dump through stages into `out`; returns what they print. */
+/** Reads a dump through stages into `out`; returns what they print, without their names. */
 async function through(dump: string, out: string, ...stages: string[]): Promise<string> {
   const dir = tempDir();
   let [stderr, from] = ['', join(dir, 'stream')];
@@ -25,7 +25,8 @@ async function through(dump: string, out: string, ...stages: string[]): Promise<
     stderr += (await cli(['run', stage], { stdin: from, stdout: to })).stderr;
     from = to;
   }
-  return stderr + (await cli(['write', out], { stdin: from })).stderr;
+  stderr += (await cli(['write', out], { stdin: from })).stderr;
+  return stderr.replace(/^pagepipe (run|write): /gm, 'pagepipe: ');
 }
 
 /** A dump without its locked pages. */
@@ -102,7 +103,7 @@ describe('a filter that takes out pages that nothing can fetch', () => {
     await cli(['read', dump, '--incomplete'], { stdout: stream });
     const { code, stderr } = await cli(['run', 'filter --drop all'], { stdin: stream, stdout: join(dir, 'out') });
     expect(code).toBe(1);
-    expect(stderr.split('\n').at(-2)).toBe(`pagepipe: error: ${PARTIAL}: ${message}`);
+    expect(stderr.split('\n').at(-2)).toBe(`pagepipe run: error: ${PARTIAL}: ${message}`);
   });
 });
 
@@ -154,7 +155,7 @@ describe('a partial dump', () => {
       stderr: `pagepipe: warning: ${out}: ${NEVER}\n`,
     });
     expect((await cli(['read', place(dump)])).stderr).toBe(
-      `pagepipe: error: ${what}\npagepipe: hint: pagepipe verify does all checks; --incomplete reads what can be read\n`,
+      `pagepipe read: error: ${what}\npagepipe read: hint: pagepipe verify does all checks; --incomplete reads what can be read\n`,
     );
     const stdout = join(tempDir(), 'found');
     expect((await cli(['verify', place(dump)], { stdout })).code).toBe(1);

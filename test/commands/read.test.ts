@@ -10,7 +10,7 @@ import { RUN_HOLE, RUN_PRESENT, StreamWriter } from '../helpers/stream-writer.js
 import { fixture, openFiles, tempDir } from '../helpers/temp.js';
 import { type Copy, copyOf } from '../verify/harness.js';
 
-const HINT = 'pagepipe: hint: pagepipe verify does all checks; --incomplete reads what can be read\n';
+const HINT = 'pagepipe read: hint: pagepipe verify does all checks; --incomplete reads what can be read\n';
 
 /** Runs `read`, and says how many bytes came, and whether `write` takes them for a dump. */
 async function read(...words: string[]): Promise<Outcome & { bytes: number; isDump: boolean }> {
@@ -32,7 +32,7 @@ const FOUND = [
   ['warning', 'core-99.img: expected a process or thread of this id in pstree.img, found none'],
 ] as const;
 const lines = (force: boolean): string =>
-  FOUND.map(([severity, text]) => `pagepipe: ${force ? 'warning' : severity}: ${text}\n`).join('');
+  FOUND.map(([severity, text]) => `pagepipe read: ${force ? 'warning' : severity}: ${text}\n`).join('');
 
 describe('read of what can be looked into', () => {
   it.each([
@@ -56,12 +56,12 @@ describe('read of what can be looked into', () => {
     expect([refused.code, refused.bytes]).toEqual([1, 0]);
     const forced = await read(path, '--incomplete');
     expect(forced).toMatchObject({ code: 1, isDump: false });
-    expect(forced.stderr).toMatch(/^pagepipe: warning: .*\npagepipe: error: [^\n]*\n$/);
+    expect(forced.stderr).toMatch(/^pagepipe read: warning: .*\npagepipe read: error: [^\n]*\n$/);
   });
 
   it('warns, and goes on', async () => {
     const { path } = copyOf('mosaic-criu-4.2.1').write('pages-9.img', '');
-    const stderr = 'pagepipe: warning: pages-9.img: expected a pagemap with pages_id 9, found none\n';
+    const stderr = 'pagepipe read: warning: pages-9.img: expected a pagemap with pages_id 9, found none\n';
     expect(await read(path)).toMatchObject({ code: 0, stderr, isDump: true });
   });
 });
@@ -97,10 +97,10 @@ describe('read of what can only be read in sequence', () => {
     const warned = await read(stream);
     expect(warned).toMatchObject({ code: 0, isDump: true });
     expect(warned.stderr).toMatch(
-      /^pagepipe: warning: pagemap-15.img: expected all pages, found 7 pages in 1 pagemaps/,
+      /^pagepipe read: warning: pagemap-15.img: expected all pages, found 7 pages in 1 pagemaps/,
     );
     write([32, 7, RUN_PRESENT & ~PE.PRESENT]);
-    const stderr = `pagepipe: error: pagemap-15.img entry 1: expected the flag PARENT, LAZY or PRESENT, found none\n${HINT}`;
+    const stderr = `pagepipe read: error: pagemap-15.img entry 1: expected the flag PARENT, LAZY or PRESENT, found none\n${HINT}`;
     expect(await read(stream)).toMatchObject({ code: 1, stderr, isDump: false });
   });
 

@@ -116,8 +116,8 @@ describe('shards', () => {
     const there = `${join(dir, 'shard0')},${join(dir, 'cut')}`;
     const { stderr } = await cli(['write', there, '--to', 'shards'], { stdin: join(dir, 'stream') });
     expect(stderr).toBe(
-      `pagepipe: error: ${join(dir, 'cut')}: expected a new file, found a file\n` +
-        'pagepipe: hint: use --force to replace it\n',
+      `pagepipe write: error: ${join(dir, 'cut')}: expected a new file, found a file\n` +
+        'pagepipe write: hint: use --force to replace it\n',
     );
     expect(describeTree(dir)).toEqual(before);
     expect(openFiles(dir)).toEqual([]);
@@ -153,7 +153,7 @@ describe('archives', () => {
       stdout: join(dir, 'out.tar'),
     });
     expect(warning).toBe(
-      'pagepipe: warning: -: never restore this directory without --lazy-pages: its lazy pages are not in it, and CRIU ' +
+      'pagepipe write: warning: -: never restore this directory without --lazy-pages: its lazy pages are not in it, and CRIU ' +
         'would spin forever, or restore a process that computes on zeros\n',
     );
     tar(dir, '-xf', join(dir, 'out.tar'), '--one-top-level=out');
@@ -165,7 +165,10 @@ describe('archives', () => {
     for (const words of [[], ['--compress', 'gzip'], ['--compress', 'zstd']]) {
       await run(['read', fixture('mosaic-criu-4.2.1')], { stdout: join(dir, 'stream') });
       const out = await cli(['write', '/dev/full', '--to', 'tar', ...words], { stdin: join(dir, 'stream') });
-      expect([out.code, out.stderr]).toEqual([1, 'pagepipe: error: /dev/full: no space left on device (ENOSPC)\n']);
+      expect([out.code, out.stderr]).toEqual([
+        1,
+        'pagepipe write: error: /dev/full: no space left on device (ENOSPC)\n',
+      ]);
     }
     expect(existsSync('/dev/full')).toBe(true);
     const words = ['--compress', 'gzip', '--to', 'directory'];

@@ -2,8 +2,8 @@
 import { type SpawnOptions, spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { main, parse } from '../../src/cli.js';
-import type { Io } from '../../src/commands/command.js';
+import { main } from '../../src/cli.js';
+import type { ProcessIo } from '../../src/commands/command.js';
 import { ROOT } from './temp.js';
 
 export interface Outcome {
@@ -12,7 +12,7 @@ export interface Outcome {
   stderr: string;
 }
 
-export interface InProcessOptions extends Partial<Io> {
+export interface InProcessOptions extends Partial<ProcessIo> {
   /** File that is stdin. */
   stdin?: string;
   /** File that binary output goes to. */
@@ -41,7 +41,6 @@ export async function cli(words: readonly string[], options: InProcessOptions = 
           outcome.stderr += text;
         },
         signal: new AbortController().signal,
-        parse,
         ...io,
       },
       { listen() {} },

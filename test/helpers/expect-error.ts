@@ -4,7 +4,9 @@ import type { Outcome } from './cli.js';
 
 /** One line that says what is wrong, and maybe one that says what to do. */
 export function expectError({ code, stdout, stderr }: Outcome, error: string | RegExp, hint?: string): void {
-  const [line, ...more] = stderr.split('\n').filter((text) => text !== '');
+  // The name of a stage is in its messages.
+  const lines = stderr.split('\n').map((text) => text.replace(/^pagepipe \w+: /, 'pagepipe: '));
+  const [line, ...more] = lines.filter((text) => text !== '');
   if (typeof error === 'string') expect(line).toBe(`pagepipe: error: ${error}`);
   else {
     expect(line).toMatch(/^pagepipe: error: /);

@@ -20,7 +20,7 @@ it('says that all pages are delivered, even if it is asked for that afterwards',
   const [near, far] = await socketPair();
   const shipment = {
     ship: async (sink: { finish(): void | Promise<void> }) => sink.finish(),
-    compress: false,
+    compression: undefined,
     keep: false,
     serve: async () => true,
     onLanded() {},

@@ -96,7 +96,7 @@ describe('send of a whole dump', () => {
     const stdin = join(tempDir(), 'in');
     if (kind === 'stream') await cli(['read', path], { stdout: stdin });
     else writeFileSync(stdin, tar(path, '-c', ...(kind === 'tgz' ? ['-z'] : []), '.'));
-    const sent = await cli(['send', '-', 'far:out dir', '--compress', '-e', rsh], { stdin });
+    const sent = await cli(['send', '-', 'far:out dir', '--compress', 'zstd', '-e', rsh], { stdin });
     const out = join(home, 'out dir');
     expect(sent).toEqual({ code: 0, stdout: '', stderr: landed(out, '818 KiB', `'${out}'`) });
     // Neither has the mode of the directory.
@@ -130,7 +130,7 @@ describe('send of a whole dump', () => {
 });
 
 describe('send --lazy', () => {
-  it.each([[], ['--compress']])(
+  it.each([[], ['--compress', 'zstd']])(
     'sends what make-lazy leaves, then serves the rest, and ends with it %s',
     async (...words) => {
       const { path, oracle } = servedDump();
@@ -199,7 +199,7 @@ describe('send --lazy', () => {
   it('holds up nobody for a client that takes nothing, and goes on when one is gone', async () => {
     const { path, oracle } = servedDump();
     const { rsh } = farSide();
-    const near = lazily(path, rsh, '--keep');
+    const near = lazily(path, rsh, '--keep-serving');
     const port = await portOf(near);
     const stalled = connection(port);
     const greedy = new PageClient(stalled);
@@ -277,7 +277,7 @@ describe('a far side that fails', () => {
   it.each([
     [0, END, []],
     [10, END, ['--lazy']],
-    [500, 'stdin: the zstd data is cut off or damaged after 0 plain bytes: zstd ended with 1', ['--compress']],
+    [500, 'stdin: the zstd data is cut off or damaged after 0 plain bytes: zstd ended with 1', ['--compress', 'zstd']],
     [20_000, 'stdin@PLACE: expected COUNT more bytes of payload, found the end of the input: the stream was cut', []],
     [
       20_000,

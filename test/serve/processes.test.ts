@@ -123,7 +123,7 @@ describe('connect', () => {
 
   it('lets each client talk to a server of its own, through a command', async () => {
     const { path, oracle } = servedDump();
-    const running = new Running(['connect', '--', node, BIN, 'serve', path, '--stdio']);
+    const running = new Running(['connect', '--listen', '127.0.0.1:0', '--', node, BIN, 'serve', path, '--stdio']);
     const port = await running.port();
     await Promise.all([1, 2].map(() => visit(new PageClient(connection(port), 32), oracle)));
     await visit(new PageClient(connection(port), 24), oracle);
@@ -140,7 +140,18 @@ describe('connect', () => {
   it('passes the words of the command on as they are', async () => {
     const words = ['--json', '-x', '007', '0x1F', '1e3', '', 'a b', '--', '-'];
     const script = 'process.stdout.write(JSON.stringify(process.argv.slice(1)))';
-    const running = new Running(['connect', '--once', '--', node, '-e', script, '--', ...words]);
+    const running = new Running([
+      'connect',
+      '--listen',
+      '127.0.0.1:0',
+      '--once',
+      '--',
+      node,
+      '-e',
+      script,
+      '--',
+      ...words,
+    ]);
     const client = new PageClient(connection(await running.port()));
     expect(JSON.parse(String(await client.rest()))).toEqual(words);
     expect(await running.code()).toBe(0);
@@ -149,7 +160,7 @@ describe('connect', () => {
   it('carries what a command says last, whatever the client does', async () => {
     // Ends while its client still talks.
     const script = 'process.stdin.once("data", () => process.stdout.write("x".repeat(300000), () => process.exit(0)))';
-    const running = new Running(['connect', '--once', '--', node, '-e', script]);
+    const running = new Running(['connect', '--listen', '127.0.0.1:0', '--once', '--', node, '-e', script]);
     const socket = connection(await running.port());
     socket.write(Buffer.alloc(100_000));
     expect((await new PageClient(socket).rest()).length).toBe(300_000);
@@ -164,7 +175,7 @@ describe('connect', () => {
       [['/no/such/program'], '/no/such/program cannot be run: no such file or directory (ENOENT)'],
     ];
     for (const [words, complaint] of failures) {
-      const running = new Running(['connect', '--once', '--', ...words]);
+      const running = new Running(['connect', '--listen', '127.0.0.1:0', '--once', '--', ...words]);
       const port = await running.port();
       const socket = connection(port);
       expect((await new PageClient(socket).rest()).length).toBe(0);
@@ -179,7 +190,7 @@ describe('connect', () => {
     const life = join(tempDir(), 'life');
     execFileSync('mkfifo', [life]);
     const script = `require("fs").openSync(${JSON.stringify(life)}, "w"); const say = () => process.stdout.write("x", say); say()`;
-    const running = new Running(['connect', '--once', '--', node, '-e', script]);
+    const running = new Running(['connect', '--listen', '127.0.0.1:0', '--once', '--', node, '-e', script]);
     const ended = readFile(life);
     const socket = connection(await running.port());
     await once(socket, 'readable');

@@ -264,9 +264,18 @@ describe('filter', () => {
     [{ pids: [6] }, [1, 2, 3, 4, 5]],
     [{ kinds: ['file-private'] }, [1, 2, 3, 4]],
     [{ class: 'lazy', kinds: ['file-private'] }, [1, 2, 3, 4, 5]],
-    [{ range: { start: 11n * 4096n, end: 13n * 4096n } }, [1, 4, 5]],
-    [{ range: { start: 11n * 4096n + 5n, end: 11n * 4096n + 6n } }, [1, 3, 4, 5]],
-    [{ class: 'lazy', range: { start: 11n * 4096n, end: 13n * 4096n } }, [1, 3, 4, 5]],
+    [{ ranges: [{ start: 11n * 4096n, end: 13n * 4096n }] }, [1, 4, 5]],
+    [{ ranges: [{ start: 11n * 4096n + 5n, end: 11n * 4096n + 6n }] }, [1, 3, 4, 5]],
+    [
+      {
+        ranges: [
+          { start: 13n * 4096n, end: 14n * 4096n },
+          { start: 11n * 4096n, end: 12n * 4096n },
+        ],
+      },
+      [1, 3, 5],
+    ],
+    [{ class: 'lazy', ranges: [{ start: 11n * 4096n, end: 13n * 4096n }] }, [1, 3, 4, 5]],
   ] as [FilterOptions['selection'], number[]][])('drops what is selected by %o', (selection, pages) => {
     expect(kept({ action: 'drop', selection }).pages).toEqual(pages);
   });

@@ -310,7 +310,7 @@ const PIPELINES: Record<string, () => Stage[]> = {
   'rebuild without holes': () => [rebuild({ holes: 'drop' })],
   'drop lazy': () => [classify({ policy: 'flags' }), filter(DROP_LAZY), rebuild()],
   'by areas': () => [classify({ policy: 'vma' }), filter(DROP_LAZY)],
-  'a range': () => [filter({ action: 'keep', selection: { range: { start: 0x5000n, end: 0xa000n } } })],
+  'a range': () => [filter({ action: 'keep', selection: { ranges: [{ start: 0x5000n, end: 0xa000n }] } })],
   'listed pages stay': () => {
     const list = new FaultListParser('list');
     list.push(Buffer.from(faultListHead(PAGE) + [2n, 3n, 6n].map((page) => faultLine(7, page * 4096n)).join('')));

@@ -62,7 +62,7 @@ const STAGES: Record<string, () => Stage[]> = {
     rebuild(),
   ],
   'stages that cut runs': () => [
-    filter({ action: 'keep', selection: { range: { start: 0x10001000n, end: 0x7fff00000000n } }, warn: () => {} }),
+    filter({ action: 'keep', selection: { ranges: [{ start: 0x10001000n, end: 0x7fff00000000n }] }, warn: () => {} }),
   ],
 };
 

@@ -474,7 +474,7 @@ describe('write refuses a stream of our own making', () => {
   it.each(rows)('%s', async (_, stream, error) => {
     const outcome = await writeRefuses(stream());
     expectError(outcome, error);
-    expect(outcome.stderr).toMatch(/^pagepipe: error: (stdin@0x[0-9a-f]+|[\w.-]+): /);
+    expect(outcome.stderr).toMatch(/^pagepipe(?: \w+)?: error: (stdin@0x[0-9a-f]+|[\w.-]+): /);
   });
 });
 
@@ -535,7 +535,7 @@ describe('write refuses names', () => {
     const out = join(root, 'out');
     writeFileSync(join(root, 'stream'), begun().link('parent', 'parent').end());
     const { code, stderr } = await cli(['write', out], { stdin: join(root, 'stream') });
-    expect(stderr).toMatch(/^pagepipe: (error: parent: |warning: .*\/parent leads nowhere)/);
+    expect(stderr).toMatch(/^pagepipe(?: \w+)?: (error: parent: |warning: .*\/parent leads nowhere)/);
     expect({ code, there: existsSync(out) }).toEqual(code === 0 ? { code, there: true } : { code: 1, there: false });
   });
 
@@ -567,7 +567,7 @@ describe('write never leaves OUT by a link', () => {
     writeFileSync(join(root, 'stream'), stream(outside).end());
     const outcome = await cli(['write', join(root, 'out')], { stdin: join(root, 'stream') });
     expect(readdirSync(outside)).toEqual([]);
-    expect(outcome.stderr).toMatch(/^pagepipe: error: /);
+    expect(outcome.stderr).toMatch(/^pagepipe(?: \w+)?: error: /);
     expect(outcome.code).toBe(1);
     expect(readdirSync(root).sort()).toEqual(['outside', 'stream']);
   });
@@ -607,7 +607,7 @@ describe('a stream that was damaged on its way', () => {
       fc.asyncProperty(fc.nat(stream.length - 1), fc.nat(7), async (position, bit) => {
         const outcome = await writeRefuses(flip(position, bit));
         expect(outcome.code).toBe(1);
-        expect(outcome.stderr).toMatch(/^pagepipe: error: .*\n(pagepipe: hint: .*\n)?$/);
+        expect(outcome.stderr).toMatch(/^pagepipe(?: \w+)?: error: .*\n(pagepipe(?: \w+)?: hint: .*\n)?$/);
       }),
       { numRuns: 12 },
     );

@@ -31,7 +31,8 @@ async function expectRefused(
   const paths = putAll(dir, 'shard', parts);
   const before = describeTree(dir);
   const run = await cli(['make-lazy', paths.join(','), join(dir, 'out'), '--from', 'shards', ...options]);
-  const [, line] = /^pagepipe: error: ([^\n]*)\n(?:pagepipe: hint: [^\n]*\n)?$/.exec(run.stderr) ?? [];
+  const [, line] =
+    /^pagepipe(?: \w+)?: error: ([^\n]*)\n(?:pagepipe(?: \w+)?: hint: [^\n]*\n)?$/.exec(run.stderr) ?? [];
   const message = line?.replace(`${dir}/`, '');
   if (typeof error === 'string') expect(message).toBe(error);
   else expect(message).toMatch(error);

@@ -1,0 +1,414 @@
+/**
+ * What each command is for: the second half of the table, beside the options. Help, docs/options.md, man pages and
+ * completions are made from both. It loads no code of a command, so `--help` is fast.
+ */
+import { LISTEN_OPTIONS, type OptionName, SINK_OPTIONS, SOURCE_OPTIONS } from './options.js';
+
+/** What a person wants to do, in the order of the help. */
+export const GROUPS = {
+  look: 'Look into a dump',
+  check: 'Check it',
+  change: 'Change its images',
+  lazy: 'Restore it lazily',
+  move: 'Move it',
+  stages: 'Stages, for pipes',
+} as const;
+
+export interface CommandSpec {
+  /** Undefined for a command that only other commands start, or that is about the program itself. */
+  group?: keyof typeof GROUPS;
+  /** In the list of commands. */
+  summary: string;
+  /** What follows the name, one for each form. */
+  usage: readonly string[];
+  /** Paragraphs of the help. */
+  about: string;
+  options: readonly OptionName[];
+  /** Options by the name that they had once: accepted with a note until 1.0. */
+  oldNames?: readonly OptionName[];
+  /** Words that an argument may be, for completion. */
+  words?: readonly string[];
+  /** What comes after the options. */
+  after?: string;
+}
+
+/** The topics of `x`. */
+export const TOPICS = {
+  ps: 'processes, as a tree',
+  fds: 'their open files',
+  mems: 'their memory areas',
+  rss: 'their dumped pages, by area',
+};
+
+export const SHELLS = ['bash', 'zsh', 'fish'] as const;
+
+export const COMMANDS = {
+  x: {
+    group: 'look',
+    summary: 'explore a dump: processes, files, memory',
+    usage: Object.entries(TOPICS).map(([topic, what]) => `DUMP ${topic.padEnd(6)}  ${what}`),
+    about: `Explores a dump and prints the same text as crit x; on a terminal, control
+characters of names are escaped. It reads only the images that it needs, and no
+pages. DUMP is a directory, a tar archive (a plain one is read in place), a
+page stream, or shards; - is stdin.`,
+    options: ['json', ...SOURCE_OPTIONS],
+    words: Object.keys(TOPICS),
+    after: `Example
+  pagepipe x dump rss --json |
+    jq '.[] | {pid, heap: [.areas[] | select(.kind == "heap").pages] | add}'
+`,
+  },
+  show: {
+    group: 'look',
+    summary: 'print an image as JSON for reading',
+    usage: ['IMAGE [--nopl]', 'DUMP IMAGE [--nopl]'],
+    about: `Prints an image as decode --pretty does: a file, or an image in a dump that is in
+any container, such as an archive.`,
+    options: ['nopl'],
+  },
+  info: {
+    group: 'look',
+    summary: 'print the type of an image and its number of entries',
+    usage: ['IMAGE', 'DUMP IMAGE'],
+    about: `Prints the type of an image and the number of its entries, without the head of
+a pagemap, as JSON. DUMP may be in any container, such as an archive.`,
+    options: [],
+  },
+  decode: {
+    group: 'look',
+    summary: 'turn an image into JSON',
+    usage: ['[IMAGE] [-o JSON] [--pretty]', 'DUMP IMAGE [-o JSON] [--pretty]'],
+    about: `Turns an image into JSON, in the form of crit decode. What crit would lose is
+under keys that begin with @: see docs/crit.md. Reads stdin without IMAGE.
+DUMP may be in any container, such as an archive. With -i it takes crit's
+options.`,
+    options: ['in', 'out', 'pretty'],
+    after: `Examples
+  pagepipe decode core-12.img | jq '.entries[0].tc.comm'
+  pagepipe decode checkpoint.tar.gz checkpoint/core-12.img
+  ssh host cat dump/mm-12.img | pagepipe decode --pretty
+`,
+  },
+
+  verify: {
+    group: 'check',
+    summary: 'check whether a dump can be restored',
+    usage: ['DUMP [options]'],
+    about: `Checks a dump while the dumped process still exists: whether all images are
+there and can be decoded, whether each page has its place and its bytes, here
+or in a parent dump, and whether the ids in the images lead anywhere. Writes
+nothing, and looks at no page. Findings go to stdout, one a line, and a summary
+to stderr; with --json both are lines of JSON on stdout.
+
+DUMP is a directory, a tar archive (plain, gzip or zstd), a page stream, or the
+shards of criu-image-streamer. - is stdin.`,
+    options: ['json', ...SOURCE_OPTIONS],
+    after: `Exit codes: 0 no findings or only warnings, 1 the dump is damaged
+
+Examples
+  criu dump --leave-stopped -t 1234 -D dump &&
+    pagepipe verify dump && kill -9 1234
+  pagepipe verify checkpoint.tar.zst
+  pagepipe verify shard0,shard1,shard2 --from shards
+`,
+  },
+
+  edit: {
+    group: 'change',
+    summary: 'change fields of an image',
+    usage: ['IMAGE --set PATH=VALUE ... [-o FILE]'],
+    about: `Changes fields of an image. The new image replaces the old one when it is
+complete. Everything else stays the same, byte for byte.
+
+PATH is as in the output of decode: entries[0].tc.comm,
+entries[*].vmas[2].flags, where * means all.
+VALUE is what encode accepts: a number in any base, flags or constants in
+words, base64, text, or JSON.`,
+    options: ['set', 'out'],
+    after: `Examples
+  pagepipe edit files.img --set 'entries[3].reg.name=/var/log/new.log'
+  pagepipe edit inetsk.img --set 'entries[*].src_addr=["10.0.0.7"]'
+`,
+  },
+  encode: {
+    group: 'change',
+    summary: 'turn JSON into an image',
+    usage: ['[JSON] [-o IMAGE]'],
+    about: `Turns the JSON of pagepipe decode or crit decode, pretty or not, back into an
+image. An image that replaces another one keeps its mode. Reads stdin without
+JSON. With -i JSON it takes crit's options.`,
+    options: ['in', 'out', 'unaligned'],
+    after: `Example
+  pagepipe decode files.img |
+    jq '(.entries[] | select(.id == 3)).reg.name = "/tmp/log"' |
+    pagepipe encode -o files.img
+`,
+  },
+
+  'make-lazy': {
+    group: 'lazy',
+    summary: 'copy a dump without the pages that can come later',
+    usage: ['DUMP OUT [options]'],
+    about: `Copies a dump without the pages that can be restored lazily. A restore from OUT
+starts at once, and these pages come from DUMP on demand. OUT appears complete
+or not at all. DUMP is never written. The report ends with the commands that
+restore OUT.
+
+The same as
+  pagepipe read DUMP | pagepipe classify | pagepipe filter --drop lazy |
+    pagepipe rebuild | pagepipe write OUT`,
+    options: [
+      'policy',
+      'unsafePolicy',
+      'holes',
+      'eagerList',
+      ...SINK_OPTIONS,
+      'dryRun',
+      'incomplete',
+      'json',
+      ...SOURCE_OPTIONS,
+    ],
+  },
+  split: {
+    group: 'lazy',
+    summary: 'divide a dump into what starts at once and the rest',
+    usage: ['DUMP HOT COLD [options]', 'DUMP HOT --cold - > STREAM'],
+    about: `Splits a dump into two halves, each page in one of them. HOT is what make-lazy
+gives: it starts at once. COLD has the lazy pages, and the images that
+pagepipe serve COLD and criu lazy-pages -D COLD need. pagepipe merge HOT COLD
+OUT gives back the dump, byte for byte.
+
+HOT is complete before COLD is. From a directory or a plain archive, it is
+complete before COLD begins; any other dump is read only once. Either HOT or
+COLD may be -, which is stdout; --to is then for that half.`,
+    options: ['cold', 'policy', 'eagerList', ...SINK_OPTIONS, 'incomplete', ...SOURCE_OPTIONS],
+  },
+  merge: {
+    group: 'lazy',
+    summary: 'merge the two halves of a split dump',
+    usage: ['HOT COLD OUT [options]'],
+    about: `Merges the two halves of pagepipe split: OUT is the dump that they were made
+from, byte for byte. If HOT is an archive and OUT is one, it includes the files
+outside the dump. HOT is read from front to back, COLD at random; a COLD that
+allows no random access is held. Options about DUMP are about HOT. Either half
+may be -, which is stdin.`,
+    options: [...SINK_OPTIONS, ...SOURCE_OPTIONS, 'coldFrom'],
+  },
+  serve: {
+    group: 'lazy',
+    summary: 'serve pages to lazy restores',
+    usage: ['DUMP [--listen HOST:PORT] [options]'],
+    about: `Serves the pages of a dump to lazy restores by an unmodified CRIU, any number
+of them, at once or one after the other. DUMP is a directory or a plain tar
+archive, which is read in place. SIGINT and SIGTERM stop it. A client that asks
+for something that is not in the dump is disconnected; the others are not
+affected.
+
+  source$  pagepipe make-lazy dump small && rsync -a small/ dest:small/
+  source$  pagepipe serve dump --listen 10.0.0.1:27000
+  dest$    criu lazy-pages --page-server --address 10.0.0.1 --port 27000 \\
+             -D small -W run &
+  dest$    criu restore --lazy-pages -D small -W run -d`,
+    options: [...LISTEN_OPTIONS, 'once', 'maxClients', 'record', 'metrics', 'pageSize', 'incomplete', 'json'],
+  },
+
+  copy: {
+    group: 'move',
+    summary: 'copy a dump into another container, unchanged',
+    usage: ['DUMP OUT [options]'],
+    about: `Copies a dump unchanged into another place or another container, as tar and
+criu-image-streamer extract do, but refuses an incomplete dump. DUMP is a
+directory, a tar archive (plain, gzip or zstd), the shards of
+criu-image-streamer or a page stream. OUT appears complete or not at all. The
+same as pagepipe read DUMP | pagepipe write OUT, but a copy from an archive to
+an archive includes the files outside the dump.`,
+    options: [...SINK_OPTIONS, ...SOURCE_OPTIONS],
+    after: `Examples
+  pagepipe copy checkpoint.tar.zst dump
+  pagepipe copy dump checkpoint.tar.zst --prefix checkpoint
+  pagepipe copy shard0,shard1 dump --from shards
+  pagepipe copy dump - --to tar --compress zstd |
+    ssh host 'pagepipe copy - dump'
+`,
+  },
+  send: {
+    group: 'move',
+    summary: 'send a dump to another machine through ssh',
+    usage: ['DUMP HOST:OUT [--lazy] [options]'],
+    about: `Sends a dump through ssh to the directory OUT on HOST, where pagepipe must be
+installed, too. OUT appears complete or not at all. With --lazy it first sends
+what make-lazy keeps, and says when HOST can restore it. The other pages follow
+through the same connection on demand. It ends when a restore has fetched all.
+For that DUMP must be a directory or a plain tar archive.
+
+After an interruption run it again: HOST has either nothing or a lazy dump,
+which the next run replaces.
+
+The same with pipes
+  pagepipe read dump | zstd | ssh host 'zstd -d | pagepipe write out'
+and with --lazy, the pages through a second connection
+  pagepipe read dump | pagepipe run 'classify | filter --drop lazy | rebuild' |
+    ssh host pagepipe write out
+  host$  pagepipe connect --listen 127.0.0.1:27000 -- \\
+           ssh source pagepipe serve dump --stdio`,
+    options: [
+      'lazy',
+      'policy',
+      'eagerList',
+      'pageServer',
+      'keepServing',
+      'compress',
+      'force',
+      'incomplete',
+      'rsh',
+      'pagepipePath',
+      'json',
+      ...SOURCE_OPTIONS,
+    ],
+  },
+  receive: {
+    group: 'move',
+    summary: 'receive what criu dump --page-server sends',
+    usage: ['OUT [--listen HOST:PORT] [options]', '- [--listen HOST:PORT] [options] > STREAM'],
+    about: `Receives the pages of one dump, as criu page-server does, and exits. OUT
+appears complete or not at all. With - the pages go into a page stream as they
+arrive. criu dump writes all other images locally; a restore needs them in the
+same directory as the pages.
+
+  dest$    pagepipe receive dump --listen 10.0.0.2:27000
+  source$  criu dump -t PID -D rest --page-server --address 10.0.0.2 \\
+             --port 27000 && rsync -a rest/ dest:dump/
+
+Only criu dump knows whether the dump succeeded: after a failure, too, it
+reports to the page server that the dump is complete.`,
+    options: [...LISTEN_OPTIONS, 'prevImagesDir', 'pageSize', 'force', 'json'],
+    after: `Example
+  pagepipe receive - | pagepipe run 'filter --drop lazy | rebuild' |
+    pagepipe write small
+`,
+  },
+  connect: {
+    group: 'move',
+    summary: 'open a local port for a page server behind a command',
+    usage: ['[--listen HOST:PORT] [--once] -- COMMAND ...'],
+    about: `Listens on a local port for a page server that a command reaches. For each
+client it runs COMMAND and connects the client to its stdin and stdout. The
+address is printed to stderr when clients can connect.`,
+    options: ['listen', 'once'],
+    after: `Example
+  pagepipe connect -- ssh source pagepipe serve dump --stdio &
+  criu lazy-pages --page-server --address 127.0.0.1 --port 27000 \\
+    -D small -W run &
+`,
+  },
+  accept: {
+    summary: 'run at the far end of send, which starts it',
+    usage: ['OUT [--page-server HOST:PORT] [--force]'],
+    about: `The far side of pagepipe send, which starts it through ssh. Writes the dump
+from stdin to the directory OUT, which appears complete or not at all. With
+--page-server it then serves the pages that are not in OUT, and forwards
+requests of restores through stdout.`,
+    options: ['pageServer', 'force'],
+  },
+
+  read: {
+    group: 'stages',
+    summary: 'turn a dump into a page stream',
+    usage: ['DUMP [options] > STREAM'],
+    about: `Turns a dump into a page stream on stdout: all metadata first, then the pages.
+pagepipe write turns it back into the same dump. DUMP is a directory, a tar
+archive (plain, gzip or zstd, with the images under checkpoint/ or at the top),
+a page stream, or the shards of criu-image-streamer. - is stdin.
+
+First checks whether all images are there, and whether the pages files have the
+sizes that the pagemaps give. A damaged directory or plain archive is refused
+before anything is written. Any other dump is checked while it is read. If it
+is damaged, the stream stays incomplete, and its reader refuses it.`,
+    options: ['incomplete', ...SOURCE_OPTIONS],
+    oldNames: ['force'],
+    after: `Examples
+  pagepipe read dump | zstd | ssh host 'zstd -d | pagepipe write dump'
+  pagepipe read checkpoint.tar.zst | pagepipe write dump
+`,
+  },
+  classify: {
+    group: 'stages',
+    summary: 'mark the pages of a stream as lazy or eager',
+    usage: ['[--policy POLICY] [--eager-list FILE] < STREAM > STREAM'],
+    about: `Cuts page runs at the borders of memory areas, and marks each run as lazy or
+eager and with its kind, which filter --kind selects by.`,
+    options: ['policy', 'unsafePolicy', 'eagerList'],
+    oldNames: ['force'],
+  },
+  filter: {
+    group: 'stages',
+    summary: 'take pages out: by class, process, kind or address',
+    usage: ['(--drop CLASS | --keep CLASS) [options] < STREAM > STREAM'],
+    about: `Takes the payload of page runs out. CLASS is lazy, eager or all. --pid, --kind
+and --range restrict it, and may be repeated. --drop takes out the selected
+pages, --keep all others. Pages in the parent dump are not affected. If pages
+are taken out that are not lazy, nothing can fetch them: a file
+pagepipe-partial.json marks the dump, and other commands refuse it.`,
+    options: ['drop', 'keep', 'pid', 'kind', 'range'],
+    after: `Examples
+  pagepipe filter --drop lazy
+  pagepipe filter --keep all --pid 15 --kind heap --kind stack
+`,
+  },
+  rebuild: {
+    group: 'stages',
+    summary: 'turn page runs back into pagemap entries',
+    usage: ['[--holes flag|drop] < STREAM > STREAM'],
+    about: `Turns page runs back into pagemap entries, in the format that they were read
+in.`,
+    options: ['holes'],
+  },
+  write: {
+    group: 'stages',
+    summary: 'turn a page stream into a dump',
+    usage: ['OUT [options] < STREAM'],
+    about: `Turns a page stream into a dump directory, an archive or shards. OUT appears
+complete or not at all.`,
+    options: [...SINK_OPTIONS, 'shardFds', 'buffer', 'spillDir'],
+    after: `Example
+  pagepipe read dump | pagepipe write - --to tar --compress zstd |
+    ssh host 'tar --zstd -x'
+`,
+  },
+  run: {
+    group: 'stages',
+    summary: 'run several stages in one process',
+    usage: ["'STAGE | STAGE ...' < STREAM > STREAM"],
+    about: `Runs several stages in one process. A stage is classify, filter or rebuild with
+its options.`,
+    options: [],
+    after: `Example
+  pagepipe read dump |
+    pagepipe run 'classify | filter --drop lazy | rebuild' |
+    pagepipe write small
+`,
+  },
+  completion: {
+    summary: 'print the completions for a shell',
+    usage: [SHELLS.join('|')],
+    about: `Prints what makes a shell complete commands and options. For one session
+  bash  source <(pagepipe completion bash)
+  zsh   source <(pagepipe completion zsh), after compinit
+  fish  pagepipe completion fish | source`,
+    options: [],
+    words: SHELLS,
+  },
+} as const satisfies Record<string, CommandSpec>;
+
+export type CommandName = keyof typeof COMMANDS;
+
+/** A command of the table; undefined for another word. */
+export const specOf = (name: string): CommandSpec | undefined =>
+  Object.hasOwn(COMMANDS, name) ? (COMMANDS as Record<string, CommandSpec>)[name] : undefined;
+
+/** The options of a command, with those of all commands. */
+export const optionsOf = ({ options }: CommandSpec): readonly OptionName[] => [...options, 'quiet'];
+
+/** Commands that a person may want, in the order of the help. */
+export const namesOf = (group: keyof typeof GROUPS): CommandName[] =>
+  (Object.keys(COMMANDS) as CommandName[]).filter((name) => specOf(name)?.group === group);

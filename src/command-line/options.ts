@@ -1,0 +1,261 @@
+/**
+ * The options of all commands, in one table. Parsing, help, docs/options.md, man pages and completions are made from it, so
+ * an option means the same and has the same default in every command that takes it. The table loads no code of a command.
+ */
+import { KINDS } from '../memory/vma.js';
+
+export interface Option {
+  type: 'string' | 'boolean' | 'number';
+  /** One letter: `i` for `-i`. */
+  short?: string;
+  isMultiple?: true;
+  /** What stands for the value in help; a list of words if it is one of several. */
+  value?: string | readonly string[];
+  /** What a shell completes a value with. */
+  completes?: 'file' | 'folder';
+  /** What it does, in one or two sentences. */
+  help: string;
+  /** What each of the words means. */
+  meanings?: Readonly<Record<string, string>>;
+  /** What holds if the option is not given. */
+  fallback?: string;
+}
+
+const ADDRESS = { type: 'string', value: 'HOST:PORT' } as const;
+const FILE = { type: 'string', value: 'FILE', completes: 'file' } as const;
+
+/** By name in camelCase. */
+export const OPTIONS = {
+  // What is read.
+  from: {
+    type: 'string',
+    value: ['directory', 'tar', 'oci', 'stream', 'shards'],
+    help: 'what DUMP is. Separate several shards by commas',
+    fallback: 'found by its first bytes',
+  },
+  shardFds: {
+    type: 'string',
+    value: '10,11',
+    help: 'descriptors of the shards of criu-image-streamer; DUMP is then -, and OUT is left out',
+  },
+  pageSize: {
+    type: 'number',
+    value: 'BYTES',
+    help: 'page size of the dumped machine',
+    fallback: 'found in the dump; 4096 where nothing shows it',
+  },
+  incomplete: {
+    type: 'boolean',
+    help: 'read what can be read of a damaged dump, or of one whose pages pagepipe filter has taken out so that nothing can fetch them',
+  },
+  buffer: {
+    type: 'number',
+    value: 'MIB',
+    help: 'memory for what must wait or be held',
+    fallback: '64',
+  },
+  spillDir: {
+    type: 'string',
+    value: 'DIR',
+    completes: 'folder',
+    help: 'folder of an unnamed file for what exceeds --buffer',
+    fallback: "the system's temporary folder",
+  },
+  maxBytes: {
+    type: 'number',
+    value: 'BYTES',
+    help: 'limit on the decompressed size of an archive',
+    fallback: '2^53',
+  },
+  coldFrom: {
+    type: 'string',
+    value: ['directory', 'tar', 'oci', 'stream', 'shards'],
+    help: 'what COLD is, as --from for HOT',
+    fallback: 'found by its first bytes',
+  },
+
+  // What is written.
+  to: {
+    type: 'string',
+    value: ['directory', 'tar', 'oci', 'shards'],
+    help: 'what to write. - is stdout and needs --to. Separate several shards by commas',
+    fallback:
+      'by the name: an OCI archive for .oci.tar, tar for .tar, .tar.gz, .tgz, .tar.zst and .tzst, otherwise directory',
+  },
+  compress: {
+    type: 'string',
+    value: ['gzip', 'zstd', 'none'],
+    help: 'compress the archive, or what is sent',
+    fallback: 'by the name of the archive; none without one',
+  },
+  prefix: {
+    type: 'string',
+    value: 'FOLDER',
+    help: 'folder of the images in the archive, such as checkpoint. The files of an archive keep theirs',
+    fallback: 'the top',
+  },
+  cold: { type: 'string', value: ['-'], help: 'write COLD as a page stream to stdout, for pagepipe write' },
+  force: { type: 'boolean', help: 'replace what is there, if it is a dump or a file' },
+  dryRun: { type: 'boolean', help: 'write nothing, only say what would be written' },
+  in: { ...FILE, short: 'i', help: 'the file to read', fallback: 'stdin' },
+  out: {
+    ...FILE,
+    short: 'o',
+    help: 'the file to write; it appears complete or not at all. - is stdout',
+    fallback: 'stdout; of edit the image itself',
+  },
+
+  // What is lazy.
+  policy: {
+    type: 'string',
+    value: ['auto', 'flags', 'vma', 'seed'],
+    help: 'which pages are lazy',
+    meanings: {
+      auto: 'as flags where the pagemap has flags, otherwise as vma',
+      flags: 'those flagged PE_LAZY in the pagemap',
+      vma: 'by the rule of CRIU 3 and later: private anonymous memory that is not locked, hugetlb, vdso, vvar or vsyscall',
+      seed: 'by the rule of 2016, for CRIU 2; refused where CRIU 3 and later would lose memory (only make-lazy, classify)',
+    },
+    fallback: 'auto',
+  },
+  unsafePolicy: { type: 'boolean', help: 'use --policy seed even where it is refused' },
+  holes: {
+    type: 'string',
+    value: ['flag', 'drop'],
+    help: 'what remains where pages were taken out',
+    meanings: {
+      flag: 'an entry flagged only PE_LAZY',
+      drop: 'no entry; such a dump needs criu lazy-pages on DUMP, a page server does not work',
+    },
+    fallback: 'flag',
+  },
+  eagerList: {
+    ...FILE,
+    help: 'keep the lazy pages that FILE names: lines of PID 0xADDRESS, as pagepipe serve --record writes them. Such a dump needs a page server, criu lazy-pages on DUMP does not work',
+  },
+
+  // Which pages a filter selects.
+  drop: { type: 'string', value: ['lazy', 'eager', 'all'], help: 'take out the selected pages of this class' },
+  keep: {
+    type: 'string',
+    value: ['lazy', 'eager', 'all'],
+    help: 'take out all pages but the selected ones of this class',
+  },
+  pid: { type: 'number', value: 'PID', isMultiple: true, help: 'only this process' },
+  kind: {
+    type: 'string',
+    value: 'KIND',
+    isMultiple: true,
+    help: `only this kind of memory: ${KINDS.slice(1).join(', ')}`,
+  },
+  range: {
+    type: 'string',
+    value: 'START-END',
+    isMultiple: true,
+    help: 'only these addresses, in hex (0x…) or decimal, without END; whole pages',
+  },
+
+  // Images as JSON.
+  pretty: { type: 'boolean', help: 'one value a line; flags, devices and addresses in words' },
+  unaligned: {
+    type: 'boolean',
+    help: 'take areas that begin or end inside a page. Otherwise they are refused: a tool such as jq before 1.7 has rounded them',
+  },
+  nopl: {
+    type: 'boolean',
+    help: 'print only the sizes of payloads: the contents of pipes, queues, segments and deleted files',
+  },
+  set: { type: 'string', value: 'PATH=VALUE', isMultiple: true, help: 'the field to change, and its new value' },
+
+  // Pages over the network.
+  listen: {
+    ...ADDRESS,
+    help: 'address to listen at. Without --tls everybody who can connect can read or send the memory of the dump',
+    fallback: '127.0.0.1:27000',
+  },
+  stdio: {
+    type: 'boolean',
+    help: 'one client, on stdin and stdout, for ssh, socat and pagepipe connect',
+  },
+  once: { type: 'boolean', help: 'exit after the first client; serve waits for one that closes its session' },
+  maxClients: { type: 'number', value: 'N', help: 'refuse further clients', fallback: '64' },
+  idleTimeout: {
+    type: 'number',
+    value: 'SECONDS',
+    help: 'disconnect clients that neither send nor receive; 0 for never',
+    fallback: '600',
+  },
+  tls: {
+    type: 'boolean',
+    help: 'TLS with certificates on both sides, as criu --tls. The files below are by default those of criu',
+  },
+  tlsCacert: { ...FILE, help: 'certificate of the authority' },
+  tlsCacrl: { ...FILE, help: 'its list of revoked certificates' },
+  tlsCert: { ...FILE, help: 'certificate of this side' },
+  tlsKey: { ...FILE, help: 'key of this side' },
+  record: { ...FILE, help: 'record which pages are faulted on, for --eager-list' },
+  metrics: { ...ADDRESS, help: 'address of metrics for Prometheus', fallback: 'none' },
+  prevImagesDir: {
+    type: 'string',
+    value: 'DIR',
+    completes: 'folder',
+    help: 'the dump that this one builds on, relative to OUT, as for criu',
+  },
+
+  // To another machine.
+  lazy: { type: 'boolean', help: 'send first what is needed at once, the other pages on demand' },
+  pageServer: {
+    ...ADDRESS,
+    help: 'where the far end serves the pages to criu lazy-pages',
+    fallback: '127.0.0.1, a free port',
+  },
+  keepServing: { type: 'boolean', help: 'serve more restores until it is stopped' },
+  rsh: {
+    type: 'string',
+    short: 'e',
+    value: 'COMMAND',
+    help: "use this in place of ssh, such as 'ssh -p 2222'; it gets HOST and the words of a command",
+    fallback: 'ssh',
+  },
+  pagepipePath: { type: 'string', value: 'PATH', help: 'where pagepipe is on HOST', fallback: 'pagepipe' },
+
+  // What is said.
+  json: { type: 'boolean', help: 'print results on stdout and messages on stderr as JSON (docs/json.md)' },
+  quiet: { type: 'boolean', short: 'q', help: 'print only warnings and errors on stderr' },
+} as const satisfies Record<string, Option>;
+
+export type OptionName = keyof typeof OPTIONS;
+
+/** The options of a table as such, without what is known of each. */
+export const optionOf = (name: OptionName): Option => OPTIONS[name];
+
+/** How an option is written: `--page-size` for `pageSize`. */
+export const dashed = (name: string): string => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+
+/** The value of an option as help shows it; undefined for one without. */
+export const valueText = ({ value }: Option): string | undefined =>
+  typeof value === 'object' ? value.join('|') : value;
+
+/** How an option is written in help: `-i, --in FILE`. */
+export function optionText(name: OptionName): string {
+  const option = optionOf(name);
+  const value = valueText(option);
+  const short = option.short === undefined ? '' : `-${option.short}, `;
+  return `${short}${dashed(name)}${value === undefined ? '' : ` ${value}`}`;
+}
+
+/** Options of every command that reads a dump. */
+export const SOURCE_OPTIONS = ['from', 'shardFds', 'pageSize', 'buffer', 'spillDir', 'maxBytes'] as const;
+/** Options of every command that writes a dump. */
+export const SINK_OPTIONS = ['to', 'compress', 'prefix', 'force'] as const;
+/** Options of every command that listens. */
+export const LISTEN_OPTIONS = [
+  'listen',
+  'stdio',
+  'idleTimeout',
+  'tls',
+  'tlsCacert',
+  'tlsCacrl',
+  'tlsCert',
+  'tlsKey',
+] as const;
