@@ -1,10 +1,10 @@
-/** Addresses as they are given on the command line. */
+/** Addresses on the command line. */
 export interface Address {
   host: string;
   port: number;
 }
 
-/** Parses `HOST:PORT`, `[IPV6]:PORT`, `:PORT` or `PORT`; loopback if no host is given. Undefined if it is none. */
+/** Parses `HOST:PORT`, `[IPV6]:PORT`, `:PORT` or `PORT`; loopback if no host is given. Undefined for anything else. */
 export function parseAddress(text: string): Address | undefined {
   const [, ipv6, host, port] = /^(?:\[([\da-fA-F:.%\w]+)\]:|([^:[\]]*):)?(\d{1,5})$/.exec(text) ?? [];
   if (port === undefined || Number(port) > 65535) return undefined;

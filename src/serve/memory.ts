@@ -1,4 +1,4 @@
-/** The memory of a dump, by pid: what a page server answers from. Spaces are opened when somebody asks for them. */
+/** The memory of a dump, by pid: what a page server answers from. Spaces are opened on demand. */
 import { openRandom } from '../arrival/open.js';
 import { type DumpFiles, dumpPlaces } from '../dump/files.js';
 import { isPagemapName, PARTIAL, spaceIdentity } from '../dump/names.js';
@@ -8,7 +8,7 @@ import { DumpError } from '../errors.js';
 import type { AddressSpace, PageSpan } from '../memory/space.js';
 
 export interface DumpMemoryOptions {
-  /** Bytes; found out from the dump if it is not given. */
+  /** Bytes; by default found in the dump. */
   pageSize?: number;
 }
 
@@ -34,7 +34,7 @@ export class DumpMemory {
       throw new DumpError('NOT_A_DUMP', 'expected a dump, found no pagemap of a task', { file: files.path });
     }
     this.pageSize = pageSize ?? findPageSize(files);
-    // All dumps of the chain are looked at now: what changes later is another dump.
+    // All dumps of the chain are opened now: what is replaced later is another dump.
     let parent = files.parent();
     for (let i = 1; parent && i < MAX_CHAIN; i++) parent = parent.parent();
   }
@@ -68,7 +68,7 @@ export class DumpMemory {
     return space;
   }
 
-  /** The stored pages that a range begins with, one after the other. */
+  /** The consecutive stored pages at the start of a range. */
   storedAt(pid: number, pageNumber: number, most: number): PageSpan[] {
     const stored: PageSpan[] = [];
     for (const segment of this.space(pid)?.locate(pageNumber, most) ?? []) {

@@ -10,7 +10,7 @@ const ANSWER_BUCKETS = [25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3
 
 /** One collector asks now and then; others must not take the files that clients need. */
 const MAX_CONNECTIONS = 16;
-/** Within which a request must be complete. */
+/** Time limit for a request to be complete. */
 const REQUEST_MS = 10_000;
 
 export class Metrics {

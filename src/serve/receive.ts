@@ -4,13 +4,13 @@
  *     OPEN2    what follows is of this pagemap; answered with a byte: whether the parent dump has it
  *     ADD_F    an entry of the pagemap, with its flags; its pages follow if they say PRESENT
  *     PARENT   answered with a u32: whether the parent dump has this pagemap
- *     CLOSE    the end, and FORCE_CLOSE alike; answered with a u32, which is 0 when everything is where it belongs
+ *     CLOSE    the end, as is FORCE_CLOSE; answered with a u32, which is 0 when everything is in place
  *     OPEN, ADD, HOLE   older forms: OPEN2 without an answer, ADD_F with PRESENT, ADD_F with PARENT
  *
- * What CRIU's own server writes down unseen, and no CRIU sends, is refused where it would make a pagemap that cannot be
- * read: entries that do not ascend, pages of a pagemap that is not open, one that is opened twice.
+ * Messages that no CRIU sends are refused if the pagemap could not be read afterwards: entries that do not ascend, pages
+ * of a pagemap that is not open, a pagemap that is opened twice. CRIU's own server does not check them.
  *
- * Source: what the page servers of CRIU 4.1.1 and 4.2.1 were seen to do; docs/page-server.md has it.
+ * Source: the observed behavior of the page servers of CRIU 4.1.1 and 4.2.1; see docs/page-server.md.
  */
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -41,27 +41,27 @@ import { messageDescriptor } from '../protobuf/descriptor.js';
 import { encodeObject } from '../protobuf/write-object.js';
 import { COMMAND, commandName, type Message, type MessageForm, MessageReader } from '../protocol/page-server.js';
 
-/** Types in the low byte of `dst_id`: that of today, then those of older CRIUs, which 4.2.1 still takes. */
+/** Types in the low byte of `dst_id`: the current one, then those of older CRIUs, which 4.2.1 still takes. */
 const TASK_TYPES = [1, 10, 11, 16, 17];
 const SHMEM_TYPES = [2, 27, 28, 29, 32, 33, 34];
 
 /** No pid of Linux reaches this. */
 const PID_LIMIT = 2n ** 22n;
 
-/** Ids of pages files begin here, apart from those that the dumping side gives to its own. */
+/** Ids of pages files begin here, so that they differ from those that the dumping side assigns. */
 const FIRST_PAGES_ID = 0x10001;
 
 /** Dumps hold secrets. */
 const PRIVATE_FILE = 0o600;
 const PRIVATE_DIRECTORY = 0o700;
 
-/** The pagemap entries that the CRIU which speaks a form of the protocol writes: 4.1 and before, 4.2 on. */
+/** The form of pagemap entries that goes with each form of the protocol: CRIU up to 4.1, and from 4.2. */
 const SHAPE: Record<MessageForm, number> = {
   24: COUNT_IN_FIELD_2 | HAS_FLAGS,
   32: HAS_FLAGS | HAS_FIELD_5,
 };
 
-/** The dump that the one to come builds on. */
+/** The dump that the received one builds on. */
 export interface ParentDump {
   /** Target of the link to it. */
   readonly link: string;
@@ -79,15 +79,15 @@ export interface ReceiveDumpOptions extends ReceiveOptions {
   client?: string;
   out?: string;
   signal?: AbortSignal;
-  /** Called when a first message has come that begins a dump; the sink is not touched before. */
+  /** Called when the first message begins a dump. The sink is not touched before. */
   begun?: () => void;
 }
 
-/** What has come. */
+/** What was received. */
 export interface ReceivedStats {
   spaces: number;
   runs: number;
-  /** Pages of which the bytes came, and these bytes. */
+  /** Pages that came with their bytes, and the number of bytes. */
   pages: number;
   bytes: number;
 }
@@ -96,16 +96,16 @@ export class DumpReceiver {
   readonly stats: ReceivedStats = { spaces: 0, runs: 0, pages: 0, bytes: 0 };
   private readonly reader = new MessageReader((message) => this.isPlausible(message));
   private readonly names = new Set<string>();
-  /** The one that is open, and where its runs have come to. */
+  /** The open pagemap, and where its last run ends. */
   private space: Space | undefined;
   private nextPage = 0;
-  /** The same pagemap in the parent dump, once pages of it are asked for. */
+  /** The same pagemap in the parent dump, once its pages are needed. */
   private parentSpace: AddressSpace | undefined;
   private payloadLeft = 0;
   private answer: Uint8Array | undefined;
   private isComplete = false;
   private readonly chunks: AsyncIterator<Uint8Array>;
-  /** The first message, from when it has come to when it is taken. */
+  /** The first message, between its arrival and its use. */
   private first: Message | undefined;
   private hasBegun = false;
 
@@ -120,7 +120,7 @@ export class DumpReceiver {
 
   /**
    * Waits for the first message.
-   * @throws {DumpError} PROTOCOL for one that begins no dump
+   * @throws {DumpError} PROTOCOL if it does not begin a dump
    */
   async begin(): Promise<void> {
     if (this.hasBegun) return;
@@ -134,7 +134,7 @@ export class DumpReceiver {
 
   /**
    * The records of the dump, for `pump`: a batch for each chunk that arrives. Runs are marked lazy or eager by their
-   * flags. Payload is views of the chunks; nothing is read ahead of what is taken.
+   * flags. Payload is views of the chunks, and nothing is read ahead.
    * @throws {DumpError} PROTOCOL, also where the client leaves; MALFORMED, UNSUPPORTED, ORDER, NO_PARENT for what it sends
    */
   async *records(): AsyncGenerator<Iterable<DumpRecord>> {
@@ -147,7 +147,7 @@ export class DumpReceiver {
           isUsedUp = !(await this.giveAnswer());
         }
         if (this.isComplete) {
-          // The client waits for us now, for as long as the disk takes.
+          // The client now waits for us, as long as the disk takes.
           (this.stream as Partial<Socket>).setTimeout?.(0);
           return;
         }
@@ -158,7 +158,7 @@ export class DumpReceiver {
     throw this.complaint(this.missing(), 'the end of the connection');
   }
 
-  /** Answers the CLOSE: to be called when the dump is where it belongs, for then the dumping side ends its processes. */
+  /** Answers the CLOSE. Call it when the dump is in place: the dumping side then ends its processes. */
   async confirm(): Promise<void> {
     await this.write(new Uint8Array(4));
   }
@@ -171,7 +171,7 @@ export class DumpReceiver {
     return true;
   }
 
-  /** Answers what must be answered before the next message; false if nothing must. */
+  /** Sends the answer that must come before the next message; false if there is none. */
   private async giveAnswer(): Promise<boolean> {
     const { answer } = this;
     this.answer = undefined;
@@ -187,7 +187,7 @@ export class DumpReceiver {
     yield { type: 'file', kind: 'link', name: 'parent', mode: 0o777, size: 0, target, checked: false };
   }
 
-  /** The records that end in the chunk, up to a message that must be answered before the next one. */
+  /** The records that end in the chunk, up to a message that needs an answer before the next one. */
   private *take(): Generator<DumpRecord> {
     while (!this.isComplete && !this.answer) {
       if (this.payloadLeft > 0) {
@@ -313,7 +313,7 @@ export class DumpReceiver {
     return this.options.parent?.has(pagemap) ? 1 : 0;
   }
 
-  /** Pages that are left to the parent dump must be there. */
+  /** Pages that are left to the parent dump must be in it. */
   private checkParent(space: Space, pageNumber: number, pages: number): void {
     const { parent, pageSize } = this.options;
     if (!parent?.has(space.pagemap)) {
@@ -330,13 +330,13 @@ export class DumpReceiver {
     }
   }
 
-  /** What the dump lacks. */
+  /** What is missing in the dump. */
   private missing(): string {
     if (this.payloadLeft > 0) return `${this.payloadLeft} more bytes of pages`;
     return this.reader.pending > 0 ? 'the rest of a message' : 'CLOSE';
   }
 
-  /** Resolves when the bytes are in the hands of the kernel. */
+  /** Resolves when the kernel has the bytes. */
   private write(bytes: Uint8Array): Promise<void> {
     return new Promise((resolve, reject) => {
       this.stream.write(bytes, (error) => (error ? reject(error) : resolve()));
@@ -355,7 +355,7 @@ export class DumpReceiver {
 }
 
 /**
- * Receives one dump, and answers its CLOSE when it is in the sink: then the dumping side ends its processes.
+ * Receives one dump, and answers its CLOSE when it is in the sink. The dumping side then ends its processes.
  * @param client and out: for errors
  * @throws {DumpError} as {@link DumpReceiver.records} and the sink do; the sink is discarded, unless it was finished
  */
@@ -406,7 +406,7 @@ function targetOf({ dstId }: Message): Pick<Space, 'pagemap' | 'kind' | 'pid'> |
 
 const SHMEM_MARKS = CLASS_EAGER | (kindIndex('shmem') << KIND_SHIFT);
 
-/** Class and kind, as far as they are known without areas: as the policy `flags` of classify has them. */
+/** Class and kind, as far as they are known without areas: the same as with the policy `flags` of classify. */
 function marksOf(space: Space, flags: number): number {
   if (space.kind === 'shmem') return SHMEM_MARKS;
   return flags & PE_LAZY ? CLASS_LAZY : CLASS_EAGER;

@@ -1,9 +1,9 @@
 /**
- * Writes down the pages that restored processes fault on, in their order, each once.
+ * Records the pages that restored processes fault on, in order, each once.
  *
- * A fault asks for one page. The background sweep asks for more, but for one where no more are left: a page that stands
- * alone, or the last of some that it goes through. So a page that lies behind what the sweep of that client had last, with
- * nothing behind it and nothing before it but what the sweep just had, is taken for the sweep's.
+ * A fault asks for one page. The background sweep asks for several, but also for a single page when no more is left: an
+ * isolated page, or the last one of a range. So a request for one page counts as the sweep's if the page is after the last
+ * one that the sweep of this client had, no page follows it, and the page before it is either missing or was the sweep's.
  */
 
 import { checkApart } from '../io/apart.js';
@@ -26,9 +26,9 @@ export class Recorder {
     this.file.write(Buffer.from(faultListHead(memory.pageSize)));
   }
 
-  /** Begins with a client; the function is told of each of its requests that was answered. */
+  /** Begins with a client. Call the returned function after each answered request. */
   client(): (request: Message) => void {
-    /** First page behind the last request of the sweep, of each process. */
+    /** For each process, the first page after the last request of the sweep. */
     const swept = new Map<bigint, number>();
     return ({ command, pages, vaddr, dstId }) => {
       if (command !== COMMAND.GET) return;

@@ -11,21 +11,21 @@ import { DroppedError, WaitingConnections } from './waiting.js';
 export interface ClientEnd {
   /** As `host:port`. */
   client: string;
-  /** Whether it said so itself; else it just left, or was sent away. */
+  /** Whether it closed its session. Otherwise it just left, or was disconnected. */
   closed: boolean;
-  /** Why it was sent away. */
+  /** Why it was disconnected. */
   error?: string;
 }
 
 export interface ServerOptions {
   address: Address;
-  /** Certificates: with them every client must show its own. */
+  /** Certificates. With them, every client must present its own. */
   tls?: TlsFiles;
-  /** Clients at a time; others are turned away. */
+  /** Clients at a time. Further ones are refused. */
   maxClients: number;
-  /** Within which a client must have said what it wants, and until then it does not count; if undefined, it counts at once. */
+  /** Time limit for a client's first message. Until then it does not count; if undefined, it counts at once. */
   firstSeconds?: number;
-  /** A client that neither sends nor takes anything for this long is sent away; 0 for never. */
+  /** A client that neither sends nor takes anything for this long is disconnected; 0 for never. */
   idleSeconds: number;
   /** Whether to end after a client. */
   isLast: (end: ClientEnd) => boolean;
@@ -38,28 +38,28 @@ export interface ServerOptions {
  */
 export type Serve = (stream: Duplex, client: string, begun: () => void) => Promise<boolean>;
 
-/** The error of a client that broke its connection off. */
+/** The error of a client whose connection broke. */
 export const LEFT = 'left';
 /** The error of a client that was still there when the server was told to stop. */
 export const CUT_OFF = 'cut off: the server stops';
 
-/** For the end of a connection to reach the client: how long it may take its time. */
+/** Time limit for the end of a connection to reach the client. */
 export const LINGER_MS = 1000;
-/** Within which a client must have shown its certificate. */
+/** Time limit for a client to present its certificate. */
 const HANDSHAKE_MS = 10_000;
 /**
- * Within which a client must have sent a first message: `criu dump` connects before it looks at the processes, and
- * `criu lazy-pages` before the first fault.
+ * Time limit for a client's first message: `criu dump` connects before it looks at the processes, and `criu lazy-pages`
+ * before the first fault.
  */
 export const FIRST_SECONDS = 60;
-/** Connections at a time that are no clients yet; above all a limit of open files. */
+/** Connections at a time that are not clients yet. Mostly a limit on open files. */
 const MAX_OTHERS = 300;
 
 /**
  * Listens, and serves until the signal is aborted, or until the last client has ended.
- * @param onListening told of the place when clients may come
- * @param onEnd told of each client that ends
- * @throws {DumpError} SYSTEM if it cannot listen, MALFORMED for certificates that are none; what the two functions throw
+ * @param onListening called with the address when clients can connect
+ * @param onEnd called for each client that ends
+ * @throws {DumpError} SYSTEM if it cannot listen, MALFORMED for files that are not certificates; what the two functions throw
  */
 export async function listen(
   options: ServerOptions,
@@ -67,12 +67,12 @@ export async function listen(
   { onListening, onEnd }: { onListening: (address: Address) => void; onEnd: (end: ClientEnd) => void },
 ): Promise<void> {
   const { address, tls, maxClients, signal } = options;
-  // Who has said all may still wait for answers. With TLS that would keep those who leave in the middle of a handshake.
+  // A client that has sent everything may still wait for answers. With TLS that would keep one that left during the handshake.
   const server = tls ? tlsServer(tls) : createServer({ allowHalfOpen: true });
   server.maxConnections = maxClients + MAX_OTHERS;
-  /** Connections, of whatever kind. */
+  /** All connections. */
   const connections = new Set<Socket>();
-  /** Those that are listened to; and of these the clients, by name. */
+  /** Connections that are being read; and the clients among them, by name. */
   const served = new Set<Socket>();
   const clients = new Set<string>();
   const waiting = new WaitingConnections(options.firstSeconds ?? FIRST_SECONDS);
@@ -81,7 +81,7 @@ export async function listen(
     stopped = true;
     server.close();
     for (const socket of served) socket.destroy();
-    // Who is still showing certificates, or does not take the end.
+    // Those still in the handshake, and those that do not take the end.
     setTimeout(() => {
       for (const socket of connections) socket.destroy();
     }, LINGER_MS).unref();
@@ -108,7 +108,7 @@ export async function listen(
       const client = clientName(socket);
       served.add(socket);
       const run: Serve = async (stream) => {
-        // One too many need not speak first.
+        // One too many is refused without waiting for its first message.
         if (options.firstSeconds === undefined || clients.size >= maxClients) begin(client);
         return await serve(stream, client, () => begin(client));
       };
@@ -131,7 +131,7 @@ export async function listen(
       ending.add(client);
     });
     server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
-      // The reason is there if it is the client's certificate; the error then says only that the connection has ended.
+      // If the client's certificate is the reason, this has it; the error says only that the connection has ended.
       const reason = socket.authorizationError ?? (error as { reason?: string }).reason ?? error.message;
       const client = error instanceof DroppedError ? error.client : clientName(socket);
       attempt(() => onEnd({ client, closed: false, error: `TLS: ${reason}` }));
@@ -156,8 +156,8 @@ function tlsServer(tls: TlsFiles): Server {
       requestCert: true,
       rejectUnauthorized: true,
       handshakeTimeout: HANDSHAKE_MS,
-      // With TLS 1.3 tickets for sessions follow the handshake, which Node cannot leave out. CRIU takes the first one for
-      // an answer that is not there: "The page server doesn't answer". Measured with 4.1.1 and 4.2.1.
+      // With TLS 1.3, session tickets follow the handshake, and Node cannot leave them out. CRIU takes the first one for a
+      // missing answer: "The page server doesn't answer". Measured with 4.1.1 and 4.2.1.
       maxVersion: 'TLSv1.2',
     });
   } catch (cause) {
@@ -176,7 +176,7 @@ export async function runClient(stream: Duplex, client: string, serve: Serve, id
     });
   }
   if ('setNoDelay' in stream) (stream as Socket).setNoDelay(true);
-  // Whoever reads or writes is told as well; between the two nobody is.
+  // A pending read or write sees the error too; between the two, only this handler does.
   stream.on('error', () => {});
   try {
     const closed = await serve(stream, client, () => {});
@@ -189,7 +189,7 @@ export async function runClient(stream: Duplex, client: string, serve: Serve, id
       ? { client, closed: false, error: LEFT }
       : { client, closed: false, error: (error as Error).message };
   } finally {
-    // What it still sends is of no interest, but its end is. One that does not take ours is not waited for.
+    // What the client still sends is discarded until its end. One that does not take ours is not waited for.
     stream.resume();
     const linger = setTimeout(() => stream.destroy(), LINGER_MS).unref();
     stream.once('close', () => clearTimeout(linger));
@@ -200,7 +200,7 @@ const LEAVING = new Set(['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE', 'E
 
 const hasLeft = (error: unknown): boolean => LEAVING.has((error as NodeJS.ErrnoException).code ?? '');
 
-/** As it is logged; who has left already may have no address any more. */
+/** The client's name in the log. One that has already left may have no address. */
 const clientName = ({ remoteAddress, remotePort }: Partial<Socket> | DropArgument = {}): string =>
   addressText({ host: remoteAddress ?? 'unknown', port: remotePort ?? 0 });
 

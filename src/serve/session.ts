@@ -1,8 +1,8 @@
 /**
  * One client of the page server: its requests are answered in order, from positioned reads.
  *
- * One piece is read while the one before it waits for the client, and no more: no third is read before the first is in the
- * hands of the kernel. So a client costs two buffers, whatever it asks for and however slowly it takes it.
+ * One piece is read while the one before it waits for the client, and no third one is read before the kernel has the
+ * first. So a client costs two buffers, however much it asks for and however slowly it takes it.
  */
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
@@ -19,9 +19,9 @@ import {
 import type { DumpMemory } from './memory.js';
 import { ClientStats } from './stats.js';
 
-/** Read and written at a time: larger pieces cost less processor time, and memory for every client. */
+/** Read and written at a time. Larger pieces cost less CPU time, but memory for every client. */
 const PIECE_BYTES = 512 * 1024;
-/** Most of one answer: it may be less than was asked for. CRIU asks for 4 MiB at the most. */
+/** The largest answer, which may be less than was asked for. CRIU asks for 4 MiB at most. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 /** The longer message form. */
 const HEADER_BYTES = 32;
@@ -47,7 +47,7 @@ export class Session {
   private readonly reader: MessageReader;
   /**
    * CRIU reads the header of an answer, and waits for the socket before it reads the pages: if both are in one record of
-   * TLS, it has the pages already and waits for ever. So each has records of its own. Measured with CRIU 4.1.1 and 4.2.1.
+   * TLS, it has the pages already and waits forever. So they go in separate records. Measured with CRIU 4.1.1 and 4.2.1.
    */
   private readonly isTls: boolean;
 
@@ -81,7 +81,7 @@ export class Session {
     return false;
   }
 
-  /** Whether a first message makes sense; an error here is met again when it is answered. */
+  /** Whether a first message makes sense. An error here appears again when the message is answered. */
   private isPlausible({ command, pages, vaddr, dstId }: Message): boolean {
     if (command === COMMAND.CLOSE || command === COMMAND.FORCE_CLOSE) return vaddr === 0n && dstId === 0n;
     if (command !== COMMAND.GET || pages < 1 || !this.memory.has(Number(dstId))) return false;
@@ -117,7 +117,7 @@ export class Session {
     const pages = segments.reduce((sum, segment) => sum + segment.pages, 0);
     const header = { ...message, command: COMMAND.ADD_F, flags: PE_PRESENT, pages };
     if (pages === 0) {
-      // So CRIU's own server ends a session.
+      // CRIU's own server ends a session like this.
       putMessage(this.room(form), header, form);
       await this.write(form);
       await this.inFlight;
@@ -150,7 +150,7 @@ export class Session {
     this.observer.answered?.(message, pages, milliseconds);
   }
 
-  /** The stored pages at the beginning of a range; none where its address is no page's. */
+  /** The stored pages at the start of a range; none if its address is not that of a page. */
   private locate(vaddr: bigint, pid: number, most: number): PageSpan[] {
     const pageBytes = BigInt(this.memory.pageSize);
     return vaddr % pageBytes === 0n ? this.memory.storedAt(pid, Number(vaddr / pageBytes), most) : [];
@@ -168,14 +168,14 @@ export class Session {
     return this.buffer;
   }
 
-  /** Writes the first bytes of the buffer, and turns to the other one, which is free when this resolves. */
+  /** Writes the first bytes of the buffer, and switches to the other one, which is free when this resolves. */
   private async write(bytes: number): Promise<void> {
     const { buffer } = this;
     await this.inFlight;
     this.inFlight = new Promise((resolve, reject) => {
       this.stream.write(buffer.subarray(0, bytes), (error) => (error ? reject(error) : resolve()));
     });
-    // Whoever writes next sees it, or whoever waits for the last.
+    // The next write, or the final wait, sees the rejection.
     this.inFlight.catch(() => {});
     this.buffer = this.other;
     this.other = buffer;

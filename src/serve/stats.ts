@@ -17,7 +17,7 @@ class Times {
     this.count++;
   }
 
-  /** In nanoseconds: so many percent of all times are not above it. */
+  /** The value in nanoseconds that this percentage of all times does not exceed. */
   percentile(percent: number): number {
     let left = (this.count * percent) / 100;
     const bucket = this.buckets.findIndex((count) => {
@@ -36,7 +36,7 @@ export class ClientStats {
   /** Requests of one page, which a fault makes; all others are the background sweep. */
   faults = 0;
   background = 0;
-  /** From a request to its answer in the hands of the kernel. */
+  /** From a request until the kernel has its answer. */
   private answerTimes: Times | undefined;
 
   add(askedPages: number, pages: number, bytes: number, milliseconds: number): void {

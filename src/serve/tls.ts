@@ -1,4 +1,4 @@
-/** Certificates as CRIU takes them: both sides show one, signed by the same authority. */
+/** Certificates as CRIU uses them: both sides present one, signed by the same authority. */
 import { readFileSync } from 'node:fs';
 import { onFile } from '../errors.js';
 
@@ -10,7 +10,7 @@ export interface TlsFiles {
   crl?: Buffer;
 }
 
-/** Where CRIU looks for them if nothing else is said. Source: CRIU 4.2.1, tls.c. */
+/** Where CRIU looks for them by default. Source: CRIU 4.2.1, tls.c. */
 const DEFAULT_FILES = {
   ca: '/etc/pki/CA/cacert.pem',
   cert: '/etc/pki/criu/cert.pem',

@@ -1,15 +1,15 @@
 /**
- * Connections that have not said yet what they want: they do not count as clients, only so many of them are kept, and none
- * for long. So whoever connects and is silent keeps nobody out. When there are too many, the oldest makes room, because a
- * client that means it is soon no longer waiting.
+ * Connections that have sent no message yet. They do not count as clients, and their number and time are limited, so a
+ * silent connection keeps nobody out. When there are too many, the oldest is closed, because a real client does not wait
+ * long.
  */
 import type { Socket } from 'node:net';
 
-/** Of one address: behind a tunnel or a translated network many clients share one. */
+/** From one address: many clients may share one behind a tunnel or NAT. */
 const MAX_PER_ADDRESS = 64;
 const MAX_WAITING = 256;
 
-/** Why a connection was closed before it said anything. */
+/** Why a connection was closed before its first message. */
 export class DroppedError extends Error {
   constructor(
     /** As `host:port`. */
@@ -44,7 +44,7 @@ export class WaitingConnections {
     }
   }
 
-  /** It has said what it wants, or it is gone. */
+  /** It has sent a message, or is gone. */
   remove(client: string): void {
     clearTimeout(this.waiting.get(client)?.timer);
     this.waiting.delete(client);
