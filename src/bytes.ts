@@ -53,7 +53,7 @@ export interface PayloadFile {
   place?(): FilePlace | undefined;
   /**
    * Of bytes that are in a pipe, which come once and in order: moves some to another descriptor, without reading them.
-   * @returns bytes, fewer than asked for if the kernel cannot go on: whoever reads on sees why
+   * @returns bytes, fewer than asked for if the kernel cannot go on. The next read then shows why.
    */
   spliceTo?(fd: number, position: number, bytes: number): number;
   /** Fills all of `buffer` from `position`; throws DumpError if the file is shorter. */

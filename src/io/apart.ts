@@ -16,7 +16,7 @@ export function areApart(a: Place, b: Place): boolean {
 
 /**
  * Checks an output before anything is written.
- * @throws {DumpError} OUTPUT_INSIDE_DUMP if it is an input or lies in one, OUTPUT_EXISTS if it holds one
+ * @throws {DumpError} OUTPUT_INSIDE_DUMP if it is an input or is inside one, OUTPUT_EXISTS if an input is inside it
  */
 export function checkApart(output: string, inputs: readonly Place[]): void {
   for (const input of inputs) {

@@ -1,6 +1,6 @@
 /**
- * A directory that appears complete or not at all: it is filled under a temporary name beside its place, synced, and
- * renamed. A run that is killed leaves a `.NAME.pagepipe-*` beside it and never a half-made directory.
+ * A directory that appears complete or not at all: it is filled under a temporary name next to its place, synced, and
+ * renamed. A run that is killed leaves `.NAME.pagepipe-*` there, but never an incomplete directory.
  */
 import { randomBytes } from 'node:crypto';
 import {
@@ -33,7 +33,7 @@ const MAX_NAMED = 3;
 export interface AtomicDirectoryOptions {
   /** Replace a directory that is not empty. */
   force?: boolean;
-  /** Files and directories that are read: none of them is the directory, or is in it, or has it inside. */
+  /** Files and directories that are read. They must be neither the directory nor inside it nor around it. */
   sources?: readonly Place[];
   /** Of the names in a directory, those that it must not have to be replaced. */
   foreign?: (names: readonly string[]) => readonly string[];
@@ -48,7 +48,7 @@ export class AtomicDirectory {
   private syncError: unknown;
   private readonly folders: [path: string, mode: number][] = [];
   private settled = false;
-  /** Who can come to everything that is read. */
+  /** Permission bits of those who can reach everything that is read. */
   private reach = 0o777;
 
   /** Creates the temporary directory. Throws {@link DumpError} if `path` is in use or cannot be written. */
@@ -84,7 +84,7 @@ export class AtomicDirectory {
 
   /**
    * Syncs and closes a finished file in the background.
-   * @param before what is still being done to it
+   * @param before pending work on it
    */
   async finishFile(fd: number, name: string, before: Promise<void>): Promise<void> {
     const sync = before
@@ -157,7 +157,7 @@ export class AtomicDirectory {
     );
   }
 
-  /** A directory with files cannot be renamed over: it is moved aside first. Returns where it is then. */
+  /** A directory with files cannot be renamed over, so it is moved aside first. Returns its new path. */
   private rename(): string | undefined {
     if (!this.options.force || !existing(this.place)) {
       renameSync(this.temporary, this.place);
@@ -186,7 +186,7 @@ export class AtomicDirectory {
 
 const existing = (path: string) => statSync(path, { throwIfNoEntry: false });
 
-/** Makes the names in a directory last. */
+/** Syncs the names in a directory. */
 export function syncDirectory(path: string): void {
   const fd = openSync(path, 'r');
   try {

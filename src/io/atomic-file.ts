@@ -1,6 +1,6 @@
 /**
- * A file that appears complete or not at all: it is written under a temporary name beside its place, synced, and renamed.
- * A place that is no regular file (a pipe, /dev/stdout) is written as it is.
+ * A file that appears complete or not at all: it is written under a temporary name next to its place, synced, and renamed.
+ * Anything but a regular file (a pipe, /dev/stdout) is written in place.
  */
 import { randomBytes } from 'node:crypto';
 import { closeSync, fchmodSync, fsyncSync, openSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
@@ -17,11 +17,11 @@ export class AtomicFile {
   private readonly fd: number;
   private readonly writer: FdWriter;
   private readonly place: string;
-  /** None if the place is written as it is. */
+  /** Undefined if the place itself is written. */
   private readonly temporary: string | undefined;
   private readonly mode: number;
   private isOpen = true;
-  /** Whether the file is in its place, or the place was written as it is. */
+  /** Whether the file is in its place, or was written there. */
   private isDone = false;
 
   /**
@@ -49,7 +49,7 @@ export class AtomicFile {
   /** The bytes may change after the call. */
   readonly write = (bytes: Uint8Array): void => this.writer.write(bytes);
 
-  /** Writes what was gathered: for pipes, where somebody waits for it. */
+  /** Writes what was gathered: for pipes, whose reader waits for it. */
   flush(): void {
     this.writer.flush();
   }

@@ -11,7 +11,7 @@ import { FdWriter } from './fd.js';
 /** The output for an archive. It is complete after {@link ByteOutput.commit}, and removed by `discard`. */
 export interface ByteOutput {
   write: Emit;
-  /** If its buffer is full: resolves when it takes more. */
+  /** If the buffer is full, resolves when it takes more. */
   drain(): void | Promise<void>;
   commit(): void | Promise<void>;
   discard(): void | Promise<void>;

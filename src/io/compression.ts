@@ -25,7 +25,7 @@ const ZSTD = zlib as unknown as Partial<{
   zstdDecompressSync(bytes: Uint8Array): Buffer;
 }>;
 
-/** Undefined for a Node that takes cut-off input for complete (nodejs/node issue 64592): then the program is used. */
+/** Undefined for a Node that accepts truncated input as complete (nodejs/node issue 64592): then the program is used. */
 function zstdDecompressor(): MakeStream | undefined {
   const frame = ZSTD.zstdCompressSync?.(Buffer.from('zstd'));
   try {

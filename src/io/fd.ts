@@ -9,7 +9,7 @@ import { Socket } from 'node:net';
 import { isErrno, onFile, systemError } from '../errors.js';
 import { enlargePipe, LOAD_AFTER_BYTES } from './linux.js';
 
-/** Capacity of a Linux pipe: a read never returns more. */
+/** Default capacity of a Linux pipe: a read returns no more. */
 const PIPE_BYTES = 64 * 1024;
 /** Bytes per read from a file. */
 const FILE_BYTES = 256 * 1024;
@@ -68,7 +68,7 @@ export class FdReader {
     }
   }
 
-  /** Much comes: a larger pipe takes fewer turns. */
+  /** For large amounts: a larger pipe takes fewer reads. */
   private enlarge(): void {
     if (this.buffer.length === FILE_BYTES || this.socket) return;
     this.buffer = new Uint8Array(FILE_BYTES);
@@ -124,7 +124,7 @@ export class FdReader {
 }
 
 /**
- * Reads up to `buffer.length` bytes; 0 at the end. Blocks, also where somebody has made the descriptor non-blocking.
+ * Reads up to `buffer.length` bytes; 0 at the end. Blocks even if the descriptor was made non-blocking elsewhere.
  * @param name for errors
  */
 export function readBlocking(fd: number, buffer: Uint8Array, name: string): number {

@@ -1,5 +1,5 @@
 /**
- * Many files that arrive in turn, and are then read at random: in memory up to a budget, beyond that in an unnamed file.
+ * Files that arrive one after another, and are then read at random: in memory up to a budget, beyond that in an unnamed file.
  *
  * All files share one address range. Its first blocks are in memory, the rest is in the unnamed file at the same position. A
  * file consists of extents of the range. A new extent is as large as the file is already. So a file of any size has few
@@ -121,7 +121,7 @@ export class StoredFile {
   private addExtent(): void {
     const bytes = Math.min(Math.max(this.size, MIN_EXTENT_BYTES), MAX_EXTENT_BYTES);
     const place = this.held.reserve(bytes);
-    // If no other file came between, the last extent grows.
+    // The last extent grows if no other file came in between.
     const last = this.places.length - 1;
     if (last < 0 || this.placeOf(last, this.room) !== place) {
       this.starts.push(this.room);

@@ -1,7 +1,7 @@
-/** A hole in a file costs nothing to make, but is read byte by byte: who reads a file that may be anything limits them. */
+/** A hole costs nothing to make, but is read byte by byte. So holes in files of unknown content are limited. */
 import { DumpError } from '../errors.js';
 
-/** Limit on the holes of a file other than pages, in bytes. No program makes images with holes; `cp --sparse` may. */
+/** Limit on the holes of a file other than pages, in bytes. CRIU makes no images with holes, but `cp --sparse` may. */
 export const MAX_HOLE_BYTES = 1024 ** 3;
 
 /**
@@ -15,5 +15,5 @@ export function checkHoles(file: string, sizeBytes: number, storedBytes: number)
   throw new DumpError('LIMIT', `expected at most ${MAX_HOLE_BYTES} bytes of holes, found ${holes}`, { file });
 }
 
-/** What a file takes on its disk. `blocks` are of 512 bytes, whatever the file system has. */
+/** Bytes that a file takes on disk. `blocks` are always of 512 bytes. */
 export const storedBytesOf = ({ blocks }: { blocks: number }): number => 512 * blocks;

@@ -9,14 +9,14 @@ const GROUP = { search: 0o010, all: 0o070 };
 const OTHERS = { search: 0o001, all: 0o007 };
 
 /**
- * Who can come to a file or directory through the folders above it, as a mask of permission bits. What is made of it elsewhere
- * must not be open to more people.
- * @param output the folder that the output lies in: folders above both keep the output private as well
+ * Who can reach a file or directory through the folders above it, as a mask of permission bits. A copy elsewhere must not be
+ * open to more people.
+ * @param output the folder of the output: folders above both keep the output private as well
  * @throws what a failing system call throws
  */
 export function reachOf(source: string, output?: string): number {
   const stats = statSync(source);
-  // A pipe lies nowhere.
+  // A pipe is in no folder.
   if (!stats.isFile() && !stats.isDirectory()) return 0o777;
   const shared = output === undefined ? [] : foldersOf(realpathSync(output));
   let reach = 0o777;
@@ -28,7 +28,7 @@ export function reachOf(source: string, output?: string): number {
   return reach;
 }
 
-/** A folder and those that it lies in, from the inside out. */
+/** A folder and those above it, from the inside out. */
 function foldersOf(folder: string): string[] {
   const folders = [folder];
   for (let at = folder; at !== dirname(at); at = dirname(at)) folders.push(dirname(at));

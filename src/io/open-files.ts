@@ -17,14 +17,14 @@ export function checkUnchanged(fd: number, before: string, name: string): void {
   throw new DumpError('CHANGED', 'the file has changed since it was opened', { file: name });
 }
 
-/** What is there, unless it is a regular file or a folder. */
+/** The kind of file, unless it is a regular file or a folder. */
 export function specialKind(stats: Stats): string | undefined {
   if (stats.isFIFO()) return 'a fifo';
   if (stats.isSocket()) return 'a socket';
   return stats.isCharacterDevice() || stats.isBlockDevice() ? 'a device' : undefined;
 }
 
-/** Opens a file to read, without waiting for the writer of a fifo. Throws {@link DumpError} UNSUPPORTED for what is no file. */
+/** Opens a file to read. Does not wait for the writer of a fifo. Throws {@link DumpError} UNSUPPORTED unless it is a file. */
 export function openRegular(path: string, name: string): number {
   const fd = onFile(name, () => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK));
   try {

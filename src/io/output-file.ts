@@ -1,4 +1,4 @@
-/** A file of a directory that is being filled: written from front to back, while the disk already works on it. */
+/** A file in a directory that is being filled. It is written from front to back, and synced in the background meanwhile. */
 import { closeSync, constants, fchmodSync, fdatasync, fstatSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { constants as osConstants } from 'node:os';
 import { join } from 'node:path';
@@ -12,14 +12,14 @@ import { permitted } from './mode.js';
 const fdatasyncAsync = promisify(fdatasync);
 
 /**
- * Pieces are gathered to writes of this size, at multiples of it in the file: whole pages, which the page cache takes at twice
- * the rate of pieces that end inside one.
+ * Pieces are gathered into writes of this size, at multiples of it in the file. So each write has whole pages, which the page
+ * cache takes twice as fast as writes that end inside a page.
  */
 const GATHER_BYTES = 128 * 1024;
-/** Zeros become a hole where they fill so many bytes, at multiples of it in the file: a sparse file stays sparse. */
+/** Zeros become a hole if they fill a block of this size, at a multiple of it in the file. So a sparse file stays sparse. */
 const HOLE_BYTES = 16 * 1024;
 const ZEROS = new Uint8Array(HOLE_BYTES);
-/** After so many bytes the disk is told to begin. */
+/** A sync begins after this many bytes. */
 const SYNC_EVERY_BYTES = 64 * 1024 * 1024;
 
 export class OutputFile {
@@ -28,7 +28,7 @@ export class OutputFile {
   private unsynced = 0;
   private syncing: Promise<void> | undefined;
   private syncError: unknown;
-  /** Of the file so far, with holes and what is gathered. */
+  /** Size of the file so far, including holes and what is gathered. */
   bytes = 0;
   private gathered: Uint8Array | undefined;
   private gatheredBytes = 0;
@@ -40,7 +40,7 @@ export class OutputFile {
     private readonly directory: AtomicDirectory,
     readonly name: string,
     private readonly mode: number,
-    /** Buffers that were in use before: new ones would pile up until they are collected. */
+    /** Buffers to reuse: new ones would pile up until they are collected. */
     private readonly spare: Uint8Array[],
   ) {
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
@@ -63,7 +63,7 @@ export class OutputFile {
   /**
    * Copies from another file inside the kernel, holes as holes.
    * @param position in the other file, in bytes
-   * @returns bytes, fewer than asked for if the kernel cannot go on or the other file ends: whoever reads on sees why
+   * @returns bytes, fewer than asked for if the kernel cannot go on or the other file ends. The next read then shows why.
    */
   copyFrom({ fd, offset }: FilePlace, position: number, bytes: number): number {
     const system = this.kernelCopies ? linux() : undefined;
@@ -103,7 +103,7 @@ export class OutputFile {
     this.putWithHoles(gathered.subarray(0, gatheredBytes), this.bytes - gatheredBytes);
   }
 
-  /** Writes all but what can be a hole. `position` is where a gathered write begins: a multiple of HOLE_BYTES. */
+  /** Writes everything that cannot be a hole. `position` is where a gathered write begins: a multiple of HOLE_BYTES. */
   private putWithHoles(bytes: Uint8Array, position: number): void {
     let from = 0;
     for (let at = 0; at + HOLE_BYTES <= bytes.length; at += HOLE_BYTES) {
@@ -133,7 +133,7 @@ export class OutputFile {
   private syncInBackground(): void {
     if (this.syncing) return;
     this.unsynced = 0;
-    // The system tells of a failure once, so it is kept for finish().
+    // The system reports a failure only once, so it is kept for finish().
     this.syncing = fdatasyncAsync(this.fd)
       .catch((error) => {
         this.syncError ??= systemError(error, this.name);
@@ -163,14 +163,14 @@ export class OutputFile {
     closeSync(this.fd);
   }
 
-  /** Waits for the sync that is under way; throws what any of them met. */
+  /** Waits for the current sync. Throws the first failure of any sync. */
   private async settled(): Promise<void> {
     await this.syncing;
     if (this.syncError) throw this.syncError;
   }
 }
 
-/** Where the next byte is that is in no hole; `end` if there is none before it. A file system that cannot tell has no holes. */
+/** Position of the next data, at most `end`. A file system without SEEK_DATA counts as having no holes. */
 function nextData(system: Linux, fd: number, at: number, end: number): number {
   const data = system.seekData(fd, at);
   if (data === -osConstants.errno.ENXIO) return end;

@@ -3,8 +3,8 @@ import type { Readable, Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 
 /**
- * Copies all bytes, and ends the target. Not stream.pipeline(): it never settles if its source is destroyed after its end has
- * arrived and before it was read, which happens with a broken connection.
+ * Copies all bytes, and ends the target. stream.pipeline() never settles if its source is destroyed after its end has arrived
+ * and before that was read, which happens with a broken connection.
  * @throws if either fails; then both are destroyed
  */
 export async function pour(from: Readable, to: Writable): Promise<void> {

@@ -32,7 +32,7 @@ export class SocketPair extends Duplex {
     );
   }
 
-  /** As `setTimeout` of a socket: calls when nothing was read or written for this time. */
+  /** Like `setTimeout` of a socket: calls back when nothing was read or written for this time. */
   setTimeout(milliseconds: number, onIdle: () => void): void {
     for (const end of [this.input, this.output]) {
       end.setTimeout(milliseconds, () => {
@@ -54,7 +54,7 @@ export class SocketPair extends Duplex {
   override _final(done: (error?: Error | null) => void): void {
     this.output.end(() => {
       done();
-      // No answer can come any more.
+      // No answer can come now.
       this.destroy();
     });
   }

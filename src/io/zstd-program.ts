@@ -1,4 +1,4 @@
-/** The zstd program, for a Node without zstd (before 22.15), or with one that takes cut-off input for complete. */
+/** The zstd program, for a Node without zstd (before 22.15), or with one that accepts truncated input as complete. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { Duplex, Readable, type Writable } from 'node:stream';
@@ -19,7 +19,7 @@ export function throughZstd(...words: string[]): Duplex {
   const stream = Duplex.from({ writable: stdin as Writable, readable: Readable.from(outputOf(program)) });
   // Also if nothing was read from it.
   stream.on('close', () => program.child.kill());
-  // This error says more than that of a failing write.
+  // This error says more than the failing write does.
   program.failed.catch((error) => stream.destroy(error));
   return stream;
 }
@@ -32,7 +32,7 @@ async function* outputOf({ child, exit }: Program): AsyncGenerator<Uint8Array> {
   await exit();
 }
 
-/** Throws {@link DumpError} UNSUPPORTED if there is none. */
+/** Throws {@link DumpError} UNSUPPORTED if the program is missing. */
 function start(stdin: number | 'pipe', ...words: string[]): Program {
   const child = spawn('zstd', ['-q', '-c', ...words], { stdio: [stdin, 'pipe', 'ignore'] });
   child.on('error', () => {});

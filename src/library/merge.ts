@@ -1,4 +1,4 @@
-/** The two halves of a split dump, put together again. */
+/** Merges the two halves of a split dump. */
 import type { DumpFiles } from '../dump/files.js';
 import { pump, type RecordSink } from '../dump/pump.js';
 import type { DumpRecord } from '../dump/records.js';
@@ -7,7 +7,7 @@ import { mergedRecords } from '../halves/merged.js';
 import type { OpenDump } from './open-dump.js';
 
 /**
- * Writes the dump that two halves come from, byte for byte, or fails and leaves nothing.
+ * Writes the dump that the two halves come from, byte for byte, or fails and leaves nothing.
  * @param openCold opens the files of the cold half with readable pages, when `hot` and `out` are open; closed at the end
  * @throws {DumpError} MISSING_IMAGE, NOT_HALVES where the halves do not belong together
  */

@@ -1,4 +1,4 @@
-/** A dump, wherever it is, as records: what every command that reads a dump begins with. */
+/** Opens a dump in any container, as records or as files. Every command that reads a dump begins here. */
 import {
   type Arrival,
   type ArrivingDump,
@@ -27,7 +27,7 @@ import { defaultBudget } from './sinks.js';
 export type DumpSource = ByteSource | readonly (string | number)[];
 
 export interface SourceOptions {
-  /** What it must be; found out from what is there if it is not given. */
+  /** The container that it must be in; by default recognized by its first bytes. */
   from?: SourceKind | undefined;
   /** For what must wait or be held: 64 MiB in memory, then a file in the system's temporary folder. */
   budget?: MemoryBudget;
@@ -35,42 +35,41 @@ export interface SourceOptions {
   maxBytes?: number;
   /** Ends a wait for more bytes. */
   signal?: AbortSignal;
-  /** Told of what is in a directory and cannot be carried. */
+  /** Called for files in a directory that cannot be copied. */
   warn?: (message: string) => void;
-  /** Descriptor that `-` stands for. */
+  /** Descriptor that `-` means. */
   stdinFd?: number;
 }
 
 export interface OpenDumpOptions extends SourceOptions {
-  /** Bytes; found out from the dump if it is not given. */
+  /** Bytes; by default found in the dump. */
   pageSize?: number;
-  /** Whether stages ask for the areas of runs, as `classify` does by default: pages that arrive before their areas wait then. */
+  /** Whether stages need the areas of runs, as `classify` does by default. Pages that arrive before their areas then wait. */
   areas?: boolean;
 }
 
-/** A dump that is open; close it. */
+/** An open dump; close it. */
 export interface OpenDump extends AsyncDisposable {
   readonly kind: SourceKind;
   readonly compression: Compression | undefined;
   /** Of the source, for errors. */
   readonly name: string;
-  /** For `pump`. Those of a dump that is open to random access may be gone through again, those of another one once. */
+  /** For `pump`. With random access they can be read again, otherwise only once. */
   readonly records: RecordSource;
-  /** Page size, tasks and bytes: at once for a dump that is open to random access, otherwise when the records are at their end. */
+  /** Page size, tasks and bytes: at once with random access, otherwise after the last record. */
   readonly known: KnownDump;
-  /** The files of a dump that is open to random access: of a directory or a plain archive. */
+  /** The files of a dump with random access: a directory or a plain archive. */
   readonly files: DumpFiles | undefined;
-  /** The files of what arrives as files, to be taken instead of the records. */
+  /** The files of a dump that arrives as files, to be taken instead of the records. */
   readonly events: FileEvents | undefined;
-  /** The OCI image that it is in. */
+  /** The OCI image that contains it. */
   readonly image: CheckpointImage | undefined;
   close(): void;
 }
 
 /**
- * Opens a dump wherever it is: a directory, a tar archive (plain, gzip or zstd), an OCI image, shards or a page
- * stream.
- * @throws {DumpError} NOT_A_DUMP for what is none of them, SYSTEM, and as the container does
+ * Opens a dump in any container: a directory, a tar archive (plain, gzip or zstd), an OCI image, shards or a page stream.
+ * @throws {DumpError} NOT_A_DUMP for anything else, SYSTEM, and what the container throws
  */
 export async function openDump(source: DumpSource, options: OpenDumpOptions = {}): Promise<OpenDump> {
   const { pageSize, areas = true } = options;
@@ -126,7 +125,7 @@ const arrivedDump = (
   { records, dump: known }: ArrivingDump,
 ): OpenDump => ({ kind, compression, name, records, known, files: undefined, events, image, ...closing(close) });
 
-/** Closes once, however often it is asked to. */
+/** Closes once, however often it is called. */
 function closing(action: () => void) {
   let isOpen = true;
   const close = () => {

@@ -1,5 +1,5 @@
 /**
- * Where a dump can be put: a directory, an archive, shards or a page stream. Output appears complete or not at all, so each
+ * Sinks for every container: a directory, an archive, shards or a page stream. Output appears complete or not at all: each
  * place is checked and opened before anything is read, and {@link RecordSink.discard} leaves nothing behind.
  */
 import { statSync } from 'node:fs';
@@ -21,7 +21,7 @@ import type { Compression } from '../io/compression.js';
 import { PageStreamSink } from '../send/page-stream-sink.js';
 import { withoutOutside } from '../stages/drop-files.js';
 
-/** Memory for what must wait or be held, in bytes, where nobody says how much. */
+/** Default memory for what must wait or be held, in bytes. */
 const DEFAULT_BUDGET_BYTES = 64 * 2 ** 20;
 
 export const defaultBudget = (): MemoryBudget => ({ bytes: DEFAULT_BUDGET_BYTES, directory: tmpdir() });
@@ -29,9 +29,9 @@ export const defaultBudget = (): MemoryBudget => ({ bytes: DEFAULT_BUDGET_BYTES,
 export interface PlaceOptions {
   /** Replaces what is there: a file, or a directory that is a dump. */
   force?: boolean;
-  /** Files, directories and descriptors that the dump is read from: the output is none of them, nor inside of one. */
+  /** Files, directories and descriptors that the dump is read from. The output must be apart from all of them. */
   sources?: readonly Place[];
-  /** Told of the bytes of each piece of payload. */
+  /** Called with the size of each piece of payload, in bytes. */
   progress?: (bytes: number) => void;
 }
 
@@ -39,11 +39,11 @@ export interface ArchiveOptions extends PlaceOptions {
   compression?: Compression | undefined;
   /** For pages that wait until their size is known: 64 MiB in memory, then a file in the system's temporary folder. */
   budget?: MemoryBudget;
-  /** Folder of the images in the archive, where they do not come from one. */
+  /** Folder of the images in the archive, unless they come from an archive. */
   prefix?: string;
-  /** Seconds since 1970, for files that do not come from an archive: now, if it is not given. */
+  /** Seconds since 1970, for files that do not come from an archive; by default now. */
   mtimeSeconds?: number;
-  /** Ends the writing of what waited. */
+  /** Aborts the writing of what waited. */
   signal?: AbortSignal;
 }
 
@@ -64,7 +64,7 @@ export interface FilesOutput extends RecordSink {
 }
 
 /**
- * A directory, which other programs see when it is complete.
+ * A directory. Other programs see it only when it is complete.
  * @throws {DumpError} OUTPUT_EXISTS, OUTPUT_INSIDE_DUMP, SYSTEM
  */
 export async function directorySink(path: string, options: PlaceOptions = {}): Promise<DirectoryOutput> {
@@ -72,7 +72,7 @@ export async function directorySink(path: string, options: PlaceOptions = {}): P
 }
 
 /**
- * A tar archive. Of a dump that comes from an archive it keeps the order and the headers, and the files next to the dump.
+ * A tar archive. If the dump comes from an archive, order, headers and the files next to the dump are kept.
  * @param place a path, a descriptor that stays open, or a stream of Node, which ends with the archive
  * @throws {DumpError} OUTPUT_EXISTS, OUTPUT_INSIDE_DUMP, SYSTEM; UNSUPPORTED without a zstd
  */
@@ -159,7 +159,7 @@ export function openShards(
 }
 
 /**
- * A page stream. One that is discarded lacks its end, so that its reader knows.
+ * A page stream. A discarded one has no end, so its reader knows that it is incomplete.
  * @param place a descriptor that stays open, or a stream of Node, which ends with the dump
  */
 export function pageStreamSink(
@@ -171,7 +171,7 @@ export function pageStreamSink(
   return behindStages([withoutOutside()], sink);
 }
 
-/** Throws {@link DumpError} OUTPUT_EXISTS, OUTPUT_INSIDE_DUMP for a place where no file may appear. */
+/** Throws {@link DumpError} OUTPUT_EXISTS, OUTPUT_INSIDE_DUMP if no file may appear in the place. */
 function checkOutputFile(out: string, sources: readonly Place[], force: boolean): void {
   const found = onFile(out, () => statSync(out, { throwIfNoEntry: false }));
   checkApart(out, sources);

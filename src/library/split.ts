@@ -1,4 +1,4 @@
-/** A dump in two halves: what must be there at the start of a restore, and what is served to it later. */
+/** Divides a dump into two halves: what a restore needs at its start, and what is served to it later. */
 import { behindStages, pump, type RecordSink } from '../dump/pump.js';
 import { TeeSink } from '../dump/tee.js';
 import { coldPart, notCold } from '../halves/cold-stage.js';
@@ -14,23 +14,23 @@ import type { OpenDump } from './open-dump.js';
 import { defaultBudget } from './sinks.js';
 
 export interface SplitOptions {
-  /** What is lazy; `auto` if it is not given. */
+  /** Which pages are lazy; by default `auto`. */
   policy?: Exclude<Policy, 'seed'>;
   /** Lazy pages that stay in the hot half, as with {@link keepEager}. */
   keep?: ({ list: FaultList } & KeepOptions) | undefined;
   /** For pagemaps that wait: 64 MiB in memory, then a file in the system's temporary folder. */
   budget?: MemoryBudget;
-  /** Told of what looks wrong in the dump and is no error. */
+  /** Called for what looks wrong in the dump but is not an error. */
   warn?: (message: string) => void;
-  /** Told of pages that were taken out of the dump and that nothing can fetch; without it such a dump is refused. */
+  /** Called if pages were taken out of the dump that nothing can fetch. Without it, such a dump is refused. */
   warnOfPartial?: ((message: string) => void) | undefined;
   signal?: AbortSignal;
 }
 
 /**
  * Splits a dump: `hot` gets what make-lazy makes of it, `cold` the lazy pages and the images that a page server needs. Each
- * page goes into one of them. A dump that is open to random access is read twice, its pages once; any other is read once.
- * Hot is finished before cold is: if cold fails, hot may be there. Otherwise nothing is left of either.
+ * page goes into one of them. With random access the metadata is read twice and each page once; otherwise all is read once.
+ * Hot is finished before cold. If cold fails after that, hot remains. Any other failure leaves neither.
  * @throws {DumpError} UNSUPPORTED for a cold half, PARTIAL_DUMP, and as {@link classify} and both sinks do
  */
 export async function split(
@@ -61,10 +61,10 @@ export async function split(
 const keepStages = (keep: ({ list: FaultList } & KeepOptions) | undefined) =>
   keep ? [keepEager(keep.list, keep)] : [];
 
-/** What `write` would make of the source is what is split, and what merge gives back. */
+/** The dump that is split, and that merge gives back, is the one that `write` would make of the source. */
 const sourceStages = () => [notCold(), rebuild()];
 
-/** Hot, and then cold: the metadata is read twice, and each page once. */
+/** Hot, then cold. The metadata is read twice, and each page once. */
 async function inTurn({ records }: OpenDump, hot: RecordSink, cold: RecordSink, signal?: AbortSignal): Promise<void> {
   try {
     await pump(records, sourceStages(), hot, signal);
@@ -75,6 +75,6 @@ async function inTurn({ records }: OpenDump, hot: RecordSink, cold: RecordSink, 
   await pump(records, sourceStages(), cold, signal);
 }
 
-/** Both, of a source that can be read only once. */
+/** Both at once, from a source that can be read only once. */
 const atOnce = ({ records }: OpenDump, hot: RecordSink, cold: RecordSink, signal?: AbortSignal): Promise<void> =>
   pump(records, sourceStages(), new TeeSink(hot, cold), signal);

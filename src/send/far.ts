@@ -88,7 +88,7 @@ class FarEnd {
     else await this.tellLanded(landed);
   }
 
-  /** Takes over what has arrived of the dump: a stream that is destroyed drops what nobody has read yet. */
+  /** Takes over what has arrived of the dump: a destroyed stream drops its unread data. */
   readRest(): void {
     while (this.dump?.read()) {
       // The body of the answer gets it.
@@ -100,9 +100,9 @@ class FarEnd {
     const sink = new DirectorySink(out, { force: force || existsSync(join(out, UNDELIVERED)) });
     this.dump = this.session.request({ ':path': PATH.DUMP, 'accept-encoding': 'zstd, gzip' });
     try {
-      // Read from the start: Node 24 drops a short answer if its stream is closed before somebody reads it.
+      // Read from the start: Node 24 drops a short answer if its stream is closed before it is read.
       const body = new PassThrough({ highWaterMark: SETTINGS.maxFrameSize });
-      // Whoever reads the body sees the rejection.
+      // The reader of the body sees the rejection.
       pour(this.dump, body).catch(() => {});
       const encoding = await answered(this.dump);
       const chunks = encoding ? decompress({ chunks: body, name: PLACE }, encoding, Number.MAX_SAFE_INTEGER) : body;
@@ -145,7 +145,7 @@ class FarEnd {
         delivered = true;
       } catch (error) {
         failure = error;
-        // The connection may have been closed before anybody listened for that.
+        // The connection may have closed before there was a listener.
         await end();
       }
     };

@@ -45,8 +45,8 @@ export interface Shipment {
 }
 
 /**
- * Sends a dump to the far end of a connection. Resolves when it has arrived, and, if pages are served, when a client has fetched all
- * its pages and no other one is connected.
+ * Sends a dump to the far end of a connection. Resolves when it has arrived, and, if pages are served, when a client has fetched
+ * all its pages and no other one is connected.
  * @param place name of the far end, for errors
  * @throws {DumpError} PROTOCOL if the connection ends too early; whatever {@link Shipment.ship} throws
  */
@@ -92,7 +92,7 @@ class NearEnd {
     private readonly shipment: Shipment,
   ) {}
 
-  /** @param closed resolves when there is no connection any more */
+  /** @param closed resolves when the connection is gone */
   async run(closed: Promise<void>): Promise<void> {
     const { session } = this;
     session.on('error', (error) => this.fail(this.notOurs(error)));
