@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Starts the command: all of it is one file, dist/pagepipe.cjs, and V8's compiled form of what a command needs of it is
-// kept between runs. Compiling takes most of the time of a short command otherwise. See ARCHITECTURE.md, "Start".
+// Starts the command. Its code is one file, dist/pagepipe.cjs. V8's compiled form of what a command uses is kept between
+// runs, because compiling takes most of the time of a short command. See ARCHITECTURE.md, "Start".
 'use strict';
 const fs = require('node:fs');
 const { dirname, join } = require('node:path');
@@ -9,15 +9,15 @@ const { Script } = require('node:vm');
 const { crc32 } = require('node:zlib');
 
 // Batches of records die as soon as they are written. A young generation of one MiB collects them while they are few,
-// so that a process takes the same memory for a dump of 1 GiB and for one of 64 GiB. The tokens of a piece of JSON
-// live a little longer, and are many: collected so early they would take half of the time of encode.
+// so that a process takes the same memory for a dump of 1 GiB and for one of 64 GiB. The many tokens of a piece of JSON
+// live a little longer. Collecting them so early would take half of the time of encode.
 const command = process.argv[2] ?? '';
 if (command === 'encode') {
   v8.setFlagsFromString('--max-semi-space-size=4');
 } else {
   v8.setFlagsFromString('--max-semi-space-size=1');
   v8.setFlagsFromString('--semi-space-growth-factor=1');
-  // One MiB is collected before the threads that could help have woken up.
+  // One MiB is collected before helper threads have woken up.
   v8.setFlagsFromString('--no-parallel-scavenge');
 }
 
@@ -44,8 +44,8 @@ function readBundle() {
 }
 
 /**
- * Where the compiled form is kept: below XDG_CACHE_HOME or ~/.cache, in a folder for this bundle, this V8 and its flags, a
- * file for each command. Undefined if that place is not ours: code that is run must not come from anybody else.
+ * Where the compiled form is kept: below XDG_CACHE_HOME or ~/.cache, in a folder for this bundle, this V8 and its flags, with
+ * one file for each command. Undefined if that place is not ours: nobody else may supply code that is run.
  */
 function findCacheFile() {
   const { HOME, XDG_CACHE_HOME, NODE_DISABLE_COMPILE_CACHE } = process.env;
@@ -58,8 +58,8 @@ function findCacheFile() {
 }
 
 /**
- * The compiled form; undefined if there is none, or if somebody else could have written it. V8 trusts what it gets, and
- * crashes on what a full disk or a power cut has left: so its checksum comes first.
+ * The compiled form; undefined if there is none, or if somebody else could have written it. V8 trusts its input and crashes
+ * on a damaged file, such as one that a full disk or a power cut has left. So the checksum is compared first.
  */
 function readCache(file) {
   if (!isPrivate(dirname(dirname(file))) || !isPrivate(dirname(file))) return;
@@ -84,14 +84,14 @@ function isPrivate(folder) {
   return !!stats?.isDirectory() && stats.uid === process.geteuid() && (stats.mode & 0o7777) === 0o700;
 }
 
-/** Keeps the compiled form. Whatever prevents it is no error: the next run compiles again. */
+/** Keeps the compiled form. A failure is not an error: the next run compiles again. */
 function writeCache(file) {
   const folder = dirname(file);
   const ours = dirname(folder);
   const temporary = `${file}.${process.pid}`;
   try {
     fs.mkdirSync(dirname(ours), { recursive: true, mode: 0o700 });
-    // Root must not leave files in the home of a user who has called sudo.
+    // Root must not leave files in the home of a user who called sudo.
     if (fs.statSync(dirname(ours)).uid !== process.geteuid()) return;
     for (const path of [ours, folder]) {
       if (!isPrivate(path)) fs.mkdirSync(path, { mode: 0o700 });
@@ -107,7 +107,7 @@ function writeCache(file) {
   }
 }
 
-/** Removes what versions left that have not been run for a month. */
+/** Removes the files of versions that have not been run for a month. */
 function removeOld(ours) {
   const month = 30 * 24 * 3600 * 1000;
   for (const name of fs.readdirSync(ours)) {

@@ -30,7 +30,7 @@ for (const [name, { edition }] of Object.values(packages).flatMap(Object.entries
   if (edition !== 'proto2') throw new Error(`${name}: expected syntax = "proto2" on top of its file, found ${edition}`);
 }
 
-// What declares the print hints; the fields keep theirs.
+// Declares the print hints. Fields keep theirs.
 delete packages.criu.print;
 delete packages.criu.print_hints;
 
@@ -66,7 +66,7 @@ export const schema: Record<string, Record<string, IType | IEnum>> = JSON.parse(
 );
 writeFileSync(join(root, 'src/generated/entries.ts'), entryTypes(packages.criu));
 
-// Built under other names and then renamed: a command that runs meanwhile has the old files, and a failure leaves them.
+// Built under other names and then renamed. A command that runs meanwhile uses the old files, and a failure leaves them.
 const dist = join(root, 'dist');
 const [next, old] = ['next', 'old'].map((name) => `${dist}.${name}-${process.pid}`);
 try {

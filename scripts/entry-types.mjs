@@ -14,7 +14,7 @@ const HEADER = `/**
  * The messages of CRIU's images as objects. Made from proto/criu/ by scripts/build.mjs.
  *
  * 64-bit integers are bigints. A repeated field is absent when it is empty. A value of an enum that has no name is its
- * number. What a message holds beyond its known fields is in \`$unknown\`: each field with its tag, as it was read.
+ * number. \`$unknown\` has the fields that the schema does not know, each with its tag, as bytes.
  */
 `;
 

@@ -1,4 +1,4 @@
-/** Puts the payload of runs where their pages file has it: zeros come before what is aligned to a page. */
+/** Places the payload of runs in their pages file: zeros come before payload that is aligned to a page. */
 import type { ExtentsRecord } from '../dump/records.js';
 import { invariant } from '../errors.js';
 import { PagesLayout } from '../memory/pages-layout.js';
@@ -9,7 +9,7 @@ export class PagesPlacer {
   private readonly zeros: Uint8Array;
   /** Bytes of the file so far. */
   private written = 0;
-  /** Where the payload of the current runs belongs, and how much of the first of these places is still free. */
+  /** The places for the payload of the current runs, and how much of the first one is still free. */
   private places: Float64Array = new Float64Array(0);
   private next = 0;
   private left = 0;
@@ -33,7 +33,7 @@ export class PagesPlacer {
     this.left = 0;
   }
 
-  /** Pieces of the payload that comes next. Each must be in the file before another is asked for. */
+  /** Pieces of the next payload. Each must be in the file before the next one is asked for. */
   *bytes(bytes: Uint8Array): Generator<Uint8Array> {
     for (let at = 0; at < bytes.length; ) {
       const count = this.take(bytes.length - at);

@@ -7,7 +7,7 @@ import { VMA } from '../memory/vma.js';
 
 /** Numbers in a row. */
 const WIDTH = 8;
-/** Their positions in a row. Of a number of 64 bits the lower half comes first, then the higher one. */
+/** Their positions in a row. The lower half of a 64-bit number comes first. */
 const START = 0;
 const END = 2;
 const SHMID = 4;

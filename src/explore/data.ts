@@ -1,6 +1,6 @@
 /**
- * What is in a dump, as data: what `pagepipe x DUMP TOPIC --json` prints, read again. It is all in memory at once, a few hundred
- * bytes for each area or run; for more than some millions of them the command, which streams, is better.
+ * The content of a dump as data: the parsed output of `pagepipe x DUMP TOPIC --json`. It is all in memory at once, a few hundred
+ * bytes for each area or run. For more than a few million of them use the command, which streams.
  */
 import type { DumpFiles } from '../dump/files.js';
 import { Images } from '../dump/images.js';

@@ -39,7 +39,7 @@ export function eachPagemapEntry(images: Images, pid: number, take: (entry: Page
 
 const NAMES = { PARENT: PE_PARENT, LAZY: PE_LAZY, PRESENT: PE_PRESENT };
 
-/** Lists of the names of flags, in JSON, by the flags: the same few for millions of entries. */
+/** JSON lists of flag names, by flags: millions of entries have the same few. */
 const NAMES_JSON = Array.from({ length: PE_MASK + 1 }, (_, flags) =>
   JSON.stringify(Object.entries(NAMES).flatMap(([name, flag]) => (flags & flag ? [name] : []))),
 );

@@ -27,7 +27,7 @@ export function processesOf(images: Images): PstreeEntry[] {
 export const coreOf = (images: Images, pid: number): Messages['core_entry'] =>
   images.first(`core-${pid}.img`, 'core_entry', 'pstree.img');
 
-/** Whether a process lacks an image because it is a zombie; where it must have it, that is an error. */
+/** Whether a process lacks an image because it is a zombie. Throws if it must have the image. */
 export function lacksAsZombie(images: Images, pid: number, name: string): boolean {
   if (images.has(name)) return false;
   if (images.has(`core-${pid}.img`) && isDead(coreOf(images, pid))) return true;

@@ -3,7 +3,7 @@
  * restored at once. The cold half has the lazy pages, the images that a page server and the lazy-pages daemon need, and the
  * original pagemaps. These say how `merge` puts the dump together again, byte for byte.
  *
- * Here are the stages that make the cold half.
+ * This file has the stages that make the cold half.
  */
 import { none } from 'stream-chain/defs.js';
 import { isOriginalName } from '../dump/names.js';

@@ -1,4 +1,4 @@
-/** The directory of a dump that is being written: a file lies in a folder that was made here, and links stay inside. */
+/** The directory of a dump that is being written. Files go only into folders that were made here, and links stay inside. */
 import { existsSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { checkLink, notOfDump, PARTIAL } from '../../dump/names.js';
@@ -98,7 +98,7 @@ export class DumpDirectory {
     await this.directory.discard();
   }
 
-  /** When all links are known: none of them leads through another one, which may lead outside. */
+  /** Checks, when all links are known, that none leads through another one, which may lead outside. */
   private checkLinks(): void {
     for (const [name, target] of this.links) checkLink(name, target, (place) => this.links.has(place));
   }

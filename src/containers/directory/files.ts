@@ -13,7 +13,7 @@ import { checkUnchanged, noImage, OpenFiles, specialKind, stateOf } from '../../
 const MAX_DEPTH = 32;
 
 export interface DirectoryOptions {
-  /** Told of what cannot be carried: sockets, devices, links that lead outside to nothing, names that are not UTF-8. */
+  /** Called for what cannot be copied: sockets, devices, links that lead outside to nothing, names that are not UTF-8. */
   warn?: (message: string) => void;
   /** Whether pagemaps and pages, those of the parents too, must stay as they are from now on. */
   guard?: boolean;
@@ -26,7 +26,7 @@ export class DirectoryFiles implements DumpFiles {
   private readonly states = new Map<string, string>();
   private listed: DumpEntry[] | undefined;
   private child: DirectoryFiles | undefined;
-  /** Undefined: nobody has asked; null: there is none. */
+  /** Undefined: not looked for yet; null: there is none. */
   private known: DirectoryFiles | null | undefined;
   /** Of this dump and of those that it builds on. */
   private open = new OpenFiles();
@@ -107,7 +107,7 @@ export class DirectoryFiles implements DumpFiles {
     return parent;
   }
 
-  /** Remembers the state of pagemaps and pages before the first of them is opened: what comes later is another dump. */
+  /** Remembers the state of pagemaps and pages before the first of them is opened: a later change is another dump. */
   private lookAtMemory(): void {
     for (const name of onFile(this.path, () => readdirSync(this.path))) {
       if (!isPagemapName(name) && !name.startsWith('pages-')) continue;
@@ -117,7 +117,7 @@ export class DirectoryFiles implements DumpFiles {
     }
   }
 
-  /** One that was replaced is read on as it was, while it is open. */
+  /** A file that was replaced while open is still read in its old state. */
   private checkState(path: string, name: string): void {
     const fd = this.open.descriptor(path, name);
     const before = this.states.get(path);
@@ -151,7 +151,7 @@ export class DirectoryFiles implements DumpFiles {
     return lstatSync(join(this.path, name), { throwIfNoEntry: false })?.isSymbolicLink() === true;
   }
 
-  /** What a name is in a copy; undefined if it cannot be carried. */
+  /** What a name is in a copy; undefined if it cannot be copied. */
   private carried(name: string): DumpEntry | undefined {
     const path = join(this.path, name);
     const stats = lstatSync(path);
@@ -167,7 +167,7 @@ export class DirectoryFiles implements DumpFiles {
     if (name === 'parent') return link;
     const isMemory = isPagesName(name) || isPagemapName(name);
     if (!isMemory && linkPlace(name, target.toString(), (place) => this.isLink(place)) !== undefined) return link;
-    // A link that leads outside would not do so from the copy: its content is taken.
+    // A link that leads outside would lead elsewhere from the copy, so the content is copied.
     const content = statSync(path, { throwIfNoEntry: false });
     if (content?.isFile()) return fileEntry(name, content);
     this.options.warn?.(`${name}: left out, a link that leads outside the dump`);
@@ -175,7 +175,7 @@ export class DirectoryFiles implements DumpFiles {
   }
 }
 
-/** A parent that was copied into its child, as by `cp -rL`, is one still. */
+/** A parent that was copied into its child, as by `cp -rL`, still counts as one. */
 const linkTo = (name: string, target: string): DumpEntry => ({
   name,
   kind: 'link',

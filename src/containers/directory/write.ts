@@ -1,6 +1,6 @@
 /**
- * Records into a directory: the encoder. Runs become pagemap entries as `rebuild` left them, payload goes to the pages
- * files and to all others. Nothing is seen of it before {@link DirectorySink.finish}.
+ * Records into a directory. Runs become pagemap entries as `rebuild` left them, and payload goes into pages files and other
+ * files. The directory does not appear before {@link DirectorySink.finish}.
  */
 import { extentOf } from '../../dump/extents.js';
 import { pagesName } from '../../dump/names.js';
@@ -12,7 +12,7 @@ import type { OutputFile } from '../../io/output-file.js';
 import { FilesSink, type FilesSinkOptions } from '../files-sink.js';
 import { DumpDirectory, type Written } from './dump-directory.js';
 
-/** Smaller extents are read: pieces of several go into one write. */
+/** Smaller extents are read, because pieces of several go into one write. */
 const KERNEL_BYTES = 256 * 1024;
 
 export interface DirectorySinkOptions extends AtomicDirectoryOptions, FilesSinkOptions {}
@@ -75,7 +75,7 @@ export class DirectorySink extends FilesSink {
     this.pages?.write(bytes);
   }
 
-  /** The kernel copies large extents; the others are read here, and so is what it does not copy. */
+  /** The kernel copies large extents. The others, and what it does not copy, are read here. */
   protected override takeExtents({ file, extents }: ExtentsRecord, target: FileRecord | Space): boolean {
     const out = 'type' in target ? this.regular : this.pages;
     if (!out || !this.isLarge(extents)) return false;

@@ -7,7 +7,7 @@
  *     manifest := the descriptors of the config and of one layer; annotations that say whose checkpoint it is
  *     config   := machine, and the digest of the plain layer in rootfs.diff_ids
  *
- * What is not known here stays in the JSON as it was.
+ * Unknown fields of the JSON are kept.
  *
  * Source: OCI Image Format Specification 1.1; podman 5.8.
  */
@@ -18,7 +18,7 @@ import type { Compression } from '../../io/compression.js';
 export const INDEX = 'index.json';
 export const LAYOUT = 'oci-layout';
 
-/** Limit on the bytes of each JSON file. The specification asks registries to take manifests of so many. */
+/** Limit on the bytes of each JSON file. The specification asks registries to accept manifests of this size. */
 export const MAX_JSON_BYTES = 4 * 1024 * 1024;
 
 type Json = Record<string, unknown>;
@@ -41,7 +41,7 @@ export interface CheckpointImage {
   compression: Compression | undefined;
 }
 
-/** Whether the first file of an archive begins a layout: nothing of a dump is called that. */
+/** Whether the first file of an archive begins a layout. No file of a dump has such a name. */
 export const beginsLayout = (name: string): boolean => /^(\.\/)?(blobs\/|blobs$|index\.json$|oci-layout$)/.test(name);
 
 /** Name of a blob in its layout. */
@@ -49,7 +49,7 @@ export const blobName = ({ digest }: Pick<ImageBlob, 'digest'>): string => `blob
 
 export const digestOf = (bytes: Uint8Array): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 
-/** Throws {@link DumpError} MALFORMED for what is no object. */
+/** Throws {@link DumpError} MALFORMED unless it is an object. */
 export function parseObject(bytes: Uint8Array, file: string): Json {
   let value: unknown;
   try {
@@ -104,7 +104,7 @@ function object(value: unknown, what: string, file: string): Json {
 /** GOARCH, by `core_entry.march`. */
 const ARCHITECTURES = [undefined, 'amd64', 'arm', 'arm64', 'ppc64le', 's390x', 'mips64le', 'loong64', 'riscv64'];
 
-/** The image of a dump that comes from none. @param march `core_entry.march` */
+/** The image of a dump that does not come from one. @param march `core_entry.march` */
 export function newImage(march: number | undefined): Pick<CheckpointImage, 'index' | 'manifest' | 'config'> {
   const type = 'application/vnd.oci.image';
   return {

@@ -31,7 +31,7 @@ export interface LayoutFiles extends ReadableFiles {
 /** Bytes per read. */
 const PIECE_BYTES = 256 * 1024;
 
-/** Reads what the image says of itself. Throws {@link DumpError} MISSING_IMAGE, MALFORMED, UNSUPPORTED, LIMIT. */
+/** Reads the JSON of the image. Throws {@link DumpError} MISSING_IMAGE, MALFORMED, UNSUPPORTED, LIMIT. */
 export function readImage(files: ReadableFiles): CheckpointImage {
   const index = parseObject(readAll(files, INDEX, MAX_JSON_BYTES), INDEX);
   const [manifest, manifestName] = jsonBlob(files, manifestBlob(index));
@@ -66,7 +66,7 @@ function checkDigest(blob: ImageBlob, hex: string): void {
 }
 
 /**
- * The files of the checkpoint, those outside of the dump among them.
+ * The files of the checkpoint, including those outside of the dump.
  * @param options name of the source, for errors; maxBytes: limit on the plain bytes of the layer
  * @throws {DumpError} as for an archive, and MALFORMED if the layer is not that of the manifest
  */

@@ -1,6 +1,6 @@
 /**
- * Records into an archive of an OCI layout. The layer is the archive that {@link TarSink} makes. It waits until it is complete,
- * in memory and past the budget in a temporary file, since its digest is its name and its size comes before it.
+ * Records into an archive of an OCI layout. The layer is the archive that {@link TarSink} makes. Its digest is its name and its
+ * size comes before it, so it waits until it is complete: in memory up to the budget, beyond that in a temporary file.
  */
 import { createHash } from 'node:crypto';
 import { Breather } from '../../io/breathe.js';
@@ -18,7 +18,7 @@ export interface OciSinkOptions extends TarSinkOptions {
   compression: Compression | undefined;
 }
 
-/** The layer is held in portions of so many bytes: in between, the output may catch up. */
+/** The layer is held in portions of this size. In between, the output may catch up. */
 const PORTION_BYTES = 1024 * 1024;
 
 export class OciSink extends TarSink {
@@ -77,7 +77,7 @@ export class OciSink extends TarSink {
   }
 }
 
-/** A layer that is being made, and its digests. */
+/** An unfinished layer and its digests. */
 class Layer {
   readonly bytes: ByteQueue;
   readonly output: ByteOutput;

@@ -36,7 +36,7 @@ import { packFixed32, packFixed64, unpackFixed32, unpackFixed64 } from './format
 
 const { Reader, Writer } = protobuf;
 
-/** What a frame was expected to hold, and does not. */
+/** What was expected of a frame and is not so. */
 export class Damage extends Error {}
 
 /** The body of a frame of areas `[from, to)`; `space` is its index. */
@@ -82,7 +82,7 @@ export function encodeRuns(space: number, runs: RunBatch): Uint8Array {
 
 /**
  * Areas of a frame.
- * @param endOf page number that the areas of a space have come to
+ * @param endOf page number where the last area of a space so far ends
  * @param limit of page numbers
  */
 export function decodeAreas(
@@ -109,7 +109,7 @@ export function decodeAreas(
 
 /**
  * Runs of a frame.
- * @param endOf page number that the runs of a space have come to
+ * @param endOf page number where the last run of a space so far ends
  */
 export function decodeRuns(
   body: Uint8Array,

@@ -29,9 +29,9 @@ export class PageStreamDecoder {
   private pageSize = 0;
   private readonly names = new Set<string>();
   private readonly spaces: Space[] = [];
-  /** First page behind the areas of each space. */
+  /** First page after the areas of each space. */
   private readonly areaEnd: number[] = [];
-  /** The space whose runs are coming, and the first page behind them. */
+  /** The space whose runs are coming, and the first page after them. */
   private currentSpace = -1;
   private nextPage = 0;
   private files = 0;
@@ -40,7 +40,7 @@ export class PageStreamDecoder {
 
   private hasHeader = false;
   private wantsCheck = false;
-  /** Whether the payload that comes is that of runs. */
+  /** Whether the current payload is that of runs. */
   private inRuns = false;
 
   /** @param file for errors */
@@ -64,17 +64,17 @@ export class PageStreamDecoder {
     return this.inRuns ? this.frames.payloadDue : 0;
   }
 
-  /** Says that pages went by elsewhere. */
+  /** Says that pages bypassed the decoder. */
   passed(bytes: number): void {
     this.frames.passed(bytes);
   }
 
-  /** How many bytes it takes to go on: reading so many, nothing of what follows is read. */
+  /** The number of bytes that the decoder needs next. Reading this many takes nothing of what follows. */
   get lackingBytes(): number {
     return this.frames.lackingBytes;
   }
 
-  /** Throws unless the stream came to its end. */
+  /** Throws unless the stream is complete. */
   end(): void {
     this.frames.end();
   }
@@ -230,7 +230,7 @@ export class PageStreamDecoder {
   private claimName(name: string): void {
     const parts = name.split('/');
     if (
-      // Bytes that are no UTF-8.
+      // Bytes that are not UTF-8.
       /\p{Surrogate}/u.test(name) ||
       name.includes('\0') ||
       Buffer.byteLength(name) > MAX_NAME_BYTES ||

@@ -57,7 +57,7 @@ export class PageStreamEncoder {
   private readonly sum = new PayloadCheck();
   /** Whether the check comes with the records, so that no checksum is computed here. */
   private checked = false;
-  /** A checked batch that is cut into several frames is checked here: each frame gets a checksum of its own. */
+  /** Checks a batch that is cut into several frames, because each frame gets its own checksum. */
   private readonly batchCheck = new PayloadCheck();
   private checksBatch = false;
   private pagemap = '';
@@ -135,7 +135,7 @@ export class PageStreamEncoder {
 
   private areas(space: Space, areas: AreaTable): void {
     const count = areas.starts.length;
-    // A task without areas says so in a frame of its own.
+    // A task without areas says so in a separate frame.
     for (let from = 0; from < count || from === 0; from += AREAS_PER_FRAME) {
       this.frame(FRAME.AREAS, encodeAreas(space.index, areas, from, Math.min(from + AREAS_PER_FRAME, count)));
     }
@@ -173,14 +173,14 @@ export class PageStreamEncoder {
     this.checked = checked;
   }
 
-  /** Whether payload that comes now can go by without being read: its checksum comes with it. */
+  /** Whether the next payload can be moved without being read, because its checksum comes with it. */
   get passesPayload(): boolean {
     return this.checked && !this.checksBatch;
   }
 
-  /** Payload that goes by: `move` is called for each part of it, whose frame has begun. */
+  /** Payload that is moved without being read. Calls `move` for each part, after the header of its frame. */
   pass(bytes: number, move: (position: number, bytes: number) => void): void {
-    invariant(this.passesPayload, 'payload that goes by is checked already');
+    invariant(this.passesPayload, 'payload that is moved has its checksum');
     this.payloadParts(bytes, move);
   }
 

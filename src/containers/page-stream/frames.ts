@@ -82,14 +82,14 @@ export class FrameReader {
     return this.heldBytes === 0 ? this.frameLeft : 0;
   }
 
-  /** Says that payload went by elsewhere. */
+  /** Says that payload bypassed the reader of frames. */
   passed(bytes: number): void {
     this.offset += bytes;
     this.frameLeft -= bytes;
     this.payloadLeft -= bytes;
   }
 
-  /** How many bytes it takes to go on: reading so many, nothing of what follows is read. */
+  /** The number of bytes that are needed next. Reading this many takes nothing of what follows. */
   get lackingBytes(): number {
     if (this.frameLeft > 0) return this.frameLeft;
     const need = this.needBytes || (this.started ? FRAME_HEADER_BYTES : PROLOGUE_BYTES);
@@ -102,14 +102,14 @@ export class FrameReader {
     this.heldBytes += bytes.length;
   }
 
-  /** Says how many bytes it takes to go on, if they are not there. */
+  /** Sets the number of bytes that are needed to continue. */
   private lacks(bytes: Uint8Array, at: number, need: number): boolean {
     const lacking = bytes.length - at < need;
     if (lacking) this.needBytes = need;
     return lacking;
   }
 
-  /** Throws unless the stream came to its end. */
+  /** Throws unless the stream is complete. */
   end(): void {
     if (this.ended) {
       if (this.heldBytes > 0) throw this.damaged(`the end of the stream, found ${this.heldBytes} more bytes`);
@@ -129,7 +129,7 @@ export class FrameReader {
     });
   }
 
-  /** Bytes of the prologue once it is all there; 0 before. */
+  /** Size of the prologue once it is complete; 0 before. */
   private prologue(bytes: Uint8Array, at: number): number {
     const have = Math.min(bytes.length - at, STREAM_MAGIC.length);
     if (STREAM_MAGIC.subarray(0, have).some((byte, i) => byte !== bytes[at + i])) {
@@ -150,7 +150,7 @@ export class FrameReader {
     return PROLOGUE_BYTES;
   }
 
-  /** Size of the frame at `at` once all that must be held of it is there; 0 before. Payload is not held. */
+  /** Size of the frame at `at` once the part that must be held has arrived; 0 before. Payload is not held. */
   private frameSize(bytes: Uint8Array, at: number): number {
     if (bytes.length === at) return 0;
     if (this.ended) throw this.damaged('the end of the stream, found more bytes');

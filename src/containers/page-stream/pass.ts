@@ -1,6 +1,6 @@
 /**
- * A page stream from pipe to pipe. The headers are read exactly, and pages stay in the pipe: the kernel moves those that a stage
- * passes on to the next pipe, and drops the others. No byte of them is read here, since their checksum goes on with them.
+ * A page stream from pipe to pipe. Only the headers are read. The kernel moves the pages that a stage passes on into the next
+ * pipe and drops the others. Pages need not be read, because their checksum is passed on with them.
  */
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { readFully } from '../../bytes.js';
@@ -16,7 +16,7 @@ const LEAST_BYTES = 64 * 1024;
 const BUFFER_BYTES = 64 * 1024;
 
 /**
- * Records of a page stream, whose pages the consumer may move on from pipe to pipe. The payload of a record is good until the
+ * Records of a page stream, whose pages the consumer may move from pipe to pipe. The payload of a record is valid until the
  * next one is asked for. Reads block.
  * @param to where the payload will go: a pipe there gets the same size
  */
@@ -58,7 +58,7 @@ function* passing(fd: number, decoder: PageStreamDecoder, system: Linux): Genera
   }
 }
 
-/** Pages that are next in a pipe: they come once, in order. */
+/** Pages that are next in a pipe. They can be read once, in order. */
 class PipedPages implements PayloadFile {
   readonly name = 'stdin';
   private at = 0;
@@ -83,7 +83,7 @@ class PipedPages implements PayloadFile {
     return this.move(to, bytes);
   }
 
-  /** Drops what comes before a position. */
+  /** Drops everything before a position. */
   skipTo(position: number): void {
     if (position > this.at) this.move(this.nowhere, position - this.at);
     const buffer = new Uint8Array(Math.min(Math.max(position - this.at, 0), BUFFER_BYTES));

@@ -36,7 +36,7 @@ export class StreamSink implements RecordSink {
   private payloadBytes = 0;
   private isEnlarged = false;
 
-  /** @param progress told of the bytes of each piece of payload */
+  /** @param progress called with the size of each piece of payload, in bytes */
   constructor(
     private readonly fd: number,
     private readonly progress?: (bytes: number) => void,
@@ -60,10 +60,10 @@ export class StreamSink implements RecordSink {
     this.writer.flush();
   }
 
-  /** What was sent cannot be undone; its reader knows that it is not complete, because the end is missing. */
+  /** What was sent cannot be undone. Its reader knows that it is incomplete, because the end is missing. */
   discard(): void {}
 
-  /** Payload from pipe to pipe; what the kernel does not move is read. */
+  /** Payload from pipe to pipe. What the kernel does not move is read. */
   private splice({ file, extents }: ExtentsRecord): void {
     for (let i = 0; i < extents.length; i += 2) {
       const start = extents[i] as number;
