@@ -79,9 +79,9 @@ export async function main(words: readonly string[], io: ProcessIo, interrupts: 
 }
 
 /** Names from a dump must not command the terminal. */
-function commandIo(io: ProcessIo, { print, warn, note, tell, finding }: Messages): Io {
+function commandIo(io: ProcessIo, { print, record, warn, note, tell, finding }: Messages): Io {
   const { err, ...rest } = io;
-  return { ...rest, out: (text) => io.out(printable(text)), print, warn, note, tell, finding };
+  return { ...rest, out: (text) => io.out(printable(text)), print, record, warn, note, tell, finding };
 }
 
 /** What is printed for words that are no command. Throws {@link UsageError} for those that are nothing at all. */

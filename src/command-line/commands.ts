@@ -28,8 +28,8 @@ export interface CommandSpec {
   oldNames?: readonly OptionName[];
   /** Words that an argument may be, for completion. */
   words?: readonly string[];
-  /** What comes after the options. */
-  after?: string;
+  /** Lines for a shell. */
+  examples?: string;
 }
 
 /** The topics of `x`. */
@@ -53,8 +53,7 @@ pages. DUMP is a directory, a tar archive (a plain one is read in place), a
 page stream, or shards; - is stdin.`,
     options: ['json', ...SOURCE_OPTIONS],
     words: Object.keys(TOPICS),
-    after: `Example
-  pagepipe x dump rss --json |
+    examples: `  pagepipe x dump rss --json |
     jq '.[] | {pid, heap: [.areas[] | select(.kind == "heap").pages] | add}'
 `,
   },
@@ -62,8 +61,8 @@ page stream, or shards; - is stdin.`,
     group: 'look',
     summary: 'print an image as JSON for reading',
     usage: ['IMAGE [--nopl]', 'DUMP IMAGE [--nopl]'],
-    about: `Prints an image as decode --pretty does: a file, or an image in a dump that is in
-any container, such as an archive.`,
+    about: `Prints an image as decode --pretty does: a file, or an image in a dump that is
+in any container, such as an archive.`,
     options: ['nopl'],
   },
   info: {
@@ -83,8 +82,7 @@ under keys that begin with @: see docs/crit.md. Reads stdin without IMAGE.
 DUMP may be in any container, such as an archive. With -i it takes crit's
 options.`,
     options: ['in', 'out', 'pretty'],
-    after: `Examples
-  pagepipe decode core-12.img | jq '.entries[0].tc.comm'
+    examples: `  pagepipe decode core-12.img | jq '.entries[0].tc.comm'
   pagepipe decode checkpoint.tar.gz checkpoint/core-12.img
   ssh host cat dump/mm-12.img | pagepipe decode --pretty
 `,
@@ -101,12 +99,11 @@ nothing, and looks at no page. Findings go to stdout, one a line, and a summary
 to stderr; with --json both are lines of JSON on stdout.
 
 DUMP is a directory, a tar archive (plain, gzip or zstd), a page stream, or the
-shards of criu-image-streamer. - is stdin.`,
-    options: ['json', ...SOURCE_OPTIONS],
-    after: `Exit codes: 0 no findings or only warnings, 1 the dump is damaged
+shards of criu-image-streamer. - is stdin.
 
-Examples
-  criu dump --leave-stopped -t 1234 -D dump &&
+Exit codes: 0 no findings or only warnings, 1 the dump is damaged.`,
+    options: ['json', ...SOURCE_OPTIONS],
+    examples: `  criu dump --leave-stopped -t 1234 -D dump &&
     pagepipe verify dump && kill -9 1234
   pagepipe verify checkpoint.tar.zst
   pagepipe verify shard0,shard1,shard2 --from shards
@@ -124,9 +121,8 @@ PATH is as in the output of decode: entries[0].tc.comm,
 entries[*].vmas[2].flags, where * means all.
 VALUE is what encode accepts: a number in any base, flags or constants in
 words, base64, text, or JSON.`,
-    options: ['set', 'out'],
-    after: `Examples
-  pagepipe edit files.img --set 'entries[3].reg.name=/var/log/new.log'
+    options: ['set', 'out', 'dryRun', 'json'],
+    examples: `  pagepipe edit files.img --set 'entries[3].reg.name=/var/log/new.log'
   pagepipe edit inetsk.img --set 'entries[*].src_addr=["10.0.0.7"]'
 `,
   },
@@ -138,8 +134,7 @@ words, base64, text, or JSON.`,
 image. An image that replaces another one keeps its mode. Reads stdin without
 JSON. With -i JSON it takes crit's options.`,
     options: ['in', 'out', 'unaligned'],
-    after: `Example
-  pagepipe decode files.img |
+    examples: `  pagepipe decode files.img |
     jq '(.entries[] | select(.id == 3)).reg.name = "/tmp/log"' |
     pagepipe encode -o files.img
 `,
@@ -157,17 +152,7 @@ restore OUT.
 The same as
   pagepipe read DUMP | pagepipe classify | pagepipe filter --drop lazy |
     pagepipe rebuild | pagepipe write OUT`,
-    options: [
-      'policy',
-      'unsafePolicy',
-      'holes',
-      'eagerList',
-      ...SINK_OPTIONS,
-      'dryRun',
-      'incomplete',
-      'json',
-      ...SOURCE_OPTIONS,
-    ],
+    options: ['policy', 'unsafePolicy', 'holes', 'eagerList', ...SINK_OPTIONS, 'incomplete', 'json', ...SOURCE_OPTIONS],
   },
   split: {
     group: 'lazy',
@@ -181,7 +166,7 @@ OUT gives back the dump, byte for byte.
 HOT is complete before COLD is. From a directory or a plain archive, it is
 complete before COLD begins; any other dump is read only once. Either HOT or
 COLD may be -, which is stdout; --to is then for that half.`,
-    options: ['cold', 'policy', 'eagerList', ...SINK_OPTIONS, 'incomplete', ...SOURCE_OPTIONS],
+    options: ['cold', 'policy', 'eagerList', ...SINK_OPTIONS, 'incomplete', 'json', ...SOURCE_OPTIONS],
   },
   merge: {
     group: 'lazy',
@@ -192,7 +177,7 @@ from, byte for byte. If HOT is an archive and OUT is one, it includes the files
 outside the dump. HOT is read from front to back, COLD at random; a COLD that
 allows no random access is held. Options about DUMP are about HOT. Either half
 may be -, which is stdin.`,
-    options: [...SINK_OPTIONS, ...SOURCE_OPTIONS, 'coldFrom'],
+    options: [...SINK_OPTIONS, 'json', ...SOURCE_OPTIONS, 'coldFrom'],
   },
   serve: {
     group: 'lazy',
@@ -222,9 +207,8 @@ directory, a tar archive (plain, gzip or zstd), the shards of
 criu-image-streamer or a page stream. OUT appears complete or not at all. The
 same as pagepipe read DUMP | pagepipe write OUT, but a copy from an archive to
 an archive includes the files outside the dump.`,
-    options: [...SINK_OPTIONS, ...SOURCE_OPTIONS],
-    after: `Examples
-  pagepipe copy checkpoint.tar.zst dump
+    options: [...SINK_OPTIONS, 'json', ...SOURCE_OPTIONS],
+    examples: `  pagepipe copy checkpoint.tar.zst dump
   pagepipe copy dump checkpoint.tar.zst --prefix checkpoint
   pagepipe copy shard0,shard1 dump --from shards
   pagepipe copy dump - --to tar --compress zstd |
@@ -282,8 +266,7 @@ same directory as the pages.
 Only criu dump knows whether the dump succeeded: after a failure, too, it
 reports to the page server that the dump is complete.`,
     options: [...LISTEN_OPTIONS, 'prevImagesDir', 'pageSize', 'force', 'json'],
-    after: `Example
-  pagepipe receive - | pagepipe run 'filter --drop lazy | rebuild' |
+    examples: `  pagepipe receive - | pagepipe run 'filter --drop lazy | rebuild' |
     pagepipe write small
 `,
   },
@@ -295,8 +278,7 @@ reports to the page server that the dump is complete.`,
 client it runs COMMAND and connects the client to its stdin and stdout. The
 address is printed to stderr when clients can connect.`,
     options: ['listen', 'once'],
-    after: `Example
-  pagepipe connect -- ssh source pagepipe serve dump --stdio &
+    examples: `  pagepipe connect -- ssh source pagepipe serve dump --stdio &
   criu lazy-pages --page-server --address 127.0.0.1 --port 27000 \\
     -D small -W run &
 `,
@@ -326,8 +308,7 @@ before anything is written. Any other dump is checked while it is read. If it
 is damaged, the stream stays incomplete, and its reader refuses it.`,
     options: ['incomplete', ...SOURCE_OPTIONS],
     oldNames: ['force'],
-    after: `Examples
-  pagepipe read dump | zstd | ssh host 'zstd -d | pagepipe write dump'
+    examples: `  pagepipe read dump | zstd | ssh host 'zstd -d | pagepipe write dump'
   pagepipe read checkpoint.tar.zst | pagepipe write dump
 `,
   },
@@ -350,8 +331,7 @@ pages, --keep all others. Pages in the parent dump are not affected. If pages
 are taken out that are not lazy, nothing can fetch them: a file
 pagepipe-partial.json marks the dump, and other commands refuse it.`,
     options: ['drop', 'keep', 'pid', 'kind', 'range'],
-    after: `Examples
-  pagepipe filter --drop lazy
+    examples: `  pagepipe filter --drop lazy
   pagepipe filter --keep all --pid 15 --kind heap --kind stack
 `,
   },
@@ -369,9 +349,8 @@ in.`,
     usage: ['OUT [options] < STREAM'],
     about: `Turns a page stream into a dump directory, an archive or shards. OUT appears
 complete or not at all.`,
-    options: [...SINK_OPTIONS, 'shardFds', 'buffer', 'spillDir'],
-    after: `Example
-  pagepipe read dump | pagepipe write - --to tar --compress zstd |
+    options: [...SINK_OPTIONS, 'shardFds', 'buffer', 'spillDir', 'json'],
+    examples: `  pagepipe read dump | pagepipe write - --to tar --compress zstd |
     ssh host 'tar --zstd -x'
 `,
   },
@@ -382,8 +361,7 @@ complete or not at all.`,
     about: `Runs several stages in one process. A stage is classify, filter or rebuild with
 its options.`,
     options: [],
-    after: `Example
-  pagepipe read dump |
+    examples: `  pagepipe read dump |
     pagepipe run 'classify | filter --drop lazy | rebuild' |
     pagepipe write small
 `,

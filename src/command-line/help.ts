@@ -37,7 +37,7 @@ export function helpOf(name: CommandName): string {
   const options = [...optionsOf(spec).map((option) => optionRow(option)), row('-h, --help', ['print this text'])].join(
     '',
   );
-  return `Usage\n${usage}\n${spec.about}\n\nOptions\n${options}${spec.after === undefined ? '' : `\n${spec.after}`}`;
+  return `Usage\n${usage}\n${spec.about}\n\nOptions\n${options}${spec.examples === undefined ? '' : `\nExamples\n${spec.examples}`}`;
 }
 
 function optionRow(name: OptionName): string {

@@ -35,9 +35,8 @@ export class ClientReport {
   }
 
   private line(value: object): void {
-    const text = `${JSON.stringify(value)}\n`;
-    if (this.taken) this.io.print(text);
-    else this.io.out(text);
+    if (this.taken) this.io.record(value);
+    else this.io.out(`${JSON.stringify(value)}\n`);
   }
 }
 

@@ -26,7 +26,9 @@ export interface ProcessIo {
 }
 
 /** All that a command may use of the process. */
-export interface Io extends Omit<ProcessIo, 'err'>, Pick<Messages, 'print' | 'warn' | 'note' | 'tell' | 'finding'> {}
+export interface Io
+  extends Omit<ProcessIo, 'err'>,
+    Pick<Messages, 'print' | 'record' | 'warn' | 'note' | 'tell' | 'finding'> {}
 
 export interface Command {
   /** Whether it has something to remove when it is interrupted. If not, a signal simply ends the process. */

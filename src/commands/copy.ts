@@ -1,25 +1,24 @@
 import { extract } from '../arrival/extract.js';
-import type { Written } from '../containers/directory/dump-directory.js';
 import { pump } from '../dump/pump.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { type Command, inputs, pageSizeFlag } from './command.js';
 import { Progress } from './progress.js';
-import { type Copied, warnOfCopy } from './report.js';
-import { openSink, targetOf } from './sink.js';
+import { warnOfCopy } from './report.js';
+import { openSink, sinkOptions, targetOf } from './sink.js';
 import { openCommandSource } from './source.js';
+import { type Finished, reportWritten, writtenReport } from './written.js';
 
 export const command: Command = {
   cleansUp: true,
   async run(args, io) {
     const [path, out] = inputs(args, 'DUMP', 'OUT') as [string, string];
     const target = targetOf(args, out);
-    const force = args.flags['force'] === true;
     const source = await openCommandSource(path, args, false, io);
     const progress = new Progress(io, source.totalBytes);
-    const options = { force, progress: progress.add };
-    let copy: { written: Written } | Copied;
+    const options = sinkOptions(args, progress.add);
+    let copy: Finished;
     try {
-      if (target.kind === 'directory' && source.events) {
+      if (target.kind === 'directory' && source.events && !options.dryRun) {
         const { events, name, inputs: sources } = source;
         const more = { name, sources, signal: io.signal, warn: io.warn, ...pageSizeFlag(args, PAGE_SIZES) };
         copy = { written: await extract(events, out, { ...options, ...more }) };
@@ -32,6 +31,8 @@ export const command: Command = {
       progress.done();
       source.close();
     }
-    warnOfCopy(copy, out, io);
+    const written = writtenReport(target, copy, options.dryRun);
+    reportWritten({ dump: path, ...written }, [written], args, io);
+    if (!options.dryRun) warnOfCopy(copy, out, io);
   },
 };

@@ -1,8 +1,10 @@
+import type { Emit } from '../bytes.js';
 import { UsageError } from '../errors.js';
 import { ImageDecoder } from '../image/decoder.js';
 import { type Assignment, ImageEditor, parseAssignment } from '../json/edit.js';
 import { type Command, inputs, refuseTerminals } from './command.js';
 import { closeInput, openImage, readChunks, withOutput } from './image-files.js';
+import { printJson } from './written.js';
 
 export const command: Command = {
   cleansUp: true,
@@ -15,13 +17,21 @@ export const command: Command = {
     if (out === '-') refuseTerminals(io, { stdout: true });
     const assignments = set.map(toAssignment);
     const input = openImage(path, io);
+    const place = out ?? path;
+    const dryRun = args.flags['dryRun'] === true;
+    const edit = async (emit: Emit) => {
+      const editor = new ImageEditor(emit, assignments, input.name);
+      const decoder = new ImageDecoder(editor, { file: input.name, type: input.type });
+      await readChunks(input, io, (chunk) => decoder.push(chunk));
+      decoder.end();
+      return editor;
+    };
     try {
-      await withOutput(out ?? path, input, io, async (emit) => {
-        const editor = new ImageEditor(emit, assignments, input.name);
-        const decoder = new ImageDecoder(editor, { file: input.name, type: input.type });
-        await readChunks(input, io, (chunk) => decoder.push(chunk));
-        decoder.end();
-      });
+      const { type, changedEntries } = await (dryRun ? edit(() => {}) : withOutput(place, input, io, edit));
+      if (args.flags['json'] === true)
+        printJson({ image: path, out: place, type, changedEntries, dryRun }, [place], io);
+      else if (dryRun)
+        io.tell(`${place}: ${changedEntries} ${changedEntries === 1 ? 'entry' : 'entries'} would change`);
     } finally {
       closeInput(input, io);
     }

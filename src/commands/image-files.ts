@@ -108,24 +108,25 @@ const PIECE_BYTES = 64 * 1024;
  * Where the result goes: a file that appears as a whole, or stdout. It may be the file that is read: that is replaced when
  * all of it has been read.
  */
-export async function withOutput(
+export async function withOutput<T>(
   path: string | undefined,
   input: Pick<Input, 'mode' | 'name'>,
   io: Io,
-  write: (emit: Emit, isStdout: boolean) => Promise<void>,
-): Promise<void> {
+  write: (emit: Emit, isStdout: boolean) => Promise<T>,
+): Promise<T> {
   if (path === undefined || path === '-') {
     const writer = new FdWriter(io.stdoutFd);
-    await write(writer.write, true);
+    const result = await write(writer.write, true);
     writer.flush();
-    return;
+    return result;
   }
   const { mode, name } = input;
   const reach = () => onFile(path, () => reachOf(name, dirname(resolve(path))));
   const file = new AtomicFile(path, { mode: mode && mode & reach() });
   try {
-    await write(file.write, false);
+    const result = await write(file.write, false);
     file.commit();
+    return result;
   } finally {
     file.discard();
   }

@@ -1,5 +1,4 @@
 import { pump } from '../dump/pump.js';
-import { SizeSink } from '../dump/size.js';
 import { UsageError } from '../errors.js';
 import { classify, POLICIES } from '../stages/classify.js';
 import { DROP_LAZY, filter } from '../stages/filter.js';
@@ -10,8 +9,9 @@ import { type Command, choice, flagOrForce, inputs, partialFlag } from './comman
 import { eagerListStages } from './eager-list.js';
 import { Progress } from './progress.js';
 import { formatReport, makeReport, warnOfParent } from './report.js';
-import { openSink, targetOf } from './sink.js';
+import { openSink, sinkOptions, targetOf } from './sink.js';
 import { openCommandSource } from './source.js';
+import { printJson } from './written.js';
 
 export const command: Command = {
   cleansUp: true,
@@ -20,9 +20,7 @@ export const command: Command = {
     const target = targetOf(args, out);
     const policy = choice(args, 'policy', POLICIES, 'auto');
     const holes = choice(args, 'holes', HOLES, 'flag');
-    const force = args.flags['force'] === true;
     const unsafe = policy === 'seed' && flagOrForce(args, 'unsafePolicy', io);
-    const dryRun = args.flags['dryRun'] === true;
     if (args.flags['eagerList'] !== undefined && holes === 'drop') {
       throw new UsageError('--eager-list needs --holes flag: a page server needs the flagged holes');
     }
@@ -30,9 +28,10 @@ export const command: Command = {
     const keep = eagerListStages(args, io);
     const source = await openCommandSource(path, args, policy !== 'flags', io);
     const progress = new Progress(io, source.totalBytes);
+    const options = sinkOptions(args, progress.add);
     const count = tally();
     try {
-      const sink = dryRun ? new SizeSink() : openSink(target, source, { force, progress: progress.add }, io);
+      const sink = openSink(target, source, options, io);
       const stages = [
         notPartial(partialFlag(args, io)),
         classify({ policy, force: unsafe, warn: io.warn }),
@@ -44,9 +43,17 @@ export const command: Command = {
       await pump(source.records, stages, sink, io.signal);
       progress.done();
       const bytes = 'written' in sink ? sink.written.bytes : sink.bytes;
-      const made = { path: out, kind: target.kind, policy, holes, keepsLazyPages: keep.length > 0, dryRun, bytes };
+      const made = {
+        path: out,
+        kind: target.kind,
+        policy,
+        holes,
+        keepsLazyPages: keep.length > 0,
+        dryRun: options.dryRun,
+        bytes,
+      };
       const report = makeReport(source.reported(), made, count.spaces);
-      if (args.flags['json'] === true) io.out(`${JSON.stringify(report, undefined, 2)}\n`);
+      if (args.flags['json'] === true) printJson(report, [out], io);
       else io.print(formatReport(report));
       if ('written' in sink) warnOfParent(sink.written, out, io);
     } finally {

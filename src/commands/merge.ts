@@ -3,8 +3,9 @@ import { merge } from '../library/merge.js';
 import { type Arguments, type Command, inputs } from './command.js';
 import { Progress } from './progress.js';
 import { warnOfCopy } from './report.js';
-import { openSink, targetOf } from './sink.js';
+import { openSink, sinkOptions, targetOf } from './sink.js';
 import { inputPlaces, openCommandFiles, openCommandSource } from './source.js';
+import { reportWritten, writtenReport } from './written.js';
 
 export const command: Command = {
   cleansUp: true,
@@ -16,12 +17,15 @@ export const command: Command = {
     const hot = await openCommandSource(hotPath, args, false, io);
     const progress = new Progress(io, () => 0);
     try {
-      const force = args.flags['force'] === true;
+      const options = sinkOptions(args, progress.add);
       const source = { ...hot, inputs: [...hot.inputs, ...coldInputs] };
-      const sink = openSink(target, source, { force, progress: progress.add }, io);
+      const sink = openSink(target, source, options, io);
       const openCold = () => openCommandFiles(coldPath, coldArguments(args), io, { pages: 'hold', budget: hot.budget });
       await merge(hot, openCold, sink, io.signal);
-      warnOfCopy(sink, out, io);
+      progress.done();
+      const written = writtenReport(target, sink, options.dryRun);
+      reportWritten({ hot: hotPath, cold: coldPath, ...written }, [written], args, io);
+      if (!options.dryRun) warnOfCopy(sink, out, io);
     } finally {
       progress.done();
       hot.close();

@@ -40,10 +40,15 @@ export class Messages {
     this.err(start + printable(text.slice(start.length)));
   };
 
+  /** A result that stdout has no place for: a line of JSON. */
+  readonly record = (value: object): void => {
+    this.err(`${printable(JSON.stringify(value))}\n`);
+  };
+
   readonly warn = (message: string): void => this.line('warning', message);
 
   readonly finding = (finding: Finding): void => {
-    if (this.options.json) this.object(finding);
+    if (this.options.json) this.record(finding);
     else this.text(`${finding.severity}: ${findingText(finding)}`);
   };
 
@@ -54,7 +59,7 @@ export class Messages {
   /** How things are going. */
   readonly tell = (message: string): void => {
     if (this.options.quiet) return;
-    if (this.options.json) this.object({ severity: 'info', message });
+    if (this.options.json) this.record({ severity: 'info', message });
     else this.text(message);
   };
 
@@ -62,7 +67,7 @@ export class Messages {
   error(error: unknown, usageHint: string | undefined): void {
     const described = describe(error);
     const message = described.code === 'USAGE' && usageHint ? { ...described, hint: usageHint } : described;
-    if (this.options.json) this.object(message);
+    if (this.options.json) this.record(message);
     else this.errorText(error, message);
   }
 
@@ -79,12 +84,8 @@ export class Messages {
   }
 
   private line(severity: 'warning' | 'note', message: string): void {
-    if (this.options.json) this.object({ severity, message });
+    if (this.options.json) this.record({ severity, message });
     else this.text(`${severity}: ${message}`);
-  }
-
-  private object(message: object): void {
-    this.err(`${printable(JSON.stringify(message))}\n`);
   }
 }
 

@@ -211,8 +211,7 @@ class Report {
   }
 
   private line(value: object): void {
-    const text = `${JSON.stringify(value)}\n`;
-    if (this.taken) this.io.print(text);
-    else this.io.out(text);
+    if (this.taken) this.io.record(value);
+    else this.io.out(`${JSON.stringify(value)}\n`);
   }
 }

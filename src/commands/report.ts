@@ -154,15 +154,21 @@ export interface ReportedHalf {
   bytes: number | undefined;
 }
 
-/** The report of `split`: sizes, the commands that restore the hot half, and the warning. */
-export function formatHalves(hot: LazyPlace & { bytes: number }, cold: ReportedHalf): string {
+/** The commands that restore the hot half, and notes on them. */
+export function restoreOfHalves(hot: LazyPlace, cold: ReportedHalf): { restore: RestoreCommands; notes: string[] } {
   const names = { dump: 'COLD', out: 'HOT' };
   const options = { holes: 'flag', keepsLazyPages: false, names } as const;
   const restore = restoreCommands(cold.place, hot, options);
-  const size = cold.bytes === undefined ? '' : `, ${bytes(cold.bytes)} in COLD`;
-  return `size  ${bytes(hot.bytes)} in HOT${size}
+  return { restore, notes: restoreNotes(restore, hot, options) };
+}
 
-restore HOT ${restoreText(restore, restoreNotes(restore, hot, options))}warning: ${NEVER_WITHOUT.replace('this directory', 'HOT')}
+/** The report of `split`: sizes, the commands that restore the hot half, and the warning. */
+export function formatHalves(hot: LazyPlace & { bytes: number | undefined }, cold: ReportedHalf): string {
+  const { restore, notes } = restoreOfHalves(hot, cold);
+  const size = cold.bytes === undefined ? '' : `, ${bytes(cold.bytes)} in COLD`;
+  return `size  ${bytes(hot.bytes ?? 0)} in HOT${size}
+
+restore HOT ${restoreText(restore, notes)}warning: ${NEVER_WITHOUT.replace('this directory', 'HOT')}
 `;
 }
 

@@ -7,6 +7,7 @@ import { DirectorySink } from '../containers/directory/write.js';
 import type { CheckpointImage } from '../containers/oci/layout.js';
 import type { ShardSink } from '../containers/shards/write.js';
 import type { TarSink } from '../containers/tar/write.js';
+import { SizeSink } from '../dump/size.js';
 import { UsageError } from '../errors.js';
 import type { Place } from '../io/apart.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
@@ -94,17 +95,31 @@ function kindOf(args: Arguments, place: string, isNamed: boolean): SinkKind {
 /** Whether a container has folders of its own, and files outside the dump. */
 const isArchive = (kind: string): boolean => kind === 'tar' || kind === 'oci';
 
+export interface SinkOptions {
+  force: boolean;
+  /** Whether nothing is to be written. */
+  dryRun: boolean;
+  progress(bytes: number): void;
+}
+
+export const sinkOptions = ({ flags }: Arguments, progress: (bytes: number) => void): SinkOptions => ({
+  force: flags['force'] === true,
+  dryRun: flags['dryRun'] === true,
+  progress,
+});
+
 /** Opens a sink. Throws {@link UsageError} for a folder of images that have theirs already. */
 export function openSink(
   { place, kind, compression, prefix }: Target,
   { kind: from, image, budget, inputs: sources }: SinkSource,
-  { force, progress }: Pick<PlaceOptions, 'progress'> & { force: boolean },
+  { force, dryRun, progress }: SinkOptions,
   io: Io,
-): DirectorySink | TarSink | ShardSink {
-  const options = { force, sources, ...(progress ? { progress } : {}) };
+): DirectorySink | TarSink | ShardSink | SizeSink {
+  const options = { force, sources, progress };
   if (prefix !== '' && isArchive(from)) {
     throw new UsageError('--prefix: the source is an archive, whose files keep their folders');
   }
+  if (dryRun) return new SizeSink();
   if (kind === 'directory') return new DirectorySink(place, options);
   if (kind === 'shards') return openCommandShards(place.split(','), options, io);
   if (place === '-') refuseTerminals(io, { stdout: true });

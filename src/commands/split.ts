@@ -7,10 +7,11 @@ import { split } from '../library/split.js';
 import { type Arguments, type Command, choice, type Io, inputs, partialFlag, refuseTerminals } from './command.js';
 import { eagerListOf } from './eager-list.js';
 import { Progress } from './progress.js';
-import { formatHalves, warnOfParent } from './report.js';
+import { formatHalves, restoreOfHalves, warnOfParent } from './report.js';
 import type { DumpPlace } from './restore-commands.js';
-import { openSink, type Target, targetsOf } from './sink.js';
+import { openSink, type SinkOptions, sinkOptions, type Target, targetsOf } from './sink.js';
 import { budgetOf, openCommandSource, type Source } from './source.js';
+import { type Finished, reportWritten, writtenReport } from './written.js';
 
 export const command: Command = {
   cleansUp: true,
@@ -23,20 +24,20 @@ export const command: Command = {
     const progress = new Progress(io, source.totalBytes);
     let hotIsComplete = false;
     try {
-      const options = { force: args.flags['force'] === true, progress: progress.add };
+      const options = sinkOptions(args, progress.add);
       const { hot, cold } = await openHalves(halves, source, options, io);
       const hotSink: RecordSink = {
         write: (record) => hot.write(record),
         finish: async () => {
           await hot.finish();
-          hotIsComplete = true;
+          hotIsComplete = !options.dryRun;
         },
         discard: () => hot.discard(),
       };
       const warnOfPartial = partialFlag(args, io);
       await split(source, hotSink, cold, { policy, keep, budget, warn: io.warn, warnOfPartial, signal: io.signal });
       progress.done();
-      io.print(reportOf(halves, source, hot, cold));
+      report(halves, source, { policy, hot, cold }, args, io);
       if (hot instanceof DirectorySink) warnOfParent(hot.written, halves.hot.place, io);
     } catch (error) {
       if (hotIsComplete)
@@ -75,18 +76,29 @@ function halvesOf(args: Arguments, io: Io): Halves {
   return { dump, hot: targets[0] as Target, cold: targets[1] };
 }
 
-type Half = ReturnType<typeof openSink>;
-
-function reportOf({ hot, cold }: Halves, source: Source, hotSink: Half, coldSink: Half | StreamSink): string {
-  const { paths: _, ...dump } = source.reported().place;
-  const bytes = coldSink instanceof StreamSink ? undefined : bytesOf(coldSink);
-  return formatHalves(
-    { kind: hot.kind, path: hot.place, bytes: bytesOf(hotSink) },
-    { place: { ...dump, ...placeOf(cold) }, bytes },
-  );
+function report(
+  { dump, hot, cold }: Halves,
+  source: Source,
+  made: { policy: string; hot: Finished; cold: Finished | StreamSink },
+  args: Arguments,
+  io: Io,
+): void {
+  const dryRun = args.flags['dryRun'] === true;
+  const hotReport = writtenReport(hot, made.hot, dryRun);
+  const coldReport = writtenReport(cold, made.cold instanceof StreamSink ? undefined : made.cold, dryRun);
+  const { paths: _, ...place } = source.reported().place;
+  const reportedHot = { kind: hot.kind, path: hot.place, bytes: hotReport.bytes };
+  const reportedCold = { place: { ...place, ...placeOf(cold) }, bytes: coldReport.bytes };
+  if (dryRun || args.flags['json'] === true) {
+    const { restore } = restoreOfHalves(reportedHot, reportedCold);
+    reportWritten(
+      { dump, policy: made.policy, hot: hotReport, cold: coldReport, restore },
+      [hotReport, coldReport],
+      args,
+      io,
+    );
+  } else io.print(formatHalves(reportedHot, reportedCold));
 }
-
-const bytesOf = (half: Half): number => ('written' in half ? half.written.bytes : half.bytes);
 
 /** Where the cold half is. */
 function placeOf(cold: Target | undefined): DumpPlace {
@@ -98,16 +110,15 @@ function placeOf(cold: Target | undefined): DumpPlace {
 }
 
 /** Opens both before anything is read, so that a bad place is reported before anything is written. */
-async function openHalves(
-  halves: Halves,
-  source: Source,
-  options: { force: boolean; progress: (bytes: number) => void },
-  io: Io,
-) {
+async function openHalves(halves: Halves, source: Source, options: SinkOptions, io: Io) {
   const open = (target: Target) => openSink(target, source, options, io);
   const hot = open(halves.hot);
   try {
-    return { hot, cold: halves.cold ? open(halves.cold) : new StreamSink(io.stdoutFd, options.progress) };
+    return {
+      hot,
+      cold:
+        halves.cold || options.dryRun ? open(halves.cold ?? halves.hot) : new StreamSink(io.stdoutFd, options.progress),
+    };
   } catch (error) {
     await hot.discard();
     throw error;

@@ -17,6 +17,7 @@ export const command: Command = {
     const take = (finding: Finding) => output.print(`${format(finding)}\n`);
     const file = sourceName(path, args);
     const verdict = await verifySource(path, args, io, take);
+    if (args.flags['json'] === true) output.print(`${JSON.stringify(summaryObject(verdict))}\n`);
     output.flush();
     if (verdict instanceof DumpError) {
       const { hint } = verdict;
@@ -26,7 +27,7 @@ export const command: Command = {
       });
     }
     if (verdict.errors > 0) throw new DumpError('DAMAGED', summary(verdict), { file });
-    io.tell(`${file}: ${summary(verdict)}`);
+    if (args.flags['json'] !== true) io.tell(`${file}: ${summary(verdict)}`);
   },
 };
 
@@ -54,6 +55,13 @@ async function verifySource(
   } finally {
     files.close();
   }
+}
+
+/** The last line of `--json`. */
+function summaryObject(verdict: Verdict | DumpError): object {
+  const isComplete = !(verdict instanceof DumpError);
+  const { errors, warnings, files } = isComplete ? verdict : { errors: 1, warnings: 0, files: 0 };
+  return { event: 'summary', errors, warnings, files, complete: isComplete };
 }
 
 function summary({ errors, warnings, files }: Verdict): string {

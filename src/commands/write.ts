@@ -1,19 +1,19 @@
 import { readPageStream } from '../containers/page-stream/stream.js';
 import { pump } from '../dump/pump.js';
 import type { DumpRecord } from '../dump/records.js';
-import { type Command, inputs, refuseOptions, refuseTerminals } from './command.js';
+import { type Arguments, type Command, inputs, refuseOptions, refuseTerminals } from './command.js';
 import { Progress } from './progress.js';
 import { warnOfCopy } from './report.js';
-import { openCommandShards, openSink, type SinkSource, targetOf } from './sink.js';
+import { openCommandShards, openSink, type SinkSource, sinkOptions, type Target, targetOf } from './sink.js';
 import { budgetOf, shardFds } from './source.js';
+import { reportWritten, writtenReport } from './written.js';
 
 export const command: Command = {
   cleansUp: true,
   async run(args, io) {
     const fds = shardFds(args);
     const [out] = inputs(args, ...(fds ? [] : ['OUT'])) as [string];
-    if (fds) refuseOptions(args, ['compress', 'prefix'], ' is for archives, and --shard-fds writes shards');
-    const target = fds ? undefined : targetOf(args, out);
+    const target = fds ? toDescriptors(args) : targetOf(args, out);
     refuseTerminals(io, { stdin: true });
     let totalBytes = 0;
     const noteTotal = (record: DumpRecord): DumpRecord => {
@@ -21,14 +21,22 @@ export const command: Command = {
       return record;
     };
     const progress = new Progress(io, () => totalBytes);
-    const options = { force: args.flags['force'] === true, progress: progress.add };
+    const options = sinkOptions(args, progress.add);
     const source: SinkSource = { kind: 'stream', inputs: [io.stdinFd], budget: budgetOf(args) };
-    const sink = target ? openSink(target, source, options, io) : openCommandShards(fds as number[], options, io);
+    const sink = fds && !options.dryRun ? openCommandShards(fds, options, io) : openSink(target, source, options, io);
     try {
       await pump(readPageStream(io.stdinFd, io.signal), [noteTotal], sink, io.signal);
     } finally {
       progress.done();
     }
-    warnOfCopy(sink, out ?? 'shards', io);
+    const written = writtenReport(target, sink, options.dryRun);
+    reportWritten(written, [written], args, io);
+    if (!options.dryRun) warnOfCopy(sink, target.place, io);
   },
 };
+
+/** What is written to the descriptors of `--shard-fds`. */
+function toDescriptors(args: Arguments): Target {
+  refuseOptions(args, ['compress', 'prefix'], ' is for archives, and --shard-fds writes shards');
+  return { place: 'shards', kind: 'shards', compression: undefined, prefix: '' };
+}

@@ -46,6 +46,10 @@ export class ImageEditor implements ImageHandler {
   private readonly out = new ByteWriter();
   private index = -1;
   private readonly used = new Set<Assignment>();
+  /** Known when the header has come. */
+  type: ImageType | undefined;
+  /** Entries that an assignment names. */
+  changedEntries = 0;
 
   /**
    * @param emit takes the image; the bytes are overwritten after the call
@@ -57,7 +61,8 @@ export class ImageEditor implements ImageHandler {
     private readonly file: string,
   ) {}
 
-  image(_type: ImageType, header: Uint8Array): void {
+  image(type: ImageType, header: Uint8Array): void {
+    this.type = type;
     this.emit(header);
   }
 
@@ -67,7 +72,10 @@ export class ImageEditor implements ImageHandler {
     this.out.at = 0;
     this.out.u32(0);
     if (meant.length === 0) this.out.raw(bytes.subarray(start, end));
-    else this.edit(descriptor, bytes, start, end, meant);
+    else {
+      this.edit(descriptor, bytes, start, end, meant);
+      this.changedEntries++;
+    }
     this.out.setU32(0, this.out.at - 4);
     this.emit(this.out.view());
   }
