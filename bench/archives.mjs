@@ -9,13 +9,13 @@ const MIB = 2 ** 20;
 const LARGE_GIB = Number(process.env.PAGEPIPE_BENCH_GIB ?? 32);
 const capture = `node ${join(import.meta.dirname, 'capture.mjs')}`;
 
-/** @param {{ work: string, pagepipe: string, time: Function, compare: Function }} bench */
+/** @param {{ work: string, pagepipe: string, time: Function, measure: Function, compare: Function }} bench */
 export async function archives(bench) {
   await archiveToArchive(bench);
   await shardsToDirectory(bench);
 }
 
-async function archiveToArchive({ work, pagepipe, time, compare }) {
+async function archiveToArchive({ work, pagepipe, time, measure, compare }) {
   const at = (name) => join(work, name);
   const dump = at('dump');
   await generateDump(dump, { lazyBytes: GIB - 124 * MIB, eagerBytes: 124 * MIB, dense: true });
@@ -33,10 +33,10 @@ async function archiveToArchive({ work, pagepipe, time, compare }) {
     ];
     compare(
       `make-lazy, 1 GiB with 124 MiB eager, archive to archive, ${what}, against tar x, make-lazy, tar c (rate)`,
-      () => time(`${pagepipe} make-lazy ${full} ${small}`, small),
+      () => measure(`${pagepipe} make-lazy ${full} ${small}`, small),
       () => {
         for (const path of [folder, lazy]) rmSync(path, { recursive: true, force: true });
-        return time(steps.join(' && '), small);
+        return measure(steps.join(' && '), small);
       },
       'at least 2',
       { seconds: true },
@@ -46,7 +46,7 @@ async function archiveToArchive({ work, pagepipe, time, compare }) {
   rmSync(dump, { recursive: true });
 }
 
-async function shardsToDirectory({ work, pagepipe, time, compare }) {
+async function shardsToDirectory({ work, pagepipe, time, measure, compare }) {
   const at = (name) => join(work, name);
   const dump = at('dump');
   await generateDump(dump, { lazyBytes: GIB, eagerBytes: 0, dense: true });
@@ -64,8 +64,8 @@ async function shardsToDirectory({ work, pagepipe, time, compare }) {
       ]) {
         compare(
           `copy, 1 GiB in ${count} shard${count > 1 ? 's' : ''} ${what}, to a directory, against ${against} (rate)`,
-          () => time(`${pagepipe} copy ${shards.join(',')} ${out} --from shards`, out),
-          () => time(`mkdir ${out}; tar cf - -C ${dump} . | tar xf - -C ${out}${sync}`, out),
+          () => measure(`${pagepipe} copy ${shards.join(',')} ${out} --from shards`, out),
+          () => measure(`mkdir ${out}; tar cf - -C ${dump} . | tar xf - -C ${out}${sync}`, out),
           sync ? '' : 'at least 1',
           { seconds: true },
         );

@@ -1,6 +1,16 @@
 // Makes dumps and single images of any size for the benchmarks. Pages files are sparse unless they are to be dense, so
 // tens of GiB cost no disk. Only what pagepipe reads is in the images of a dump: these dumps are not for CRIU.
-import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import protobuf from 'protobufjs';
@@ -15,6 +25,7 @@ const MAGIC = {
   FS: 0x51403912,
   MM: 0x57492820,
   PAGEMAP: 0x56084025,
+  FILES: 0x56303138,
 };
 const LAZY_PRESENT = 6;
 const PRESENT = 4;
@@ -34,18 +45,8 @@ const schema = new protobuf.Root();
 schema.resolvePath = (_origin, name) =>
   name.startsWith('google/') ? resolve(`protobufjs/${name}`) : join(import.meta.dirname, '../proto', name);
 
-/**
- * Makes a dump of one process.
- * @param {string} dir must not exist
- * @param {{ lazyBytes: number, eagerBytes: number, runPages?: number, gapPages?: number, dense?: boolean,
- *   interleave?: boolean }} of
- *   runPages: pages of an entry (256, where CRIU cuts); gapPages: unmapped pages between entries; interleave: eager and
- *   lazy areas of one entry each, in turn, instead of all eager memory first
- */
-export async function generateDump(
-  dir,
-  { lazyBytes, eagerBytes, runPages = 256, gapPages = 0, dense = false, interleave = false },
-) {
+/** Makes a folder, and what writes images into it. */
+async function imagesIn(dir) {
   await schema.load(['criu/inventory.proto', 'criu/memory.proto', 'criu/task.proto'], { keepCase: true });
   const message = (name, fields) => {
     const type = schema.lookupType(`criu.${name}`);
@@ -58,7 +59,59 @@ export async function generateDump(
       mode: 0o600,
     });
   };
+  return { image, message };
+}
 
+/** What every process has, but for its memory. */
+function writeTask({ image, message }, pid) {
+  image(`core-${pid}.img`, 'CORE', message('core_entry', { mtype: 1, tc: TASK, thread_core: { creds: {} } }));
+  const ids = { vm_id: pid, files_id: pid, fs_id: pid, sighand_id: pid };
+  image(`ids-${pid}.img`, 'IDS', message('task_kobj_ids_entry', ids));
+  image(`fs-${pid}.img`, 'FS', message('fs_entry', { cwd_id: 1, root_id: 1 }));
+}
+
+/** Makes a dump of many processes with eight pages each, half of them eager. */
+export async function generateTasks(dir, count) {
+  const images = await imagesIn(dir);
+  const { image, message } = images;
+  const pids = Array.from({ length: count }, (_, i) => i + 1);
+  image('inventory.img', 'INVENTORY', message('inventory_entry', { img_version: 2 }));
+  const entry = (pid) => message('pstree_entry', { pid, ppid: pid > 1 ? 1 : 0, pgid: 1, sid: 1, threads: [pid] });
+  image('pstree.img', 'PSTREE', ...pids.map(entry));
+  image('files.img', 'FILES');
+  const address = (run) => BASE + run * 4 * PAGE;
+  const vma = (run, flags) => ({
+    start: address(run),
+    end: address(run + 1),
+    pgoff: 0,
+    shmid: 0,
+    prot: 3,
+    flags,
+    status: STATUS,
+    fd: -1,
+  });
+  const isEager = (run) => run === 0;
+  for (const pid of pids) {
+    writeTask(images, pid);
+    image(`mm-${pid}.img`, 'MM', message('mm_entry', { vmas: [vma(0, LOCKED), vma(1, ANON)] }));
+    writePagemap(join(dir, `pagemap-${pid}.img`), 2, { address, pages: () => 4, isEager, pagesId: pid });
+    writeFileSync(join(dir, `pages-${pid}.img`), memoryBlock().subarray(0, 8 * PAGE), { mode: 0o600 });
+  }
+}
+
+/**
+ * Makes a dump of one process.
+ * @param {string} dir must not exist
+ * @param {{ lazyBytes: number, eagerBytes: number, runPages?: number, gapPages?: number, dense?: boolean,
+ *   interleave?: boolean }} of
+ *   runPages: pages of an entry (256, where CRIU cuts); gapPages: unmapped pages between entries; interleave: eager and
+ *   lazy areas of one entry each, in turn, instead of all eager memory first
+ */
+export async function generateDump(
+  dir,
+  { lazyBytes, eagerBytes, runPages = 256, gapPages = 0, dense = false, interleave = false },
+) {
+  const { image, message } = await imagesIn(dir);
   const bytes = lazyBytes + eagerBytes;
   const runs = Math.ceil(bytes / PAGE / runPages);
   const eagerRuns = Math.round(eagerBytes / PAGE / runPages);
@@ -84,9 +137,7 @@ export async function generateDump(
 
   image('inventory.img', 'INVENTORY', message('inventory_entry', { img_version: 2 }));
   image('pstree.img', 'PSTREE', message('pstree_entry', { pid: 1, ppid: 0, pgid: 1, sid: 1, threads: [1] }));
-  image('core-1.img', 'CORE', message('core_entry', { mtype: 1, tc: TASK, thread_core: { creds: {} } }));
-  image('ids-1.img', 'IDS', message('task_kobj_ids_entry', { vm_id: 1, files_id: 1, fs_id: 1, sighand_id: 1 }));
-  image('fs-1.img', 'FS', message('fs_entry', { cwd_id: 1, root_id: 1 }));
+  writeTask({ image, message }, 1);
   image('files.img', 'FILES');
   image('mm-1.img', 'MM', message('mm_entry', { vmas }));
 
@@ -118,10 +169,13 @@ export function generateGhostFile(path, bytes) {
 }
 
 /** Each of the functions is given the number of a run. */
-function writePagemap(path, runs, { address, pages, isEager }) {
+function writePagemap(path, runs, { address, pages, isEager, pagesId = 1 }) {
   const file = openSync(path, 'wx', 0o600);
-  // The head: a field, and the 1 in pages-1.img.
-  writeSync(file, Buffer.concat([words(COMMON, MAGIC.PAGEMAP, 2), Buffer.of(0x08, 1)]));
+  // The head: a field, and the number in the name of the pages file.
+  const head = Buffer.alloc(8);
+  head[0] = 0x08;
+  const headEnd = putVarint(head, 1, pagesId);
+  writeSync(file, Buffer.concat([words(COMMON, MAGIC.PAGEMAP, headEnd), head.subarray(0, headEnd)]));
   const piece = Buffer.alloc(1 << 20);
   let end = 0;
   for (let run = 0; run < runs; run++) {
@@ -136,14 +190,87 @@ function writePagemap(path, runs, { address, pages, isEager }) {
   closeSync(file);
 }
 
-/** Bytes that do not repeat, to the end of a file. */
+/**
+ * Memory like that of real processes. Of a hundred pages so many are of a kind: the mean of the two kinds of dumps in fixtures/,
+ * programs that fill their memory at random and those that do something.
+ */
+const KINDS = [
+  [37, randomPage],
+  [27, sparsePage],
+  [16, codePage],
+  [12, pointerPage],
+  [8, () => {}],
+];
+/** Made once, and larger than any window of a compressor: repeating it is like not repeating. */
+const BLOCK_PAGES = 4096;
+
+/** Fills a file with memory, to its size in bytes. */
 function writeDense(file, size) {
-  const piece = Buffer.alloc(1 << 20);
-  for (let i = 0; i < piece.length; i += 4) piece.writeUInt32LE((i * 2654435761) >>> 0, i);
-  for (let at = 0; at < size; at += piece.length) {
-    piece.writeDoubleLE(at);
-    writeSync(file, piece, 0, Math.min(piece.length, size - at));
+  const block = memoryBlock();
+  for (let at = 0; at < size; at += block.length) {
+    // No two blocks are equal, so that a file system cannot share them.
+    block.writeDoubleLE(at + 1, 0);
+    writeSync(file, block, 0, Math.min(block.length, size - at));
   }
+}
+
+let known;
+
+function memoryBlock() {
+  if (known) return known;
+  known = Buffer.alloc(BLOCK_PAGES * PAGE);
+  const random = randomNumbers(1);
+  for (let at = 0; at < known.length; at += PAGE) {
+    fillOf(random() % 100)(known.subarray(at, at + PAGE), random);
+  }
+  return known;
+}
+
+/** What fills a page; `hundredth` chooses among the kinds by their shares. */
+function fillOf(hundredth) {
+  let end = 0;
+  for (const [share, fill] of KINDS) {
+    end += share;
+    if (hundredth < end) return fill;
+  }
+}
+
+function randomPage(page, random) {
+  for (let i = 0; i < page.length; i += 4) page.writeUInt32LE(random(), i);
+}
+
+/** Mostly zeros, and small numbers among them. */
+function sparsePage(page, random) {
+  for (let i = 0; i < page.length; i += 64) page.writeUInt32LE(random() % 4096, i + 4 * (random() % 16));
+}
+
+/** Machine code: that of Node. */
+function codePage(page, random) {
+  node ??= openSync(process.execPath, 'r');
+  const pages = Math.floor(fstatSync(node).size / PAGE);
+  readSync(node, page, 0, PAGE, PAGE * (Math.floor(pages / 4) + (random() % Math.floor(pages / 2))));
+}
+
+let node;
+
+/** Addresses of one heap, and numbers between them. */
+function pointerPage(page, random) {
+  for (let i = 0; i < page.length; i += 16) {
+    page.writeBigUInt64LE(0x7f3a00000000n + BigInt(random() % 0x4000000) * 16n, i);
+    page.writeUInt32LE(random() % 256, i + 8);
+  }
+}
+
+/** The same numbers of 32 bits at each run: xorshift. */
+function randomNumbers(seed) {
+  let state = seed;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    state >>>= 0;
+    return state;
+  };
 }
 
 const words = (...values) => {

@@ -19,7 +19,7 @@ import {
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { archiveMemory, archives } from './archives.mjs';
-import { generateDump, generateGhostFile, generatePagemap } from './generate.mjs';
+import { generateDump, generateGhostFile, generatePagemap, generateTasks } from './generate.mjs';
 import { send } from './send.mjs';
 import { serve } from './serve.mjs';
 
@@ -33,13 +33,14 @@ const PARTS = {
   dump: largeDump,
   runs: manyRuns,
   pipes: densePipes,
+  many,
   memory,
   startup,
   crit,
   json: jsonMemory,
   serve: () => serve({ work, row, median, rounds: ROUNDS }),
-  send: () => send({ work, pagepipe, withPeaks, time, compare, peaksOf, row }),
-  archives: () => archives({ work, pagepipe, time, compare }),
+  send: () => send({ work, pagepipe, withPeaks, measure, compare, peaksOf, row }),
+  archives: () => archives({ work, pagepipe, time, measure, compare }),
   'archive-memory': () => archiveMemory({ work, withPeaks, time, peaksOf, row }),
 };
 const [folder = tmpdir(), ...parts] = process.argv.slice(2);
@@ -107,36 +108,124 @@ async function densePipes() {
   time(`cat ${dump}/* > /dev/null`);
   compare(
     'read | write, 2 GiB dense, against tar c | tar x (rate)',
-    () => time(`${pagepipe} read ${dump} | ${pagepipe} write ${out}`, out),
-    () => time(`mkdir ${out}; tar cf - -C ${dump} . | tar xf - -C ${out}`, out),
+    () => measure(`${pagepipe} read ${dump} | ${pagepipe} write ${out}`, out),
+    () => measure(`mkdir ${out}; tar cf - -C ${dump} . | tar xf - -C ${out}`, out),
     'at least 1',
   );
   compare(
     '  the same, with what tar wrote synced to disk as well',
-    () => time(`${pagepipe} read ${dump} | ${pagepipe} write ${out}`, out),
-    () => time(`mkdir ${out}; tar cf - -C ${dump} . | tar xf - -C ${out}; sync ${out}/*`, out),
+    () => measure(`${pagepipe} read ${dump} | ${pagepipe} write ${out}`, out),
+    () => measure(`mkdir ${out}; tar cf - -C ${dump} . | tar xf - -C ${out}; sync ${out}/*`, out),
     '',
   );
+  const limit = buildLimit();
   const five = `${pagepipe} read ${dump} | ${pagepipe} classify | ${pagepipe} filter --drop all --pid 99 | ${pagepipe} rebuild`;
   compare(
     'five processes, 2 GiB dense, nothing dropped, against five bare node pipes',
-    () => time(`${five} | ${pagepipe} write ${out}`, out),
-    () => time(`${bare} < ${pages} | ${bare} | ${bare} | ${bare} | ${bare} > ${out}`, out),
+    () => measure(`${five} | ${pagepipe} write ${out}`, out),
+    () => measure(`${bare} < ${pages} | ${bare} | ${bare} | ${bare} | ${bare} > ${out}`, out),
     'at least 0.9',
   );
   compare(
     '  the same without the writing: four stages, against four bare pipes',
-    () => time(`${five} > /dev/null`),
-    () => time(`${bare} < ${pages} | ${bare} | ${bare} | ${bare} > /dev/null`),
+    () => measure(`${five} > /dev/null`),
+    () => measure(`${bare} < ${pages} | ${bare} | ${bare} | ${bare} > /dev/null`),
     '',
   );
   compare(
     '  the same, against four cat',
-    () => time(`${five} > /dev/null`),
-    () => time(`cat < ${pages} | cat | cat | cat > /dev/null`),
+    () => measure(`${five} > /dev/null`),
+    () => measure(`cat < ${pages} | cat | cat | cat > /dev/null`),
     '',
   );
+  const stream = join(work, 'stream');
+  run(`${pagepipe} read ${dump} > ${stream}`);
+  compare(
+    'four stages without reading the dump, 2 GiB, against four cat',
+    () =>
+      measure(
+        `${pagepipe} classify < <(cat ${stream}) | ${pagepipe} filter --drop all --pid 99 | ${pagepipe} filter --drop lazy --pid 99 | ${pagepipe} rebuild > /dev/null`,
+      ),
+    () => measure(`cat < <(cat ${stream}) | cat | cat | cat > /dev/null`),
+    'at least 1.3',
+    {
+      seconds: true,
+      limit: () =>
+        measure(`${limit} splice < <(cat ${stream}) | ${limit} splice | ${limit} splice | ${limit} splice > /dev/null`),
+    },
+  );
+  rmSync(stream);
+  compare(
+    'copy, directory to directory, 2 GiB, against cp -r',
+    () => measure(`${pagepipe} copy ${dump} ${out}`, out),
+    () => measure(`cp -r ${dump} ${out}; sync ${out}/*`, out),
+    'at least 1',
+    { seconds: true, limit: () => measure(`${limit} copy ${dump} ${out}`, out) },
+  );
+  compare(
+    'copy, directory to a tar, 2 GiB, against tar c and sync',
+    () => measure(`${pagepipe} copy ${dump} ${out} --to tar`, out),
+    () => measure(`tar cf ${out} -C ${dump} .; sync ${out}`, out),
+    'at least 0.8',
+    { seconds: true },
+  );
   rmSync(dump, { recursive: true });
+}
+
+/** The program that does no more than the kernel must. */
+function buildLimit() {
+  const path = join(work, 'limit');
+  execFileSync('gcc', ['-O2', '-o', path, join(import.meta.dirname, 'programs/limit.c')]);
+  return path;
+}
+
+/** What many tasks and many small files cost: four times as many, at most so much more. */
+async function many() {
+  const out = join(work, 'out');
+  const costs = {};
+  for (const tasks of [500, 2000]) {
+    const dump = join(work, `tasks${tasks}`);
+    await generateTasks(dump, tasks);
+    const tar = join(work, 'tasks.tar');
+    run(`tar cf ${tar} --sort=name -C ${dump} .`);
+    for (const [what, command, made] of [
+      ['make-lazy, directory to directory', `make-lazy ${dump} ${out}`, out],
+      ['make-lazy, tar to tar', `make-lazy ${tar} ${out} --to tar`, out],
+      ['make-lazy, tar in a pipe to tar', `make-lazy - ${out} --to tar < <(cat ${tar})`, out],
+      ['copy, directory to tar', `copy ${dump} ${out} --to tar`, out],
+      // It finds what only CRIU needs to be missing.
+      ['verify', `verify ${dump} || true`],
+      ['x ps', `x ${dump} ps`],
+    ]) {
+      const cpu = median(Array.from({ length: FEW_ROUNDS }, () => measure(`${pagepipe} ${command}`, made).cpu));
+      costs[what] = [...(costs[what] ?? []), cpu];
+    }
+    if (tasks === 2000) {
+      compare(
+        'copy of 2,000 tasks to a directory, against tar c | tar x and sync',
+        () => measure(`${pagepipe} copy ${dump} ${out}`, out),
+        () => measure(`mkdir ${out}; tar cf - -C ${dump} . | tar xf - -C ${out}; sync ${out}/*`, out),
+        'at least 0.5',
+        { rounds: FEW_ROUNDS, seconds: true },
+      );
+      compare(
+        'copy of 2,000 tasks, 14,000 files, to a tar, against tar c and sync',
+        () => measure(`${pagepipe} copy ${dump} ${out} --to tar`, out),
+        () => measure(`tar cf ${out} -C ${dump} .; sync ${out}`, out),
+        'at least 0.5',
+        { rounds: FEW_ROUNDS, seconds: true },
+      );
+    }
+    rmSync(dump, { recursive: true });
+    rmSync(tar);
+  }
+  for (const [what, [few, more]] of Object.entries(costs)) {
+    row(
+      `${what}, 500 and 2,000 tasks`,
+      `${few.toFixed(2)} and ${more.toFixed(2)} CPU s (x ${(more / few).toFixed(2)})`,
+      'at most x 4.6',
+    );
+  }
 }
 
 async function memory() {
@@ -252,35 +341,49 @@ function run(command, out, keep = false) {
   return out;
 }
 
-/** Seconds that a command takes. What was written before is on the disk when it starts. */
-function time(command, out) {
+/**
+ * What a shell command costs: seconds by the clock, and CPU seconds of all its processes. What was written before is on the
+ * disk when it starts; `out`, which it makes, is removed.
+ */
+function measure(command, out) {
   if (out && existsSync(out)) rmSync(out, { recursive: true });
   execFileSync('sync');
-  const start = process.hrtime.bigint();
-  run(command, out, true);
-  const seconds = Number(process.hrtime.bigint() - start) / 1e9;
+  const cost = clock('bash', ['-o', 'pipefail', '-c', 'eval "$0"'], command);
   if (out) rmSync(out, { recursive: true });
-  return seconds;
+  return cost;
 }
 
-/** Seconds that a shell command takes which must succeed, by the clock of the shell that `file` and `args` start. */
+/** Seconds by the clock. */
+const time = (command, out) => measure(command, out).seconds;
+
+/** What a shell command costs, measured by the shell that `file` and `args` start. It must succeed. */
 function clock(file, args, command) {
-  execFileSync('sync');
-  // Microseconds; what stands between the digits depends on the locale.
-  const now = `\${EPOCHREALTIME//[!0-9]/}`;
-  const script = `start=${now}; { ${command}; } > /dev/null || exit; echo $((${now} - start))`;
-  const { status, stdout, stderr } = spawnSync(file, [...args, script], { stdio: ['ignore', 'pipe', 'pipe'] });
-  if (status !== 0) throw new Error(`${command}: ${stderr}`);
-  return Number(stdout) / 1e6;
+  // The last line is what `time` says.
+  const script = `TIMEFORMAT='%3R %3U %3S'; LC_ALL=C; time { ${command}; } > /dev/null 2> /dev/null`;
+  const { status, stderr } = spawnSync(file, [...args, script], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, PAGEPIPE_BENCH_PEAKS: peaks },
+    encoding: 'utf8',
+  });
+  if (status !== 0) throw new Error(`${command}: exit code ${status}`);
+  const [seconds, user, system] = stderr.trim().split('\n').at(-1).split(' ').map(Number);
+  return { seconds, cpu: user + system };
 }
 
-/** Runs two in turn; the figure is the median of the ratios of their rates, and on demand that of the times as well. */
-function compare(what, ours, theirs, reach, { rounds = ROUNDS, seconds = false } = {}) {
-  const pairs = Array.from({ length: rounds }, () => [ours(), theirs()]);
-  const ratios = pairs.map(([a, b]) => b / a).sort((a, b) => a - b);
-  const [first, last] = [ratios[0], ratios.at(-1)].map((ratio) => ratio.toFixed(2));
-  const times = [0, 1].map((side) => median(pairs.map((pair) => pair[side])).toFixed(2));
-  row(what, `${median(ratios).toFixed(2)} (${first} to ${last})${seconds ? `, ${times.join(' and ')} s` : ''}`, reach);
+/**
+ * Runs two in turn, and with `limit` a third that does no more than the kernel must. The figure is the median of the ratios of
+ * their rates, by the clock and by CPU seconds; on demand the times and the share of the limit, in CPU seconds, as well.
+ */
+function compare(what, ours, theirs, reach, { rounds = ROUNDS, seconds = false, limit } = {}) {
+  const costs = Array.from({ length: rounds }, () => [ours(), theirs(), limit?.()]);
+  const ratios = (of) => costs.map(([a, b]) => of(b) / of(a)).sort((a, b) => a - b);
+  const rates = ratios((cost) => cost.seconds);
+  const [first, last] = [rates[0], rates.at(-1)].map((ratio) => ratio.toFixed(2));
+  let figure = `${median(rates).toFixed(2)} (${first} to ${last}), CPU ${median(ratios((cost) => cost.cpu)).toFixed(2)}`;
+  const middle = (side) => median(costs.map((cost) => cost[side].seconds)).toFixed(2);
+  if (seconds) figure += `, ${middle(0)} and ${middle(1)} s`;
+  if (limit) figure += `, ${median(costs.map(([a, , c]) => c.cpu / a.cpu)).toFixed(2)} of the limit`;
+  row(what, figure, reach);
 }
 
 /** Peak memory of each process of a command, by stage, in MiB. */

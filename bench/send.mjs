@@ -5,8 +5,8 @@ import { generateDump } from './generate.mjs';
 
 const GIB = 2 ** 30;
 
-/** @param {{ work: string, pagepipe: string, withPeaks: string, time: Function, compare: Function, peaksOf: Function, row: Function }} bench */
-export async function send({ work, pagepipe, withPeaks, time, compare, peaksOf, row }) {
+/** @param {{ work: string, pagepipe: string, withPeaks: string, measure: Function, compare: Function, peaksOf: Function, row: Function }} bench */
+export async function send({ work, pagepipe, withPeaks, measure, compare, peaksOf, row }) {
   const [dump, out] = [join(work, 'dump'), join(work, 'out')];
   const script = (name, text) => {
     const path = join(work, name);
@@ -20,8 +20,8 @@ export async function send({ work, pagepipe, withPeaks, time, compare, peaksOf, 
     `${program} send ${dump} here:${out} --rsh ${shell} --pagepipe-path ${script('far', `exec ${far} "$@"`)}`;
   compare(
     'send, 1 GiB dense, through a shell in place of ssh, against read | write (rate)',
-    () => time(through(pagepipe, pagepipe), out),
-    () => time(`${pagepipe} read ${dump} | ${pagepipe} write ${out}`, out),
+    () => measure(through(pagepipe, pagepipe), out),
+    () => measure(`${pagepipe} read ${dump} | ${pagepipe} write ${out}`, out),
     '',
     { seconds: true },
   );

@@ -9,7 +9,7 @@ const EXPORTS: Record<string, string> = {
     ByteSource BytesRecord CheckRecord CheckpointImage ClassifyOptions CompressedBlocks Compression DROP_LAZY
     DecodeBlock DescriptorsData Dump DumpEntry DumpError DumpErrorCode DumpFiles DumpOptions DumpRecord
     DumpSource EndRecord ErrorPlace ExtentsRecord FaultList FaultListParser FileBegin FileData FileEvent
-    FileEvents FileRecord FileStat FilterOptions Finding FindingCode FindingPlace HOLES HeaderRecord Holes
+    FileEvents FilePlace FileRecord FileStat FilterOptions Finding FindingCode FindingPlace HOLES HeaderRecord Holes
     ImageBlob KINDS KeepOptions Kind KindTally KnownDump MemoryBudget OpenDump OpenDumpOptions PAGE_SIZES
     POLICIES PageSpan PagesData PayloadFile PayloadRecord Policy ProcessData RUN_BITS ReadableFiles RecordSink
     RecordSource RunBatch RunBuilder RunCursor RunDetail RunPart RunTable RunsRecord Selection Severity SizeSink

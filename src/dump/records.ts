@@ -16,7 +16,7 @@ import type { PayloadFile } from '../bytes.js';
 import type { RunBatch } from '../memory/runs.js';
 import type { AreaTable } from '../memory/vma.js';
 
-export type { PayloadFile } from '../bytes.js';
+export type { FilePlace, PayloadFile } from '../bytes.js';
 
 export interface HeaderRecord {
   readonly type: 'header';
