@@ -41,7 +41,7 @@ export const OPTIONS = {
   pageSize: {
     type: 'number',
     value: 'BYTES',
-    help: 'page size of the dumped machine',
+    help: 'page size of the dumped machine, such as 4096 or 64k',
     fallback: 'found in the dump; 4096 where nothing shows it',
   },
   incomplete: {
@@ -51,7 +51,7 @@ export const OPTIONS = {
   buffer: {
     type: 'number',
     value: 'MIB',
-    help: 'memory for what must wait or be held',
+    help: 'memory for what must wait or be held; with k, M, G or T at its end in bytes',
     fallback: '64',
   },
   spillDir: {
@@ -64,7 +64,7 @@ export const OPTIONS = {
   maxBytes: {
     type: 'number',
     value: 'BYTES',
-    help: 'limit on the decompressed size of an archive',
+    help: 'limit on the decompressed size of an archive, such as 10G',
     fallback: '2^53',
   },
   coldFrom: {
@@ -182,7 +182,7 @@ export const OPTIONS = {
   idleTimeout: {
     type: 'number',
     value: 'SECONDS',
-    help: 'disconnect clients that neither send nor receive; 0 for never',
+    help: 'disconnect clients that neither send nor receive, such as 90 or 5m; 0 for never',
     fallback: '600',
   },
   tls: {

@@ -4,6 +4,7 @@ import { closestMatch } from 'leven';
 import { UsageError } from '../errors.js';
 import { type CommandSpec, optionsOf } from './commands.js';
 import { dashed, type Option, type OptionName, optionOf } from './options.js';
+import { parseQuantity } from './quantity.js';
 
 export interface Arguments {
   input: string[];
@@ -54,7 +55,12 @@ const shapeOf = ({ type, short }: Option) => ({
 const suggestionFor = (rawName: string, names: readonly string[]): string =>
   rawName.startsWith('--') ? suggestion(rawName, [...names, '--help']) : '';
 
-function valueGiven({ type }: Option, rawName: string, given: string | undefined, isInline: boolean): unknown {
+function valueGiven(
+  { type, value: unit }: Option,
+  rawName: string,
+  given: string | undefined,
+  isInline: boolean,
+): unknown {
   if (type === 'boolean') {
     if (given !== undefined) throw new UsageError(`${rawName}: expected no value, found ${JSON.stringify(given)}`);
     return true;
@@ -66,7 +72,8 @@ function valueGiven({ type }: Option, rawName: string, given: string | undefined
     if (isMissing) throw new UsageError(`${rawName}: expected a value`);
     return value;
   }
-  const number = isMissing ? Number.NaN : Number(value);
-  if (Number.isNaN(number)) throw new UsageError(`${rawName}: expected a number`);
+  if (isMissing) throw new UsageError(`${rawName}: expected a number`);
+  const number = parseQuantity(value, String(unit));
+  if (Number.isNaN(number)) throw new UsageError(`${rawName}: expected a number, found ${JSON.stringify(value)}`);
   return number;
 }
