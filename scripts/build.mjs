@@ -1,8 +1,8 @@
 // Compiles proto/ to a JSON schema inside a TypeScript module, src/ to dist/, and the command to one file,
-// dist/pagepipe.cjs. Writes docs/options.md.
+// dist/pagepipe.cjs. Writes docs/options.md and man/.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -76,11 +76,20 @@ try {
     await bundle(join(next, 'pagepipe.cjs'));
     if (existsSync(dist)) renameSync(dist, old);
     renameSync(next, dist);
-    const { optionsDocument } = await import('../dist/command-line/markdown.js');
-    writeFileSync(join(root, 'docs/options.md'), optionsDocument());
+    await writeManuals();
   }
 } finally {
   for (const folder of [next, old]) rmSync(folder, { recursive: true, force: true });
+}
+
+/** docs/options.md and the man pages, from the table of commands and options. */
+async function writeManuals() {
+  const { optionsDocument } = await import('../dist/command-line/markdown.js');
+  const { manPages } = await import('../dist/command-line/man.js');
+  writeFileSync(join(root, 'docs/options.md'), optionsDocument());
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  mkdirSync(join(root, 'man'), { recursive: true });
+  for (const [name, page] of manPages(version)) writeFileSync(join(root, 'man', name), page);
 }
 
 /**
