@@ -1,42 +1,74 @@
-/** Progress on a terminal, once the work has taken longer than a second. */
+/**
+ * Progress on a terminal, one line, once the work has taken longer than a second. The stages of a pipe share the terminal, so
+ * one whose stdout is a pipe keeps quiet: the last one has the line.
+ */
+import { fstatSync } from 'node:fs';
 import prettyBytes from 'pretty-bytes';
 import { ERASE_LINE } from '../printable.js';
 import type { Io } from './command.js';
 
 const FIRST_MS = 1000;
 const EVERY_MS = 200;
+/** A source that gives nothing for so long is said to stand still. */
+const STALLED_MS = 3000;
 
 export class Progress {
   private readonly start = Date.now();
   private shownAt = 0;
+  private isVisible = false;
   private bytes = 0;
+  private addedAt = this.start;
+  private readonly timer: NodeJS.Timeout | undefined;
 
   /** @param totalBytes returns 0 if it is not known */
   constructor(
     private readonly io: Io,
     private readonly totalBytes: () => number,
-  ) {}
+  ) {
+    if (!io.stderrIsTerminal || isPipe(io.stdoutFd)) return;
+    // Nothing may come for a while.
+    this.timer = setInterval(() => this.show(Date.now()), FIRST_MS).unref();
+  }
 
   readonly add = (bytes: number): void => {
     this.bytes += bytes;
-    if (!this.io.stderrIsTerminal) return;
+    if (!this.timer) return;
     const now = Date.now();
-    if (now - this.start < FIRST_MS || now - this.shownAt < EVERY_MS) return;
-    this.shownAt = now;
-    this.io.print(`${ERASE_LINE}${this.line(now)}`);
+    this.addedAt = now;
+    if (now - this.shownAt >= EVERY_MS) this.show(now);
   };
 
   /** Removes the line. */
   done(): void {
-    if (this.shownAt > 0) this.io.print(ERASE_LINE);
+    clearInterval(this.timer);
+    if (this.isVisible) this.io.print(ERASE_LINE);
+    this.isVisible = false;
+  }
+
+  private show(now: number): void {
+    if (now - this.start < FIRST_MS) return;
+    this.shownAt = now;
+    this.isVisible = true;
+    this.io.print(`${ERASE_LINE}${this.line(now)}`);
   }
 
   private line(now: number): string {
     const rate = this.bytes / ((now - this.start) / 1000);
     const size = (bytes: number) => prettyBytes(bytes, { binary: true });
+    const stalled = now - this.addedAt >= STALLED_MS;
+    const speed = stalled ? `nothing for ${Math.floor((now - this.addedAt) / 1000)} s` : `${size(rate)}/s`;
     const total = this.totalBytes();
-    if (total <= 0) return `${size(this.bytes)}, ${size(rate)}/s`;
-    const secondsLeft = Math.max(0, Math.ceil((total - this.bytes) / rate));
-    return `${size(this.bytes)} of ${size(total)}, ${size(rate)}/s, ${secondsLeft} s left`;
+    if (total <= 0) return `${size(this.bytes)}, ${speed}`;
+    const left = stalled ? '' : `, ${Math.max(0, Math.ceil((total - this.bytes) / rate))} s left`;
+    return `${size(this.bytes)} of ${size(total)}, ${speed}${left}`;
+  }
+}
+
+function isPipe(fd: number): boolean {
+  try {
+    const stats = fstatSync(fd);
+    return stats.isFIFO() || stats.isSocket();
+  } catch {
+    return false; // Closed.
   }
 }

@@ -1,0 +1,83 @@
+/** Progress: one line, of one command of a pipe, also while nothing comes. */
+import { closeSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Io } from '../../src/commands/command.js';
+import { Progress } from '../../src/commands/progress.js';
+import { ERASE_LINE } from '../../src/printable.js';
+import { runProcess } from '../helpers/cli.js';
+import { ROOT, tempDir } from '../helpers/temp.js';
+
+const MIB = 2 ** 20;
+
+describe('progress', () => {
+  let printed: string[];
+  let fd: number;
+
+  const start = (total = 0, io: Partial<Io> = {}) =>
+    new Progress(
+      { stderrIsTerminal: true, stdoutFd: fd, print: (text: string) => printed.push(text), ...io } as Io,
+      () => total,
+    );
+
+  beforeEach(() => {
+    vi.useFakeTimers();
+    printed = [];
+    fd = openSync('/dev/null', 'w');
+  });
+
+  afterEach(() => {
+    vi.useRealTimers();
+    closeSync(fd);
+  });
+
+  it('begins after a second, and says how much is left', () => {
+    const progress = start(10 * MIB);
+    progress.add(MIB);
+    expect(printed).toEqual([]);
+    vi.advanceTimersByTime(1500);
+    progress.add(MIB);
+    expect(printed.at(-1)).toBe(`${ERASE_LINE}2 MiB of 10 MiB, 1.33 MiB/s, 6 s left`);
+    progress.done();
+    expect(printed.at(-1)).toBe(ERASE_LINE);
+    const { length } = printed;
+    vi.advanceTimersByTime(5000);
+    expect(printed).toHaveLength(length);
+  });
+
+  it('goes on while nothing comes, and says so', () => {
+    const progress = start();
+    progress.add(MIB);
+    vi.advanceTimersByTime(4500);
+    expect(printed.at(-1)).toBe(`${ERASE_LINE}1 MiB, nothing for 4 s`);
+    progress.add(MIB);
+    expect(printed.at(-1)).toBe(`${ERASE_LINE}2 MiB, 455 KiB/s`);
+    progress.done();
+  });
+
+  it('is not there for other places than a terminal', () => {
+    const progress = start(0, { stderrIsTerminal: false });
+    progress.add(MIB);
+    vi.advanceTimersByTime(5000);
+    progress.done();
+    expect(printed).toEqual([]);
+  });
+});
+
+it('is of the last command of a pipe alone', async () => {
+  const script = `
+    const { Progress } = await import(process.argv[1]);
+    const said = [];
+    const progress = new Progress({ stderrIsTerminal: true, stdoutFd: 1, print: (text) => said.push(text) }, () => 0);
+    process.stderr.write(String(progress.timer !== undefined));
+    progress.done();`;
+  const built = join(ROOT, 'dist/commands/progress.js');
+  const dir = tempDir();
+  const run = (where: string) =>
+    runProcess('bash', ['-c', `"$NODE" --input-type=module -e "$SCRIPT" "$BUILT" ${where}`], {
+      cwd: dir,
+      env: { ...process.env, NODE: process.execPath, SCRIPT: script, BUILT: built },
+    });
+  expect(await run('| cat')).toMatchObject({ code: 0, stderr: 'false' });
+  expect(await run('> file')).toMatchObject({ code: 0, stderr: 'true' });
+});
