@@ -1,4 +1,4 @@
-// Archives and shards: how long they take beside tar, and how much memory.
+// Archives and shards: their time compared with tar, and their memory.
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { generateDump } from './generate.mjs';

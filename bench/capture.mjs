@@ -57,7 +57,7 @@ function whole(name) {
   finish(file);
 }
 
-/** Sends up to so many bytes of a file; returns whether there were any. */
+/** Sends up to this many bytes of a file; returns whether there were any. */
 function send(file, most, pieceBytes) {
   let left = most;
   for (let count = 1; left > 0 && count > 0; left -= count) {
@@ -81,7 +81,7 @@ function makeCurrent(name) {
   current = name;
 }
 
-/** A marker, to one shard after the other, and the bytes behind it. */
+/** A marker and the bytes after it, to one shard after the other. */
 function put(tag, value, data, text = Buffer.alloc(0)) {
   const message = Buffer.concat([
     Buffer.from([...(seq > 0 ? [TAG.SEQ, ...varint(seq)] : []), tag, ...varint(value)]),

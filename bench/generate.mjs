@@ -35,7 +35,7 @@ const LOCKED = 0x2022;
 /** VMA_AREA_REGULAR | VMA_ANON_PRIVATE. */
 const STATUS = 0x201;
 const BASE = 0x10000000;
-/** What every core of today has. */
+/** What every current core has. */
 const TASK = { task_state: 1, comm: 'bench', timers: { real: {}, virt: {}, prof: {} }, rlimits: {}, sigactions: [{}] };
 /** An image of a deleted file without content: its magic and its entry. What follows would be the content. */
 const EMPTY_GHOST = join(import.meta.dirname, '../fixtures/zdtm/h-inotify00/ghost-file-1.img');
@@ -62,7 +62,7 @@ async function imagesIn(dir) {
   return { image, message };
 }
 
-/** What every process has, but for its memory. */
+/** What every process has, except its memory. */
 function writeTask({ image, message }, pid) {
   image(`core-${pid}.img`, 'CORE', message('core_entry', { mtype: 1, tc: TASK, thread_core: { creds: {} } }));
   const ids = { vm_id: pid, files_id: pid, fs_id: pid, sighand_id: pid };
@@ -160,7 +160,7 @@ export function generatePagemap(path, runs) {
   });
 }
 
-/** Makes the image of a deleted file with so many bytes in it. */
+/** Makes the image of a deleted file of this many bytes. */
 export function generateGhostFile(path, bytes) {
   const file = openSync(path, 'wx', 0o600);
   writeSync(file, readFileSync(EMPTY_GHOST));

@@ -1,4 +1,4 @@
-// A client of a page server, as lean as Node makes it: what it measures is the server.
+// A minimal client of a page server, so that it measures the server and not itself.
 //
 //   node page-client.mjs drain PORT CLIENTS PAGES     fetches PAGES pages by each client, 1 MiB a request, four in flight
 //   node page-client.mjs single PORT CLIENTS PAGES    fetches single pages of the first PAGES, one at a time by each client

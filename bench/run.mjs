@@ -1,4 +1,4 @@
-// Measures what docs/benchmarks.md shows: each figure beside what it is compared with, in one run, in turn. Needs some
+// Measures what docs/benchmarks.md shows, alternating each figure with what it is compared with, in one run. Needs some
 // 10 GiB of disk, 35 GiB for archive-memory (PAGEPIPE_BENCH_GIB says which size instead of 32), and root for what is
 // compared with crit.
 //

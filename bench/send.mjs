@@ -1,4 +1,4 @@
-// What sending a dump costs beside a pipe: through a shell in place of ssh, so that nothing is encrypted.
+// What sending a dump costs compared with a pipe: through a shell in place of ssh, so that nothing is encrypted.
 import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { generateDump } from './generate.mjs';

@@ -1,4 +1,4 @@
-// The page server: what it sends in a second, how soon it answers, how much memory it takes.
+// The page server: its throughput, answer times and memory.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { generateDump } from './generate.mjs';
 
 const GIB = 2 ** 30;
 const PAGE = 4096;
-/** That fetch single pages at once. */
+/** Clients that fetch single pages at the same time. */
 const CLIENTS = 8;
 const client = join(import.meta.dirname, 'page-client.mjs');
 const bin = join(import.meta.dirname, '../bin/pagepipe.js');
@@ -101,7 +101,7 @@ const rateOf = ({ bytes, seconds }) => bytes / seconds;
 const times = (count, action) => Array.from({ length: count }, action);
 const micros = (p50, p99) => `p50 ${p50.toFixed(0)} µs, p99 ${p99.toFixed(0)} µs`;
 
-/** Bytes a second that nc sends of a file, to the same client. */
+/** Bytes per second of a file that nc sends to the same client. */
 async function netcat(file) {
   const port = 20000 + Math.floor(Math.random() * 10000);
   const sender = spawn('sh', ['-c', `exec nc -N -l 127.0.0.1 ${port} < ${file}`], { stdio: 'ignore' });

@@ -17,7 +17,7 @@ const listener = createServer((client) => {
     client.write(chunk.subarray(0, left));
     left -= chunk.length;
     if (left > 0) return;
-    // What is not read stays in the server's hands.
+    // What is not read stays with the server.
     server.pause();
     console.log('stalled');
   });

@@ -46,7 +46,7 @@ async function rewrite(from, to, change) {
 }
 
 const pagesOf = ({ nr_pages, compat_nr_pages }) => Number(nr_pages ?? compat_nr_pages);
-/** Counts stand in another field since CRIU 4.2. */
+/** Counts are in another field since CRIU 4.2. */
 const withPages = (entry, pages) =>
   entry.nr_pages === undefined ? { ...entry, compat_nr_pages: pages } : { ...entry, nr_pages: BigInt(pages) };
 

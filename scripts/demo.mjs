@@ -19,7 +19,7 @@ function demo() {
     '# A dump by CRIU 4.2.1 of three processes (and a zombie) that share a memory segment. A restore loads all of it',
   );
   say('# before the first instruction runs, although most pages could come later, on demand. We take those out');
-  say('# ("pagepipe" stands for "node bin/pagepipe.js"):');
+  say('# ("pagepipe" means "node bin/pagepipe.js"):');
   const { stderr } = sh(`pagepipe make-lazy ${dump} $TMP/small`);
   const report = stderr.split('\n\n')[0].trimEnd().split('\n');
   const second = report.findIndex((line) => line.startsWith('pid 19'));

@@ -52,7 +52,7 @@ static int64_t now(void)
 	return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-/* Asking touches nothing. A page that never comes is met by whoever looks at it. */
+/* Asking touches nothing. A page that never comes blocks the reader. */
 static void wait_for_all(void)
 {
 	const struct timespec pause = { .tv_nsec = 5000000 };

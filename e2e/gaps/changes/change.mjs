@@ -22,7 +22,7 @@ export const fileOf = (entries, type, test = () => true) => entries.find((entry)
 
 export const without = (entries, gone) => entries.filter((entry) => entry !== gone);
 
-/** Counts of pages stand in another field since CRIU 4.2. */
+/** Counts of pages are in another field since CRIU 4.2. */
 export const pagesOf = (entry) => Number(entry.nr_pages ?? entry.compat_nr_pages);
 
 export function setPages(entry, pages) {

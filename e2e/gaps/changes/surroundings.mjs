@@ -1,10 +1,10 @@
-// Namespaces; parents; and what lies in the folder beside the dump.
+// Namespaces, parents, and other files in the folder of the dump.
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { of, pagesOf, undetectable, whole } from './change.mjs';
 
 const PAGE = 4096;
 
-/** The folder of a parent, inside the dump, because CRIU sees nothing beside it. */
+/** The folder of a parent, inside the dump, because CRIU sees nothing outside of it. */
 function makeParent(dump, folder, images) {
   mkdirSync(`${dump.directory}/${folder}`);
   for (const image of images) dump.link(image, `${folder}/${image}`);
