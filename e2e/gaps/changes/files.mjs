@@ -34,7 +34,7 @@ export const files = [
     'an unknown type': (entries) => void (entries[0].type = 99),
     'a path that is relative': onFile('/report', (file) => (file.name = 'report')),
     'an empty path': onFile('/report', (file) => (file.name = '')),
-    'a position behind the end of the file': onFile('/belongings', (file) => (file.pos = 1 << 30)),
+    'a position beyond the end of the file': onFile('/belongings', (file) => (file.pos = 1 << 30)),
     'a negative position': onFile('/report', (file) => (file.pos = '18446744073709551608')),
     'flags of an unknown kind': onFile('/report', (file) => (file.flags = 0x7fffffff)),
     'a mount that is missing': onFile('/report', (file) => (file.mnt_id = 999)),

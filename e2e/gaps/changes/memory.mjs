@@ -21,7 +21,7 @@ export const memory = [
     'the code is missing': ([mm]) => remove(mm, mm.vmas[1]),
     'no areas': ([mm]) => void (mm.vmas = []),
     'an area shorter than its pages': ([mm]) => void (anonymous(mm).end -= PAGE),
-    'an area that begins behind its first page': ([mm]) => void (anonymous(mm).start += PAGE),
+    'an area that begins after its first page': ([mm]) => void (anonymous(mm).start += PAGE),
     'an area that does not begin at a page': ([mm]) => void (anonymous(mm).start += 8),
     'an area that does not end at a page': ([mm]) => void (anonymous(mm).end -= 8),
     'an area without length': ([mm]) => {
@@ -45,7 +45,7 @@ export const memory = [
     'a private area with the flag of shared ones': ([mm]) => void (anonymous(mm).flags = 33),
     'an anonymous area without the flag': ([mm]) => void (anonymous(mm).flags = 2),
     'an area of a file with the flag of anonymous ones': ([mm]) => void (mapped(mm).flags |= 32),
-    'an area of huge pages that is none': ([mm]) => void (anonymous(mm).flags |= 0x40000),
+    'an ordinary area that claims huge pages': ([mm]) => void (anonymous(mm).flags |= 0x40000),
     'locked memory without the flag': ([mm]) => void (mm.vmas.find(({ flags }) => flags & 0x2000).flags &= ~0x2000),
     'protection of an unknown kind': ([mm]) => void (anonymous(mm).prot = 0xff),
     'a stack that does not grow': ([mm]) => void (mm.vmas.find(({ flags }) => flags & 0x100).flags &= ~0x100),
@@ -53,9 +53,9 @@ export const memory = [
     'a mapped file that is not in the dump': ([mm]) => void (mapped(mm).shmid = 999),
     'a mapped file that is a pipe': ([mm], { PIPE }) => void (mapped(mm).shmid = PIPE),
     'a mapped file at no page': ([mm]) => void (mapped(mm).pgoff += 8),
-    'a mapping behind the end of its file': ([mm]) => void (mapped(mm).pgoff = 1 << 30),
+    'a mapping beyond the end of its file': ([mm]) => void (mapped(mm).pgoff = 1 << 30),
     'a shared mapping of a file that is not in the dump': ([mm]) => void (withBit(mm, 14).shmid = 999),
-    'a shared mapping behind the end of its segment': ([mm]) => void (withBit(mm, 14).pgoff = PAGE * 100),
+    'a shared mapping beyond the end of its segment': ([mm]) => void (withBit(mm, 14).pgoff = PAGE * 100),
     'no vdso': ([mm]) => remove(mm, withBit(mm, 3)),
     'no vvar': ([mm]) => remove(mm, withBit(mm, 12)),
     'neither vdso nor vvar': ([mm]) => {
@@ -127,7 +127,7 @@ export const memory = [
     }),
   ]),
   ...of('pagemap-shmem-SHMEM', {
-    'pages behind the end of the segment': (entries) => void (entries[1].vaddr = PAGE * 1000),
+    'pages beyond the end of the segment': (entries) => void (entries[1].vaddr = PAGE * 1000),
     'entries not at a page': (entries) => void (entries[1].vaddr += 8),
   }),
   ...of('memfd', {

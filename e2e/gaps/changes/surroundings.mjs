@@ -68,7 +68,7 @@ export const surroundings = [
     },
     'a dump that is its own parent': (dump) => linkParent(dump, '.'),
   }),
-  ...whole('beside the dump', {
+  ...whole('next to the dump', {
     'statistics is missing': (dump) => dump.remove('stats-dump'),
     'a core of an earlier dump': (dump) => dump.copy('core-CHILD', 'core-7777'),
     'memory of an earlier dump': async (dump) => {

@@ -158,7 +158,7 @@ export const tasks = [
   ),
   ...of('seccomp', {
     'a filter of no bytes': ([{ seccomp_filters: filters }]) => void (filters[0].filter = ''),
-    'a filter that is none': ([{ seccomp_filters: filters }]) => void (filters.at(-1).filter = '//////////8='),
+    'an invalid filter': ([{ seccomp_filters: filters }]) => void (filters.at(-1).filter = '//////////8='),
     'a filter of half an instruction': ([{ seccomp_filters: filters }]) => void (filters.at(-1).filter = 'BgAA'),
     'a filter before it that is missing': ([{ seccomp_filters: filters }]) => void (filters.at(-1).prev = 99),
     'a filter that is before itself': ([{ seccomp_filters: filters }]) =>
