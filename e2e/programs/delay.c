@@ -4,7 +4,7 @@
  *     delay INTERFACE INTERFACE MILLISECONDS      prints "ready" when frames may come; goes on until it is ended
  *
  * Frames carry the header of PACKET_VNET_HDR: between virtual interfaces they are up to 64 KiB large, and their checksums
- * are left to whoever puts them on a real wire; the header says so to the other side.
+ * are left to the sender on a real wire; the header says so to the other side.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,10 +1,9 @@
 /*
- * The memory that the end-to-end tests carry through a dump and a restore: an area of every kind that something which
- * sorts pages into lazy and eager ones meets.
+ * The memory that the end-to-end tests carry through a dump and a restore: an area of every kind that matters for the
+ * division into lazy and eager pages.
  *
- * Nothing about the expected bytes is remembered. What a page must hold follows from its area, its number and the
- * process that looks, and is worked out anew for the comparison: a record kept in memory could be lost together with
- * the memory that it describes, and the two would agree.
+ * The expected bytes are not stored. They follow from the area, the number of the page and the process, and are computed
+ * for the comparison. A stored copy could be lost together with the memory that it describes, and both would agree.
  *
  * The report file has one line a fact: "ready PID", then "CORRUPT <area>: ..." for each area that has changed, at the
  * end "OK" or "FAILED".
@@ -98,7 +97,7 @@ static struct area areas[AREAS] = {
 /* The file that is mapped is the program itself. */
 static const char mapped_file[] = "/proc/self/exe";
 
-/* Who this process is among those that share pages after a fork: 0 before any fork, then each has a number of its own,
+/* Who this process is among those that share pages after a fork: 0 before any fork, then each has its own number,
  * below 8, and has rewritten every eighth page of the copy-on-write areas. */
 static unsigned writer;
 
