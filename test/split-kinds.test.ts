@@ -259,7 +259,7 @@ describe('an archive with more in it than a dump', () => {
       const { code, stderr } = await cli([...words, '--force']);
       expect([code, stderr]).toEqual([
         1,
-        `pagepipe: error: ${place}: expected an output outside of what is read: ${place}\n`,
+        `pagepipe: error: ${place}: the output must be outside of what is read: ${place}\n`,
       ]);
     };
     await failed(['split', path, path, at('cold.tar')], path);

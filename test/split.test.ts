@@ -307,13 +307,13 @@ describe('what is refused', () => {
     const taken = 'expected a new or empty directory, found files in it\npagepipe: hint: use --force to replace it';
     await failed(['split', dump, hot, join(dir, 'new')], `${hot}: ${taken}`);
     await failed(['split', dump, join(dir, 'new'), cold], `${cold}: ${taken}`);
-    const inside = `${join(dump, 'x')}: expected an output outside of what is read: ${dump}`;
+    const inside = `${join(dump, 'x')}: the output must be outside of what is read: ${dump}`;
     await failed(['split', dump, join(dump, 'x'), join(dir, 'new')], inside);
     await failed(['split', dump, join(dir, 'new'), join(dump, 'x')], inside);
     await failed(['split', dump, join(dir, 'new'), join(dump, 'x'), '--to', 'tar'], inside);
     for (const half of [hot, cold]) {
       for (const place of [half, join(half, 'x')]) {
-        const error = `${place}: expected an output outside of what is read: ${half}`;
+        const error = `${place}: the output must be outside of what is read: ${half}`;
         await failed(['merge', hot, cold, place, '--force'], error);
       }
     }

@@ -199,7 +199,7 @@ export class ArrivalChecks {
 
   private begin({ name, kind, size, target }: FileBegin): void {
     if (this.names.has(name)) {
-      throw new DumpError('BAD_NAME', 'expected each file once, found it twice', { file: name });
+      throw new DumpError('BAD_NAME', 'the name occurs twice', { file: name });
     }
     // Names that are not UTF-8 may look the same. They are all outside the dump.
     if (!name.includes('\uFFFD')) this.names.add(name);

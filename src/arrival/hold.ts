@@ -89,7 +89,7 @@ export class HeldFiles implements DumpFiles {
     holds = this.options.pages === 'hold' || !isPagesName(name),
   ): void {
     if (this.byName.has(name)) {
-      throw new DumpError('BAD_NAME', 'expected each file once, found it twice', { file: name });
+      throw new DumpError('BAD_NAME', 'the name occurs twice', { file: name });
     }
     if (kind === 'link') checkLink(name, Buffer.from(target ?? []).toString());
     const bytes = kind === 'regular' && holds ? this.store.file() : undefined;

@@ -215,7 +215,9 @@ export class Dump {
     if (!parent || this.files.kind !== 'directory') return;
     const isLink = parent.kind === 'link';
     if (isLink && this.files.parent()) return;
-    const found = isLink ? `a link to ${Buffer.from(parent.target ?? [])}, which is none` : 'something else';
+    const found = isLink
+      ? `a link to ${Buffer.from(parent.target ?? [])}, which leads to no directory`
+      : 'something else';
     throw new DumpError('NO_PARENT', `expected a link to the directory of the parent dump, found ${found}`, {
       file: 'parent',
     });

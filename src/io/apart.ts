@@ -22,11 +22,11 @@ export function checkApart(output: string, inputs: readonly Place[]): void {
   for (const input of inputs) {
     if (onFile(output, () => areApart(output, input))) continue;
     if (isIn(output, input)) {
-      throw new DumpError('OUTPUT_INSIDE_DUMP', `expected an output outside of what is read: ${nameOf(input)}`, {
+      throw new DumpError('OUTPUT_INSIDE_DUMP', `the output must be outside of what is read: ${nameOf(input)}`, {
         file: output,
       });
     }
-    throw new DumpError('OUTPUT_EXISTS', `expected an output that does not hold what is read: ${nameOf(input)}`, {
+    throw new DumpError('OUTPUT_EXISTS', `the output must not contain what is read: ${nameOf(input)}`, {
       file: output,
     });
   }

@@ -373,7 +373,7 @@ export async function receiveDump(
   try {
     await receiver.confirm();
   } catch (cause) {
-    throw new DumpError('PROTOCOL', `expected to answer CLOSE, found the client gone; ${out} is complete`, {
+    throw new DumpError('PROTOCOL', `the client left before CLOSE was answered; ${out} is complete`, {
       file: client,
       cause,
     });

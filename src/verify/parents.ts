@@ -120,7 +120,7 @@ export class ParentChain {
     const name = `${prefix}parent`;
     let found = 'something else';
     try {
-      if (lstatSync(link).isSymbolicLink()) found = `a link to ${readlinkSync(link)}, which is none`;
+      if (lstatSync(link).isSymbolicLink()) found = `a link to ${readlinkSync(link)}, which leads to no directory`;
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return undefined;
     }

@@ -20,9 +20,9 @@ async function refuses(dir: string, error: string, words: string[], options: InP
 
 /** What is said of an output that is an input, or lies in one. */
 const inside = (output: string, input: string): string =>
-  `${output}: expected an output outside of what is read: ${input}`;
+  `${output}: the output must be outside of what is read: ${input}`;
 const holds = (output: string, input: string): string =>
-  `${output}: expected an output that does not hold what is read: ${input}`;
+  `${output}: the output must not contain what is read: ${input}`;
 
 async function runs(words: string[], options: InProcessOptions = {}): Promise<string> {
   const { code, stderr } = await cli(words, options);

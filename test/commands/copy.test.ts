@@ -228,17 +228,17 @@ describe('a copy', () => {
     await refused(
       dir,
       [join(dir, 'out/in.tar'), join(dir, 'out')],
-      'out: expected an output that does not hold what is read: out/in.tar',
+      'out: the output must not contain what is read: out/in.tar',
     );
     await refused(
       dir,
       [join(dir, 'out/in.tar'), join(dir, 'out'), '--force'],
-      'out: expected an output that does not hold what is read: out/in.tar',
+      'out: the output must not contain what is read: out/in.tar',
     );
     await refused(
       dir,
       [join(dir, 'out/in.tar'), join(dir, 'out/in.tar')],
-      'out/in.tar: expected an output outside of what is read: out/in.tar',
+      'out/in.tar: the output must be outside of what is read: out/in.tar',
     );
     mkdirSync(join(dir, 'old'));
     writeFileSync(join(dir, 'old/inventory.img'), 'old');
@@ -252,7 +252,7 @@ describe('a copy', () => {
     writeFileSync(join(dir, 'full/file'), 'there');
     tar(fixture(DUMP), '-cf', join(dir, 'in.tar'), '--zstd', '.');
     const full = 'full: expected a new or empty directory, found files in it';
-    const inside = 'in.tar: expected an output outside of what is read: in.tar';
+    const inside = 'in.tar: the output must be outside of what is read: in.tar';
     for (const [words, error] of [
       ['copy in.tar full', full],
       ['copy - full < in.tar', full],
@@ -473,7 +473,7 @@ describe('refused, with nothing left behind', () => {
       2,
     );
     await refused(dir, [dump, out, '--to', 'zip'], '--to: expected directory, tar, oci, shards, found "zip"', 2);
-    await refused(dir, [dump, join(dump, 'out')], 'dump/out: expected an output outside of what is read: dump');
+    await refused(dir, [dump, join(dump, 'out')], 'dump/out: the output must be outside of what is read: dump');
     await refused(dir, [join(dir, 'none'), out], 'none: no such file or directory (ENOENT)');
     expect(existsSync(out)).toBe(false);
   });

@@ -406,12 +406,14 @@ const PAGEMAP: Row[] = [
   {
     what: 'a parent that leads nowhere',
     breaks: (dump) => symlinkSync('../gone', join(dump, 'parent')),
-    error: 'parent: expected a link to the directory of the parent dump, found a link to ../gone, which is none',
+    error:
+      'parent: expected a link to the directory of the parent dump, found a link to ../gone, which leads to no directory',
   },
   {
     what: 'a parent that leads to a file',
     breaks: (dump) => symlinkSync('pstree.img', join(dump, 'parent')),
-    error: 'parent: expected a link to the directory of the parent dump, found a link to pstree.img, which is none',
+    error:
+      'parent: expected a link to the directory of the parent dump, found a link to pstree.img, which leads to no directory',
   },
   {
     what: 'a parent that leads to itself',
@@ -425,7 +427,8 @@ const PAGEMAP: Row[] = [
       renameSync(dump, join(root, 'alone'));
       return { dump: join(root, 'alone') };
     },
-    error: 'parent: expected a link to the directory of the parent dump, found a link to ../2, which is none',
+    error:
+      'parent: expected a link to the directory of the parent dump, found a link to ../2, which leads to no directory',
   },
 ];
 
@@ -593,12 +596,12 @@ const PLACES: Row[] = [
   {
     what: 'OUT inside DUMP',
     breaks: (dump) => ({ out: join(dump, 'out') }),
-    error: /^[^:]*: expected an output outside of what is read: /,
+    error: /^[^:]*: the output must be outside of what is read: /,
   },
   {
     what: 'OUT is DUMP',
     breaks: (dump) => ({ out: dump }),
-    error: /^[^:]*: expected an output outside of what is read: /,
+    error: /^[^:]*: the output must be outside of what is read: /,
   },
   {
     what: 'OUT inside DUMP by a link',
@@ -606,7 +609,7 @@ const PLACES: Row[] = [
       symlinkSync(dump, join(root, 'link'));
       return { out: join(root, 'link/out') };
     },
-    error: /^[^:]*: expected an output outside of what is read: /,
+    error: /^[^:]*: the output must be outside of what is read: /,
   },
   {
     what: 'OUT a link to DUMP',
@@ -614,13 +617,13 @@ const PLACES: Row[] = [
       symlinkSync(dump, join(root, 'link'));
       return { out: join(root, 'link') };
     },
-    error: /^[^:]*: expected an output outside of what is read: /,
+    error: /^[^:]*: the output must be outside of what is read: /,
   },
   {
     what: 'OUT is DUMP by another way, by force',
     breaks: (dump, root) => ({ out: join(root, 'x/..', basename(dump)) }),
     options: ['--unsafe-policy'],
-    error: /^[^:]*: expected an output outside of what is read: /,
+    error: /^[^:]*: the output must be outside of what is read: /,
   },
 ];
 

@@ -319,8 +319,8 @@ describe('chains of dumps', () => {
   });
 
   test.each([
-    ['a link to nowhere', '../none', 'found a link to ../none, which is none'],
-    ['a link to a file', 'core-62.img', 'found a link to core-62.img, which is none'],
+    ['a link to nowhere', '../none', 'found a link to ../none, which leads to no directory'],
+    ['a link to a file', 'core-62.img', 'found a link to core-62.img, which leads to no directory'],
     ['a file', undefined, 'found something else'],
   ])('%s', (_, target, found) => {
     const { last } = copyOfChain('mprotect00');
@@ -339,7 +339,7 @@ describe('chains of dumps', () => {
     middle.remove('parent');
     symlinkSync('../gone', join(middle.path, 'parent'));
     expect(linesOf(last.path)).toEqual([
-      'NO_PARENT parent/parent: expected a link to the directory of the parent dump, found a link to ../gone, which is none',
+      'NO_PARENT parent/parent: expected a link to the directory of the parent dump, found a link to ../gone, which leads to no directory',
     ]);
   });
 

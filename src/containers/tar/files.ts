@@ -34,7 +34,7 @@ export class TarFiles implements DumpFiles {
       const key = name.includes('\uFFFD') ? `${name}@${member.offset}` : name;
       const entry = entryOf(member, key, archive);
       if (this.byName.has(entry.name)) {
-        throw new DumpError('BAD_NAME', 'expected each file once, found it twice', { file: entry.name });
+        throw new DumpError('BAD_NAME', 'the name occurs twice', { file: entry.name });
       }
       this.byName.set(entry.name, entry);
     }
