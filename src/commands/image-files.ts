@@ -82,7 +82,7 @@ export function openImage(path: string | undefined, io: Io): Input & { type: Ima
   return { ...input, type: typeOfName(basename(input.name)) };
 }
 
-/** Throws {@link DumpError} NOT_AN_IMAGE for the name of a file that is none. */
+/** Throws {@link DumpError} NOT_AN_IMAGE for the name of a file that is not an image. */
 function checkIsImage(file: string): void {
   const raw = rawKind(basename(file));
   if (raw) throw new DumpError('NOT_AN_IMAGE', `expected an image, found ${raw.what}`, { file, hint: raw.hint });

@@ -92,7 +92,7 @@ function kindOf(args: Arguments, place: string, isNamed: boolean): SinkKind {
   );
 }
 
-/** Whether a container has folders of its own, and files outside the dump. */
+/** Whether a container has folders, and files outside the dump. */
 const isArchive = (kind: string): boolean => kind === 'tar' || kind === 'oci';
 
 export interface SinkOptions {

@@ -87,7 +87,7 @@ export function inputPlaces(path: string, args: Arguments, io: Io): Place[] {
 }
 
 /**
- * Makes a stage for a dump whose place-to-be is not known: its directory is open to nobody who could not come to it here.
+ * Makes a stage for a dump whose new place is not known. Its directory is open only to those who can reach the dump here.
  */
 export function privately({ files, name }: Source) {
   const reach = files?.kind === 'directory' ? onFile(name, () => reachOf(files.path)) : 0o777;

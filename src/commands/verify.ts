@@ -31,10 +31,10 @@ export const command: Command = {
   },
 };
 
-/** Errors of opening a source that say nothing about a dump: there is none, or it is out of reach. */
+/** Errors of opening a source that say nothing about a dump: there is none, or it cannot be opened. */
 const NO_FINDING: readonly DumpErrorCode[] = ['SYSTEM', 'NOT_A_DUMP', 'NOT_A_STREAM'];
 
-/** The verdict, or why there is none: an archive, shards or a stream that come to no good end are one finding. */
+/** The verdict, or why there is none: an archive, shards or a stream that cannot be read to the end are one finding. */
 async function verifySource(
   path: string,
   args: Arguments,
@@ -70,7 +70,7 @@ function summary({ errors, warnings, files }: Verdict): string {
 
 const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`;
 
-/** Text to stdout. That its reader leaves early does not end the check: the exit code is still to tell what came of it. */
+/** Text to stdout. The check continues if the reader exits early, because the exit code still has to be right. */
 class Lines {
   private readonly output: TextOutput;
   private readonly writer: FdWriter;

@@ -74,7 +74,7 @@ export class NumberFields<Name extends string> {
   }
 
   /**
-   * Reads a message. Of a field that stands there twice the last counts; one that is absent is 0.
+   * Reads a message. If a field occurs twice, the last one counts; an absent one is 0.
    * @throws {WireError} if the message is damaged, or if a required field that is asked for is missing
    */
   read({ bytes, start, end }: Pick<RawMessage, 'bytes' | 'start' | 'end'>): void {

@@ -19,7 +19,7 @@ const ghostName = (id: number): string => `ghost-file-${id.toString(16)}.img`;
 
 const REMAPS = 'remap-fpath.img';
 
-/** Content of a file that has no name any more. */
+/** Content of a file without a name. */
 const LINK_NAME = /\/link_remap\.\d+$/;
 
 /** A file that remap-fpath.img says something of. */

@@ -5,7 +5,7 @@ import type { BytesReader } from '../../io/bytes-reader.js';
 import { BLOCK, number } from './block.js';
 import { MAX_EXTENTS } from './limits.js';
 
-/** What is stored of a sparse file; all else of it is zeros. */
+/** The stored parts of a sparse file; the rest is zeros. */
 export interface SparseMap {
   /** Pairs of offset and length in bytes, ascending. */
   extents: number[];
@@ -70,7 +70,7 @@ interface SparseInput {
   file: string;
 }
 
-/** The map of a sparse file; undefined for others. Reads what the map takes behind the header. */
+/** The map of a sparse file; undefined for others. Reads the part of the map that follows the header. */
 export async function sparseMap(input: SparseInput): Promise<SparseMap | undefined> {
   const { field } = input;
   if (input.type === 'S') return check(await oldMap(input), input);
@@ -92,7 +92,7 @@ function pairs(offsets: string | undefined, lengths: string | undefined): string
     .join(',');
 }
 
-/** In the header, and in blocks behind it. */
+/** In the header, and in blocks after it. */
 async function oldMap({ block, blocks, reader, file }: SparseInput): Promise<SparseMap> {
   const extents: number[] = [];
   const add = (from: Uint8Array, at: number, count: number) => {

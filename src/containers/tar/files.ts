@@ -1,5 +1,5 @@
 /**
- * A dump in a plain archive, open to random access: its headers are read once, its files where they are, in one piece or in
+ * A dump in a plain archive, with random access. Its headers are read once. Its files are read in place, in one piece or in
  * several with holes between them.
  */
 import { type FilePlace, readFully } from '../../bytes.js';
@@ -42,8 +42,8 @@ export class TarFiles implements DumpFiles {
 
   /**
    * Reads the headers of an archive, which is closed with the files.
-   * @returns undefined if it is no plain archive; then it is closed, as after an error
-   * @throws {DumpError} for an archive that is damaged, or that holds what no dump can hold
+   * @returns undefined if it is not a plain archive; then it is closed, as after an error
+   * @throws {DumpError} for an archive that is damaged, or that has something that no dump can have
    */
   static async open(archive: RandomAccess): Promise<TarFiles | undefined> {
     try {
@@ -61,7 +61,7 @@ export class TarFiles implements DumpFiles {
     }
   }
 
-  /** The same for an archive that need not have a dump: its files have the names that they have in it. */
+  /** The same for an archive that need not have a dump: files have their names in the archive. */
   static async openAll(archive: RandomAccess): Promise<TarFiles> {
     try {
       return new TarFiles(archive, await readHeaders(archive), '');
@@ -105,7 +105,7 @@ export class TarFiles implements DumpFiles {
 /** A member, and where its header begins in the archive. */
 type PlacedMember = TarMember & { headerOffset: number };
 
-/** The headers of all members; their blocks are read again when they are wanted, since there may be many. */
+/** The headers of all members. Their blocks are read again when they are needed, because there may be many. */
 async function readHeaders(archive: RandomAccess): Promise<PlacedMember[]> {
   const source = new SequentialReader(archive);
   const tar = new TarReader(source, archive.name);
@@ -166,7 +166,7 @@ const plainRead =
     return count > 0 ? archive.readSome(buffer.subarray(0, count), offset + position) : 0;
   };
 
-/** A file with holes: reads up to where a hole begins or ends, and what is behind that with the next call. */
+/** A file with holes. A read ends where a hole begins or ends; the next call continues there. */
 function sparseRead(archive: RandomAccess, offset: number, { extents, size }: SparseMap): Read {
   const count = extents.length / 2;
   const starts = new Float64Array(count);

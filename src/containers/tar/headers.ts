@@ -1,10 +1,10 @@
 /**
- * tar, read as it comes, with every header kept as it was: what an archive holds next to the dump goes on unchanged, and
- * no library for tar gives back the bytes of a header (binary xattrs in PAX records do not survive their strings).
+ * tar, read in sequence, with the bytes of every header kept: what an archive has next to the dump is passed on unchanged.
+ * Libraries for tar do not give back the bytes of a header (binary xattrs in PAX records do not survive their strings).
  *
  *     archive := (extension*, header, data)*, zeros        all in blocks of 512 bytes
  *     extension := a header of type x (PAX; X is Solaris's), g (PAX for all that follow), L or K (GNU long names), with
- *                  its data. Of several of one type the last counts.
+ *                  its data. If there are several of one type, the last counts.
  *
  * Source: POSIX.1-2017, pax; GNU tar's manual, for its long names, base-256 numbers and sparse files.
  */
@@ -33,7 +33,7 @@ const EXTENSIONS = 'xXgLK';
 /** Keys of PAX that may be given for all members that follow. A map of a sparse file is of one member. */
 const GLOBAL_KEYS = ['path', 'linkpath', 'size'];
 
-/** `special`: hard links, devices and fifos. `other`: what has a name and is no file, such as the label of a volume. */
+/** `special`: hard links, devices and fifos. `other`: has a name but is not a file, such as the label of a volume. */
 export type TarKind = 'regular' | 'link' | 'directory' | 'special' | 'other';
 
 /** A file of an archive, as its header says. */
@@ -50,13 +50,13 @@ export interface TarMember {
   /** Of a symbolic link. */
   target: string | undefined;
   sparse: SparseMap | undefined;
-  /** All blocks in front of the data, the map of a sparse file among them. */
+  /** All blocks before the data, including the map of a sparse file. */
   header: Uint8Array;
   /** Of the data, in bytes from the start of the archive. */
   offset: number;
 }
 
-/** Bytes behind the header, whose last blocks may be the map of a sparse file. */
+/** Bytes after the header, whose last blocks may be the map of a sparse file. */
 export const dataBytes = ({ storedBytes, sparse }: TarMember): number => storedBytes - (sparse?.mapBytes ?? 0);
 
 /**
@@ -71,7 +71,7 @@ export const archiveHeader = (
 /** What headers are read from. */
 export type ByteSource = Pick<BytesReader, 'offset' | 'exactly' | 'some'>;
 
-/** Reads headers; the data behind each is the caller's, who takes all of it, and then {@link TarReader.skipPadding}. */
+/** Reads headers. After each one the caller reads all of its data, and then calls {@link TarReader.skipPadding}. */
 export class TarReader {
   private readonly global = new Map<string, Uint8Array>();
   private readonly limits: ArchiveLimits;
@@ -112,14 +112,14 @@ export class TarReader {
     }
   }
 
-  /** Passes over what fills the last block of data. */
+  /** Skips the padding of the last block of data. */
   async skipPadding(storedBytes: number): Promise<void> {
     const padding = paddedBytes(storedBytes) - storedBytes;
     if ((await this.reader.exactly(padding)).length < padding)
       throw this.fail('TRUNCATED', 'the end of a block', this.reader.offset);
   }
 
-  /** A second block of zeros, if any; what is behind it does not count, but is read: a pipe or a checksum may want it. */
+  /** Reads a second block of zeros, if any. What follows is ignored, but read, because a pipe or a checksum may need it. */
   private async readEnd(): Promise<void> {
     const { offset } = this.reader;
     if (!isZero(await this.reader.exactly(BLOCK))) throw this.fail('MALFORMED', 'a second block of zeros', offset);
@@ -139,7 +139,7 @@ export class TarReader {
     return data.subarray(0, size);
   }
 
-  /** Takes over what counts for all members that follow. */
+  /** Keeps what applies to all members that follow. */
   private addGlobal(records: ReadonlyMap<string, Uint8Array>): void {
     for (const key of GLOBAL_KEYS) {
       const value = records.get(key);
@@ -214,10 +214,10 @@ function kindOf(type: string, name: string): TarKind {
   return 'DMV'.includes(type) ? 'other' : 'regular';
 }
 
-/** Most that octal digits hold of a size. */
+/** The largest size in octal digits. */
 const MAX_OCTAL_SIZE = 8 ** 11;
 
-/** A header of its own. Names of dumps are short. */
+/** A new header. Names of dumps are short. */
 export function newHeader(
   name: string,
   mode: number,
@@ -244,8 +244,8 @@ export function newHeader(
 }
 
 /**
- * A member's header with another size; all else stays: times, owner, attributes. PAX records that speak of the size are
- * dropped, and what was sparse is so no longer. Base-256 takes sizes that octal digits do not.
+ * A member's header with another size. Times, owner and attributes stay. PAX records about the size are dropped, and a sparse
+ * file becomes an ordinary one. Sizes that are too large for octal digits are in base 256.
  */
 export function resized(header: Uint8Array, sizeBytes: number): Uint8Array {
   const parts: Uint8Array[] = [];
@@ -265,12 +265,12 @@ export function resized(header: Uint8Array, sizeBytes: number): Uint8Array {
   return concatBytes([...parts, setSize(block, sizeBytes)]);
 }
 
-/** A PAX extension without what it says of sizes; nothing if it says nothing else. */
+/** A PAX extension without records about sizes; nothing if it has no others. */
 function withoutSize(extension: Uint8Array, dataBytes: number): Uint8Array {
   const records = readPax(extension.subarray(BLOCK, BLOCK + dataBytes), 'header', 0);
   const kept = [...records].filter(([key]) => key !== 'size' && !key.startsWith('GNU.sparse.'));
   if (kept.length === records.size) return extension;
-  // The real name of a sparse file has a record of its own.
+  // The real name of a sparse file is in a separate record.
   const name = records.get('GNU.sparse.name');
   if (name) kept.push(['path', name]);
   if (kept.length === 0) return new Uint8Array(0);

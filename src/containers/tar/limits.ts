@@ -1,5 +1,5 @@
 /**
- * Limits of a whole archive. A few KiB of compressed data may be millions of headers, and what is kept of each counts.
+ * Limits of a whole archive. A few KiB of compressed data may be millions of headers, and some memory is kept for each.
  *
  * docs/archives.md has the limits.
  */

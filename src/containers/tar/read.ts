@@ -1,4 +1,4 @@
-/** An archive that arrives, as files. What comes before the first image waits until it is known what is the dump. */
+/** The files of an arriving archive. Files before the first image wait until the folder of the dump is known. */
 import type { FileBegin, FileEvent } from '../../dump/events.js';
 import { OUTSIDE } from '../../dump/names.js';
 import { DumpError } from '../../errors.js';
@@ -24,7 +24,7 @@ export interface TarArrival {
 }
 
 /**
- * The files of an archive in its order, those outside of the dump among them.
+ * The files of an archive in its order, including those outside of the dump.
  * @throws {DumpError} BAD_NAME, NOT_A_DUMP, TRUNCATED, MALFORMED, LIMIT
  */
 export async function* readTar({ chunks, name: file, budget }: TarArrival): AsyncGenerator<FileEvent> {

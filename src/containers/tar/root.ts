@@ -1,6 +1,6 @@
 /**
- * Which members of an archive are the dump. Container engines put the images under `checkpoint/`, next to what else makes
- * the container; `tar -C DUMP` puts them at the top. The folder of the first image is the dump, and all else is outside.
+ * Which members of an archive are the dump. Container engines put the images under `checkpoint/`, next to the rest of the
+ * container; `tar -C DUMP` puts them at the top. The folder of the first image is the dump, and everything else is outside.
  */
 import { posix } from 'node:path';
 import { checkFileName, isImageName, isPagesName, OUTSIDE } from '../../dump/names.js';
@@ -19,7 +19,7 @@ export function checkTarMember({ name, kind, offset, storedBytes }: TarMember, f
 /** Whether a member is an image by its name. */
 export const isImage = ({ name, kind }: TarMember): boolean => kind === 'regular' && isImageName(posix.basename(name));
 
-/** The folder that a member is in, with a slash behind it; nothing for the top. */
+/** The folder that a member is in, with a slash at its end; empty for the top. */
 export const folderOf = ({ name }: TarMember): string => (posix.dirname(name) === '.' ? '' : `${posix.dirname(name)}/`);
 
 /**
@@ -46,7 +46,7 @@ export function nameInDump(member: TarMember, root: string, file: string): strin
   return own;
 }
 
-/** Only an archive takes hard links and devices, as they are. */
+/** Only an archive takes hard links and devices, unchanged. */
 export const entryKind = ({ kind }: TarMember): 'regular' | 'link' | 'directory' =>
   kind === 'link' || kind === 'directory' ? kind : 'regular';
 

@@ -1,7 +1,7 @@
 /**
- * Records into a tar archive. What comes from an archive keeps its headers; only pagemaps and pages get new sizes. Those of a
- * space wait until it is complete, since a size comes before its bytes: pagemaps, and pages that arrive, in memory and past
- * the budget in a temporary file; pages that are referred to are read when they are written.
+ * Records into a tar archive. Files from an archive keep their headers; only pagemaps and pages get new sizes. A size comes
+ * before its bytes, so the pagemap and the pages of a space wait until the space is complete: in memory, and beyond the budget
+ * in a temporary file. Pages by reference are read only when they are written.
  */
 
 import { portions } from '../../dump/extents.js';
@@ -15,16 +15,16 @@ import { FilesSink, type FilesSinkOptions } from '../files-sink.js';
 import { BLOCK, paddedBytes } from './block.js';
 import { newHeader, resized } from './headers.js';
 
-/** What was held is written in portions of so many bytes: in between, the output may catch up. */
+/** What was held is written in portions of this size. In between, the output may catch up. */
 const PORTION_BYTES = 1024 * 1024;
 
 export interface TarSinkOptions extends FilesSinkOptions {
   budget: MemoryBudget;
-  /** Folder of the images in the archive, with a slash behind it, where they do not come from one. */
+  /** Folder of the images in the archive, with a slash at its end, unless they come from an archive. */
   prefix?: string;
   /** Seconds since 1970, for files that have no header yet. */
   mtimeSeconds?: number;
-  /** Ends the writing of what waited. */
+  /** Aborts the writing of what waited. */
   signal?: AbortSignal;
 }
 
@@ -36,7 +36,7 @@ export class TarSink extends FilesSink {
   private fileSize = 0;
   /** Pagemap and pages of the space whose runs are coming. */
   private incomplete: { pagemap: WaitingFile; pages: WaitingFile } | undefined;
-  /** Folder of the images, with a slash behind it: of what comes from an archive, that which it has there. */
+  /** Folder of the images, with a slash at its end; for images from an archive, their folder there. */
   private prefix: string;
 
   constructor(
@@ -64,7 +64,7 @@ export class TarSink extends FilesSink {
 
   protected async startFile(record: FileRecord): Promise<void> {
     const { header, size, name, kind, mode, target, outside } = record;
-    // From an archive, all runs of a space come at the same place: so the space is complete, and the order stays.
+    // All runs of a space from an archive come at the same place. So the space is complete, and the order stays.
     if (header && this.currentSpace?.headers) await this.finishSpaces();
     this.fileSize = 0;
     if (header && !outside) this.prefix = header.name.slice(0, -name.length);
@@ -151,7 +151,7 @@ export class TarSink extends FilesSink {
   }
 }
 
-/** A file whose size is not known yet: what came as bytes is held, what is referred to is not read. */
+/** A file whose size is not known yet. Bytes are held; payload by reference is not read. */
 class WaitingFile {
   /** Bytes. */
   size = 0;
@@ -177,7 +177,7 @@ class WaitingFile {
     this.size += payloadLength(record);
   }
 
-  /** All of it, in portions that are good until the next one is asked for. */
+  /** All of it, in portions that are valid until the next one is asked for. */
   *take(): Generator<PayloadRecord> {
     for (const part of this.parts) {
       if (typeof part !== 'number') yield* portions(part);
