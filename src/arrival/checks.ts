@@ -119,7 +119,7 @@ export class ArrivalChecks {
   readonly pagemaps = new Map<string, ArrivingPagemap>();
   /** Known at the end. */
   tasks: readonly Task[] = [];
-  /** `core_entry.march`, once a core image has come. */
+  /** `core_entry.mtype`, once a core image has come. */
   march: number | undefined;
   /** Bytes of all files of the dump that have come. */
   bytes = 0;

@@ -66,7 +66,7 @@ export class SequentialDump {
     return this.checks.pageSize;
   }
 
-  /** `core_entry.march`, known once a core image has come. */
+  /** `core_entry.mtype`, known once a core image has come. */
   get march(): number | undefined {
     return this.checks.march;
   }

@@ -15,7 +15,7 @@ const TASKS = /^(inventory|pstree|core-\d+)\.img$/;
 export interface KnownDump {
   /** Bytes. */
   readonly pageSize: number;
-  /** `core_entry.march`. */
+  /** `core_entry.mtype`. */
   readonly march: number | undefined;
   readonly tasks: readonly Task[];
   /** Bytes of all files. */

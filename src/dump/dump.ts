@@ -38,7 +38,7 @@ export class Dump {
   readonly spaces: readonly Space[];
   /** Bytes. */
   readonly pageSize: number;
-  /** `core_entry.march`. */
+  /** `core_entry.mtype`. */
   readonly march: number | undefined;
   /** Bytes of all files of the dump: without the pages files, and of these. */
   readonly otherBytes: number;

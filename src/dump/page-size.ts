@@ -23,7 +23,7 @@ const VARIABLE_PAGE_SIZE = new Map<number, { machine: string; usual?: number }>(
   [MARCH.LOONGARCH64, { machine: 'LoongArch', usual: 16384 }],
 ]);
 
-/** Whether a machine, by `core_entry.march`, may have had any of several page sizes. */
+/** Whether a machine, by `core_entry.mtype`, may have had any of several page sizes. */
 export const hasSeveralPageSizes = (march: number | undefined): boolean => VARIABLE_PAGE_SIZE.has(march ?? 0);
 
 /** A machine that {@link hasSeveralPageSizes}, for messages. */
@@ -31,7 +31,7 @@ export const machineOf = (march: number | undefined) =>
   VARIABLE_PAGE_SIZE.get(march ?? 0) ?? { machine: 'such', usual: undefined };
 
 /**
- * @param march `core_entry.march`; by default that of the first core image
+ * @param march `core_entry.mtype`; by default that of the first core image
  * @returns bytes
  * @throws {DumpError} for a core that cannot be read
  */

@@ -22,7 +22,7 @@ export interface HeaderRecord {
   readonly type: 'header';
   /** Bytes. */
   readonly pageSize: number;
-  /** `core_entry.march` of the dumped machine, where it is known. */
+  /** `core_entry.mtype` of the dumped machine, where it is known. */
   readonly march?: number;
   /** Permission bits of the dump's directory. */
   readonly directoryMode: number;

@@ -20,7 +20,7 @@ export interface KnownTasks {
   tasks: Task[];
   /** Of all processes and threads. */
   ids: ReadonlySet<number>;
-  /** `core_entry.march` */
+  /** `core_entry.mtype` */
   march: number | undefined;
 }
 
@@ -55,7 +55,7 @@ export function readTasks(images: Images, path: string, names: Iterable<string>)
   throw new DumpError('MALFORMED', 'expected at least one pstree_entry, found none', { file: 'pstree.img' });
 }
 
-/** `core_entry.march` of a core image. Throws {@link DumpError} as {@link Images.each} does. */
+/** `core_entry.mtype` of a core image. Throws {@link DumpError} as {@link Images.each} does. */
 export function marchOf(images: Images, core: string): number | undefined {
   let march: number | undefined;
   images.each(core, 'core_entry', ({ mtype }) => {

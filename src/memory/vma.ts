@@ -35,7 +35,7 @@ export interface MapFlags {
   HUGETLB: number;
 }
 
-/** `core_entry.march` of the machines whose MAP_* or page sizes differ. */
+/** `core_entry.mtype` of the machines whose MAP_* or page sizes differ. */
 export const MARCH = { X86_64: 1, ARM: 2, AARCH64: 3, PPC64: 4, S390: 5, MIPS: 6, LOONGARCH64: 7, RISCV64: 8 } as const;
 
 const GENERIC: MapFlags = { PRIVATE: 0x2, ANONYMOUS: 0x20, GROWSDOWN: 0x100, LOCKED: 0x2000, HUGETLB: 0x40000 };

@@ -25,7 +25,7 @@ export interface Survey {
   inventory: Messages['inventory_entry'] | undefined;
   /** In the order of pstree.img. */
   tasks: SurveyedTask[];
-  /** `core_entry.march` */
+  /** `core_entry.mtype` */
   march: number | undefined;
 }
 

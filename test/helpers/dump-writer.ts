@@ -118,7 +118,7 @@ export interface DumpSpec {
   generation?: Generation;
   /** Bytes; 4096 if left out. */
   pageSize?: number;
-  /** `core_entry.march`; 1 (x86-64) if left out. */
+  /** `core_entry.mtype`; 1 (x86-64) if left out. */
   march?: number;
   /** Pages in a compressed block of `4.3`; 1 if left out. */
   pagesPerBlock?: number;

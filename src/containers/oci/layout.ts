@@ -101,10 +101,10 @@ function object(value: unknown, what: string, file: string): Json {
   throw new DumpError('MALFORMED', `expected ${what}, found something else`, { file });
 }
 
-/** GOARCH, by `core_entry.march`. */
+/** GOARCH, by `core_entry.mtype`. */
 const ARCHITECTURES = [undefined, 'amd64', 'arm', 'arm64', 'ppc64le', 's390x', 'mips64le', 'loong64', 'riscv64'];
 
-/** The image of a dump that does not come from one. @param march `core_entry.march` */
+/** The image of a dump that does not come from one. @param march `core_entry.mtype` */
 export function newImage(march: number | undefined): Pick<CheckpointImage, 'index' | 'manifest' | 'config'> {
   const type = 'application/vnd.oci.image';
   return {
