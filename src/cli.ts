@@ -67,7 +67,8 @@ export async function main(words: readonly string[], io: ProcessIo, interrupts: 
       io.out(helpOf(name));
       return 0;
     }
-    const args = parse(spec, rest);
+    await withoutStreams(() => import('meow'));
+    const args = await parse(spec, rest);
     command = await LOADERS[name]();
     if (command.cleansUp) interrupts.listen();
     await command.run(args, commandIo(io, messages));
@@ -75,6 +76,23 @@ export async function main(words: readonly string[], io: ProcessIo, interrupts: 
   } catch (error) {
     if (command?.cleansUp) await pendingSignals();
     return report(reasonOf(error, io.signal), name, messages);
+  }
+}
+
+/**
+ * Loads what reads all properties of the process, without opening the standard streams. Reading process.stdout makes its pipe
+ * non-blocking for all processes that share it, and large writes would become short.
+ */
+async function withoutStreams(load: () => Promise<unknown>): Promise<void> {
+  const streams = (['stdin', 'stdout', 'stderr'] as const).map((name) => {
+    const own = Object.getOwnPropertyDescriptor(process, name) as PropertyDescriptor;
+    Object.defineProperty(process, name, { value: {}, configurable: true, enumerable: true });
+    return () => Object.defineProperty(process, name, own);
+  });
+  try {
+    await load();
+  } finally {
+    for (const restore of streams) restore();
   }
 }
 

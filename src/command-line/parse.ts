@@ -1,5 +1,4 @@
 /** The words of a command line, by the table of options. */
-import { parseArgs } from 'node:util';
 import { closestMatch } from 'leven';
 import { UsageError } from '../errors.js';
 import { type CommandSpec, optionsOf } from './commands.js';
@@ -24,56 +23,99 @@ export function suggestion(word: string, candidates: readonly string[]): string 
   return close === undefined ? '' : `; did you mean ${close}?`;
 }
 
-/** Parses the words behind the name of a command. Throws {@link UsageError}. */
-export function parse(spec: CommandSpec, words: readonly string[]): Arguments {
-  const names = [...optionsOf(spec), ...(spec.oldNames ?? [])];
-  const byName = new Map(names.map((name) => [dashed(name), name]));
-  const options = Object.fromEntries(names.map((name) => [dashed(name).slice(2), shapeOf(optionOf(name))]));
-  const { tokens } = parseArgs({ args: [...words], options, strict: false, tokens: true });
-  const args: Arguments = { input: [], flags: {} };
-  for (const token of tokens) {
-    if (token.kind === 'positional') args.input.push(token.value);
-    if (token.kind !== 'option') continue;
-    const { rawName } = token;
-    const name = byName.get(`--${token.name}`);
-    if (name === undefined)
-      throw new UsageError(`unknown option ${rawName}${suggestionFor(rawName, [...byName.keys()])}`);
-    const option = optionOf(name);
-    const value = valueGiven(option, rawName, token.value, token.inlineValue === true);
-    if (option.isMultiple) args.flags[name] = [...((args.flags[name] as unknown[] | undefined) ?? []), value];
-    else if (args.flags[name] !== undefined) throw new UsageError(`${rawName}: expected once`);
-    else args.flags[name] = value;
+/**
+ * Parses the words behind the name of a command: meow takes them apart, after what it would ignore or end the process for has
+ * been refused here.
+ * @throws {UsageError}
+ */
+export async function parse(spec: CommandSpec, words: readonly string[]): Promise<Arguments> {
+  const byWord = new Map<string, OptionName>();
+  for (const name of [...optionsOf(spec), ...(spec.oldNames ?? [])]) {
+    byWord.set(dashed(name), name);
+    const { short } = optionOf(name);
+    if (short !== undefined) byWord.set(`-${short}`, name);
   }
-  return args;
+  const end = words.includes('--') ? words.indexOf('--') : words.length;
+  const argv = [...checked(words.slice(0, end), byWord), ...words.slice(end)];
+  // Only now, so that help starts without it.
+  const { default: meow } = await import('meow');
+  const shapes = Object.fromEntries([...byWord.values()].map((name) => [name, shapeOf(optionOf(name))]));
+  const { input, flags } = meow({
+    importMeta: { url: import.meta.url } as ImportMeta,
+    pkg: {},
+    argv,
+    flags: shapes as never,
+    autoHelp: false,
+    autoVersion: false,
+    inferType: false,
+    booleanDefault: undefined as never,
+  });
+  const values: Arguments['flags'] = {};
+  for (const [name, given] of Object.entries(flags) as [OptionName, unknown][]) {
+    const option = optionOf(name);
+    if (given === undefined || (Array.isArray(given) && given.length === 0)) continue;
+    if (option.type !== 'number') values[name] = given;
+    else if (option.isMultiple) values[name] = (given as string[]).map((text) => numberOf(option, name, text));
+    else values[name] = numberOf(option, name, given as string);
+  }
+  return { input: input as string[], flags: values };
 }
 
-const shapeOf = ({ type, short }: Option) => ({
-  type: type === 'boolean' ? ('boolean' as const) : ('string' as const),
-  ...(short === undefined ? {} : { short }),
+/** Numbers are parsed here: they have suffixes. */
+const shapeOf = ({ type, short, isMultiple }: Option) => ({
+  type: type === 'boolean' ? 'boolean' : 'string',
+  ...(short === undefined ? {} : { shortFlag: short }),
+  ...(isMultiple ? { isMultiple } : {}),
 });
 
-const suggestionFor = (rawName: string, names: readonly string[]): string =>
-  rawName.startsWith('--') ? suggestion(rawName, [...names, '--help']) : '';
+/**
+ * The words in the one form that meow reads as it is meant: a value is joined to its option, and each short option is a word.
+ * Throws {@link UsageError} for unknown options, for options given twice, and for values that are missing or too many.
+ */
+function checked(words: readonly string[], byWord: ReadonlyMap<string, OptionName>): string[] {
+  const seen = new Set<OptionName>();
+  const found: string[] = [];
+  const rest = words.flatMap((word) => splitShort(word, byWord));
+  for (let i = 0; i < rest.length; i++) {
+    const word = rest[i] as string;
+    if (!word.startsWith('-') || word === '-') {
+      found.push(word);
+      continue;
+    }
+    const [option, inline] = word.split(/=(.*)/s) as [string, string | undefined];
+    const name = byWord.get(option);
+    if (name === undefined)
+      throw new UsageError(`unknown option ${option}${suggestionFor(option, [...byWord.keys()])}`);
+    const { type, isMultiple } = optionOf(name);
+    if (seen.has(name) && !isMultiple) throw new UsageError(`${option}: expected once`);
+    seen.add(name);
+    if (type === 'boolean') {
+      if (inline !== undefined) throw new UsageError(`${option}: expected no value, found ${JSON.stringify(inline)}`);
+      found.push(option);
+      continue;
+    }
+    const next = rest[i + 1];
+    const value = inline ?? (next !== undefined && !/^--?[a-z]|^--$/.test(next) ? next : undefined);
+    if (!value) throw new UsageError(`${option}: expected a ${type === 'number' ? 'number' : 'value'}`);
+    if (inline === undefined) i++;
+    found.push(`${dashed(name)}=${value}`);
+  }
+  return found;
+}
 
-function valueGiven(
-  { type, value: unit }: Option,
-  rawName: string,
-  given: string | undefined,
-  isInline: boolean,
-): unknown {
-  if (type === 'boolean') {
-    if (given !== undefined) throw new UsageError(`${rawName}: expected no value, found ${JSON.stringify(given)}`);
-    return true;
-  }
-  // -i=FILE as well as -iFILE.
-  const value = isInline && !rawName.startsWith('--') ? given?.replace(/^=/, '') : given;
-  const isMissing = value === undefined || value === '' || (!isInline && /^--?([a-z]|$)/.test(value) && value !== '-');
-  if (type === 'string') {
-    if (isMissing) throw new UsageError(`${rawName}: expected a value`);
-    return value;
-  }
-  if (isMissing) throw new UsageError(`${rawName}: expected a number`);
-  const number = parseQuantity(value, String(unit));
-  if (Number.isNaN(number)) throw new UsageError(`${rawName}: expected a number, found ${JSON.stringify(value)}`);
+/** Turns `-iFILE` into `-i=FILE`, and `-qv` into `-q -v`. */
+function splitShort(word: string, byWord: ReadonlyMap<string, OptionName>): string[] {
+  const [, letter, more] = /^(-[a-z])([^=].*)$/s.exec(word) ?? [];
+  const name = letter === undefined ? undefined : byWord.get(letter);
+  if (letter === undefined || more === undefined || name === undefined) return [word];
+  return optionOf(name).type === 'boolean' ? [letter, ...splitShort(`-${more}`, byWord)] : [`${letter}=${more}`];
+}
+
+const suggestionFor = (option: string, words: readonly string[]): string =>
+  option.startsWith('--') ? suggestion(option, [...words.filter((word) => word.startsWith('--')), '--help']) : '';
+
+function numberOf({ value: unit }: Option, name: OptionName, text: string): number {
+  const number = parseQuantity(text, String(unit));
+  if (Number.isNaN(number)) throw new UsageError(`${dashed(name)}: expected a number, found ${JSON.stringify(text)}`);
   return number;
 }

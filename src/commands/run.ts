@@ -1,5 +1,6 @@
 import { COMMANDS } from '../command-line/commands.js';
 import { parse } from '../command-line/parse.js';
+import type { Stage } from '../dump/pump.js';
 import { UsageError } from '../errors.js';
 import { type Command, inputs } from './command.js';
 import { classifyCommand, filterCommand, rebuildCommand, runStages } from './stages.js';
@@ -9,15 +10,16 @@ const STAGES = { classify: classifyCommand, filter: filterCommand, rebuild: rebu
 export const command: Command = {
   async run(args, io) {
     const [pipeline] = inputs(args, "a pipeline, such as 'classify | filter --drop lazy | rebuild'") as [string];
-    const stages = pipeline.split('|').map((text) => {
+    const stages: Stage[] = [];
+    for (const text of pipeline.split('|')) {
       const [name, ...words] = text.trim().split(/\s+/);
       if (!isStage(name)) {
         throw new UsageError(`expected a stage (${Object.keys(STAGES).join(', ')}), found ${JSON.stringify(name)}`);
       }
-      const args = parse(COMMANDS[name], words);
+      const args = await parse(COMMANDS[name], words);
       inputs(args);
-      return STAGES[name].stage(args, io);
-    });
+      stages.push(STAGES[name].stage(args, io));
+    }
     await runStages(stages, io);
   },
 };
