@@ -35,6 +35,8 @@ export interface ArrivalOptions {
   name: string;
   /** Bytes. Only needed for machines with several page sizes. */
   pageSize?: number;
+  /** Whether images that only a restore needs may be missing. */
+  incomplete?: boolean;
   /** Whether the page size is needed at the end at the earliest: then it is found by the sizes of pages files. */
   findsPageSize?: boolean;
   /** Whether pages are on their way to their pagemap already: no other one can have them then. */
@@ -153,7 +155,8 @@ export class ArrivalChecks {
    */
   finish(): Leftovers {
     const { metadata } = this;
-    const { tasks, ids } = readTasks(new Images(metadata), this.options.name, this.names);
+    const { name, incomplete } = this.options;
+    const { tasks, ids } = readTasks(new Images(metadata), name, this.names, incomplete);
     this.tasks = tasks;
     for (const [name, error] of this.damaged) if (!isOfNobody(name, ids)) throw error;
     const left = this.leavePagemaps();

@@ -27,6 +27,8 @@ export interface SequentialOptions {
   /** Whether the areas of tasks must come before their pages, to classify by them. */
   areas?: boolean;
   budget: MemoryBudget;
+  /** Whether images that only a restore needs may be missing. */
+  incomplete?: boolean;
   /** Told of what an earlier dump has left. */
   warn?: ((message: string) => void) | undefined;
 }

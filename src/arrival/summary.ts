@@ -44,7 +44,7 @@ export class PassingSummary implements KnownDump {
   /** Empty for an incomplete dump: a stream may have any part of one. */
   get tasks(): readonly Task[] {
     try {
-      return readTasks(new Images(this.metadata), this.name, this.metadata.names).tasks;
+      return readTasks(new Images(this.metadata), this.name, this.metadata.names, true).tasks;
     } catch (error) {
       if (error instanceof DumpError) return [];
       throw error;

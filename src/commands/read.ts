@@ -16,7 +16,9 @@ export const command: Command = {
     const report = (findings: readonly Finding[]) => reportFindings(findings, incomplete, io);
     const found = await findBeforehand(path, args, io);
     if (found) report(found);
-    const source = await openCommandSource(path, args, true, io);
+    // The check reports what is missing.
+    const readable = { ...args, flags: { ...args.flags, incomplete: true } };
+    const source = await openCommandSource(path, readable, true, io);
     const passing = found ? undefined : new PassingDump(path, source.budget);
     const progress = new Progress(io, source.totalBytes);
     try {

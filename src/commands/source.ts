@@ -107,6 +107,7 @@ function openOptions(args: Arguments, io: Io): Required<SourceOptions> {
     budget: budgetOf(args),
     maxBytes: positive(args, 'maxBytes', Number.MAX_SAFE_INTEGER),
     stdinFd: io.stdinFd,
+    incomplete: args.flags['incomplete'] === true,
     signal: io.signal,
     warn: io.warn,
   };

@@ -28,6 +28,8 @@ const HEAD_BYTES = 4096;
 export interface DumpOptions {
   /** Bytes. Found in the dump if it is not given. */
   pageSize?: number;
+  /** Whether images that only a restore needs may be missing. */
+  incomplete?: boolean;
   /** Told of what an earlier dump has left there. */
   warn?: ((message: string) => void) | undefined;
 }
@@ -61,7 +63,7 @@ export class Dump {
 
   private constructor(
     readonly files: DumpFiles,
-    { pageSize, warn }: DumpOptions,
+    { pageSize, incomplete, warn }: DumpOptions,
   ) {
     for (const entry of files.entries()) this.entries.set(entry.name, entry);
     this.checkParent();
@@ -69,7 +71,7 @@ export class Dump {
       tasks: this.tasks,
       ids: this.ids,
       march: this.march,
-    } = readTasks(new Images(files), files.path, this.entries.keys()));
+    } = readTasks(new Images(files), files.path, this.entries.keys(), incomplete));
     const left = this.leaveLeftovers(warn);
     this.spaces = this.readSpaces();
     this.pageSize = pageSize ?? findPageSize(files, this.march ?? 0);

@@ -20,16 +20,17 @@ export interface NeedyTask {
 /**
  * The images that the processes need, by name, each once.
  * @param names of all files of the dump: the cold half of a split dump needs fewer, and older dumps have others
+ * @param readOnly whether only those count that it takes to read the memory
  */
-export function neededImages(tasks: readonly NeedyTask[], names: Iterable<string>): string[] {
+export function neededImages(tasks: readonly NeedyTask[], names: Iterable<string>, readOnly = false): string[] {
   const all = [...names];
-  const isCold = all.some(isOriginalName);
-  const kinds = isCold ? ['mm', 'pagemap'] : ['ids', 'mm', 'pagemap', 'fs'];
+  const isMemoryOnly = readOnly || all.some(isOriginalName);
+  const kinds = isMemoryOnly ? ['mm', 'pagemap'] : ['ids', 'mm', 'pagemap', 'fs'];
   const needed = tasks.flatMap(({ pid, threads, dead }) => [
     `core-${pid}.img`,
     ...(dead ? [] : threads.map((tid) => `core-${tid}.img`)),
     ...(dead ? [] : kinds.map((kind) => `${kind}-${pid}.img`)),
   ]);
-  const needsFiles = !isCold && tasks.some(({ dead }) => !dead) && !all.some((name) => OLDER_FILES.test(name));
+  const needsFiles = !isMemoryOnly && tasks.some(({ dead }) => !dead) && !all.some((name) => OLDER_FILES.test(name));
   return [...new Set([...needed, ...(needsFiles ? [FILES] : [])])];
 }

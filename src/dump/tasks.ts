@@ -34,9 +34,10 @@ export const isDead = ({ tc }: core_entry): boolean => tc !== undefined && DEAD_
  * Reads the tasks of a dump, and checks that the images that each needs exist.
  * @param path of the dump, for errors
  * @param names of all files of the dump
+ * @param incomplete whether images that only a restore needs may be missing
  * @throws {DumpError} NOT_A_DUMP, MISSING_IMAGE, or for images that cannot be read
  */
-export function readTasks(images: Images, path: string, names: Iterable<string>): KnownTasks {
+export function readTasks(images: Images, path: string, names: Iterable<string>, incomplete = false): KnownTasks {
   for (const name of ['inventory.img', 'pstree.img']) {
     if (!images.has(name)) throw new DumpError('NOT_A_DUMP', `expected a dump, found no ${name}`, { file: path });
   }
@@ -49,7 +50,7 @@ export function readTasks(images: Images, path: string, names: Iterable<string>)
     march ??= numberOf(core.mtype);
     tasks.push({ pid, comm: core.tc?.comm ?? '', dead: isDead(core), threads });
   });
-  for (const name of neededImages(tasks, names)) requireImage(images.files, name, 'pstree.img');
+  for (const name of neededImages(tasks, names, incomplete)) requireImage(images.files, name, 'pstree.img');
   const ids = new Set(tasks.flatMap(({ pid, threads }) => [pid, ...threads]));
   if (tasks.length > 0) return { tasks: tasks.map(({ threads: _, ...task }) => task), ids, march };
   throw new DumpError('MALFORMED', 'expected at least one pstree_entry, found none', { file: 'pstree.img' });

@@ -33,6 +33,8 @@ export interface SourceOptions {
   budget?: MemoryBudget;
   /** Most plain bytes of a compressed archive. */
   maxBytes?: number;
+  /** Whether images that only a restore needs may be missing. */
+  incomplete?: boolean;
   /** Ends a wait for more bytes. */
   signal?: AbortSignal;
   /** Called for files in a directory that cannot be copied. */
@@ -75,10 +77,12 @@ export async function openDump(source: DumpSource, options: OpenDumpOptions = {}
   const { pageSize, areas = true } = options;
   const page = pageSize === undefined ? {} : { pageSize };
   const [bytes, all] = complete(source, options);
+  const { incomplete = false, warn } = options;
+  const more = { incomplete, warn };
   const files = await openRandom(bytes, all);
-  if (files) return randomDump(await Dump.open(files, { ...page, warn: all.warn }));
+  if (files) return randomDump(await Dump.open(files, { ...page, ...more }));
   const arrival = await openArrival(bytes, all);
-  return arrivedDump(arrival, arrivingDump(arrival, { ...page, areas, budget: all.budget, warn: all.warn }));
+  return arrivedDump(arrival, arrivingDump(arrival, { ...page, ...more, areas, budget: all.budget }));
 }
 
 /**

@@ -61,7 +61,8 @@ describe('read of what can be looked into', () => {
 
   it('warns, and goes on', async () => {
     const { path } = copyOf('mosaic-criu-4.2.1').write('pages-9.img', '');
-    const stderr = 'pagepipe read: warning: pages-9.img: expected a pagemap with pages_id 9, found none\n';
+    const stderr =
+      'pagepipe read: warning: pages-9.img: expected a pagemap with pages_id 9, found none\npagepipe read: warning: pages-9.img: left out, no pagemap refers to these pages\n';
     expect(await read(path)).toMatchObject({ code: 0, stderr, isDump: true });
   });
 });
@@ -83,7 +84,7 @@ describe('read of what can only be read in sequence', () => {
 
   it('a page stream: also its runs are looked at', async () => {
     const stream = join(tempDir(), 'stream');
-    const files = ['inventory', 'pstree', 'core-15', 'core-17', 'core-18', 'ids-15', 'fs-15', 'mm-15'];
+    const files = ['inventory', 'pstree', 'core-15', 'core-17', 'core-18', 'ids-15', 'fs-15', 'mm-15', 'files'];
     const write = (run: readonly [pageNumber: number, pages: number, bits: number]) => {
       const writer = new StreamWriter().header();
       for (const name of files) writer.file(`${name}.img`, readFileSync(join(MOSAIC, `${name}.img`)));

@@ -117,6 +117,6 @@ it('write to descriptors of shards has no archive to compress', async () => {
   const { code, stderr } = await cli(['write', '--shard-fds', '10', '--compress', 'zstd'], { stdin: at('stream') });
   expect([code, stderr.split('\n')[0]]).toEqual([
     2,
-    'pagepipe: --compress is for archives, and --shard-fds writes shards',
+    'pagepipe write: --compress is for archives, and --shard-fds writes shards',
   ]);
 });

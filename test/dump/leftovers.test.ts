@@ -80,7 +80,7 @@ test.each([
       expect([code, stderr]).toEqual([1, `pagepipe: error: ${expected}\n`]);
     }
     const read = await cli(['read', source]);
-    expect([read.code, read.stderr]).toEqual([1, expect.stringContaining(`pagepipe: error: ${expected}\n`)]);
+    expect([read.code, read.stderr]).toEqual([1, expect.stringContaining(`pagepipe read: error: ${expected}\n`)]);
   }
 });
 

@@ -2,6 +2,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Io } from '../../src/commands/command.js';
+import { Messages } from '../../src/commands/messages.js';
 import { command } from '../../src/commands/verify.js';
 import { DumpError, UsageError } from '../../src/errors.js';
 import { describeTree, fixture, tempDir } from '../helpers/temp.js';
@@ -19,7 +20,11 @@ async function run(input: string[], flags: Record<string, unknown> = {}, stdoutF
   const file = join(tempDir(), 'stdout');
   const fd = stdoutFd ?? openSync(file, 'w');
   const outcome: Outcome = { stdout: '', stderr: '', error: undefined };
-  const io = { stdoutFd: fd, err: (text: string) => (outcome.stderr += text) } as unknown as Io;
+  const print = (text: string) => {
+    outcome.stderr += text;
+  };
+  const messages = new Messages(print, { prefix: 'pagepipe', json: false, quiet: false });
+  const io = { stdoutFd: fd, tell: messages.tell, warn: messages.warn } as unknown as Io;
   try {
     await command.run({ input, flags }, io);
   } catch (error) {
@@ -73,7 +78,8 @@ describe('verify', () => {
     expect(lines[0]).toBe(
       '{"code":"TRUNCATED","severity":"error","file":"core-17.img","offset":8,"entry":0,"message":"expected an entry of 711 bytes with its size, found 708"}',
     );
-    expect(lines.map((line) => JSON.parse(line))).toEqual(findingsOf(path));
+    const summary = { event: 'summary', complete: true, errors: 1, warnings: 1, files: 19 };
+    expect(lines.map((line) => JSON.parse(line))).toEqual([...findingsOf(path), summary]);
   });
 
   test('writes nothing', async () => {
