@@ -23,7 +23,7 @@ import { hasSeveralPageSizes, MIN_PAGE_BYTES, machineOf } from '../dump/page-siz
 import type { Space } from '../dump/records.js';
 import { marchOf, readTasks, type Task } from '../dump/tasks.js';
 import { DumpError } from '../errors.js';
-import { checkMagic } from '../image/framing.js';
+import { checkMagic, magicBytes } from '../image/framing.js';
 import { headerBytes, type ImageType, typeOfName } from '../image/magic.js';
 import { PagemapDecoder } from '../image/pagemap.js';
 import { PagesLayout } from '../memory/pages-layout.js';
@@ -55,7 +55,7 @@ export interface Leftovers {
 }
 
 /** The part of a space that its pagemap gives. */
-type KnownSpace = Pick<Space, 'kind' | 'pid' | 'pagemap' | 'pagesId' | 'head'>;
+type KnownSpace = Pick<Space, 'kind' | 'pid' | 'pagemap' | 'pagesId' | 'head' | 'oneMagic'>;
 
 /** A pagemap that arrives in pieces: its space, and the size of its pages file. */
 export class ArrivingPagemap {
@@ -82,8 +82,9 @@ export class ArrivingPagemap {
 
   /** Known once the head has come. */
   get space(): KnownSpace | undefined {
-    const { head, pagesId } = this.decoder;
-    return head && { ...spaceIdentity(this.name), pagemap: this.name, pagesId, head };
+    const { head, pagesId, oneMagic } = this.decoder;
+    const known = { ...spaceIdentity(this.name), pagemap: this.name, pagesId };
+    return head && { ...known, head, ...(oneMagic ? { oneMagic } : {}) };
   }
 
   /** Name of its pages file, once the head has come. */
@@ -254,7 +255,7 @@ export class ArrivalChecks {
     const start = this.starts.get(name);
     if (!start) return;
     start.bytes = concatBytes([start.bytes, more.subarray(0, headerBytes(start.type) - start.bytes.length)]);
-    if (start.bytes.length < headerBytes(start.type)) return;
+    if (start.bytes.length < magicBytes(start.bytes, start.type)) return;
     this.checkMagic(name, start);
     this.starts.delete(name);
   }

@@ -274,6 +274,7 @@ export class Dump {
       pagemap: name,
       pagesId: decoder.pagesId,
       head: decoder.head,
+      ...(decoder.oneMagic ? { oneMagic: true } : {}),
       pagemapMode: mode,
       pagesMode: pages.mode,
       ...(header && pages.header ? { headers: { pagemap: header, pages: pages.header } } : {}),

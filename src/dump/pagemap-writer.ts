@@ -15,7 +15,7 @@ export class PagemapWriter {
     private readonly emit: (bytes: Uint8Array) => void,
   ) {
     this.encoder = new PagemapEncoder(pageSize);
-    emit(encodePagemapStart(space.head));
+    emit(encodePagemapStart(space.head, space.oneMagic));
   }
 
   add(runs: RunBatch): void {

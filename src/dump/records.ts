@@ -73,6 +73,8 @@ export interface Space {
   readonly pagesId: number;
   /** The pagemap_head as it was read. */
   readonly head: Uint8Array;
+  /** Whether the pagemap has one magic number, as in version 1 of images. */
+  readonly oneMagic?: true;
   /** Permission bits. */
   readonly pagemapMode: number;
   readonly pagesMode: number;

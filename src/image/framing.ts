@@ -18,29 +18,30 @@ export const MAX_ENTRY_BYTES = 64 * 1024 * 1024;
 
 export const hex32 = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`;
 
-/** Throws unless `bytes` begins with the magic of `type`. */
-export function checkMagic(bytes: Uint8Array, type: ImageType, file: string): void {
-  const size = headerBytes(type);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+/** How many bytes of magic an image has whose first four bytes are there: version 1 of images has the type's magic alone. */
+export const magicBytes = (bytes: Uint8Array, type: ImageType): number =>
+  bytes.length >= 4 && firstWord(bytes) === MAGIC[type] ? 4 : headerBytes(type);
+
+const firstWord = (bytes: Uint8Array): number => new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
+
+/**
+ * Throws unless `bytes` begins with the magic of `type`.
+ * @returns its size in bytes
+ */
+export function checkMagic(bytes: Uint8Array, type: ImageType, file: string): number {
+  const size = magicBytes(bytes, type);
   if (bytes.byteLength < size) {
     throw new DumpError('TRUNCATED', `expected ${size} bytes of magic (${type}), found ${bytes.byteLength}`, {
       file,
       offset: bytes.byteLength,
     });
   }
-  const first = view.getUint32(0, true);
-  if (size > 4 && first === MAGIC[type]) throw oneMagic(file, type);
-  const found = size === 4 ? first : view.getUint32(4, true);
-  if (first !== firstMagic(type)) throw wrongMagic(file, 0, first, firstMagic(type), type);
-  if (found !== MAGIC[type]) throw wrongMagic(file, size - 4, found, MAGIC[type], type);
+  if (size === 4 && firstWord(bytes) === MAGIC[type]) return size;
+  if (firstWord(bytes) !== firstMagic(type)) throw wrongMagic(file, 0, firstWord(bytes), firstMagic(type), type);
+  const found = firstWord(bytes.subarray(4));
+  if (found !== MAGIC[type]) throw wrongMagic(file, 4, found, MAGIC[type], type);
+  return size;
 }
-
-const oneMagic = (file: string, type: ImageType): DumpError =>
-  new DumpError('UNSUPPORTED', `expected two magic numbers, found only that of ${type}: an image of version 1`, {
-    file,
-    offset: 0,
-    hint: 'CRIU up to 1.5 wrote such images; x, decode, show and edit read them',
-  });
 
 export function wrongMagic(file: string, offset: number, found: number, expected: number, type: ImageType): DumpError {
   const actual = typeOfMagic(found);
@@ -71,9 +72,8 @@ interface RawEntry {
 
 /** The entries of an image that is in memory as a whole. */
 export function* rawEntries(bytes: Uint8Array, type: ImageType, file: string): Generator<RawEntry> {
-  checkMagic(bytes, type, file);
+  let offset = checkMagic(bytes, type, file);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let offset = headerBytes(type);
   for (let entry = 0; offset < bytes.byteLength; entry++) {
     const left = bytes.byteLength - offset;
     if (left < 4) throw truncated(file, offset, entry, 4, left);

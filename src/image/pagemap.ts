@@ -34,8 +34,8 @@ import {
 } from '../memory/runs.js';
 import { ByteWriter, MAX_VARINT_BYTES, putVarint } from '../protobuf/wire.js';
 import { readMessage } from './entries.js';
-import { checkEntrySize, checkMagic, truncated } from './framing.js';
-import { headerBytes, IMG_COMMON_MAGIC, MAGIC } from './magic.js';
+import { checkEntrySize, checkMagic, magicBytes, truncated } from './framing.js';
+import { IMG_COMMON_MAGIC, MAGIC } from './magic.js';
 import { ALIGNED_FLAG, EntryParser } from './pagemap-entry.js';
 
 /** Entries are some 20 bytes; a compressed one has up to 3 bytes a block. It must fit a frame of the page stream. */
@@ -59,6 +59,8 @@ export class PagemapDecoder {
   private joined = new Uint8Array(0);
   private offset = 0;
   private started = false;
+  /** Whether the image is of version 1, without the magic that all images share. */
+  oneMagic = false;
   private nextPage = 0;
   private readonly parser: EntryParser;
 
@@ -78,11 +80,10 @@ export class PagemapDecoder {
     const bytes = this.rest ? this.joinToRest(this.rest, chunk) : plainBytes(chunk);
     let at = 0;
     if (!this.started) {
-      const magic = headerBytes('PAGEMAP');
-      if (bytes.length < magic) return this.keep(bytes, 0);
-      checkMagic(bytes, 'PAGEMAP', this.file);
+      if (bytes.length < magicBytes(bytes, 'PAGEMAP')) return this.keep(bytes, 0);
+      at = checkMagic(bytes, 'PAGEMAP', this.file);
+      this.oneMagic = at === 4;
       this.started = true;
-      at = magic;
     }
     const runs = new RunBuilder(this.pageSize, Math.max(16, bytes.length >> 4));
     this.keep(bytes, this.decodeEntries(bytes, at, runs));
@@ -109,9 +110,8 @@ export class PagemapDecoder {
 
   /** Decodes only the head, from the first bytes of the image. */
   pushHead(start: Uint8Array): void {
-    const size = headerBytes('PAGEMAP');
-    if (start.length >= size + 4) {
-      checkMagic(start, 'PAGEMAP', this.file);
+    if (start.length >= magicBytes(start, 'PAGEMAP') + 4) {
+      const size = checkMagic(start, 'PAGEMAP', this.file);
       const head = new DataView(start.buffer, start.byteOffset).getUint32(size, true);
       checkEntrySize(head, MAX_HEAD_BYTES, this.file, size);
       this.push(start.subarray(0, size + 4 + head));
@@ -188,9 +188,9 @@ export class PagemapDecoder {
 }
 
 /** The bytes of a pagemap up to its first entry. */
-export function encodePagemapStart(head: Uint8Array): Uint8Array {
+export function encodePagemapStart(head: Uint8Array, oneMagic = false): Uint8Array {
   const out = new ByteWriter();
-  out.u32(IMG_COMMON_MAGIC);
+  if (!oneMagic) out.u32(IMG_COMMON_MAGIC);
   out.u32(MAGIC.PAGEMAP);
   out.u32(head.length);
   out.raw(head);

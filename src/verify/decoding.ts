@@ -3,10 +3,11 @@
  * are checked by memory.ts, together with their pages files.
  */
 
+import { readFully } from '../bytes.js';
 import { isOfNobody } from '../dump/leftovers.js';
 import type { ImageHandler, RawMessage } from '../image/decoder.js';
 import { firstMessage } from '../image/grammar.js';
-import { headerBytes, type ImageType, typeOfName } from '../image/magic.js';
+import { firstMagic, headerBytes, type ImageType, MAGIC, typeOfName } from '../image/magic.js';
 import { canonicalMessage } from '../protobuf/canonical.js';
 import { type FieldDescriptor, KIND, type MessageDescriptor } from '../protobuf/descriptor.js';
 import { WireReader } from '../protobuf/wire.js';
@@ -33,12 +34,14 @@ const NEVER_EMPTY: ReadonlySet<ImageType> = new Set([
 ]);
 
 /** Decodes all images of the dump whose names are those of images. */
-export function checkImages(dump: CheckedDump, { tasks }: Survey): void {
+export function checkImages(dump: CheckedDump, { tasks, inventory }: Survey): void {
   checkOriginals(dump);
   const ids = new Set(tasks.flatMap(({ pid, threads }) => [pid, ...threads]));
   for (const name of dump.sizes.keys()) {
     const type = typeOfName(name);
-    if (!type || type === 'PAGEMAP') continue;
+    if (!type) continue;
+    checkMagics(dump, name, type, inventory?.img_version ?? 0);
+    if (type === 'PAGEMAP') continue;
     const handler = new CheckingHandler(dump, name);
     if (!dump.decode(name, handler, isOfNobody(name, ids) ? 'warning' : 'error')) continue;
     if (handler.entries > 0 || !NEVER_EMPTY.has(type)) continue;
@@ -46,6 +49,19 @@ export function checkImages(dump: CheckedDump, { tasks }: Survey): void {
       offset: headerBytes(type),
     });
   }
+}
+
+/** CRIU reads all images of a dump as the inventory says: of version 1 with the magic of their type alone. */
+function checkMagics(dump: CheckedDump, name: string, type: ImageType, version: number): void {
+  if (version === 0 || type === 'INVENTORY' || !dump.isSound(name)) return;
+  const start = new Uint8Array(4);
+  if (!dump.attempt(name, () => readFully((part, at) => dump.files.readSome(name, part, at), start, 0))) return;
+  const first = new DataView(start.buffer).getUint32(0, true);
+  const found = first === MAGIC[type] ? 1 : first === firstMagic(type) ? 2 : 0;
+  const expected = version === 1 ? 1 : 2;
+  if (found === 0 || found === expected) return;
+  const message = `expected ${expected} magic numbers in a dump of img_version ${version}, found ${found}`;
+  dump.error('WRONG_MAGIC', name, message, { offset: 0 });
 }
 
 /** Converts every message to canonical form, which fails for a damaged one, and reports unknown fields and values. */

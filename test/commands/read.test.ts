@@ -126,15 +126,3 @@ describe('read of what can only be read in sequence', () => {
     expect(run).toMatchObject({ code: 0, stderr: '' });
   });
 });
-
-it.each(['mm-15.img', 'pstree.img', 'pagemap-15.img'])('an image of version 1 is named: %s', async (name) => {
-  const { path } = copyOf('mosaic-criu-4.2.1').patch(name, (bytes) => bytes.subarray(4));
-  const { code, stderr } = await cli(['make-lazy', path, join(tempDir(), 'out')]);
-  const type = name.replace(/[-.].*/, '').toUpperCase();
-  expect([code, stderr]).toEqual([
-    1,
-    `pagepipe: error: ${name}@0x0: expected two magic numbers, found only that of ${type}: an image of version 1
-pagepipe: hint: CRIU up to 1.5 wrote such images; x, decode, show and edit read them
-`,
-  ]);
-});

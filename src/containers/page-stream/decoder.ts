@@ -169,6 +169,7 @@ export class PageStreamDecoder {
       pagemap,
       pagesId: message['pages_id'] as number,
       head: (message['head'] as Uint8Array).slice(),
+      ...(message['one_magic'] === true ? { oneMagic: true } : {}),
       pagemapMode: (message['pagemap_mode'] as number) & 0o7777,
       pagesMode: (message['pages_mode'] as number) & 0o7777,
     };

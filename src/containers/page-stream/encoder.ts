@@ -100,6 +100,7 @@ export class PageStreamEncoder {
           pagemap: record.space.pagemap,
           pages_id: record.space.pagesId,
           head: record.space.head,
+          one_magic: record.space.oneMagic,
           pagemap_mode: record.space.pagemapMode,
           pages_mode: record.space.pagesMode,
         });
