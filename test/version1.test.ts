@@ -16,7 +16,9 @@ async function versionOne(): Promise<{ dump: string; out: string }> {
     if (!type || type === 'INVENTORY') continue;
     writeFileSync(join(dump, name), readFileSync(join(dump, name)).subarray(4));
   }
-  expect(await cli(['edit', join(dump, 'inventory.img'), '--set', 'entries[0].img_version=1'])).toMatchObject({ code: 0 });
+  expect(await cli(['edit', join(dump, 'inventory.img'), '--set', 'entries[0].img_version=1'])).toMatchObject({
+    code: 0,
+  });
   return { dump, out };
 }
 

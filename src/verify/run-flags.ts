@@ -42,8 +42,8 @@ export class LazyPages {
   /** Tells of them, once for the dump. */
   tell(findings: Findings): void {
     if (this.pages === 0) return;
-    const count = `${this.pages} pages in ${this.pagemaps} pagemaps`;
-    const message = `expected all pages, found ${count} that are elsewhere: it can only be restored lazily, by criu restore --lazy-pages with the full dump or a page server behind it`;
+    const places = this.pagemaps === 1 ? '' : `, of ${this.pagemaps} pagemaps,`;
+    const message = `${this.pages} pages${places} are not in this dump: it can only be restored lazily, by criu restore --lazy-pages with the full dump or a page server behind it`;
     findings.add({ code: 'LAZY_ONLY', severity: 'warning', file: this.first, message });
   }
 }

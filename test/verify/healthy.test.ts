@@ -79,7 +79,7 @@ describe('dumps that can only be restored lazily', () => {
     const out = join(tempDir(), 'small');
     expect((await cli(['make-lazy', fixture('family-criu-4.2.1'), out])).code).toBe(0);
     expect(linesOf(out)).toEqual([
-      'LAZY_ONLY pagemap-15.img: warning: expected all pages, found 518 pages in 3 pagemaps that are elsewhere: it can only be restored lazily, by criu restore --lazy-pages with the full dump or a page server behind it',
+      'LAZY_ONLY pagemap-15.img: warning: 518 pages, of 3 pagemaps, are not in this dump: it can only be restored lazily, by criu restore --lazy-pages with the full dump or a page server behind it',
     ]);
   });
 });
