@@ -227,7 +227,7 @@ async function* streamChunks(
   }
 }
 
-function openShards(shards: readonly (number | string)[], { signal }: OpenOptions): Arrival {
+function openShards(shards: readonly (number | string)[], { signal, maxBytes }: OpenOptions): Arrival {
   const fds: number[] = [];
   const close = () => {
     for (const [i, fd] of fds.entries()) if (typeof shards[i] === 'string') closeSync(fd);
@@ -236,7 +236,7 @@ function openShards(shards: readonly (number | string)[], { signal }: OpenOption
     for (const shard of shards) fds.push(typeof shard === 'number' ? shard : onFile(shard, () => openSync(shard, 'r')));
     const inputs = fds.map((fd, i) => {
       const name = typeof shards[i] === 'number' ? `shard ${fd}` : String(shards[i]);
-      return { name, chunks: new FdReader(fd, signal, name).chunks() };
+      return { name, chunks: plainShard(new FdReader(fd, signal, name).chunks(), name, maxBytes) };
     });
     const name = inputs[0]?.name ?? 'shards';
     return { kind: 'shards', compression: undefined, name, events: readShards(inputs), close };
@@ -246,6 +246,22 @@ function openShards(shards: readonly (number | string)[], { signal }: OpenOption
   }
 }
 
+/** Both gzip and zstd are told by so many. */
+const COMPRESSION_MAGIC_BYTES = 4;
+
+/** A shard without its compression. It is looked at when it is read: the others may have to come first. */
+async function* plainShard(
+  chunks: AsyncIterable<Uint8Array>,
+  name: string,
+  maxBytes: number,
+): AsyncGenerator<Uint8Array, void, void> {
+  const peeked = await peek(chunks, COMPRESSION_MAGIC_BYTES);
+  const compression = compressionOf(peeked.start);
+  yield* compression
+    ? decompress({ chunks: peeked.chunks, fd: undefined, name }, compression, maxBytes)
+    : peeked.chunks;
+}
+
 /** The first bytes, and a stream of all bytes. */
 interface Peeked {
   start: Uint8Array;
@@ -253,11 +269,12 @@ interface Peeked {
   close(): Promise<void>;
 }
 
-async function peek(chunks: AsyncIterable<Uint8Array>): Promise<Peeked> {
+/** @param least how many bytes are read at least, if there are so many */
+async function peek(chunks: AsyncIterable<Uint8Array>, least = BLOCK): Promise<Peeked> {
   const iterator = chunks[Symbol.asyncIterator]();
   const held: Uint8Array[] = [];
   let bytes = 0;
-  while (bytes < BLOCK) {
+  while (bytes < least) {
     const { value, done } = await iterator.next();
     if (done) break;
     held.push((value as Uint8Array).slice());
