@@ -17,5 +17,8 @@ const escaped = (character: string): string => `\\u${character.charCodeAt(0).toS
 /** Text of any number of lines. JSON stays the same JSON. */
 export const printable = (text: string): string => text.replace(CONTROLS, escaped);
 
+/** A number of things whose plural ends in s. */
+export const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
+
 /** Text that must stay in its line, such as a message or a name. */
 export const oneLine = (text: string): string => printable(text).replace(/[\t\n]/g, escaped);

@@ -1,3 +1,4 @@
+import { counted } from '../printable.js';
 import { type Address, addressText } from '../serve/address.js';
 import type { ClientEnd } from '../serve/server.js';
 import type { ClientStats } from '../serve/stats.js';
@@ -23,15 +24,19 @@ export class ClientReport {
     this.stats.set(client, stats);
   }
 
-  ended({ client, closed, error }: ClientEnd): void {
+  /** @param endsCommand whether the command ends with the error of the client, which is said then and not here */
+  ended({ client, closed, error }: ClientEnd, endsCommand = false): void {
     const stats = this.stats.get(client)?.summary();
     this.stats.delete(client);
     if (this.json) {
       this.line({ event: 'client', client, closed, ...(error === undefined ? {} : { error }), ...stats });
       return;
     }
-    const how = closed ? 'done' : (error ?? 'left without closing its session');
-    this.io.tell(`${client}: ${how}${stats && stats.requests > 0 ? `; ${summaryText(stats)}` : ''}`);
+    const hasStats = stats !== undefined && stats.requests > 0;
+    const isSaidLater = endsCommand && error !== undefined;
+    if (isSaidLater && !hasStats) return;
+    const how = closed ? 'done' : isSaidLater ? 'failed' : (error ?? 'left without closing its session');
+    this.io.tell(`${client}: ${how}${hasStats ? `; ${summaryText(stats)}` : ''}`);
   }
 
   private line(value: object): void {
@@ -43,7 +48,8 @@ export class ClientReport {
 function summaryText(stats: ReturnType<ClientStats['summary']>): string {
   const micros = (seconds: number | null) => `${((seconds ?? 0) * 1e6).toFixed(0)} µs`;
   return (
-    `${stats.pages} pages, ${stats.bytes} bytes in ${stats.requests} requests (${stats.faults} faults, ` +
+    `${counted(stats.pages, 'page')}, ${stats.bytes} bytes in ${counted(stats.requests, 'request')} ` +
+    `(${counted(stats.faults, 'fault')}, ` +
     `${stats.background} background), ${stats.seconds.toFixed(2)} s, answers p50 ${micros(stats.answerP50)}, ` +
     `p99 ${micros(stats.answerP99)}`
   );

@@ -22,7 +22,7 @@ import {
   refuseTerminals,
 } from './command.js';
 import { Progress } from './progress.js';
-import { NEVER_WITHOUT, warnOfParent } from './report.js';
+import { neverWithout, warnOfParent } from './report.js';
 import { type ListenOptions, listenOptions, serveStdio } from './serve.js';
 
 /** The page size of most machines. The protocol does not carry it. */
@@ -69,7 +69,7 @@ export const command: Command = {
       await sink.discard();
     }
     if (!(sink instanceof DirectorySink)) return;
-    if (sink.written.holePages > 0) io.warn(`${out}: ${NEVER_WITHOUT}`);
+    if (sink.written.holePages > 0) io.warn(`${out}: ${neverWithout(out)}`);
     warnOfParent(sink.written, out, io);
   },
 };

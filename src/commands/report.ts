@@ -14,9 +14,11 @@ import {
   restoreNotes,
 } from './restore-commands.js';
 
-/** Why a lazy directory must not be restored without its pages. */
-export const NEVER_WITHOUT =
-  'never restore this directory without --lazy-pages: its lazy pages are not in it, and CRIU would spin forever, or restore a process that computes on zeros';
+/** Why a lazy dump at OUT must not be restored without its pages. */
+export const neverWithout = (out: string): string => never(out === '-' ? 'this dump' : 'this directory');
+
+const never = (what: string): string =>
+  `never restore ${what} without --lazy-pages: its lazy pages are not in it, and CRIU would spin forever, or restore a process that computes on zeros`;
 
 const NEVER =
   'never restore this dump: pages were taken out of it that nothing can fetch, and its processes would compute on zeros; pagepipe-partial.json says which';
@@ -33,7 +35,7 @@ export type Copied = Pick<Written, 'holePages' | 'isPartial'>;
 /** Warns if a copy is lazy or partial, as its dump is, or does not reach its parent. */
 export function warnOfCopy(copy: { written: Written } | Copied, out: string, io: Io): void {
   const { holePages, isPartial } = 'written' in copy ? copy.written : copy;
-  if (isPartial || holePages > 0) io.warn(`${out}: ${isPartial ? NEVER : NEVER_WITHOUT}`);
+  if (isPartial || holePages > 0) io.warn(`${out}: ${isPartial ? NEVER : neverWithout(out)}`);
   if ('written' in copy) warnOfParent(copy.written, out, io);
 }
 
@@ -111,7 +113,7 @@ export function makeReport(dump: ReportedDump, out: ReportedOut, spaces: SpaceTa
     bytesAfter: out.bytes,
     restore,
     notes: restoreNotes(restore, out, out),
-    warning: NEVER_WITHOUT,
+    warning: neverWithout(out.path),
   };
 }
 
@@ -143,7 +145,7 @@ export function formatReport(report: Report): string {
   return `${table(rows)}
 size              ${size}
 
-restore it ${restoreText(report.restore, report.notes)}warning: ${NEVER_WITHOUT}
+restore it ${restoreText(report.restore, report.notes)}warning: ${report.warning}
 `;
 }
 
@@ -168,7 +170,7 @@ export function formatHalves(hot: LazyPlace & { bytes: number | undefined }, col
   const size = cold.bytes === undefined ? '' : `, ${bytes(cold.bytes)} in COLD`;
   return `size  ${bytes(hot.bytes ?? 0)} in HOT${size}
 
-restore HOT ${restoreText(restore, notes)}warning: ${NEVER_WITHOUT.replace('this directory', 'HOT')}
+restore HOT ${restoreText(restore, notes)}warning: ${never('HOT')}
 `;
 }
 

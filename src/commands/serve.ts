@@ -60,7 +60,7 @@ export const command: Command = {
       let failure: string | undefined;
       if (options.stdio) {
         const end = await serveStdio(io, serve, options.idleSeconds);
-        reporter.ended(end);
+        reporter.ended(end, true);
         failure = end.error;
       } else {
         warnOfAddress(options.address, options.tls, io);

@@ -3,7 +3,7 @@ import { DumpError, type DumpErrorCode, isErrno } from '../errors.js';
 import { TextOutput } from '../explore/output.js';
 import { FdWriter } from '../io/fd.js';
 import { PAGE_SIZES } from '../memory/runs.js';
-import { printable } from '../printable.js';
+import { counted, printable } from '../printable.js';
 import { type Finding, findingOf, formatFinding } from '../verify/findings.js';
 import { type Verdict, verify } from '../verify/verify.js';
 import { type Arguments, type Command, type Io, inputs, pageSizeFlag } from './command.js';
@@ -65,10 +65,8 @@ function summaryObject(verdict: Verdict | DumpError): object {
 }
 
 function summary({ errors, warnings, files }: Verdict): string {
-  return `${errors === 0 ? 'no errors' : count(errors, 'error')}, ${count(warnings, 'warning')} in ${count(files, 'file')}`;
+  return `${errors === 0 ? 'no errors' : counted(errors, 'error')}, ${counted(warnings, 'warning')} in ${counted(files, 'file')}`;
 }
-
-const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`;
 
 /** Text to stdout. The check continues if the reader exits early, because the exit code still has to be right. */
 class Lines {

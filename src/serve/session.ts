@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { PE_PRESENT } from '../memory/runs.js';
 import type { PageSpan } from '../memory/space.js';
+import { counted } from '../printable.js';
 import {
   COMMAND,
   commandName,
@@ -184,4 +185,4 @@ export class Session {
 
 /** A request, for the log. */
 const describe = ({ command, pages, vaddr, dstId }: Message): string =>
-  `${commandName(command)} of ${pages} pages at 0x${vaddr.toString(16)} of pid ${dstId}`;
+  `${commandName(command)} of ${counted(pages, 'page')} at 0x${vaddr.toString(16)} of pid ${dstId}`;

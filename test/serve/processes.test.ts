@@ -13,6 +13,9 @@ import { servedDump, visit } from '../helpers/serving.js';
 import { tempDir } from '../helpers/temp.js';
 import { Timeouts } from '../helpers/timeouts.js';
 
+const FAULTS = '# pagepipe fault list 1, page size 4096\n15 0x500000\n';
+const TIMES = String.raw`\d+\.\d\d s, answers p50 \d+ µs, p99 \d+ µs`;
+
 describe('serve --stdio', () => {
   const stdio = (path: string, ...words: string[]) => start(['serve', path, '--stdio', ...words]);
 
@@ -21,7 +24,11 @@ describe('serve --stdio', () => {
     const { child, stderr } = stdio(path);
     await visit(new PageClient(child, 32), oracle);
     expect(await exitOf(child)).toBe(0);
-    expect(stderr.text).toMatch(/^pagepipe: stdio: done; 316 pages, .*\n$/);
+    expect(stderr.text).toMatch(
+      new RegExp(
+        `^pagepipe: stdio: done; 316 pages, 1294336 bytes in 4 requests \\(2 faults, 2 background\\), ${TIMES}\n$`,
+      ),
+    );
   });
 
   it('keeps its JSON lines apart from the pages', async () => {
@@ -63,15 +70,17 @@ describe('serve --stdio', () => {
     expect(await client.answer()).toBe(undefined);
     expect(await exitOf(wrong.child)).toBe(1);
     expect(wrong.stderr.text).toMatch(
-      /^pagepipe: stdio: GET of 1 pages at 0x700000 of pid 15: no such page in the dump; 1 pages, 4096 bytes in 1 requests \(1 faults, 0 background\), [\d.]+ s, answers p50 \d+ µs, p99 \d+ µs\npagepipe: error: stdin: GET of 1 pages at 0x700000 of pid 15: no such page in the dump\n$/,
+      new RegExp(
+        `^pagepipe: stdio: failed; 1 page, 4096 bytes in 1 request \\(1 fault, 0 background\\), ${TIMES}\n` +
+          'pagepipe: error: stdin: GET of 1 page at 0x700000 of pid 15: no such page in the dump\n$',
+      ),
     );
-    expect(readFileSync(list, 'utf8')).toMatch(/\n15 0x500000\n$/);
+    expect(readFileSync(list, 'utf8')).toBe(FAULTS);
 
     const half = stdio(path);
     half.child.stdin.end(Buffer.alloc(10));
     expect(await exitOf(half.child)).toBe(1);
-    const end = '10 bytes of a message, then the end';
-    expect(half.stderr.text).toBe(`pagepipe: stdio: ${end}\npagepipe: error: stdin: ${end}\n`);
+    expect(half.stderr.text).toBe('pagepipe: error: stdin: 10 bytes of a message, then the end\n');
   });
 
   it('gives up a client that says nothing', async () => {
@@ -84,20 +93,25 @@ describe('serve --stdio', () => {
     expect(timeouts.set).toEqual([1000, 1000]);
     timeouts.expire();
     expect(await running.code()).toBe(1);
-    const idle = 'nothing sent and nothing taken for 1 s';
-    expect(running.err).toBe(`pagepipe: stdio: ${idle}\npagepipe: error: stdin: ${idle}\n`);
+    expect(running.err).toBe('pagepipe: error: stdin: nothing sent and nothing taken for 1 s\n');
     closeSync(input.writeFd);
     closeSync(output.readFd);
   });
 
   it('stops when it is told to', async () => {
     const { path } = servedDump();
-    const { child } = stdio(path);
+    const { child, stderr } = stdio(path);
     const client = new PageClient(child, 24);
     client.get(15, 0x500000n, 1);
     await client.answer();
     child.kill('SIGTERM');
     expect(await exitOf(child)).toBe(1);
+    expect(stderr.text).toMatch(
+      new RegExp(
+        `^pagepipe: stdio: failed; 1 page, 4096 bytes in 1 request \\(1 fault, 0 background\\), ${TIMES}\n` +
+          'pagepipe: error: stdin: cut off: the server stops\n$',
+      ),
+    );
   });
 });
 
@@ -113,8 +127,13 @@ describe('serve, told to stop by a signal', () => {
     child.kill(signal);
     expect(await exitOf(child)).toBe(0);
     expect((await client.rest()).length).toBe(0);
-    expect(stderr.text).toMatch(/127\.0\.0\.1:\d+: cut off: the server stops; 1 pages, /);
-    expect(readFileSync(list, 'utf8')).toMatch(/\n15 0x500000\n$/);
+    expect(stderr.text).toMatch(
+      new RegExp(
+        `^pagepipe: serving at 127\\.0\\.0\\.1:${port}\npagepipe: 127\\.0\\.0\\.1:\\d+: cut off: the server stops; ` +
+          `1 page, 4096 bytes in 1 request \\(1 fault, 0 background\\), ${TIMES}\n$`,
+      ),
+    );
+    expect(readFileSync(list, 'utf8')).toBe(FAULTS);
   });
 });
 

@@ -39,7 +39,7 @@ describe('serve', () => {
       `pagepipe: serving at 127.0.0.1:${port}`,
       `pagepipe: 127.0.0.1:\\d+: done; 316 pages, 1294336 bytes in 4 requests \\(2 faults, 2 background\\), ` +
         `${number} s, answers p50 ${number} µs, p99 ${number} µs`,
-      'pagepipe: 127.0.0.1:\\d+: GET of 1 pages at 0x400000 of pid 4711: no such process in the dump',
+      'pagepipe: 127.0.0.1:\\d+: GET of 1 page at 0x400000 of pid 4711: no such process in the dump',
       'pagepipe: 127.0.0.1:\\d+: left without closing its session',
     ];
     expect(server.err).toMatch(new RegExp(`^${lines.join('\\n')}\\n$`));
@@ -65,7 +65,7 @@ describe('serve', () => {
     expect(failed).toMatchObject({
       event: 'client',
       closed: false,
-      error: 'GET of 1 pages at 0x700000 of pid 15: no such page in the dump',
+      error: 'GET of 1 page at 0x700000 of pid 15: no such page in the dump',
       requests: 0,
       answerP50: null,
     });

@@ -260,28 +260,28 @@ describe('a session answers', () => {
   });
 
   const refused: [string, Partial<Parameters<typeof message>[1]>, string][] = [
-    ['an unknown pid', { dstId: 4711 }, 'GET of 1 pages at 0x10000 of pid 4711: no such process in the dump'],
+    ['an unknown pid', { dstId: 4711 }, 'GET of 1 page at 0x10000 of pid 4711: no such process in the dump'],
     [
       'a pid beyond all pids',
       { dstId: 2n ** 63n },
-      'GET of 1 pages at 0x10000 of pid 9223372036854775808: no such process in the dump',
+      'GET of 1 page at 0x10000 of pid 9223372036854775808: no such process in the dump',
     ],
-    ['a zombie or a parent process', { dstId: 99 }, 'GET of 1 pages at 0x10000 of pid 99: no such process in the dump'],
+    ['a zombie or a parent process', { dstId: 99 }, 'GET of 1 page at 0x10000 of pid 99: no such process in the dump'],
     [
       'an address that is not aligned',
       { vaddr: 0x10001n },
-      'GET of 1 pages at 0x10001 of pid 15: not aligned to 4096 bytes',
+      'GET of 1 page at 0x10001 of pid 15: not aligned to 4096 bytes',
     ],
-    ['an address in no entry', { vaddr: 0x30000n }, 'GET of 1 pages at 0x30000 of pid 15: no such page in the dump'],
+    ['an address in no entry', { vaddr: 0x30000n }, 'GET of 1 page at 0x30000 of pid 15: no such page in the dump'],
     [
       'an address beyond all',
       { vaddr: 2n ** 64n - 4096n },
-      'GET of 1 pages at 0xfffffffffffff000 of pid 15: no such page in the dump',
+      'GET of 1 page at 0xfffffffffffff000 of pid 15: no such page in the dump',
     ],
     [
       'a page that is lazy, and elsewhere',
       { vaddr: 0x14000n },
-      'GET of 1 pages at 0x14000 of pid 15: no such page in the dump',
+      'GET of 1 page at 0x14000 of pid 15: no such page in the dump',
     ],
     ['no pages', { pages: 0 }, 'GET of 0 pages at 0x10000 of pid 15: no pages asked for'],
   ];
