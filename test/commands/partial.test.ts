@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { PARTIAL } from '../../src/dump/names.js';
 import { archiveOf } from '../helpers/archives.js';
-import { cli } from '../helpers/cli.js';
+import { BIN, cli } from '../helpers/cli.js';
 import { describeTree, fixture, tempDir } from '../helpers/temp.js';
 
 const FAMILY = fixture('family-criu-4.2.1');
@@ -34,6 +34,14 @@ async function partialDump(): Promise<string> {
   const out = join(tempDir(), 'partial');
   await through(FAMILY, out, 'classify | filter --drop all --kind locked | rebuild');
   return out;
+}
+
+/** A script in place of ssh, with a home directory at the far side. */
+function rshTo(home: string): string {
+  const rsh = join(tempDir(), 'rsh');
+  const words = `shift; set -- $*; shift; exec ${process.execPath} ${BIN} "$@" 2>/dev/null`;
+  writeFileSync(rsh, `#!/bin/sh\ncd ${home}; ${words}\n`, { mode: 0o755 });
+  return rsh;
 }
 
 const markOf = (dump: string): unknown => JSON.parse(readFileSync(join(dump, PARTIAL), 'utf8'));
@@ -116,6 +124,7 @@ describe('a partial dump', () => {
     ],
     ['split', (dump: string) => ['split', dump, join(tempDir(), 'hot'), join(tempDir(), 'cold')]],
     ['serve', (dump: string) => ['serve', dump, '--listen', '127.0.0.1:0']],
+    ['send', (dump: string) => ['send', dump, 'far:out', '--rsh', rshTo(tempDir())]],
   ])('is refused without --incomplete: %s', async (_, words) => {
     const dump = await partialDump();
     expect(await cli(words(dump))).toEqual({ code: 1, stdout: '', stderr: REFUSED });
@@ -129,6 +138,13 @@ describe('a partial dump', () => {
     const { code, stderr } = await cli([...words(dump, out), '--incomplete']);
     expect([code, stderr.startsWith(ACCEPTED)]).toEqual([0, true]);
     expect(markOf(out)).toEqual({ version: 1, spaces: [LOCKED] });
+  });
+
+  it('is sent with --incomplete, and is partial at the far side, too', async () => {
+    const [dump, home] = [await partialDump(), tempDir()];
+    const { code, stderr } = await cli(['send', dump, 'far:out', '--rsh', rshTo(home), '--incomplete']);
+    expect([code, stderr.startsWith(ACCEPTED)]).toEqual([0, true]);
+    expect(describeTree(join(home, 'out'))).toEqual(describeTree(dump));
   });
 
   it('is put together again by merge, which warns', async () => {
