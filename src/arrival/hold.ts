@@ -22,6 +22,8 @@ export interface HoldOptions {
   /** Limit on the bytes of all files, including holes. */
   maxBytes?: number;
   signal?: AbortSignal;
+  /** Told of the bytes of files as they arrive. */
+  progress?: ((bytes: number) => void) | undefined;
 }
 
 /** A file that is held, or only counted. */
@@ -100,7 +102,8 @@ export class HeldFiles implements DumpFiles {
   push(name: string, bytes: Uint8Array): void {
     const entry = this.byName.get(name);
     if (!entry) return;
-    const { maxBytes = Number.MAX_SAFE_INTEGER } = this.options;
+    const { maxBytes = Number.MAX_SAFE_INTEGER, progress } = this.options;
+    progress?.(bytes.length);
     this.total += bytes.length;
     if (this.total > maxBytes) {
       throw new DumpError('LIMIT', `expected a dump of at most ${maxBytes} bytes, found more`, {

@@ -104,7 +104,7 @@ export async function openRandom(
  */
 export async function openFiles(
   source: ByteSource,
-  options: OpenOptions & Pick<HoldOptions, 'pages'>,
+  options: OpenOptions & Pick<HoldOptions, 'pages' | 'progress'>,
 ): Promise<DumpFiles> {
   const files = await openRandom(source, options);
   if (files) return files;

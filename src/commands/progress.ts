@@ -4,6 +4,7 @@
  */
 import { fstatSync } from 'node:fs';
 import prettyBytes from 'pretty-bytes';
+import type { Emit } from '../bytes.js';
 import { ERASE_LINE } from '../printable.js';
 import type { Io } from './command.js';
 
@@ -38,9 +39,21 @@ export class Progress {
     if (now - this.shownAt >= EVERY_MS) this.show(now);
   };
 
-  /** Removes the line. */
+  /** Removes the line for good. */
   done(): void {
     clearInterval(this.timer);
+    this.hide();
+  }
+
+  /** Makes a writer to stdout, which may be the same terminal, remove the line first. It comes again when it is due. */
+  around(write: Emit): Emit {
+    return (bytes) => {
+      this.hide();
+      write(bytes);
+    };
+  }
+
+  private hide(): void {
     if (this.isVisible) this.io.print(ERASE_LINE);
     this.isVisible = false;
   }

@@ -1,8 +1,10 @@
 /** The flags of commands that read a dump, and how they open it: a directory, an archive, shards, a page stream or stdin. */
 import { tmpdir } from 'node:os';
+import type { HoldOptions } from '../arrival/hold.js';
 import { openRandom, SOURCE_KINDS } from '../arrival/open.js';
 import type { KnownDump } from '../arrival/summary.js';
 import { dashed, type OptionName } from '../command-line/options.js';
+import { CountedFiles } from '../dump/counted.js';
 import { type DumpFiles, dumpPlaces } from '../dump/files.js';
 import { hasSeveralPageSizes } from '../dump/page-size.js';
 import type { DumpRecord } from '../dump/records.js';
@@ -64,14 +66,19 @@ export async function openCommandSource(
 
 /**
  * The files of a source, for commands that need random access. A dump that arrives is held.
- * @param of `pages`: whether pages are held as well; `budget`: shared by a command that opens more than one source
+ * @param of `pages`: whether pages are held as well; `budget`: shared by a command that opens more than one source;
+ *   `progress`: told of the bytes that arrive, and of those that are read
  */
-export const openCommandFiles = (
+export async function openCommandFiles(
   path: string,
   args: Arguments,
   io: Io,
-  { pages = 'count', budget = budgetOf(args) }: { pages?: 'count' | 'hold'; budget?: MemoryBudget } = {},
-): Promise<DumpFiles> => openDumpFiles(shardsOf(path, args) ?? path, { ...openOptions(args, io), pages, budget });
+  { pages = 'count', budget = budgetOf(args), progress }: Partial<HoldOptions> = {},
+): Promise<DumpFiles> {
+  const options = { ...openOptions(args, io), pages, budget, progress };
+  const files = await openDumpFiles(shardsOf(path, args) ?? path, options);
+  return progress ? new CountedFiles(files, progress) : files;
+}
 
 /** The files of a source that allows random access; undefined for one that arrives. */
 export const openBeforehand = (path: string, args: Arguments, io: Io): Promise<DumpFiles | undefined> =>

@@ -7,16 +7,18 @@ import { counted, printable } from '../printable.js';
 import { type Finding, findingOf, formatFinding } from '../verify/findings.js';
 import { type Verdict, verify } from '../verify/verify.js';
 import { type Arguments, type Command, type Io, inputs, pageSizeFlag } from './command.js';
+import { Progress } from './progress.js';
 import { openCommandFiles, sourceName } from './source.js';
 
 export const command: Command = {
   async run(args, io) {
     const [path] = inputs(args, 'DUMP') as [string];
-    const output = new Lines(io);
+    const progress = new Progress(io, () => 0);
+    const output = new Lines(io, progress);
     const format = args.flags['json'] === true ? JSON.stringify : formatFinding;
     const take = (finding: Finding) => output.print(`${format(finding)}\n`);
     const file = sourceName(path, args);
-    const verdict = await verifySource(path, args, io, take);
+    const verdict = await verifySource(path, args, io, progress, take).finally(() => progress.done());
     if (args.flags['json'] === true) output.print(`${JSON.stringify(summaryObject(verdict))}\n`);
     output.flush();
     if (verdict instanceof DumpError) {
@@ -39,12 +41,13 @@ async function verifySource(
   path: string,
   args: Arguments,
   io: Io,
+  progress: Progress,
   take: (finding: Finding) => void,
 ): Promise<Verdict | DumpError> {
   const page = pageSizeFlag(args, PAGE_SIZES);
   let files: DumpFiles;
   try {
-    files = await openCommandFiles(path, args, io);
+    files = await openCommandFiles(path, args, io, { progress: progress.add });
   } catch (error) {
     if (!(error instanceof DumpError) || NO_FINDING.includes(error.code)) throw error;
     take(findingOf(error, '', sourceName(path, args)));
@@ -74,9 +77,9 @@ class Lines {
   private readonly writer: FdWriter;
   private hasReader = true;
 
-  constructor(io: Io) {
+  constructor(io: Io, progress: Progress) {
     this.writer = new FdWriter(io.stdoutFd);
-    this.output = new TextOutput(this.writer.write);
+    this.output = new TextOutput(progress.around(this.writer.write));
   }
 
   print(text: string): void {

@@ -1,4 +1,5 @@
 import { TOPICS } from '../command-line/commands.js';
+import type { DumpFiles } from '../dump/files.js';
 import { Images } from '../dump/images.js';
 import { findPageSize } from '../dump/page-size.js';
 import { UsageError } from '../errors.js';
@@ -11,6 +12,7 @@ import { FdWriter } from '../io/fd.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { printable } from '../printable.js';
 import { type Command, inputs, pageSizeFlag } from './command.js';
+import { Progress } from './progress.js';
 import { openCommandFiles } from './source.js';
 
 type Explorer = (images: Images, print: Print, options: RssOptions) => void;
@@ -33,18 +35,22 @@ export const command: Command = {
     const explore = EXPLORERS[topic];
     const json = args.flags['json'] === true;
     const page = pageSizeFlag(args, PAGE_SIZES);
-    const files = await openCommandFiles(path, args, io);
-    const writer = new FdWriter(io.stdoutFd);
-    const output = new TextOutput(writer.write);
-    const print = io.stdoutIsTerminal ? forTerminal(output.print, json) : output.print;
+    const progress = new Progress(io, () => 0);
+    let files: DumpFiles | undefined;
     try {
+      files = await openCommandFiles(path, args, io, { progress: progress.add });
+      const writer = new FdWriter(io.stdoutFd);
+      const output = new TextOutput(progress.around(writer.write));
+      const print = io.stdoutIsTerminal ? forTerminal(output.print, json) : output.print;
       const { pageSize = findPageSize(files) } = page;
       (json ? explore.json : explore.text)(new Images(files), print, { pageSize });
       if (json) output.print('\n');
+      progress.done();
       output.flush();
       writer.flush();
     } finally {
-      files.close();
+      progress.done();
+      files?.close();
     }
   },
 };

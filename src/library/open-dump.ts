@@ -88,15 +88,20 @@ export async function openDump(source: DumpSource, options: OpenDumpOptions = {}
 /**
  * Opens the files of a dump to random access. What can only be read from front to back is held: in memory within the budget,
  * past that in a temporary file.
- * @param options pages: `count`, the default, knows only the size of pages files; `hold` makes them readable
+ * @param options pages: `count`, the default, knows only the size of pages files; `hold` makes them readable; progress: told of
+ *   the bytes that arrive
  * @throws {DumpError} as {@link openDump} does, also for what is cut off or damaged
  */
 export async function openDumpFiles(
   source: DumpSource,
-  { pages = 'count', ...options }: SourceOptions & { pages?: 'count' | 'hold' } = {},
+  {
+    pages = 'count',
+    progress,
+    ...options
+  }: SourceOptions & { pages?: 'count' | 'hold'; progress?: ((bytes: number) => void) | undefined } = {},
 ): Promise<DumpFiles> {
   const [bytes, all] = complete(source, options);
-  return openFiles(bytes, { ...all, pages });
+  return openFiles(bytes, { ...all, pages, progress });
 }
 
 function complete(source: DumpSource, options: SourceOptions): [ByteSource, OpenOptions] {

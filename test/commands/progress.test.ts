@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Io } from '../../src/commands/command.js';
 import { Progress } from '../../src/commands/progress.js';
+import { openDumpFiles } from '../../src/library/open-dump.js';
 import { ERASE_LINE } from '../../src/printable.js';
-import { runProcess } from '../helpers/cli.js';
-import { ROOT, tempDir } from '../helpers/temp.js';
+import { archiveOf } from '../helpers/archives.js';
+import { cli, runProcess } from '../helpers/cli.js';
+import { fixture, ROOT, tempDir } from '../helpers/temp.js';
 
 const MIB = 2 ** 20;
 
@@ -61,6 +63,65 @@ describe('progress', () => {
     vi.advanceTimersByTime(5000);
     progress.done();
     expect(printed).toEqual([]);
+  });
+});
+
+describe('what reads a whole dump', () => {
+  // A clock on which each look takes 300 ms.
+  beforeEach(() => {
+    let now = 0;
+    vi.spyOn(Date, 'now').mockImplementation(() => (now += 300));
+  });
+
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  const DUMP = fixture('family-criu-4.2.1');
+  const compressed = () => archiveOf(DUMP, join(tempDir(), 'dump.tar.gz'), '-z');
+
+  it.each([
+    ['verify', () => ['verify', DUMP], /: no errors, \d+ warnings? in \d+ files\n$/],
+    ['verify of what arrives', () => ['verify', compressed()], /: no errors, \d+ warnings? in \d+ files\n$/],
+    ['verify of a dump with parents', () => ['verify', fixture('chain/mprotect00/3')], /: no errors, .*\n$/],
+    ['x', () => ['x', DUMP, 'mems'], /^$/],
+    ['x of what arrives', () => ['x', compressed(), 'mems'], /^$/],
+  ])('says how much it has read, on a terminal: %s', async (_, words, last) => {
+    const { code, stderr } = await cli(words(), { stderrIsTerminal: true });
+    expect(code).toBe(0);
+    const [before, ...lines] = stderr.split(ERASE_LINE);
+    expect(before).toBe('');
+    expect(lines.pop()).toMatch(last);
+    expect(lines.length).toBeGreaterThan(0);
+    for (const line of lines)
+      expect(line).toMatch(/^([\d.]+ ([kKM]i?)?B, ([\d.]+ ([kKM]i?)?B\/s|nothing for \d+ s))?$/);
+    expect((await cli(words())).stderr).not.toContain(ERASE_LINE);
+  });
+
+  it('counts what arrives, and all that is read of it', async () => {
+    let bytes = 0;
+    const path = compressed();
+    const files = await openDumpFiles(path, { progress: (more) => (bytes += more) });
+    files.close();
+    const ofDump = files.entries().reduce((sum, { size }) => sum + size, 0);
+    expect(bytes).toBe(ofDump);
+  });
+
+  it('goes away before something is written to the same terminal', () => {
+    const printed: string[] = [];
+    const fd = openSync('/dev/null', 'w');
+    const progress = new Progress(
+      { stderrIsTerminal: true, stdoutFd: fd, print: (text: string) => printed.push(text) } as unknown as Io,
+      () => 0,
+    );
+    const write = progress.around(() => printed.push('written'));
+    write(new Uint8Array(1));
+    for (let i = 0; i < 5; i++) progress.add(MIB);
+    write(new Uint8Array(1));
+    progress.done();
+    closeSync(fd);
+    expect(printed.at(0)).toBe('written');
+    expect(printed.slice(-2)).toEqual([ERASE_LINE, 'written']);
   });
 });
 
