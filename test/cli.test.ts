@@ -197,7 +197,11 @@ function richDump(root: string): string {
 }
 
 /** `read DUMP | write OUT` in this process; `read` may have something to say. */
-async function readWrite(dump: string, out: string, stderr: unknown = ''): Promise<Outcome> {
+const NEVER_WITHOUT =
+  'never restore this directory without --lazy-pages: its lazy pages are not in it, and CRIU would spin forever, ' +
+  'or restore a process that computes on zeros';
+
+async function readWrite(dump: string, out: string, stderr = ''): Promise<Outcome> {
   const stream = join(tempDir(), 'stream');
   const read = await cli(['read', dump], { stdout: stream });
   expect(read).toEqual({ code: 0, stdout: '', stderr });
@@ -273,14 +277,11 @@ describe('read and write', () => {
   it('warn of what is no dump of its own', async () => {
     const { dump, out } = dumpAndOut('mosaic-criu-4.2.1');
     expect((await cli(['make-lazy', dump, out])).code).toBe(0);
-    const said = expect.stringMatching(
-      /^pagepipe read: warning: pagemap-15.img: 170 pages are not in this dump: [^\n]*\n$/,
-    );
-    const { code, stderr } = await readWrite(out, `${out}-2`, said);
-    expect(code).toBe(0);
-    expect(stderr).toMatch(
-      /^pagepipe write: warning: .*: never restore this directory without --lazy-pages: [^\n]*\n$/,
-    );
+    const said =
+      'pagepipe read: warning: pagemap-15.img: 170 pages are not in this dump: it can only be restored lazily, ' +
+      'by criu restore --lazy-pages with the full dump or a page server behind it\n';
+    const stderr = `pagepipe write: warning: ${out}-2: ${NEVER_WITHOUT}\n`;
+    expect(await readWrite(out, `${out}-2`, said)).toEqual({ code: 0, stdout: '', stderr });
     expect(describeTree(`${out}-2`)).toEqual(describeTree(out));
   });
 });
@@ -368,10 +369,8 @@ describe('pipelines', () => {
     const script = ['"$NODE" "$BIN" read "$1"', ...stages, '"$NODE" "$BIN" write "$2"'].join(' | ');
     const env = { ...process.env, NODE: process.execPath, BIN };
     const piped = await runProcess('sh', ['-c', script, 'sh', dump, `${out}-piped`], { env });
-    expect(piped).toMatchObject({ code: 0, stdout: '' });
-    expect(piped.stderr).toMatch(
-      /^pagepipe write: warning: .*: never restore this directory without --lazy-pages: [^\n]*\n$/,
-    );
+    const stderr = `pagepipe write: warning: ${out}-piped: ${NEVER_WITHOUT}\n`;
+    expect(piped).toMatchObject({ code: 0, stdout: '', stderr });
     expect((await cli(['make-lazy', dump, out])).code).toBe(0);
     expect(describeTree(`${out}-piped`)).toEqual(describeTree(out));
   });
@@ -419,10 +418,10 @@ describe('pipelines', () => {
     expect(code).toBe(1);
     expect(stderr.split('\n').sort()).toEqual([
       '',
-      expect.stringMatching(/^pagepipe classify: error: stdin@0x0: expected a page stream, found nothing$/),
-      expect.stringMatching(/^pagepipe read: error: pages-2\.img@0x0: expected 765952 bytes of pages /),
-      expect.stringMatching(/^pagepipe read: hint: /),
-      expect.stringMatching(/^pagepipe write: error: stdin@0x0: expected a page stream, found nothing$/),
+      'pagepipe classify: error: stdin@0x0: expected a page stream, found nothing',
+      'pagepipe read: error: pages-2.img@0x0: expected 765952 bytes of pages by pagemap-15.img, found 0: pages are missing from entry 0 on',
+      'pagepipe read: hint: pagepipe verify does all checks; --incomplete reads what can be read',
+      'pagepipe write: error: stdin@0x0: expected a page stream, found nothing',
     ]);
     expect(readdirSync(root)).toEqual(['dump']);
   });

@@ -6,6 +6,7 @@ import { DumpError } from '../errors.js';
 import type { Messages } from '../generated/entries.js';
 import { ImageDecoder, type ImageHandler, type RawMessage } from '../image/decoder.js';
 import { headerBytes, typeOfName } from '../image/magic.js';
+import { withArticle } from '../protobuf/builder.js';
 import { type MessageDescriptor, type MessageName, messageDescriptor } from '../protobuf/descriptor.js';
 import { readAnyObject } from '../protobuf/object.js';
 import { pieces, type ReadableFiles, requireImage } from './files.js';
@@ -113,7 +114,7 @@ class MessageHandler implements ImageHandler {
 
 function noEntry(file: string, message: MessageName): DumpError {
   const type = typeOfName(file);
-  return new DumpError('TRUNCATED', `expected a ${message}, found the end of the file`, {
+  return new DumpError('TRUNCATED', `expected ${withArticle(message)}, found the end of the file`, {
     file,
     ...(type ? { offset: headerBytes(type) } : {}),
   });

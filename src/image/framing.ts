@@ -8,6 +8,7 @@
  * may be huge and have a decoder of their own.
  */
 import { DumpError } from '../errors.js';
+import { withArticle } from '../protobuf/builder.js';
 import { firstMagic, headerBytes, type ImageType, MAGIC, typeOfMagic } from './magic.js';
 
 /**
@@ -102,10 +103,14 @@ export function truncated(
 
 /** The error for a message that protobufjs cannot read. */
 export function malformed(message: string, cause: unknown, file: string, offset: number, entry?: number): DumpError {
-  return new DumpError('MALFORMED', `expected a ${message}, found something else: ${(cause as Error).message}`, {
-    file,
-    offset,
-    ...(entry === undefined ? {} : { entry }),
-    cause,
-  });
+  return new DumpError(
+    'MALFORMED',
+    `expected ${withArticle(message)}, found something else: ${(cause as Error).message}`,
+    {
+      file,
+      offset,
+      ...(entry === undefined ? {} : { entry }),
+      cause,
+    },
+  );
 }

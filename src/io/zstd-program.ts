@@ -43,7 +43,7 @@ function start(stdin: number | 'pipe', ...words: string[]): Program {
   }
   const failed = new Promise<never>((_, reject) => {
     child.on('exit', (code, signal) => {
-      if (code !== 0) reject(new Error(`zstd ended with ${code ?? signal}`));
+      if (code !== 0) reject(new Error(`zstd ended with ${signal ?? `exit code ${code}`}`));
     });
   });
   failed.catch(() => {});

@@ -7,12 +7,12 @@
  * A block of compressed pages cannot be cut: one listed page keeps all of it. List and runs both ascend, so one walk over
  * the two is enough.
  */
-
 import type { DumpRecord, Space } from '../dump/records.js';
 import { DumpError } from '../errors.js';
 import { type FaultList, faultListHead } from '../memory/fault-list.js';
 import { RunCursor } from '../memory/run-cursor.js';
 import { CLASS_EAGER, CLASS_LAZY, CLASS_MASK, isReadHere, PE_LAZY, type RunBatch, RunBuilder } from '../memory/runs.js';
+import { counted } from '../printable.js';
 
 export interface KeepOptions {
   /** Called once, at the end, if the list names processes that the dump does not have. */
@@ -84,9 +84,8 @@ export function keepEager(list: FaultList, { warn, note }: KeepOptions = {}) {
     if (unknown.length > 0) {
       const pages = unknown.reduce((sum, [, numbers]) => sum + numbers.length, 0);
       const [pid] = unknown[0] as [number, Float64Array];
-      warn?.(
-        `${pages} listed pages are of processes that the dump does not have: ${unknown.length}, the first with pid ${pid}`,
-      );
+      const others = unknown.length === 1 ? '' : ` and ${counted(unknown.length - 1, 'other')}`;
+      warn?.(`${counted(pages, 'listed page')} left out: the dump does not have process ${pid}${others}`);
     }
     if (eagerPages + absentPages > 0) {
       note?.(`of the listed pages ${eagerPages} stay in any case, and ${absentPages} are not in the dump`);

@@ -8,6 +8,7 @@ import { isOfNobody } from '../dump/leftovers.js';
 import type { ImageHandler, RawMessage } from '../image/decoder.js';
 import { firstMessage } from '../image/grammar.js';
 import { firstMagic, headerBytes, type ImageType, MAGIC, typeOfName } from '../image/magic.js';
+import { withArticle } from '../protobuf/builder.js';
 import { canonicalMessage } from '../protobuf/canonical.js';
 import { type FieldDescriptor, KIND, type MessageDescriptor } from '../protobuf/descriptor.js';
 import { WireReader } from '../protobuf/wire.js';
@@ -45,7 +46,7 @@ export function checkImages(dump: CheckedDump, { tasks, inventory }: Survey): vo
     const handler = new CheckingHandler(dump, name);
     if (!dump.decode(name, handler, isOfNobody(name, ids) ? 'warning' : 'error')) continue;
     if (handler.entries > 0 || !NEVER_EMPTY.has(type)) continue;
-    dump.error('TRUNCATED', name, `expected a ${firstMessage(type)}, found the end of the file`, {
+    dump.error('TRUNCATED', name, `expected ${withArticle(firstMessage(type))}, found the end of the file`, {
       offset: headerBytes(type),
     });
   }

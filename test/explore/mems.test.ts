@@ -162,7 +162,7 @@ describe('mems', () => {
     rmSync(join(dump, 'core-7.img'));
     expect(errorOf(dump, printAreas)).toBe(missing);
     oneProcess(dump, { 'mm-7.img': image('MM', []) });
-    expect(errorOf(dump, printAreas)).toBe('TRUNCATED mm-7.img@0x8: expected a mm_entry, found the end of the file');
+    expect(errorOf(dump, printAreas)).toBe('TRUNCATED mm-7.img@0x8: expected an mm_entry, found the end of the file');
     oneProcess(dump, { 'mm-7.img': image('MM', [new Message().field(14, vma({ start: 0n, end: 1n }))]) });
     expect(errorOf(dump, printAreas)).toBe(
       'MALFORMED mm-7.img@0xc entry 0: expected the required field exe_file_id of mm_entry, found none',

@@ -277,7 +277,11 @@ describe('a far side that fails', () => {
   it.each([
     [0, END, []],
     [10, END, ['--lazy']],
-    [500, 'stdin: the zstd data is cut off or damaged after 0 plain bytes: zstd ended with 1', ['--compress', 'zstd']],
+    [
+      500,
+      'stdin: the zstd data is cut off or damaged after 0 plain bytes: zstd ended with exit code 1',
+      ['--compress', 'zstd'],
+    ],
     [20_000, 'stdin@PLACE: expected COUNT more bytes of payload, found the end of the input: the stream was cut', []],
     [
       20_000,

@@ -73,15 +73,10 @@ describe('a server with certificates', () => {
     expect(chunks).toEqual([Buffer.alloc(4)]);
   });
 
-  const refused: [string, ConnectionOptions, boolean, RegExp][] = [
-    ['no certificate', {}, false, /^TLS: .*(certificate|CERT)/],
-    [
-      'one of another authority',
-      identity('stranger'),
-      false,
-      /^TLS: UNABLE_TO_VERIFY_LEAF_SIGNATURE|UNABLE_TO_GET_ISSUER/,
-    ],
-    ['one that was revoked', identity('revoked'), true, /^TLS: CERT_REVOKED/],
+  const refused: [string, ConnectionOptions, boolean, string][] = [
+    ['no certificate', {}, false, 'TLS: peer did not return a certificate'],
+    ['one of another authority', identity('stranger'), false, 'TLS: UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
+    ['one that was revoked', identity('revoked'), true, 'TLS: CERT_REVOKED'],
   ];
   it.each(refused)('refuses clients with %s', async (_, options, crl, error) => {
     const { memory, oracle } = servedDump();
@@ -93,7 +88,7 @@ describe('a server with certificates', () => {
     }
     for (const end of await server.ended(2)) {
       expect(end.closed).toBe(false);
-      expect(end.error).toMatch(error);
+      expect(end.error).toBe(error);
       expect(end.client).toMatch(/:\d+$/);
     }
     // Others are served.
@@ -115,7 +110,7 @@ describe('a server with certificates', () => {
     const server = await startServer(memory, { tls: tls() });
     const socket = secure(server.port, { ...identity('client'), ca: pem('other-ca') });
     const [error] = await once(socket, 'error');
-    expect(error.code).toMatch(/UNABLE_TO|SELF_SIGNED/);
+    expect(error.code).toBe('SELF_SIGNED_CERT_IN_CHAIN');
     expect((await server.ended(1))[0]?.closed).toBe(false);
   });
 
@@ -125,7 +120,7 @@ describe('a server with certificates', () => {
     const plain = new PageClient(connection(server.port), 32);
     plain.get(15, 0x400000n, 1);
     await plain.rest();
-    expect((await server.ended(1))[0]?.error).toMatch(/^TLS: /);
+    expect((await server.ended(1))[0]?.error).toBe('TLS: wrong version number');
     const silent = connection(server.port);
     await once(silent, 'connect');
     server.stop();
@@ -135,9 +130,13 @@ describe('a server with certificates', () => {
   it('needs certificates that are some', async () => {
     const { memory } = servedDump();
     const files = { ...tls(), cert: Buffer.from('nothing') };
-    await expect(startServer(memory, { tls: files })).rejects.toThrow(/^expected certificates and a key for TLS: /);
+    await expect(startServer(memory, { tls: files })).rejects.toThrow(
+      /^expected certificates and a key for TLS: error:[0-9A-F]{8}:PEM routines::no start line$/,
+    );
     const mixed = { ...tls(), key: pem('client-key') };
-    await expect(startServer(memory, { tls: mixed })).rejects.toThrow(/^expected certificates and a key for TLS: /);
+    await expect(startServer(memory, { tls: mixed })).rejects.toThrow(
+      /^expected certificates and a key for TLS: error:[0-9A-F]{8}:x509 certificate routines::key values mismatch$/,
+    );
     expect(() => readTlsFiles({ ca: '/nowhere/ca.pem' })).toThrow(
       '/nowhere/ca.pem: no such file or directory (ENOENT)',
     );

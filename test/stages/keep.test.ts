@@ -170,7 +170,7 @@ describe('keepEager', () => {
     const { notes, warnings } = keep(list, ...records);
     // 14 and 15 stay; 1, 2 and 99 are nowhere, 16 is in the parent, 18 taken out; process 6 has no pages at all.
     expect(notes).toEqual(['of the listed pages 2 stay in any case, and 6 are not in the dump']);
-    expect(warnings).toEqual(['3 listed pages are of processes that the dump does not have: 2, the first with pid 7']);
+    expect(warnings).toEqual(['3 listed pages left out: the dump does not have process 7 and 1 other']);
     const fine = keep(listOf({ 5: [10, 13] }), ...records);
     expect([...fine.notes, ...fine.warnings]).toEqual([]);
   });

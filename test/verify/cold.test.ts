@@ -30,39 +30,50 @@ describe('the halves of a split dump', () => {
 
   it('have no errors', () => {
     expect(findings(hot)).toEqual([
-      expect.stringMatching(
-        /warning: \d+ pages(, of \d+ pagemaps,)? are not in this dump: it can only be restored lazily/,
-      ),
+      'pagemap-15.img: warning: 170 pages are not in this dump: it can only be restored lazily, ' +
+        'by criu restore --lazy-pages with the full dump or a page server behind it',
     ]);
     expect(findings(cold)).toEqual([COLD_HALF]);
     expect(quickFindings(new DirectoryFiles(cold)).map(formatFinding)).toEqual([COLD_HALF]);
   });
 
-  it.each<[string, (at: (file: string) => string) => void, RegExp]>([
-    ['without an mm image', (at) => rmSync(at('mm-15.img')), /^mm-15\.img: expected this image, named by pstree/],
+  it.each<[string, (at: (file: string) => string) => void, string]>([
+    [
+      'without an mm image',
+      (at) => rmSync(at('mm-15.img')),
+      'mm-15.img: expected this image, named by pstree.img, found none',
+    ],
     [
       'without a pagemap',
       (at) => {
         rmSync(at('pagemap-15.img'));
         rmSync(at('pages-2.img'));
       },
-      /^pagemap-15\.img: expected this image/,
+      'pagemap-15.img: expected this image, named by pstree.img, found none',
     ],
-    ['without the core of a thread', (at) => rmSync(at('core-17.img')), /^core-17\.img: expected this image/],
-    ['with short pages', (at) => truncateSync(at('pages-2.img'), 4096), /^pages-2\.img.*expected \d+ bytes/],
+    [
+      'without the core of a thread',
+      (at) => rmSync(at('core-17.img')),
+      'core-17.img: expected this image, named by pstree.img, found none',
+    ],
+    [
+      'with short pages',
+      (at) => truncateSync(at('pages-2.img'), 4096),
+      'pages-2.img@0x1000: expected 696320 bytes of pages by pagemap-15.img, found 4096: pages are missing from entry 1 on',
+    ],
     [
       'with a cut original',
       (at) => truncateSync(at('original-pagemap-15.img'), 100),
-      /^original-pagemap-15\.img@0x[0-9a-f]+ entry \d+: expected an entry of/,
+      'original-pagemap-15.img@0x5a entry 5: expected an entry of 18 bytes with its size, found 10',
     ],
     [
       'with an original that is none',
       (at) => writeFileSync(at('original-pagemap-15.img'), readFileSync(at('mm-15.img'))),
-      /^original-pagemap-15\.img@0x4: expected PAGEMAP magic/,
+      'original-pagemap-15.img@0x4: expected PAGEMAP magic 0x56084025, found 0x57492820 (MM)',
     ],
   ])('%s', (_, damage, found) => {
     damage((file) => join(cold, file));
-    expect(findings(cold).filter((line) => line !== COLD_HALF)).toEqual([expect.stringMatching(found)]);
+    expect(findings(cold).filter((line) => line !== COLD_HALF)).toEqual([found]);
   });
 
   it('are one only as long as it has pagemaps as they were', () => {

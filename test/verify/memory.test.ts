@@ -1,4 +1,4 @@
-import { rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { DirectoryFiles } from '../../src/containers/directory/files.js';
@@ -79,7 +79,9 @@ describe('pages and areas', () => {
     const guard = area(0x20000n, 0x22000n, { status: STATUS.GUARD });
     const [line, ...others] = memoryOf([area(0x10000n, 0x20000n), guard], [{ vaddr: 0x1f000n, pages: 2 }]);
     expect(others).toEqual([]);
-    expect(line).toMatch(/^NO_AREA pagemap-7.img entry 0: .* found 0x20000 of 0x1f000-0x21000 in none$/);
+    expect(line).toBe(
+      'NO_AREA pagemap-7.img entry 0: expected pages in the areas of mm-7.img, found 0x20000 of 0x1f000-0x21000 in none',
+    );
   });
 
   test('areas that overlap', () => {
@@ -215,18 +217,18 @@ describe('pages files', () => {
   });
 
   test('of compressed pages, shorter and longer', () => {
-    for (const [bytes, found] of [
-      [
-        -1,
-        /^PAGES_SIZE pages-2.img@0x\w+: expected (\d+) bytes of pages by pagemap-15.img, found \d+: pages are missing from entry 45 on$/,
-      ],
-      [1, /^PAGES_SIZE pages-2.img@0x\w+: expected (\d+) bytes of pages by pagemap-15.img, found \d+$/],
+    for (const [bytes, consequence] of [
+      [-1, ': pages are missing from entry 45 on'],
+      [1, ''],
     ] as const) {
       const out = join(tempDir(), 'dump');
       rewriteGeneration(fixture('mosaic-criu-4.2.1'), out, '4.3', { pagesPerBlock: 4 });
-      const [line, ...others] = linesOf(new Copy(out).resize('pages-2.img', bytes).path);
-      expect(others).toEqual([]);
-      expect(line).toMatch(found);
+      const { size } = statSync(join(out, 'pages-2.img'));
+      const found = size + bytes;
+      const end = Math.min(size, found).toString(16);
+      expect(linesOf(new Copy(out).resize('pages-2.img', bytes).path)).toEqual([
+        `PAGES_SIZE pages-2.img@0x${end}: expected ${size} bytes of pages by pagemap-15.img, found ${found}${consequence}`,
+      ]);
     }
   });
 
@@ -377,13 +379,14 @@ describe('chains of dumps', () => {
   test('damage in the first dump of the chain', () => {
     const { last, first } = copyOfChain('mprotect00');
     first.resize('pages-1.img', -PAGE);
-    const [line, ...others] = linesOf(last.path);
-    expect(others).toEqual([]);
-    expect(line).toMatch(
-      /^PAGES_SIZE parent\/parent\/pages-1.img@0x\w+: expected \d+ bytes of pages by pagemap-62.img/,
-    );
+    expect(linesOf(last.path)).toEqual([
+      'PAGES_SIZE parent/parent/pages-1.img@0x1d000: expected 122880 bytes of pages by pagemap-62.img, found 118784: ' +
+        'pages are missing from entry 12 on',
+    ]);
     first.resize('pages-1.img', PAGE).resize('pagemap-62.img', -1);
-    expect(linesOf(last.path)[0]).toMatch(/^TRUNCATED parent\/parent\/pagemap-62.img@0x/);
+    expect(linesOf(last.path)[0]).toBe(
+      'TRUNCATED parent/parent/pagemap-62.img@0xce entry 12: expected an entry of 16 bytes with its size, found 15',
+    );
   });
 
   test('pages that the parent does not have', () => {
@@ -451,13 +454,13 @@ describe('compressed pages', () => {
   });
 
   test('with a table of blocks that lies', () => {
+    let bytes = 0;
     const { path } = compressed().edit('pagemap-1001.img', ([, entry]) => {
       entry.blocks.block_sizes[0] += 1;
+      bytes = Number(entry.blocks.total_payload_size);
     });
-    const [line, ...others] = linesOf(path);
-    expect(others).toEqual([]);
-    expect(line).toMatch(
-      /^MALFORMED pagemap-1001\.img@0x\w+ entry 0: expected total_payload_size \d+, the sum of the blocks/,
-    );
+    expect(linesOf(path)).toEqual([
+      `MALFORMED pagemap-1001.img@0x12 entry 0: expected total_payload_size ${bytes + 1}, the sum of the blocks, found ${bytes}`,
+    ]);
   });
 });
