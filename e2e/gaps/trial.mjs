@@ -88,7 +88,9 @@ export async function verify(pagepipe, dump) {
   const findings = stdout
     .split('\n')
     .filter(Boolean)
-    .map((line) => JSON.parse(line));
+    .map((line) => JSON.parse(line))
+    // The last line sums up.
+    .filter(({ severity }) => severity !== undefined);
   const errors = findings.filter(({ severity }) => severity === 'error');
   const told = errors.length > 0 ? errors : findings;
   // Exit code 1 without findings: the dump could not be opened.
