@@ -32,11 +32,15 @@ export class ParentChain {
     else this.endAt(dump.files);
   }
 
-  /** A dump in an archive or a stream has only the link to its parent. */
+  /** A dump in an archive or a stream has only the link to its parent, or the parent as plain files. */
   private endAt(files: DumpFiles): void {
     const link = files.entries().find(({ name }) => name === 'parent');
-    if (link && link.kind !== 'link') {
+    if (link?.kind === 'regular') {
       this.fail('NO_PARENT', 'parent', 'expected a link to the parent dump, found something else');
+    } else if (link?.kind === 'directory') {
+      const message =
+        'the parent dump has pages of this one, but a parent in a folder is only checked in a directory: unpack the dump first';
+      this.deadEnd = { name: 'parent', message };
     } else if (link) {
       const target = Buffer.from(link.target ?? []).toString();
       const message = `expected the parent dump, which has pages of this one, found only a link to ${target}: it is neither in an archive nor in a stream`;

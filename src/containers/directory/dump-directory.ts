@@ -104,7 +104,7 @@ export class DumpDirectory {
   }
 
   private check(name: string, kind: 'file' | 'directory' | 'link'): void {
-    if (name === 'parent' && kind !== 'link') {
+    if (name === 'parent' && kind === 'file') {
       throw new DumpError('BAD_NAME', `expected a link to the parent dump, found a ${kind}`, { file: name });
     }
     const folder = posix.dirname(name);
