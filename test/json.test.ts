@@ -1,31 +1,11 @@
 /** What `--json` prints fits the schema in the package. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, it } from 'vitest';
 import { cli, type InProcessOptions } from './helpers/cli.js';
 import { writeDump } from './helpers/dump-writer.js';
-import { copyFixture, describeTree, fixture, ROOT, tempDir } from './helpers/temp.js';
-
-const SCHEMA = JSON.parse(readFileSync(join(ROOT, 'schema/json-1.schema.json'), 'utf8')) as {
-  $id: string;
-  $defs: Record<string, object>;
-};
-const ajv = new Ajv2020({ allErrors: true, strict: true, strictRequired: false });
-ajv.addSchema(SCHEMA);
-
-/** Expects a value as the schema has it, without a field that is not there. */
-function expectFits(definition: string, value: unknown): void {
-  const validate = ajv.compile({ $ref: `${SCHEMA.$id}#/$defs/${encodeURIComponent(definition)}` });
-  validate(value);
-  expect(validate.errors ?? []).toEqual([]);
-}
-
-const lines = (text: string): unknown[] =>
-  text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line));
+import { DEFINITIONS, expectFits, jsonLines as lines, validatorOf } from './helpers/json-schema.js';
+import { copyFixture, describeTree, fixture, tempDir } from './helpers/temp.js';
 
 async function run(words: readonly string[], options: InProcessOptions = {}, code = 0) {
   const outcome = await cli([...words, '--json'], options);
@@ -37,9 +17,8 @@ const FAMILY = fixture('family-criu-4.2.1');
 
 describe('the schema of --json', () => {
   it('has no field without a definition', () => {
-    expect(Object.keys(SCHEMA.$defs).length).toBeGreaterThan(20);
-    for (const name of Object.keys(SCHEMA.$defs))
-      ajv.compile({ $ref: `${SCHEMA.$id}#/$defs/${encodeURIComponent(name)}` });
+    expect(DEFINITIONS.length).toBeGreaterThan(20);
+    for (const name of DEFINITIONS) validatorOf(name);
   });
 
   it.each(['ps', 'fds', 'mems', 'rss'])('fits x %s', async (topic) => {

@@ -14,6 +14,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { cli } from '../helpers/cli.js';
 import { image, Message } from '../helpers/dump-writer.js';
+import { expectEvents, jsonLines } from '../helpers/json-schema.js';
 import { ADD_F, connection, FORMS, type Form, message, PageClient } from '../helpers/page-client.js';
 import { exitOf, Running, start } from '../helpers/running.js';
 import {
@@ -79,10 +80,13 @@ describe('receive', () => {
     const [, first] = await running.prints(/^(.*)\n/, 'out');
     const { event, host, port } = JSON.parse(first as string);
     expect({ event, host }).toEqual({ event: 'listening', host: '127.0.0.1' });
+    const wrong = message(32, { command: ADD_F, flags: 4, pages: 3, dstId: dst(1) });
+    await new PageClient(connection(port).end(wrong), 32).rest();
+    await running.prints(/expected OPEN2 or CLOSE/, 'out');
     expect(await dumpToPort(port)).toBe(0);
     expect(await running.code()).toBe(0);
-    expect(JSON.parse(running.out.split('\n')[1] as string)).toMatchObject({
-      event: 'received',
+    expectEvents('receive', running.out, ['listening', 'client', 'received']);
+    expect(jsonLines(running.out)[2]).toMatchObject({
       spaces: 3,
       runs: 6,
       pages: 12,

@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { UNDELIVERED } from '../../src/dump/names.js';
 import { tar } from '../helpers/archives.js';
 import { BIN, cli } from '../helpers/cli.js';
+import { expectEvents, jsonLines } from '../helpers/json-schema.js';
 import { connection, PageClient } from '../helpers/page-client.js';
 import { exitOf, Running, start } from '../helpers/running.js';
 import { drain, servedDump, visit } from '../helpers/serving.js';
@@ -107,6 +108,7 @@ describe('send of a whole dump', () => {
     const { home, rsh } = farSide();
     const { stdout } = await cli(['send', fixture('mosaic-criu-4.2.1'), 'far:out', '--rsh', rsh, '--json']);
     const out = join(home, 'out');
+    expectEvents('send', stdout, ['landed']);
     expect(JSON.parse(stdout)).toEqual({
       event: 'landed',
       out,
@@ -175,12 +177,8 @@ describe('send --lazy', () => {
     });
     await visit(new PageClient(connection(pageServer.port), 24), oracle);
     expect(await near.code()).toBe(0);
-    const events = near.out
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line));
-    expect(events.map(({ event }) => event)).toEqual(['landed', 'client', 'delivered']);
-    expect(events[1]).toMatchObject({ closed: true, pages: 316 });
+    expectEvents('send', near.out, ['landed', 'client', 'delivered']);
+    expect(jsonLines(near.out)[1]).toMatchObject({ closed: true, pages: 316 });
   });
 
   it('refuses an archive without random access', async () => {

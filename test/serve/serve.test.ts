@@ -9,6 +9,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { cli } from '../helpers/cli.js';
 import { ANON, writeDump } from '../helpers/dump-writer.js';
 import { expectError } from '../helpers/expect-error.js';
+import { expectEvents, jsonLines } from '../helpers/json-schema.js';
 import { connection, PageClient } from '../helpers/page-client.js';
 import { exitOf, Running, start } from '../helpers/running.js';
 import { servedDump, visit } from '../helpers/serving.js';
@@ -57,11 +58,8 @@ describe('serve', () => {
     await visit(new PageClient(connection(port), 24), oracle);
     expect(await server.code()).toBe(0);
     expect(server.err).toBe('');
-    const [failed, done] = server.out
-      .trim()
-      .split('\n')
-      .slice(1)
-      .map((line) => JSON.parse(line));
+    expectEvents('serve', server.out, ['listening', 'client', 'client']);
+    const [, failed, done] = jsonLines<Record<'seconds' | 'answerP50' | 'answerP99', number>>(server.out);
     expect(failed).toMatchObject({
       event: 'client',
       closed: false,
