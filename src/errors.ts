@@ -82,6 +82,10 @@ function describe(what: string, { file, offset, entry, path }: ErrorPlace): stri
   return file === undefined ? what : `${file}${at}${index}: ${value}${what}`;
 }
 
+/** Input without a byte. @param code of the error for other input that is not what was expected */
+export const emptyInput = (code: DumpErrorCode, file: string, expected: string): DumpError =>
+  new DumpError(code, `it is empty; expected ${expected}`, { file });
+
 /** A command line that cannot be understood. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';

@@ -418,10 +418,10 @@ describe('pipelines', () => {
     expect(code).toBe(1);
     expect(stderr.split('\n').sort()).toEqual([
       '',
-      'pagepipe classify: error: stdin@0x0: expected a page stream, found nothing',
+      'pagepipe classify: error: stdin: it is empty; expected a page stream',
       'pagepipe read: error: pages-2.img@0x0: expected 765952 bytes of pages by pagemap-15.img, found 0: pages are missing from entry 0 on',
       'pagepipe read: hint: pagepipe verify does all checks; --incomplete reads what can be read',
-      'pagepipe write: error: stdin@0x0: expected a page stream, found nothing',
+      'pagepipe write: error: stdin: it is empty; expected a page stream',
     ]);
     expect(readdirSync(root)).toEqual(['dump']);
   });

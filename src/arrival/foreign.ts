@@ -1,6 +1,6 @@
 /** Files that are no dump, but are often given for one: what they are, and what to do. */
 import { existsSync } from 'node:fs';
-import { DumpError } from '../errors.js';
+import { DumpError, emptyInput } from '../errors.js';
 import { IMG_COMMON_MAGIC, IMG_SERVICE_MAGIC, MAGIC } from '../image/magic.js';
 import { word } from '../protobuf/wire.js';
 
@@ -22,11 +22,14 @@ const FOREIGN: readonly [start: readonly number[], foreign: Foreign][] = [
   [[0x50, 0x4b, 0x03, 0x04], { what: 'a zip archive', hint: 'unpack it, and name the folder with the images' }],
 ];
 
+const CONTAINERS = 'a dump directory, tar, shards or a page stream';
+
 /** What a file is that is in none of the containers. @param start its first bytes */
 export function notADump(start: Uint8Array, file: string): DumpError {
+  if (start.length === 0) return emptyInput('NOT_A_DUMP', file, CONTAINERS);
   const known = FOREIGN.find(([magic]) => magic.every((byte, i) => start[i] === byte))?.[1];
   const { what, hint } = known ?? image(start) ?? { what: 'none of them', hint: undefined };
-  return new DumpError('NOT_A_DUMP', `expected a dump directory, tar, shards or a page stream, found ${what}`, {
+  return new DumpError('NOT_A_DUMP', `expected ${CONTAINERS}, found ${what}`, {
     file,
     ...(hint === undefined ? {} : { hint }),
   });

@@ -2,7 +2,7 @@
  * An image of any type, as it arrives: the bytes go in in chunks, whatever their size, and its parts come out. Entries
  * are gathered as a whole; payloads pass in pieces. grammar.ts has the order of the parts.
  */
-import { DumpError } from '../errors.js';
+import { DumpError, emptyInput } from '../errors.js';
 import { type MessageDescriptor, messageDescriptor } from '../protobuf/descriptor.js';
 import { readAnyObject } from '../protobuf/object.js';
 import { ByteWriter, WireError, word } from '../protobuf/wire.js';
@@ -105,6 +105,7 @@ export class ImageDecoder {
 
   private cutOff(left: number): DumpError {
     if (this.state === 'magic' || this.state === 'type') {
+      if (this.offset + left === 0) return emptyInput('TRUNCATED', this.file, 'an image');
       return new DumpError('TRUNCATED', `expected an image, found ${this.offset + left} bytes`, { file: this.file });
     }
     if (this.state === 'message') {

@@ -46,6 +46,18 @@ describe('files that are no dump', () => {
     expect(await refused('verify', path)).toBe(`error: ${path}: ${none} ${found}`);
   });
 
+  it.each([
+    [['copy', '-', 'OUT'], 'a dump directory, tar, shards or a page stream'],
+    [['verify', '-'], 'a dump directory, tar, shards or a page stream'],
+    [['x', '-', 'ps'], 'a dump directory, tar, shards or a page stream'],
+    [['decode'], 'an image'],
+    [['info', '-'], 'an image'],
+  ])('nothing on stdin: %j', async (words, expected) => {
+    const out = join(tempDir(), 'out');
+    const given = words.map((word) => (word === 'OUT' ? out : word));
+    expect(await refused(...given)).toBe(`error: stdin: it is empty; expected ${expected}`);
+  });
+
   it('several shards without --from', async () => {
     const path = [0, 1, 2].map((i) => fixture(`streamer/shard${i}`)).join(',');
     expect(await refused('x', path, 'ps')).toBe(

@@ -29,7 +29,7 @@ export function nestedGroups(depth: number): Message {
 }
 
 const MAGIC: BadInput[] = [
-  { what: 'an empty file', bytes: '', code: 'TRUNCATED', error: ': expected an image, found 0 bytes' },
+  { what: 'an empty file', bytes: '', code: 'TRUNCATED', error: ': it is empty; expected an image' },
   {
     what: 'half a magic',
     bytes: imageOf('UTSNS').subarray(0, 3),

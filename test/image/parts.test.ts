@@ -507,7 +507,7 @@ describe('a bad image', () => {
       'WRONG_MAGIC',
       /^x\.img@0x4: expected MM magic 0x57492820, found 0x56453709 \(PIPES_DATA\)$/,
     ],
-    ['empty', new Uint8Array(0), undefined, 'TRUNCATED', /^x\.img: expected an image, found 0 bytes$/],
+    ['empty', new Uint8Array(0), undefined, 'TRUNCATED', /^x\.img: it is empty; expected an image$/],
     [
       'damaged',
       imageOf('UTSNS', new Message().int(0, 0)),

@@ -104,7 +104,7 @@ describe('images that cannot be decoded', () => {
       'empty, as on a full disk',
       mosaic,
       (copy) => copy.write('fs-15.img', ''),
-      'TRUNCATED fs-15.img: expected an image, found 0 bytes',
+      'TRUNCATED fs-15.img: it is empty; expected an image',
     ],
     [
       'of another type',

@@ -3,7 +3,7 @@
  */
 import { concatBytes, plainBytes } from '../../bytes.js';
 import { crc32 } from '../../crc.js';
-import { DumpError } from '../../errors.js';
+import { DumpError, emptyInput } from '../../errors.js';
 import {
   DATA_BYTES,
   FRAME,
@@ -116,11 +116,11 @@ export class FrameReader {
       return;
     }
     if (!this.started) {
-      throw new DumpError(
-        'NOT_A_STREAM',
-        `expected a page stream, found ${this.heldBytes > 0 ? `only ${this.heldBytes} bytes` : 'nothing'}`,
-        { file: this.file, offset: 0 },
-      );
+      if (this.heldBytes === 0) throw emptyInput('NOT_A_STREAM', this.file, 'a page stream');
+      throw new DumpError('NOT_A_STREAM', `expected a page stream, found only ${this.heldBytes} bytes`, {
+        file: this.file,
+        offset: 0,
+      });
     }
     const missing = this.frameLeft > 0 ? `${this.frameLeft} more bytes of payload` : 'more frames and an end';
     throw new DumpError('STREAM_DAMAGED', `expected ${missing}, found the end of the input: the stream was cut`, {

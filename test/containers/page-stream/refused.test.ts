@@ -84,7 +84,7 @@ function decode(stream: Uint8Array, chunkBytes = stream.length): unknown[] {
 
 describe('write refuses what is no stream', () => {
   it.each([
-    ['nothing', '', 'stdin@0x0: expected a page stream, found nothing', undefined],
+    ['nothing', '', 'stdin: it is empty; expected a page stream', undefined],
     [
       'a text',
       'hello, world\n',
@@ -586,7 +586,10 @@ describe('a stream that was damaged on its way', () => {
     const stream = await smallStream();
     for (let cut = 0; cut < 20; cut++) {
       const length = Math.floor((stream.length * cut) / 20);
-      expectError(await writeRefuses(stream.subarray(0, length)), /^stdin@0x[0-9a-f]+: expected .*(was cut|nothing)$/);
+      expectError(
+        await writeRefuses(stream.subarray(0, length)),
+        /^stdin(@0x[0-9a-f]+: expected .*was cut|: it is empty; expected a page stream)$/,
+      );
     }
     const last = stream.subarray(0, stream.length - 1);
     for (const asProcess of [false, true]) expectError(await writeRefuses(last, asProcess), /was cut$/);
