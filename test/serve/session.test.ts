@@ -310,7 +310,7 @@ describe('a session answers', () => {
   it('with the end alone where a dump cannot be read', async () => {
     const memory = openMemory(pieces());
     const { end, sent } = await converse(memory, [message(24, { command: GET, pages: 1, vaddr: 0x20000n, dstId: 15 })]);
-    expect(end.error).toMatch(/^pagemap-15.img: these pages are in a parent dump, and this dump has none$/);
+    expect(end.error).toBe('pagemap-15.img: these pages are in a parent dump, and this dump has none');
     expect(sent.length).toBe(0);
   });
 
