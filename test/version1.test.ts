@@ -39,7 +39,7 @@ describe('a dump of version 1', () => {
       expect.objectContaining({
         code: 'WRONG_MAGIC',
         file: 'mm-15.img',
-        message: 'expected 1 magic numbers in a dump of img_version 1, found 2',
+        message: 'expected 1 magic number in a dump of img_version 1, found 2',
       }),
     ]);
   });

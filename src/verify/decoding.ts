@@ -8,6 +8,7 @@ import { isOfNobody } from '../dump/leftovers.js';
 import type { ImageHandler, RawMessage } from '../image/decoder.js';
 import { firstMessage } from '../image/grammar.js';
 import { firstMagic, headerBytes, type ImageType, MAGIC, typeOfName } from '../image/magic.js';
+import { counted } from '../printable.js';
 import { withArticle } from '../protobuf/builder.js';
 import { canonicalMessage } from '../protobuf/canonical.js';
 import { type FieldDescriptor, KIND, type MessageDescriptor } from '../protobuf/descriptor.js';
@@ -61,7 +62,7 @@ function checkMagics(dump: CheckedDump, name: string, type: ImageType, version: 
   const found = first === MAGIC[type] ? 1 : first === firstMagic(type) ? 2 : 0;
   const expected = version === 1 ? 1 : 2;
   if (found === 0 || found === expected) return;
-  const message = `expected ${expected} magic numbers in a dump of img_version ${version}, found ${found}`;
+  const message = `expected ${counted(expected, 'magic number')} in a dump of img_version ${version}, found ${found}`;
   dump.error('WRONG_MAGIC', name, message, { offset: 0 });
 }
 
