@@ -402,11 +402,6 @@ describe('refused, with nothing left behind', () => {
       'in.tar@0x7a00: expected files in the dump, found a hard link, device or fifo: x',
     ],
     [
-      'a folder as the parent',
-      header('parent', 0, { type: '5' }),
-      'parent: expected a link to the parent dump, found a directory',
-    ],
-    [
       'a file in no folder',
       member('folder/x', Buffer.from('x')),
       'folder/x: expected a folder "folder" before this file, found none',

@@ -21,7 +21,7 @@ import { describeTree, FIXTURES, fixture, openFiles, tempDir } from '../helpers/
 
 /** What is said of a container that is cut off. */
 const CUT =
-  /^[^\s:]+: (expected .+, found .+|the stream was cut.*|the (gzip|zstd) data is cut off or damaged after \d+ plain bytes: .+|marker \d+ is in no shard: one is cut off or missing|the dump ends before \S+ does)$/;
+  /^[^\s:]+: (expected .+, found .+|it is empty; expected .+|the stream was cut.*|the (gzip|zstd) data is cut off or damaged after \d+ plain bytes: .+|marker \d+ is in no shard: one is cut off or missing|the dump ends before \S+ does)$/;
 
 /** A file or link with a name of its own choice. */
 export interface RawFile {
