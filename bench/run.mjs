@@ -354,7 +354,9 @@ function measure(command, out) {
 }
 
 /** Seconds by the clock. */
-const time = (command, out) => measure(command, out).seconds;
+function time(command, out) {
+  return measure(command, out).seconds;
+}
 
 /** What a shell command costs, measured by the shell that `file` and `args` start. It must succeed. */
 function clock(file, args, command) {
