@@ -1,7 +1,7 @@
 /**
  * Text for people. Names in a dump may have control characters: an escape sequence would command the terminal, a line break
  * would forge another message, and controls of writing direction would show a name in another order. They are printed as
- * `\uXXXX`, as in JSON.
+ * `\u001b`, as in JSON.
  */
 
 /** Moves to the start of the line and erases it. */
