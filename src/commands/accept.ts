@@ -20,7 +20,7 @@ export const command: Command = {
         ...options,
         onWritten: (written) => {
           // The near side says how to restore a lazy dump whose pages are served.
-          if (!address || written.isPartial) warnOfCopy({ written }, out, io);
+          if (!address || written.isPartial) warnOfCopy({ written }, { place: out, kind: 'directory' }, io);
           else warnOfParent(written, out, io);
         },
         onEnd: ({ client, error }) => {

@@ -23,11 +23,13 @@ export const command: Command = {
     await listen({ address, maxClients: 64, idleSeconds: 0, isLast: () => once, signal: io.signal }, serve, {
       onListening: (bound) => io.tell(`listening at ${addressText(bound)}`),
       onEnd: ({ client, error }) => {
-        failure = error;
-        if (error !== undefined) io.tell(`${client}: ${error}`);
+        if (error === undefined) return;
+        // With --once it is the error of the command.
+        if (once) failure = `${client}: ${error}`;
+        else io.tell(`${client}: ${error}`);
       },
     });
-    if (once && failure !== undefined) throw new DumpError('PROTOCOL', failure);
+    if (failure !== undefined) throw new DumpError('PROTOCOL', failure);
   },
 };
 

@@ -33,6 +33,6 @@ export const command: Command = {
     }
     const written = writtenReport(target, copy, options.dryRun);
     reportWritten({ dump: path, ...written }, [written], args, io);
-    if (!options.dryRun) warnOfCopy(copy, out, io);
+    if (!options.dryRun) warnOfCopy(copy, target, io);
   },
 };

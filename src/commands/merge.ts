@@ -25,7 +25,7 @@ export const command: Command = {
       progress.done();
       const written = writtenReport(target, sink, options.dryRun);
       reportWritten({ hot: hotPath, cold: coldPath, ...written }, [written], args, io);
-      if (!options.dryRun) warnOfCopy(sink, out, io);
+      if (!options.dryRun) warnOfCopy(sink, target, io);
     } finally {
       progress.done();
       hot.close();

@@ -69,7 +69,7 @@ export const command: Command = {
       await sink.discard();
     }
     if (!(sink instanceof DirectorySink)) return;
-    if (sink.written.holePages > 0) io.warn(`${out}: ${neverWithout(out)}`);
+    if (sink.written.holePages > 0) io.warn(`${out}: ${neverWithout('directory')}`);
     warnOfParent(sink.written, out, io);
   },
 };

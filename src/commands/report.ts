@@ -13,9 +13,17 @@ import {
   restoreCommands,
   restoreNotes,
 } from './restore-commands.js';
+import type { SinkKind, Target } from './sink.js';
 
-/** Why a lazy dump at OUT must not be restored without its pages. */
-export const neverWithout = (out: string): string => never(out === '-' ? 'this dump' : 'this directory');
+const THIS: Record<SinkKind, string> = {
+  directory: 'this directory',
+  tar: 'this archive',
+  oci: 'this image',
+  shards: 'this dump',
+};
+
+/** Why a lazy dump must not be restored without its pages. */
+export const neverWithout = (kind: SinkKind): string => never(THIS[kind]);
 
 const never = (what: string): string =>
   `never restore ${what} without --lazy-pages: its lazy pages are not in it, and CRIU would spin forever, or restore a process that computes on zeros`;
@@ -33,9 +41,13 @@ export function warnOfParent(written: Written, out: string, io: Io): void {
 export type Copied = Pick<Written, 'holePages' | 'isPartial'>;
 
 /** Warns if a copy is lazy or partial, as its dump is, or does not reach its parent. */
-export function warnOfCopy(copy: { written: Written } | Copied, out: string, io: Io): void {
+export function warnOfCopy(
+  copy: { written: Written } | Copied,
+  { place: out, kind }: Pick<Target, 'place' | 'kind'>,
+  io: Io,
+): void {
   const { holePages, isPartial } = 'written' in copy ? copy.written : copy;
-  if (isPartial || holePages > 0) io.warn(`${out}: ${isPartial ? NEVER : neverWithout(out)}`);
+  if (isPartial || holePages > 0) io.warn(`${out}: ${isPartial ? NEVER : neverWithout(kind)}`);
   if ('written' in copy) warnOfParent(copy.written, out, io);
 }
 
@@ -113,7 +125,7 @@ export function makeReport(dump: ReportedDump, out: ReportedOut, spaces: SpaceTa
     bytesAfter: out.bytes,
     restore,
     notes: restoreNotes(restore, out, out),
-    warning: neverWithout(out.path),
+    warning: neverWithout(out.kind),
   };
 }
 

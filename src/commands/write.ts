@@ -31,7 +31,7 @@ export const command: Command = {
     }
     const written = writtenReport(target, sink, options.dryRun);
     reportWritten(written, [written], args, io);
-    if (!options.dryRun) warnOfCopy(sink, target.place, io);
+    if (!options.dryRun) warnOfCopy(sink, target, io);
   },
 };
 

@@ -9,7 +9,7 @@ import { closestMatch } from 'leven';
 import { isMany, none } from 'stream-chain/defs.js';
 import type { Token } from 'stream-json/core/parser.js';
 import type { Emit } from '../bytes.js';
-import { DumpError, type DumpErrorCode } from '../errors.js';
+import { DumpError, type DumpErrorCode, emptyInput } from '../errors.js';
 import { type ImageType, MAGIC } from '../image/magic.js';
 import { shorten, ValueError } from '../protobuf/builder.js';
 import { WireError } from '../protobuf/wire.js';
@@ -86,6 +86,7 @@ export class JsonImageReader extends TokenReader<Place> {
   /** Ends the text. Throws {@link DumpError} if the image is incomplete. */
   end(): void {
     this.feed(this.decodeUtf8(undefined, false));
+    if (this.kept && this.keptLength === 0) throw emptyInput('BAD_JSON', this.file, 'an image in JSON');
     this.take(none);
     if (!this.type || !this.seenEntries) throw this.fail('BAD_JSON', 'expected an image in JSON, found the end');
     this.entries.end();

@@ -219,6 +219,11 @@ describe('a copy', () => {
           'it, and CRIU would spin forever, or restore a process that computes on zeros\n',
       );
     }
+    const others = { 'copied.tar': 'this archive', 'copied.oci.tar': 'this image' };
+    for (const [name, what] of Object.entries(others)) {
+      const said = await copy([join(dir, 'lazy'), join(dir, name)]);
+      expect(said).toContain(`: never restore ${what} without --lazy-pages: `);
+    }
   });
 
   it('takes no place that is in use, and not that of its own archive', async () => {

@@ -177,7 +177,7 @@ describe('the report', () => {
         '  criu restore --lazy-pages -D OUT_DIR -W OUT_DIR -d',
         'note: CRIU reads only directories; replace the names in capitals by your own',
         `note: tar -x and container engines can unpack ${join(dir, 'out.tar')} as well`,
-        'warning: never restore this directory without --lazy-pages: its lazy pages are not in it, and CRIU would spin forever, or restore a process that computes on zeros',
+        'warning: never restore this archive without --lazy-pages: its lazy pages are not in it, and CRIU would spin forever, or restore a process that computes on zeros',
         '',
       ].join('\n'),
     );

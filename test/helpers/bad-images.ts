@@ -265,7 +265,7 @@ const syntax = (what: string, bytes: string | Uint8Array, error: string): BadInp
 });
 
 const SYNTAX: BadInput[] = [
-  syntax('nothing', '', 'expected a value'),
+  syntax('nothing', '', 'it is empty; expected an image in JSON'),
   syntax('white space', ' \n', 'expected a value'),
   syntax('no JSON', 'hello', 'expected a value'),
   syntax('an image', imageOf('UTSNS', name()), 'expected a value'),

@@ -200,7 +200,7 @@ describe('connect', () => {
       expect((await new PageClient(socket).rest()).length).toBe(0);
       expect(await running.code()).toBe(1);
       const lines = running.err.replace(/127\.0\.0\.1:\d+: /, 'CLIENT: ').split('\n');
-      expect(lines.slice(1)).toEqual([`pagepipe: CLIENT: ${complaint}`, `pagepipe: error: ${complaint}`, '']);
+      expect(lines.slice(1)).toEqual([`pagepipe: error: CLIENT: ${complaint}`, '']);
     }
   });
 
