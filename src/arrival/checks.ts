@@ -246,7 +246,7 @@ export class ArrivalChecks {
     const owners = this.owners.get(pages) ?? new Set();
     if (owners.has(pagemap)) return;
     const [other] = owners;
-    if (other && this.options.areTaken?.(pages)) throw pagesIdTwice(pagemap, other);
+    if (other && this.options.areTaken?.(pages)) throw pagesIdTwice(pagemap, other, IN_ANY_ORDER);
     this.owners.set(pages, owners.add(pagemap));
   }
 
@@ -361,8 +361,12 @@ export class ArrivalChecks {
   }
 }
 
-const pagesIdTwice = ({ name: file, space }: ArrivingPagemap, other: ArrivingPagemap): DumpError =>
+/** The pages have been passed on with the other pagemap. In an archive by tar of a sorted folder, all pagemaps come first. */
+const IN_ANY_ORDER = 'if an earlier dump has left one of the two, make a directory first: pagepipe copy DUMP OUT';
+
+const pagesIdTwice = ({ name: file, space }: ArrivingPagemap, other: ArrivingPagemap, hint?: string): DumpError =>
   new DumpError('PAGES_ID_TWICE', `expected a pages_id of its own, found ${space?.pagesId}, that of ${other.name}`, {
     file,
     offset: headerBytes('PAGEMAP'),
+    ...(hint === undefined ? {} : { hint }),
   });

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -31,6 +32,24 @@ describe('an archive of such a directory', () => {
     expect(stderr).toContain('pagemap-shmem-1455.img: left out, it is memory');
     expect(linesOf(out).filter((line) => !/LAZY_ONLY|UNUSED/.test(line))).toEqual([]);
   });
+});
+
+test('pages that an earlier dump claims first: a command that passes them on says what to do', async () => {
+  const dump = copyOf('mosaic-criu-4.2.1').path;
+  cpSync(join(dump, 'pagemap-15.img'), join(dump, 'pagemap-99.img'));
+  const last = ['pagemap-99.img', 'pages-1.img', 'pagemap-15.img'];
+  const names = [...readdirSync(dump).filter((name) => !last.includes(name)), ...last];
+  const archive = join(tempDir(), 'tar.gz');
+  execFileSync('tar', ['-C', dump, '-czf', archive, ...names]);
+  const { code, stderr } = await cli(['make-lazy', archive, join(tempDir(), 'out')]);
+  expect([code, stderr]).toEqual([
+    1,
+    'pagepipe: error: pagemap-15.img@0x8: expected a pages_id of its own, found 1, that of pagemap-99.img\n' +
+      'pagepipe: hint: if an earlier dump has left one of the two, make a directory first: pagepipe copy DUMP OUT\n',
+  ]);
+  const out = join(tempDir(), 'out');
+  expect(await cli(['copy', archive, out])).toMatchObject({ code: 0 });
+  expect(readdirSync(out)).toEqual(readdirSync(fixture('mosaic-criu-4.2.1')));
 });
 
 describe('what no command needs', () => {

@@ -10,7 +10,8 @@ import { type RandomAccess, SequentialReader } from '../../io/random-access.js';
 import { BLOCK, isTarHeader } from './block.js';
 import type { SparseMap } from './extensions.js';
 import { archiveHeader, dataBytes, type TarMember, TarReader } from './headers.js';
-import { checkTarMember, DIRECTORY_MODE, entryKind, folderOf, isImage, nameInDump } from './root.js';
+import { isMemory, MAX_COPIED_BYTES } from './links.js';
+import { checkTarMember, DIRECTORY_MODE, entryKind, hardLinkPlace, nameInDump, noCopy, RootFinder } from './root.js';
 
 /** Reads a file from a position, as {@link DumpFiles.readSome} does. */
 type Read = (buffer: Uint8Array, position: number) => number;
@@ -22,6 +23,8 @@ export class TarFiles implements DumpFiles {
   readonly kind = 'tar';
   readonly mode = DIRECTORY_MODE;
   private readonly byName = new Map<string, TarEntry>();
+  /** How many bytes of files hard links may repeat. */
+  private linkableBytes = MAX_COPIED_BYTES;
 
   private constructor(
     private readonly archive: RandomAccess,
@@ -32,7 +35,10 @@ export class TarFiles implements DumpFiles {
       const name = nameInDump(member, root, archive.name);
       // Names that are not UTF-8, which are all outside, may look alike.
       const key = name.includes('\uFFFD') ? `${name}@${member.offset}` : name;
-      const entry = entryOf(member, key, archive);
+      const entry =
+        member.kind === 'hard-link' && !key.startsWith(OUTSIDE)
+          ? this.linked(member, key, root)
+          : entryOf(member, key, archive);
       if (this.byName.has(entry.name)) {
         throw new DumpError('BAD_NAME', 'the name occurs twice', { file: entry.name });
       }
@@ -52,9 +58,7 @@ export class TarFiles implements DumpFiles {
         return undefined;
       }
       const members = await readHeaders(archive);
-      const first = members.find(isImage);
-      if (first) return new TarFiles(archive, members, folderOf(first));
-      throw new DumpError('NOT_A_DUMP', 'expected a dump, found no image in the archive', { file: archive.name });
+      return new TarFiles(archive, members, rootOf(members, archive.name));
     } catch (error) {
       archive.close();
       throw error;
@@ -69,6 +73,17 @@ export class TarFiles implements DumpFiles {
       archive.close();
       throw error;
     }
+  }
+
+  /** A hard link as a file of its own. Throws {@link DumpError} UNSUPPORTED for one to pages, or to much else. */
+  private linked(member: TarMember, name: string, root: string): TarEntry {
+    const file = this.byName.get(hardLinkPlace(member, root));
+    if (file?.kind !== 'regular' || isMemory(file.name) || file.size > this.linkableBytes) {
+      throw noCopy({ name, kind: 'hard-link' });
+    }
+    this.linkableBytes -= file.size;
+    const { header, ...rest } = file;
+    return { ...rest, name };
   }
 
   get path(): string {
@@ -100,6 +115,15 @@ export class TarFiles implements DumpFiles {
   close(): void {
     this.archive.close();
   }
+}
+
+function rootOf(members: readonly TarMember[], file: string): string {
+  const finder = new RootFinder();
+  for (const member of members) {
+    const root = finder.take(member);
+    if (root !== undefined) return root;
+  }
+  return finder.end(file);
 }
 
 /** A member, and where its header begins in the archive. */
@@ -144,7 +168,7 @@ function entryOf(member: PlacedMember, name: string, archive: RandomAccess): Tar
     mode,
     size: bytes,
     header: archiveHeader(member, blocks),
-    ...(target === undefined ? {} : { target: Buffer.from(target) }),
+    ...(kind === 'link' ? { target: Buffer.from(target ?? '') } : {}),
     ...(sparse && !isOutside
       ? { read: sparseRead(archive, offset, sparse) }
       : { read: plainRead(archive, offset, bytes), offset }),

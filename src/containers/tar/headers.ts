@@ -33,8 +33,8 @@ const EXTENSIONS = 'xXgLK';
 /** Keys of PAX that may be given for all members that follow. A map of a sparse file is of one member. */
 const GLOBAL_KEYS = ['path', 'linkpath', 'size'];
 
-/** `special`: hard links, devices and fifos. `other`: has a name but is not a file, such as the label of a volume. */
-export type TarKind = 'regular' | 'link' | 'directory' | 'special' | 'other';
+/** `special`: devices and fifos. `other`: has a name but is not a file, such as the label of a volume. */
+export type TarKind = 'regular' | 'hard-link' | 'link' | 'directory' | 'special' | 'other';
 
 /** A file of an archive, as its header says. */
 export interface TarMember {
@@ -47,7 +47,7 @@ export interface TarMember {
   storedBytes: number;
   /** Bytes of the file: more than are stored if it is sparse. */
   size: number;
-  /** Of a symbolic link. */
+  /** Of a link; a hard link has the name of a member, as in `name`. */
   target: string | undefined;
   sparse: SparseMap | undefined;
   /** All blocks before the data, including the map of a sparse file. */
@@ -165,7 +165,8 @@ export class TarReader {
     const name =
       field('GNU.sparse.name') ?? field('path') ?? longName ?? (prefix === '' ? plain : `${prefix}/${plain}`);
     const kind = kindOf(type, name);
-    const target = kind === 'link' ? (field('linkpath') ?? longLink ?? string(block, FIELD.LINK)) : undefined;
+    const isLink = kind === 'link' || kind === 'hard-link';
+    const target = isLink ? (field('linkpath') ?? longLink ?? string(block, FIELD.LINK)) : undefined;
     this.limits.addMember(name, target, this.reader.offset - BLOCK);
     const storedBytes = '12'.includes(type) ? 0 : Number(field('size') ?? number(block, FIELD.SIZE));
     if (!Number.isSafeInteger(storedBytes) || storedBytes < 0) {
@@ -180,7 +181,7 @@ export class TarReader {
       mode: number(block, FIELD.MODE) & 0o7777,
       storedBytes,
       size: sparse?.size ?? storedBytes,
-      target,
+      target: kind === 'hard-link' ? plainName(target ?? '') : target,
       sparse,
       header: concatBytes(blocks),
       offset: this.reader.offset,
@@ -210,7 +211,8 @@ function plainName(name: string): string {
 function kindOf(type: string, name: string): TarKind {
   if (type === '5' || ('0\0'.includes(type) && name.endsWith('/'))) return 'directory';
   if (type === '2') return 'link';
-  if ('1346'.includes(type)) return 'special';
+  if (type === '1') return 'hard-link';
+  if ('346'.includes(type)) return 'special';
   return 'DMV'.includes(type) ? 'other' : 'regular';
 }
 

@@ -1,12 +1,13 @@
 /** The files of an arriving archive. Files before the first image wait until the folder of the dump is known. */
 import type { FileBegin, FileEvent } from '../../dump/events.js';
-import { OUTSIDE } from '../../dump/names.js';
+import { isTaskImage, linkPlace, OUTSIDE } from '../../dump/names.js';
 import { DumpError } from '../../errors.js';
 import type { MemoryBudget } from '../../io/byte-queue.js';
 import { BytesReader } from '../../io/bytes-reader.js';
 import { HoldStore, type StoredFile } from '../../io/hold-store.js';
 import { archiveHeader, dataBytes, type TarMember, TarReader } from './headers.js';
-import { checkTarMember, entryKind, folderOf, isImage, nameInDump } from './root.js';
+import { ImageLinks } from './links.js';
+import { checkTarMember, entryKind, hardLinkPlace, nameInDump, RootFinder } from './root.js';
 
 const PIECE_BYTES = 64 * 1024;
 
@@ -31,23 +32,23 @@ export async function* readTar({ chunks, name: file, budget }: TarArrival): Asyn
   const reader = new BytesReader(chunks);
   const tar = new TarReader(reader, file);
   const store = new HoldStore(budget);
+  const finder = new RootFinder();
+  const links = new ImageLinks();
   let root: string | undefined;
   /** Each stored with its header in front. */
-  const waiting: { member: TarMember; headerBytes: number; bytes: StoredFile }[] = [];
+  const waiting: WaitingMember[] = [];
   try {
     for (let member = await tar.next(); member; member = await tar.next()) {
       checkTarMember(member, file);
-      if (root === undefined && isImage(member)) {
-        root = folderOf(member);
-        for (const { member: early, headerBytes, bytes } of waiting.splice(0)) {
-          const held = readerOf(bytes);
-          const header = (await held.exactly(headerBytes)).slice();
-          yield* events({ ...early, header }, root, held, file);
+      if (root === undefined) {
+        root = finder.take(member);
+        if (root !== undefined) {
+          yield* waitingEvents(waiting.splice(0), { root, links, file });
+          store.close();
         }
-        store.close();
       }
       if (root !== undefined) {
-        yield* events(member, root, reader, file);
+        yield* events(member, reader, { root, links, file });
       } else {
         const bytes = store.file();
         bytes.push(member.header);
@@ -56,18 +57,48 @@ export async function* readTar({ chunks, name: file, budget }: TarArrival): Asyn
       }
       await tar.skipPadding(member.storedBytes);
     }
-    if (root === undefined) {
-      throw new DumpError('NOT_A_DUMP', 'expected a dump, found no image in the archive', { file });
-    }
+    if (root === undefined) yield* waitingEvents(waiting, { root: finder.end(file), links, file });
+    links.finish();
   } finally {
     store.close();
     await reader.close();
   }
 }
 
-async function* events(member: TarMember, root: string, reader: BytesReader, file: string): AsyncGenerator<FileEvent> {
+interface WaitingMember {
+  member: TarMember;
+  headerBytes: number;
+  bytes: StoredFile;
+}
+
+/** The dump in an archive. */
+interface ArchivedDump {
+  root: string;
+  links: ImageLinks;
+  /** Of the archive, for errors. */
+  file: string;
+}
+
+async function* waitingEvents(waiting: readonly WaitingMember[], dump: ArchivedDump): AsyncGenerator<FileEvent> {
+  for (const { member, headerBytes, bytes } of waiting) {
+    const held = readerOf(bytes);
+    const header = (await held.exactly(headerBytes)).slice();
+    yield* events({ ...member, header }, held, dump);
+  }
+}
+
+async function* events(
+  member: TarMember,
+  reader: BytesReader,
+  { root, links, file }: ArchivedDump,
+): AsyncGenerator<FileEvent> {
   const name = nameInDump(member, root, file);
   const isOutside = name.startsWith(OUTSIDE);
+  const place = isOutside ? undefined : linkedFile(member, name, root);
+  if (place !== undefined) {
+    yield* links.link(place, { name, kind: member.kind });
+    return;
+  }
   const begin: FileBegin = {
     type: 'file',
     name,
@@ -76,12 +107,23 @@ async function* events(member: TarMember, root: string, reader: BytesReader, fil
     // Outside the dump a file stays as it is stored.
     size: isOutside ? dataBytes(member) : member.size,
     header: archiveHeader(member),
-    ...(member.target === undefined ? {} : { target: Buffer.from(member.target) }),
+    ...(member.kind === 'link' ? { target: Buffer.from(member.target ?? '') } : {}),
   };
+  if (begin.kind === 'regular' && !isOutside) links.begin(begin);
   yield begin;
   const data = isOutside ? stored(reader, dataBytes(member), file) : content(member, reader, file);
-  for await (const bytes of data) yield { type: 'data', name, bytes };
+  for await (const bytes of data) {
+    links.data(name, bytes);
+    yield { type: 'data', name, bytes };
+  }
   yield { type: 'fileEnd', name };
+  yield* links.end(name);
+}
+
+/** The file that takes the place of a link. A link that leads outside is refused where all links are checked. */
+function linkedFile(member: TarMember, name: string, root: string): string | undefined {
+  if (member.kind === 'hard-link') return hardLinkPlace(member, root);
+  return member.kind === 'link' && isTaskImage(name) ? linkPlace(name, member.target ?? '') : undefined;
 }
 
 function readerOf(file: StoredFile): BytesReader {
