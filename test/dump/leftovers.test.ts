@@ -36,7 +36,7 @@ describe('an archive of such a directory', () => {
 
 test('pages that an earlier dump claims first: a command that passes them on says what to do', async () => {
   const dump = copyOf('mosaic-criu-4.2.1').path;
-  cpSync(join(dump, 'pagemap-15.img'), join(dump, 'pagemap-99.img'));
+  for (const type of ['pagemap', 'mm']) cpSync(join(dump, `${type}-15.img`), join(dump, `${type}-99.img`));
   const last = ['pagemap-99.img', 'pages-1.img', 'pagemap-15.img'];
   const names = [...readdirSync(dump).filter((name) => !last.includes(name)), ...last];
   const archive = join(tempDir(), 'tar.gz');
@@ -49,7 +49,7 @@ test('pages that an earlier dump claims first: a command that passes them on say
   ]);
   const out = join(tempDir(), 'out');
   expect(await cli(['copy', archive, out])).toMatchObject({ code: 0 });
-  expect(readdirSync(out)).toEqual(readdirSync(fixture('mosaic-criu-4.2.1')));
+  expect(readdirSync(out).filter((name) => name !== 'mm-99.img')).toEqual(readdirSync(fixture('mosaic-criu-4.2.1')));
 });
 
 describe('what no command needs', () => {
