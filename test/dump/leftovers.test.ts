@@ -37,14 +37,14 @@ describe('an archive of such a directory', () => {
 test('pages that an earlier dump claims first: a command that passes them on says what to do', async () => {
   const dump = copyOf('mosaic-criu-4.2.1').path;
   for (const type of ['pagemap', 'mm']) cpSync(join(dump, `${type}-15.img`), join(dump, `${type}-99.img`));
-  const last = ['pagemap-99.img', 'pages-1.img', 'pagemap-15.img'];
+  const last = ['pagemap-99.img', 'pages-2.img', 'pagemap-15.img'];
   const names = [...readdirSync(dump).filter((name) => !last.includes(name)), ...last];
   const archive = join(tempDir(), 'tar.gz');
   execFileSync('tar', ['-C', dump, '-czf', archive, ...names]);
   const { code, stderr } = await cli(['make-lazy', archive, join(tempDir(), 'out')]);
   expect([code, stderr]).toEqual([
     1,
-    'pagepipe: error: pagemap-15.img@0x8: expected a pages_id of its own, found 1, that of pagemap-99.img\n' +
+    'pagepipe: error: pagemap-15.img@0x8: expected a pages_id of its own, found 2, that of pagemap-99.img\n' +
       'pagepipe: hint: if an earlier dump has left one of the two, make a directory first: pagepipe copy DUMP OUT\n',
   ]);
   const out = join(tempDir(), 'out');
