@@ -4,28 +4,20 @@
  *
  * The expected bytes are not stored. They follow from the area, the number of the page and the process, and are computed
  * for the comparison. A stored copy could be lost together with the memory that it describes, and both would agree.
- *
- * The report file has one line a fact: "ready PID", then "CORRUPT <area>: ..." for each area that has changed, at the
- * end "OK" or "FAILED".
  */
 #ifndef MEMORY_H
 #define MEMORY_H
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#define PAGE 4096
+#include "report.h"
+
 #define PAGE_ALIGNED __attribute__((aligned(PAGE)))
 #define STACK_PAGES 3
 #define WORKERS 2
@@ -101,36 +93,7 @@ static const char mapped_file[] = "/proc/self/exe";
  * below 8, and has rewritten every eighth page of the copy-on-write areas. */
 static unsigned writer;
 
-/* ---- Reports ---- */
-
-static int report_fd;
-
-__attribute__((format(printf, 1, 2)))
-static void report(const char *format, ...)
-{
-	va_list arguments;
-	va_start(arguments, format);
-	vdprintf(report_fd, format, arguments);
-	va_end(arguments);
-}
-
-static void need(bool condition, const char *what)
-{
-	if (condition)
-		return;
-	report("can't set up: %s: %m\n", what);
-	exit(1);
-}
-
 /* ---- Bytes ---- */
-
-/* splitmix64: its state is a counter, so every page starts where its area and number say. */
-static uint64_t mix(uint64_t z)
-{
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
-}
 
 static unsigned page_writer(const struct area *area, size_t page)
 {
@@ -310,44 +273,6 @@ static int end_workers(void)
 		corrupt++;
 	}
 	return corrupt;
-}
-
-/* ---- The course of a test ---- */
-
-/* SIGUSR1 is blocked in all threads from the start, so it can't come too early, only be found waiting. */
-static void begin(int argc, char **argv)
-{
-	sigset_t signals;
-
-	if (argc != 2) {
-		fprintf(stderr, "usage: %s REPORT\n", argv[0]);
-		exit(2);
-	}
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGUSR1);
-	pthread_sigmask(SIG_BLOCK, &signals, NULL);
-	report_fd = open(argv[1], O_WRONLY | O_CREAT | O_APPEND, 0644);
-	if (report_fd < 0) {
-		perror(argv[1]);
-		exit(1);
-	}
-}
-
-static void wait_for_signal(void)
-{
-	sigset_t signals;
-	int signal_number;
-
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGUSR1);
-	while (sigwait(&signals, &signal_number) != 0)
-		;
-}
-
-static int end(int corrupt)
-{
-	report(corrupt ? "FAILED\n" : "OK\n");
-	return corrupt ? 1 : 0;
 }
 
 #endif
