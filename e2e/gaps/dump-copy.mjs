@@ -96,7 +96,7 @@ export class DumpCopy {
     writeFileSync(json, JSON.stringify(image));
     rmSync(this.path(name), { force: true });
     const [command, ...args] = this.original.pagepipe;
-    await run(command, [...args, 'encode', '-i', json, '-o', this.path(name)]);
+    await run(command, [...args, 'encode', '--unaligned', '-i', json, '-o', this.path(name)]);
   }
 
   read(name) {

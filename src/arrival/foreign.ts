@@ -35,6 +35,11 @@ export function notADump(start: Uint8Array, file: string): DumpError {
   });
 }
 
+const FOREIGN_NAME = /\.(tar\.\w+|t[bx]z2?|zip)$/;
+
+/** The end of a name that promises one of these; undefined for other names. */
+export const foreignSuffix = (name: string): string | undefined => FOREIGN_NAME.exec(name)?.[0];
+
 const IMAGE_STARTS: readonly number[] = [IMG_COMMON_MAGIC, IMG_SERVICE_MAGIC, MAGIC.INVENTORY];
 
 function image(start: Uint8Array): Foreign | undefined {

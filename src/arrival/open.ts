@@ -57,6 +57,8 @@ export interface OpenOptions extends Pick<DirectoryOptions, 'warn'> {
   maxBytes: number;
   stdinFd: number;
   signal: AbortSignal;
+  /** Told of the bytes that are held before the dump can begin. */
+  progress?: ((bytes: number) => void) | undefined;
 }
 
 /** A dump that arrives, of which nothing has been read. */
@@ -165,7 +167,7 @@ export async function openArrival(source: ByteSource, options: OpenOptions): Pro
       throw notADump(start, name);
     }
     if (kind === 'oci') {
-      const files = await holdLayout(chunks, { name, budget: options.budget });
+      const files = await holdLayout(chunks, { name, ...options });
       close();
       return imageArrival(files, name, options);
     }

@@ -2,6 +2,7 @@
  * Where commands put a dump. As with `tar -a`, the name of the place says what it becomes: an archive by its suffix, otherwise
  * a directory. `--to` and `--compress` come first.
  */
+import { foreignSuffix } from '../arrival/foreign.js';
 import { OPTIONS } from '../command-line/options.js';
 import { DirectorySink } from '../containers/directory/write.js';
 import type { CheckpointImage } from '../containers/oci/layout.js';
@@ -45,9 +46,6 @@ const ARCHIVE_NAMES: readonly [name: RegExp, compression: Compression | 'none'][
   [/\.(tar\.zst|tzst)$/, 'zstd'],
 ];
 
-/** Names of archives that are not written. */
-const FOREIGN_NAME = /\.(tar\.\w+|t[bx]z2?|zip)$/;
-
 /** What is to be written to a place. Throws {@link UsageError} as {@link targetsOf} does. */
 export const targetOf = (args: Arguments, place: string): Target => targetsOf(args, [place])[0] as Target;
 
@@ -85,7 +83,7 @@ function kindOf(args: Arguments, place: string, isNamed: boolean): SinkKind {
   if (place === '-') throw new UsageError('- is stdout: expected --to tar, --to oci or --to shards with it');
   if (place.endsWith('.oci.tar')) return 'oci';
   if (isNamed) return 'tar';
-  const suffix = FOREIGN_NAME.exec(place)?.[0];
+  const suffix = foreignSuffix(place);
   if (suffix === undefined) return 'directory';
   throw new UsageError(
     `${place}: expected .tar, .tar.gz or .tar.zst, found ${suffix}; --to tar writes a plain archive`,

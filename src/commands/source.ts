@@ -15,6 +15,7 @@ import { reachOf } from '../io/mode.js';
 import { type OpenDump, openDump, openDumpFiles, type SourceOptions } from '../library/open-dump.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { type Arguments, choice, type Io, pageSizeFlag } from './command.js';
+import { Progress } from './progress.js';
 import type { ReportedDump } from './report.js';
 import type { DumpPlace } from './restore-commands.js';
 
@@ -49,7 +50,8 @@ export async function openCommandSource(
   const shards = shardsOf(path, args);
   const names = shards ?? (path === '-' ? [] : [path]);
   const options = { ...openOptions(args, io), ...pageSizeFlag(args, PAGE_SIZES), budget, areas };
-  const opened = await openDump(shards ?? path, options);
+  const progress = new Progress(io, () => 0);
+  const opened = await openDump(shards ?? path, { ...options, progress: progress.add }).finally(() => progress.done());
   const { kind, known } = opened;
   const isRandom = opened.files !== undefined;
   const place = opened.files?.path ?? path;
@@ -108,7 +110,7 @@ export const sourceName = (path: string, args: Arguments): string => {
   return args.flags['shardFds'] === undefined ? 'stdin' : 'shards';
 };
 
-function openOptions(args: Arguments, io: Io): Required<SourceOptions> {
+function openOptions(args: Arguments, io: Io): Required<Omit<SourceOptions, 'progress'>> {
   return {
     from: args.flags['from'] === undefined ? undefined : choice(args, 'from', SOURCE_KINDS, 'directory'),
     budget: budgetOf(args),

@@ -41,6 +41,8 @@ export interface SourceOptions {
   warn?: (message: string) => void;
   /** Descriptor that `-` means. */
   stdinFd?: number;
+  /** Told of the bytes that are held before the dump can begin, as those of an OCI image on stdin. */
+  progress?: ((bytes: number) => void) | undefined;
 }
 
 export interface OpenDumpOptions extends SourceOptions {
@@ -89,19 +91,15 @@ export async function openDump(source: DumpSource, options: OpenDumpOptions = {}
  * Opens the files of a dump to random access. What can only be read from front to back is held: in memory within the budget,
  * past that in a temporary file.
  * @param options pages: `count`, the default, knows only the size of pages files; `hold` makes them readable; progress: told of
- *   the bytes that arrive
+ *   all bytes that arrive
  * @throws {DumpError} as {@link openDump} does, also for what is cut off or damaged
  */
 export async function openDumpFiles(
   source: DumpSource,
-  {
-    pages = 'count',
-    progress,
-    ...options
-  }: SourceOptions & { pages?: 'count' | 'hold'; progress?: ((bytes: number) => void) | undefined } = {},
+  { pages = 'count', ...options }: SourceOptions & { pages?: 'count' | 'hold' } = {},
 ): Promise<DumpFiles> {
   const [bytes, all] = complete(source, options);
-  return openFiles(bytes, { ...all, pages, progress });
+  return openFiles(bytes, { ...all, pages });
 }
 
 function complete(source: DumpSource, options: SourceOptions): [ByteSource, OpenOptions] {

@@ -1,12 +1,12 @@
 /** Progress: one line, of one command of a pipe, also while nothing comes. */
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, createReadStream, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Io } from '../../src/commands/command.js';
 import { Progress } from '../../src/commands/progress.js';
-import { openDumpFiles } from '../../src/library/open-dump.js';
+import { openDump, openDumpFiles } from '../../src/library/open-dump.js';
 import { ERASE_LINE } from '../../src/printable.js';
-import { archiveOf } from '../helpers/archives.js';
+import { archiveOf, rawMembers } from '../helpers/archives.js';
 import { cli, runProcess } from '../helpers/cli.js';
 import { fixture, ROOT, tempDir } from '../helpers/temp.js';
 
@@ -105,6 +105,22 @@ describe('what reads a whole dump', () => {
     files.close();
     const ofDump = files.entries().reduce((sum, { size }) => sum + size, 0);
     expect(bytes).toBe(ofDump);
+  });
+
+  it('counts what is held of an image on stdin before its dump begins', async () => {
+    const dir = tempDir();
+    const archive = fixture('podman/counter.oci.tar');
+    let bytes = 0;
+    const dump = await openDump(createReadStream(archive), { progress: (more) => (bytes += more) });
+    dump.close();
+    expect(bytes).toBe(rawMembers(readFileSync(archive)).reduce((sum, { data }) => sum + data.length, 0));
+    // Of an archive that is cut off, nothing follows.
+    const cut = join(dir, 'cut');
+    writeFileSync(cut, readFileSync(archive).subarray(0, -8192));
+    const { code, stderr } = await cli(['copy', '-', join(dir, 'out')], { stdin: cut, stderrIsTerminal: true });
+    expect(code).toBe(1);
+    expect(stderr.split(ERASE_LINE).at(-2)).toMatch(/^[\d.]+ [kKM]iB, [\d.]+ [kKM]iB\/s$/);
+    expect(stderr.split(ERASE_LINE).at(-1)).toMatch(/^pagepipe: error: stdin@/);
   });
 
   it('goes away before something is written to the same terminal', () => {

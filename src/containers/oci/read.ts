@@ -94,10 +94,18 @@ function* hashedPieces(files: ReadableFiles, name: string, hash: ReturnType<type
   }
 }
 
-/** Holds the files of an archive that arrives. Throws {@link DumpError} BAD_NAME, TRUNCATED, MALFORMED, LIMIT. */
+/**
+ * Holds the files of an archive that arrives.
+ * @param options progress: told of their bytes
+ * @throws {DumpError} BAD_NAME, TRUNCATED, MALFORMED, LIMIT
+ */
 export async function holdLayout(
   chunks: AsyncIterable<Uint8Array>,
-  { name: file, budget }: { name: string; budget: MemoryBudget },
+  {
+    name: file,
+    budget,
+    progress,
+  }: { name: string; budget: MemoryBudget; progress?: ((bytes: number) => void) | undefined },
 ): Promise<LayoutFiles> {
   const reader = new BytesReader(chunks);
   const tar = new TarReader(reader, file);
@@ -107,7 +115,10 @@ export async function holdLayout(
     for (let member = await tar.next(); member; member = await tar.next()) {
       const bytes = store.file();
       held.set(member.name, bytes);
-      for await (const piece of stored(reader, dataBytes(member), file)) bytes.push(piece);
+      for await (const piece of stored(reader, dataBytes(member), file)) {
+        bytes.push(piece);
+        progress?.(piece.length);
+      }
       await tar.skipPadding(member.storedBytes);
     }
   } catch (error) {
