@@ -29,7 +29,7 @@ const ORDER = [
   'containers/oci',
   'arrival',
   ['explore', 'verify', 'halves', 'serve'],
-  'send',
+  ['send', 'lazy'],
   'library',
   'command-line',
   'commands',

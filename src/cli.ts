@@ -23,6 +23,7 @@ const LOADERS: Record<CommandName, () => Promise<Command>> = {
   split: async () => (await import('./commands/split.js')).command,
   merge: async () => (await import('./commands/merge.js')).command,
   serve: async () => (await import('./commands/serve.js')).command,
+  'lazy-pages': async () => (await import('./commands/lazy-pages.js')).command,
   copy: async () => (await import('./commands/copy.js')).command,
   send: async () => (await import('./commands/send.js')).command,
   receive: async () => (await import('./commands/receive.js')).command,
@@ -70,7 +71,7 @@ export async function main(words: readonly string[], io: ProcessIo, interrupts: 
     await withoutStreams(() => import('meow'));
     const args = await parse(spec, rest);
     command = await LOADERS[name]();
-    if (command.cleansUp) interrupts.listen();
+    if (command.cleansUp) interrupts.listen(command.endsTwice === true);
     await command.run(args, commandIo(io, messages));
     return 0;
   } catch (error) {
@@ -155,14 +156,20 @@ const version = (): string =>
 
 /** Turns signals into an abort, for commands that have something to clean up. */
 export interface InterruptSource {
-  listen(): void;
+  /** @param twice whether a second signal is for the command, too. Otherwise it ends the process. */
+  listen(twice: boolean): void;
 }
 
-function processInterrupts(controller: AbortController): InterruptSource {
+function processInterrupts(first: AbortController, second: AbortController): InterruptSource {
   return {
-    listen() {
+    listen(twice) {
       for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-        process.once(signal, () => controller.abort(new Interrupted(signal)));
+        const take = () => {
+          const { aborted } = first.signal;
+          (aborted ? second : first).abort(new Interrupted(signal));
+        };
+        if (twice) process.on(signal, take);
+        else process.once(signal, take);
       }
     },
   };
@@ -170,7 +177,8 @@ function processInterrupts(controller: AbortController): InterruptSource {
 
 /** Runs the command line of this process. */
 export async function runProcess(): Promise<void> {
-  const controller = new AbortController();
+  const first = new AbortController();
+  const second = new AbortController();
   const io: ProcessIo = {
     stdinFd: 0,
     stdoutFd: 1,
@@ -179,9 +187,11 @@ export async function runProcess(): Promise<void> {
     stderrIsTerminal: isTerminal(2),
     out: (text) => writeText(1, text),
     err: (text) => writeText(2, text),
-    signal: controller.signal,
+    signal: first.signal,
+    secondSignal: second.signal,
+    self: [process.execPath, ...process.execArgv, ...process.argv.slice(1)],
   };
-  process.exitCode = await main(process.argv.slice(2), io, processInterrupts(controller));
+  process.exitCode = await main(process.argv.slice(2), io, processInterrupts(first, second));
 }
 
 /** node:tty is loaded only for what may be a terminal: it loads the network modules. */

@@ -197,6 +197,54 @@ affected.
     options: [...LISTEN_OPTIONS, 'once', 'maxClients', 'record', 'metrics', 'pageSize', 'incomplete', 'json'],
   },
 
+  'lazy-pages': {
+    group: 'lazy',
+    summary: 'deliver the pages of a lazy restore, in place of criu lazy-pages',
+    usage: [
+      'DUMP [-W DIR] [options]',
+      'OUT --page-server HOST:PORT [-W DIR] [options]',
+      'OUT [-W DIR] [options] -- COMMAND ...',
+    ],
+    about: `The daemon of lazy restores: criu restore --lazy-pages connects to it, and it
+delivers the pages that the restored tasks wait for, then all others. It exits
+when all pages of the restore are there; with --keep-listening it serves any
+number of restores, at once and one after the other.
+
+DUMP is the whole dump: a directory, a tar archive (plain, gzip or zstd), a page
+stream, the shards of criu-image-streamer, or COLD of pagepipe split. With
+--page-server, or a COMMAND whose stdin and stdout lead to a page server, OUT is
+the dump that is restored.
+
+The first signal (SIGINT, SIGTERM) makes it deliver all pages at once and end. A
+second one, and any failure, stops the tasks whose memory is not complete
+(SIGSTOP): without their daemon they would compute on pages of zeros.`,
+    options: [
+      'workDir',
+      'imagesDir',
+      'daemon',
+      'pidfile',
+      'statusFd',
+      'logFile',
+      'order',
+      'record',
+      'keepListening',
+      'pageServer',
+      'tls',
+      'tlsCacert',
+      'tlsCacrl',
+      'tlsCert',
+      'tlsKey',
+      'metrics',
+      'incomplete',
+      'json',
+      ...SOURCE_OPTIONS,
+    ],
+    examples: `  pagepipe make-lazy DUMP OUT
+  pagepipe lazy-pages DUMP -W RUN -d &&
+    criu restore --lazy-pages -D OUT -W RUN -d
+  pagepipe lazy-pages OUT -W RUN -- ssh host pagepipe serve DUMP --stdio
+`,
+  },
   copy: {
     group: 'move',
     summary: 'copy a dump into another container, unchanged',

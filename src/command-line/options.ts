@@ -193,7 +193,7 @@ export const OPTIONS = {
   tlsCacrl: { ...FILE, help: 'its list of revoked certificates' },
   tlsCert: { ...FILE, help: 'certificate of this side' },
   tlsKey: { ...FILE, help: 'key of this side' },
-  record: { ...FILE, help: 'record which pages are faulted on, for --eager-list' },
+  record: { ...FILE, help: 'record which pages are faulted on, for --order and --eager-list' },
   metrics: { ...ADDRESS, help: 'address of metrics for Prometheus', fallback: 'none' },
   prevImagesDir: {
     type: 'string',
@@ -201,6 +201,40 @@ export const OPTIONS = {
     completes: 'folder',
     help: 'the dump that this one builds on, relative to OUT, as for criu',
   },
+
+  // A lazy restore.
+  workDir: {
+    type: 'string',
+    short: 'W',
+    value: 'DIR',
+    completes: 'folder',
+    help: 'work directory of criu restore, in which the two meet at lazy-pages.socket',
+    fallback: 'the current directory; of restore a new one',
+  },
+  imagesDir: {
+    type: 'string',
+    short: 'D',
+    value: 'DIR',
+    completes: 'folder',
+    help: 'DUMP, as criu lazy-pages takes it',
+  },
+  daemon: { type: 'boolean', short: 'd', help: 'go on in the background once a restore can begin' },
+  pidfile: { ...FILE, help: 'write the pid of the daemon to FILE' },
+  statusFd: {
+    type: 'number',
+    value: 'FD',
+    help: 'write a byte of zero to this descriptor and close it once a restore can begin',
+  },
+  logFile: {
+    ...FILE,
+    help: 'with --daemon, write messages to FILE',
+    fallback: 'lazy-pages.log in the work directory',
+  },
+  order: {
+    ...FILE,
+    help: 'deliver the pages that FILE names first, in its order: lines of PID 0xADDRESS, as --record writes them',
+  },
+  keepListening: { type: 'boolean', help: 'serve any number of restores, until it is stopped' },
 
   // To another machine.
   lazy: { type: 'boolean', help: 'send first what is needed at once, the other pages on demand' },

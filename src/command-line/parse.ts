@@ -95,7 +95,7 @@ function checked(words: readonly string[], byWord: ReadonlyMap<string, OptionNam
       continue;
     }
     const next = rest[i + 1];
-    const value = inline ?? (next !== undefined && !/^--?[a-z]|^--$/.test(next) ? next : undefined);
+    const value = inline ?? (next !== undefined && !/^--?[a-zA-Z]|^--$/.test(next) ? next : undefined);
     if (!value) throw new UsageError(`${option}: expected a ${type === 'number' ? 'number' : 'value'}`);
     if (inline === undefined) i++;
     found.push(`${dashed(name)}=${value}`);
@@ -105,7 +105,7 @@ function checked(words: readonly string[], byWord: ReadonlyMap<string, OptionNam
 
 /** Turns `-iFILE` into `-i=FILE`, and `-qv` into `-q -v`. */
 function splitShort(word: string, byWord: ReadonlyMap<string, OptionName>): string[] {
-  const [, letter, more] = /^(-[a-z])([^=].*)$/s.exec(word) ?? [];
+  const [, letter, more] = /^(-[a-zA-Z])([^=].*)$/s.exec(word) ?? [];
   const name = letter === undefined ? undefined : byWord.get(letter);
   if (letter === undefined || more === undefined || name === undefined) return [word];
   return optionOf(name).type === 'boolean' ? [letter, ...splitShort(`-${more}`, byWord)] : [`${letter}=${more}`];

@@ -23,6 +23,10 @@ export interface ProcessIo {
   err(text: string): void;
   /** Aborted when the user interrupts a command whose {@link Command.cleansUp} is set. */
   signal: AbortSignal;
+  /** Aborted at a second signal, for a command whose {@link Command.endsTwice} is set. */
+  secondSignal?: AbortSignal;
+  /** The words that started this program. */
+  self?: readonly string[];
 }
 
 /** All that a command may use of the process. */
@@ -33,6 +37,8 @@ export interface Io
 export interface Command {
   /** Whether it has something to remove when it is interrupted. If not, a signal simply ends the process. */
   cleansUp?: boolean;
+  /** Whether the first signal asks it to come to an end, and a second one to end at once. */
+  endsTwice?: boolean;
   run(args: Arguments, io: Io): Promise<void>;
 }
 

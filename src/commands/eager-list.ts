@@ -26,9 +26,13 @@ export function eagerListStages(args: Arguments, io: Io): Stage[] {
   return keep ? [keepEager(keep.list, keep)] : [];
 }
 
-/** Reads a list of faults. Throws {@link DumpError} with the line if there is something wrong with it. */
-function readFaultList(path: string): FaultList {
-  const parser = new FaultListParser(path);
+/**
+ * Reads a list of faults.
+ * @param each called for each fault in the order of the list, with its page number
+ * @throws {DumpError} with the line if there is something wrong with it
+ */
+export function readFaultList(path: string, each?: (pid: number, pageNumber: number) => void): FaultList {
+  const parser = new FaultListParser(path, each);
   const fd = onFile(path, () => openSync(path, 'r'));
   try {
     const buffer = new Uint8Array(CHUNK_BYTES);

@@ -1,8 +1,10 @@
 /**
  * System calls that Node does not have, through koffi. No other file makes such calls. koffi is an optional dependency, loaded
  * only when there is enough to move. Without it, or if the kernel refuses, bytes are read and written. The output is the same.
+ * Only the daemon of lazy restores cannot do without.
  *
- * Source: the manual pages copy_file_range(2), splice(2), fcntl(2) and lseek(2), and the constants of Linux's user API.
+ * Source: the manual pages copy_file_range(2), splice(2), fcntl(2), lseek(2), epoll(7), unix(7), recvmsg(2), pidfd_open(2), and
+ * the constants of Linux's user API.
  */
 import { createRequire } from 'node:module';
 
@@ -39,45 +41,149 @@ export function enlargePipe(fd: number): void {
   linux()?.setPipeSize(fd, LARGE_PIPE_BYTES);
 }
 
+/**
+ * What a daemon of lazy restores needs besides: descriptors over a socket, events of many descriptors, ioctl with a structure.
+ * Buffers are passed as they are, so they must keep their place: those of `Buffer.allocUnsafeSlow` and typed arrays do.
+ * A negative result is a negated errno.
+ */
+export interface DaemonCalls {
+  /** Where a buffer is in the memory of this process. */
+  addressOf(buffer: Uint8Array): number;
+  ioctl(fd: number, request: number, argument: Uint8Array): number;
+  /** Bytes read; -EAGAIN without an exception. */
+  read(fd: number, buffer: Uint8Array): number;
+  write(fd: number, bytes: Uint8Array): number;
+  close(fd: number): number;
+  eventfd(): number;
+  epollCreate(): number;
+  epollControl(epoll: number, operation: number, fd: number, event: Uint8Array): number;
+  /** Number of events that were written to `events`. */
+  epollWait(epoll: number, events: Uint8Array, most: number, milliseconds: number): number;
+  /** The same in another thread, for a longer wait. */
+  epollWaitAside(epoll: number, events: Uint8Array, most: number, milliseconds: number): Promise<number>;
+  /** A non-blocking unix stream socket that listens. `address` is a `sockaddr_un`. */
+  listenUnix(address: Uint8Array, backlog: number): number;
+  accept(fd: number): number;
+  /** `header` is a `msghdr`. Descriptors that come are closed at an exec. */
+  receiveMessage(fd: number, header: Uint8Array): number;
+  getSocketOption(fd: number, level: number, name: number, value: Uint8Array, length: Uint8Array): number;
+  pidfdOpen(pid: number): number;
+  pidfdSendSignal(pidfd: number, signal: number): number;
+}
+
 const SPLICE_F_MOVE = 1;
 const F_SETPIPE_SZ = 1031;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 
+const AF_UNIX = 1;
+const SOCK_STREAM = 1;
+/** SOCK_NONBLOCK | SOCK_CLOEXEC; EFD_* and EPOLL_CLOEXEC are the same numbers. */
+const NONBLOCK_CLOEXEC = 0o2004000;
+const CLOEXEC = 0o2000000;
+const MSG_CMSG_CLOEXEC = 0x40000000;
+/** The same on every machine that began after 2011, or was given later calls by common numbers. */
+const SYS_PIDFD_SEND_SIGNAL = 424;
+const SYS_PIDFD_OPEN = 434;
+
 let loaded: Linux | null | undefined;
+let loadedForDaemon: DaemonCalls | null | undefined;
 
 /** The system calls; undefined if they are not available. */
 export function linux(): Linux | undefined {
-  loaded ??= load();
+  loaded ??= withLibrary(copyingCalls);
   return loaded ?? undefined;
 }
 
-function load(): Linux | null {
-  // The declarations below need a long of 64 bits.
+/** Those for a daemon; undefined if they are not available. */
+export function daemonCalls(): DaemonCalls | undefined {
+  loadedForDaemon ??= withLibrary(callsOfDaemon);
+  return loadedForDaemon ?? undefined;
+}
+
+type Koffi = typeof import('koffi');
+type Library = ReturnType<Koffi['load']>;
+
+function withLibrary<T>(make: (library: Library, koffi: Koffi) => T): T | null {
+  // The declarations need a long of 64 bits.
   if (process.platform !== 'linux' || !/64$|^s390x$/.test(process.arch) || SETTING === '0') return null;
   try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
+    const koffi = createRequire(import.meta.url)('koffi') as Koffi;
     // The symbols of this process, and so of the C library that it is linked with.
-    const library = koffi.load(null);
-    const copyFileRange = library.func('long copy_file_range(int, int64_t *, int, int64_t *, size_t, unsigned int)');
-    const splice = library.func('long splice(int, int64_t *, int, int64_t *, size_t, unsigned int)');
-    const fcntl = library.func('int fcntl(int, int, int)');
-    const lseek = library.func('long lseek(int, int64_t, int)');
-    const fromAt = new BigInt64Array(1);
-    const toAt = new BigInt64Array(1);
-    const result = (value: number): number => (value < 0 ? -koffi.errno() : value);
-    return {
-      copyFileRange(fd, position, toFd, toPosition, bytes) {
-        fromAt[0] = BigInt(position);
-        toAt[0] = BigInt(toPosition);
-        return result(copyFileRange(fd, fromAt, toFd, toAt, bytes, 0));
-      },
-      splice: (from, to, bytes) => result(splice(from, null, to, null, bytes, SPLICE_F_MOVE)),
-      setPipeSize: (fd, bytes) => result(fcntl(fd, F_SETPIPE_SZ, bytes)),
-      seekData: (fd, position) => result(lseek(fd, position, SEEK_DATA)),
-      seekHole: (fd, position) => result(lseek(fd, position, SEEK_HOLE)),
-    };
+    return make(koffi.load(null), koffi);
   } catch {
     return null;
   }
+}
+
+function copyingCalls(library: Library, koffi: Koffi): Linux {
+  const copyFileRange = library.func('long copy_file_range(int, int64_t *, int, int64_t *, size_t, unsigned int)');
+  const splice = library.func('long splice(int, int64_t *, int, int64_t *, size_t, unsigned int)');
+  const fcntl = library.func('int fcntl(int, int, int)');
+  const lseek = library.func('long lseek(int, int64_t, int)');
+  const fromAt = new BigInt64Array(1);
+  const toAt = new BigInt64Array(1);
+  const result = (value: number): number => (value < 0 ? -koffi.errno() : value);
+  return {
+    copyFileRange(fd, position, toFd, toPosition, bytes) {
+      fromAt[0] = BigInt(position);
+      toAt[0] = BigInt(toPosition);
+      return result(copyFileRange(fd, fromAt, toFd, toAt, bytes, 0));
+    },
+    splice: (from, to, bytes) => result(splice(from, null, to, null, bytes, SPLICE_F_MOVE)),
+    setPipeSize: (fd, bytes) => result(fcntl(fd, F_SETPIPE_SZ, bytes)),
+    seekData: (fd, position) => result(lseek(fd, position, SEEK_DATA)),
+    seekHole: (fd, position) => result(lseek(fd, position, SEEK_HOLE)),
+  };
+}
+
+function callsOfDaemon(library: Library, koffi: Koffi): DaemonCalls {
+  const ioctl = library.func('int ioctl(int, unsigned long, void *)');
+  const read = library.func('long read(int, void *, size_t)');
+  const write = library.func('long write(int, void *, size_t)');
+  const close = library.func('int close(int)');
+  const eventfd = library.func('int eventfd(unsigned int, int)');
+  const epollCreate = library.func('int epoll_create1(int)');
+  const epollControl = library.func('int epoll_ctl(int, int, int, void *)');
+  const epollWait = library.func('int epoll_wait(int, void *, int, int)');
+  const socket = library.func('int socket(int, int, int)');
+  const bind = library.func('int bind(int, void *, unsigned int)');
+  const listen = library.func('int listen(int, int)');
+  const accept = library.func('int accept4(int, void *, void *, int)');
+  const receive = library.func('long recvmsg(int, void *, int)');
+  const getOption = library.func('int getsockopt(int, int, int, void *, void *)');
+  const call = library.func('long syscall(long, long, long, long, long)');
+  const result = (value: number): number => (value < 0 ? -koffi.errno() : value);
+  return {
+    addressOf: (buffer) => Number(koffi.address(buffer)),
+    ioctl: (fd, request, argument) => result(ioctl(fd, request, argument)),
+    read: (fd, buffer) => result(read(fd, buffer, buffer.length)),
+    write: (fd, bytes) => result(write(fd, bytes, bytes.length)),
+    close: (fd) => result(close(fd)),
+    eventfd: () => result(eventfd(0, NONBLOCK_CLOEXEC)),
+    epollCreate: () => result(epollCreate(CLOEXEC)),
+    epollControl: (epoll, operation, fd, event) => result(epollControl(epoll, operation, fd, event)),
+    epollWait: (epoll, events, most, milliseconds) => result(epollWait(epoll, events, most, milliseconds)),
+    epollWaitAside: (epoll, events, most, milliseconds) =>
+      new Promise((resolve, reject) => {
+        epollWait.async(epoll, events, most, milliseconds, (error: Error | null, count: number) => {
+          if (error) reject(error);
+          // Only a signal ends the wait otherwise.
+          else resolve(Math.max(count, 0));
+        });
+      }),
+    listenUnix(address, backlog) {
+      const fd = result(socket(AF_UNIX, SOCK_STREAM | NONBLOCK_CLOEXEC, 0));
+      if (fd < 0) return fd;
+      let done = result(bind(fd, address, address.length));
+      if (done === 0) done = result(listen(fd, backlog));
+      if (done < 0) close(fd);
+      return done < 0 ? done : fd;
+    },
+    accept: (fd) => result(accept(fd, null, null, NONBLOCK_CLOEXEC)),
+    receiveMessage: (fd, header) => result(receive(fd, header, MSG_CMSG_CLOEXEC)),
+    getSocketOption: (fd, level, name, value, length) => result(getOption(fd, level, name, value, length)),
+    pidfdOpen: (pid) => result(call(SYS_PIDFD_OPEN, pid, 0, 0, 0)),
+    pidfdSendSignal: (pidfd, signal) => result(call(SYS_PIDFD_SEND_SIGNAL, pidfd, signal, 0, 0)),
+  };
 }

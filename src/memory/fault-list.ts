@@ -8,8 +8,8 @@
  * comment := "#" anything
  *
  * A comment "# pagepipe fault list 1, page size BYTES" gives the version of the list and the size of its pages. It comes
- * before all faults; without it the size is 4096. Lists can be concatenated, sorted, and written by hand: the order does not
- * matter, more white space is allowed, and a page may be named again.
+ * before all faults; without it the size is 4096. Lists can be concatenated, sorted, and written by hand: more white space is
+ * allowed, and a page may be named again. The order matters only to a daemon that delivers pages by it.
  */
 
 import { widen } from '../columns.js';
@@ -49,6 +49,19 @@ export const faultListHead = (pageSize: number): string =>
 /** The line of one page: the process and the address of the page's first byte. */
 export const faultLine = (pid: number | bigint, address: bigint): string => `${pid} 0x${address.toString(16)}\n`;
 
+/** Throws {@link DumpError} MALFORMED if a list that names pages is of another page size than the dump. */
+export function checkListPageSize({ file, pages, pageSize }: FaultList, expected: number): void {
+  if (pages.size === 0 || pageSize === expected) return;
+  throw new DumpError(
+    'MALFORMED',
+    `expected a list of pages of ${expected} bytes, as the dump has, found ${pageSize}`,
+    {
+      ...(file === undefined ? {} : { file }),
+      hint: `a list of that size begins with ${JSON.stringify(faultListHead(expected).trimEnd())}`,
+    },
+  );
+}
+
 const HEAD = /^#\s*pagepipe fault list\s+(\d+)\b(?:.*?\bpage size\s+(\d+)\b)?/i;
 
 const LF = 0x0a;
@@ -68,8 +81,14 @@ export class FaultListParser {
   /** The beginning of a line whose end has not come yet. */
   private rest: Uint8Array<ArrayBufferLike> = new Uint8Array(0);
 
-  /** @param file for errors */
-  constructor(private readonly file = 'fault list') {}
+  /**
+   * @param file for errors
+   * @param each called for each fault in the order of the list, with its page number
+   */
+  constructor(
+    private readonly file = 'fault list',
+    private readonly each?: (pid: number, pageNumber: number) => void,
+  ) {}
 
   /**
    * Takes the next chunk; nothing of it is kept.
@@ -163,7 +182,9 @@ export class FaultListParser {
       throw this.error('MALFORMED', `expected the address of a page of ${this.pageSize} bytes, found ${found}`);
     }
     if (++this.faults > MAX_FAULTS) throw this.error('LIMIT', `expected at most ${MAX_FAULTS} faults, found more`);
-    this.columnOf(pid).push((high >>> 0) * (TWO_32 / this.pageSize) + (low >>> 0) / this.pageSize);
+    const pageNumber = (high >>> 0) * (TWO_32 / this.pageSize) + (low >>> 0) / this.pageSize;
+    this.columnOf(pid).push(pageNumber);
+    this.each?.(pid, pageNumber);
   }
 
   private columnOf(pid: number): Column {

@@ -12,18 +12,49 @@ import { faultLine, faultListHead } from '../memory/fault-list.js';
 import { COMMAND, type Message } from '../protocol/page-server.js';
 import type { DumpMemory } from './memory.js';
 
-export class Recorder {
+/** A fault list that is being written: it appears complete or not at all. */
+export class FaultRecord {
   private readonly file: AtomicFile;
   private readonly recorded = new Set<string>();
+
+  /** Throws {@link DumpError} OUTPUT_INSIDE_DUMP for a place in one of the dumps. */
+  constructor(
+    path: string,
+    places: readonly string[],
+    private readonly pageSize: number,
+  ) {
+    checkApart(path, places);
+    this.file = new AtomicFile(path);
+    this.file.write(Buffer.from(faultListHead(pageSize)));
+  }
+
+  /** @param page page number in the dump */
+  add(pid: number, page: number): void {
+    const line = faultLine(pid, BigInt(page) * BigInt(this.pageSize));
+    if (this.recorded.has(line)) return;
+    this.recorded.add(line);
+    this.file.write(Buffer.from(line));
+  }
+
+  commit(): void {
+    this.file.commit();
+  }
+
+  discard(): void {
+    this.file.discard();
+  }
+}
+
+/** Finds the faults among the requests to a page server. */
+export class Recorder {
+  private readonly record: FaultRecord;
 
   /** Throws {@link DumpError} OUTPUT_INSIDE_DUMP for a place in the dump. */
   constructor(
     path: string,
     private readonly memory: DumpMemory,
   ) {
-    checkApart(path, memory.places);
-    this.file = new AtomicFile(path);
-    this.file.write(Buffer.from(faultListHead(memory.pageSize)));
+    this.record = new FaultRecord(path, memory.places, memory.pageSize);
   }
 
   /** Begins with a client. Call the returned function after each answered request. */
@@ -37,10 +68,7 @@ export class Recorder {
         swept.set(dstId, pageNumber + pages);
         return;
       }
-      const line = faultLine(dstId, vaddr);
-      if (this.recorded.has(line)) return;
-      this.recorded.add(line);
-      this.file.write(Buffer.from(line));
+      this.record.add(Number(dstId), pageNumber);
     };
   }
 
@@ -50,10 +78,10 @@ export class Recorder {
   }
 
   commit(): void {
-    this.file.commit();
+    this.record.commit();
   }
 
   discard(): void {
-    this.file.discard();
+    this.record.discard();
   }
 }

@@ -6,7 +6,7 @@ const STEPS = 8;
 const DOUBLINGS = 40;
 
 /** Times in buckets. A histogram of `node:perf_hooks` takes 200 KiB, and many short connections have one each. */
-class Times {
+export class Times {
   private count = 0;
   private readonly buckets = new Uint32Array(STEPS * DOUBLINGS);
 

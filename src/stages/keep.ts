@@ -9,7 +9,7 @@
  */
 import type { DumpRecord, Space } from '../dump/records.js';
 import { DumpError } from '../errors.js';
-import { type FaultList, faultListHead } from '../memory/fault-list.js';
+import { checkListPageSize, type FaultList } from '../memory/fault-list.js';
 import { RunCursor } from '../memory/run-cursor.js';
 import { CLASS_EAGER, CLASS_LAZY, CLASS_MASK, isReadHere, PE_LAZY, type RunBatch, RunBuilder } from '../memory/runs.js';
 import { counted } from '../printable.js';
@@ -96,7 +96,7 @@ export function keepEager(list: FaultList, { warn, note }: KeepOptions = {}) {
     switch (record.type) {
       case 'header':
         ({ pageSize } = record);
-        if (list.pages.size > 0 && list.pageSize !== pageSize) throw otherPageSize(list, pageSize);
+        checkListPageSize(list, pageSize);
         return record;
       case 'space':
         walkOf(record.space);
@@ -152,9 +152,3 @@ function isLazy(bits: number, space: Space): boolean {
   }
   return (bits & CLASS_MASK) === CLASS_LAZY;
 }
-
-const otherPageSize = ({ file, pageSize }: FaultList, expected: number): DumpError =>
-  new DumpError('MALFORMED', `expected a list of pages of ${expected} bytes, as the dump has, found ${pageSize}`, {
-    ...(file === undefined ? {} : { file }),
-    hint: `a list of that size begins with ${JSON.stringify(faultListHead(expected).trimEnd())}`,
-  });

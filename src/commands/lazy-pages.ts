@@ -1,0 +1,77 @@
+import { closeSync, writeSync } from 'node:fs';
+import { UsageError } from '../errors.js';
+import { AtomicFile } from '../io/atomic-file.js';
+import { LazyDaemon } from '../lazy/daemon.js';
+import { FaultRecord } from '../serve/recorder.js';
+import { goToBackground, readyFd } from './background.js';
+import { type Arguments, type Command, inputs } from './command.js';
+import { openPages, pageOrder, RestoreReport, requireDaemonCalls } from './lazy-source.js';
+
+export const command: Command = {
+  cleansUp: true,
+  endsTwice: true,
+  async run(args, io) {
+    const path = dumpOf(args);
+    const calls = requireDaemonCalls();
+    const directory = (args.flags['workDir'] as string | undefined) ?? '.';
+    if (args.flags['daemon'] === true && readyFd() === undefined) {
+      await goToBackground(args, io, directory);
+      return;
+    }
+    const { source, places } = await openPages(path, args, io);
+    const { record: list } = args.flags as { record?: string };
+    let record: FaultRecord | undefined;
+    try {
+      const order = pageOrder(args, source.pageSize);
+      record = list === undefined ? undefined : new FaultRecord(list, places, source.pageSize);
+      const report = new RestoreReport(io, args.flags['json'] === true, source.pageSize, () => daemon.active);
+      const daemon: LazyDaemon = new LazyDaemon(source, calls, {
+        directory,
+        keepListening: args.flags['keepListening'] === true,
+        order,
+        record: record && ((pid, page) => record?.add(pid, page)),
+        signal: io.signal,
+        signalAgain: io.secondSignal,
+        listening: (socket) => {
+          report.listening(socket);
+          sayReady(args);
+        },
+        running: (restore) => report.running(restore),
+        ended: (restore, error) => report.ended(restore, error),
+        finishing: (left) => report.finishing(left),
+      });
+      try {
+        await daemon.run();
+      } finally {
+        report.done();
+      }
+      record?.commit();
+    } finally {
+      record?.discard();
+      source.close();
+    }
+  },
+};
+
+/** The dump, as an argument or as criu lazy-pages takes it. Throws {@link UsageError}. */
+function dumpOf(args: Arguments): string {
+  const { imagesDir } = args.flags as { imagesDir?: string };
+  if (imagesDir === undefined) return (inputs(args, 'DUMP') as [string])[0];
+  if (args.input.length > 0) throw new UsageError(`expected DUMP or --images-dir, found both`);
+  return imagesDir;
+}
+
+/** What scripts wait for: the pid file, and a byte on a descriptor. */
+function sayReady(args: Arguments): void {
+  const { pidfile, statusFd } = args.flags as { pidfile?: string; statusFd?: number };
+  if (pidfile !== undefined) {
+    const file = new AtomicFile(pidfile, { mode: 0o644 });
+    file.write(Buffer.from(`${process.pid}`));
+    file.commit();
+  }
+  for (const fd of [statusFd, readyFd()]) {
+    if (fd === undefined) continue;
+    writeSync(fd, Buffer.of(0));
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,336 @@
+/**
+ * The daemon of lazy restores, in place of `criu lazy-pages`: it listens for `criu restore --lazy-pages`, answers the faults of
+ * the restored tasks, and delivers all their other pages.
+ *
+ * All work is done in one thread, in turns: read what has happened, answer the faults, deliver one piece of the rest. So what
+ * it knows of a task's memory is always what the task has seen: an event is read, and known here, before the next copy begins.
+ * Faults wait for one piece at most, and pieces are small while there are faults.
+ */
+import { join } from 'node:path';
+import { DumpError } from '../errors.js';
+import { Breather } from '../io/breathe.js';
+import { DescriptorListener } from '../io/descriptor-socket.js';
+import type { DaemonCalls } from '../io/linux.js';
+import { Poller } from '../io/poller.js';
+import { Userfault } from '../io/userfault.js';
+import { addressHex } from '../memory/runs.js';
+import { counted } from '../printable.js';
+import { LazyRuns } from './lazy-runs.js';
+import type { PageOrder } from './order.js';
+import type { PageSource } from './page-source.js';
+import { PendingPages } from './pending.js';
+import { Restore } from './restore.js';
+import { stopTasks } from './stop.js';
+import { LazyTask, type TaskContext } from './task.js';
+
+/** Where CRIU looks for its daemon, in the work directory. */
+export const SOCKET_NAME = 'lazy-pages.socket';
+
+/** A piece of the sweep, in bytes: while there are faults, and when there have been none for some pieces. */
+const MIN_PIECE_BYTES = 64 * 1024;
+const MAX_PIECE_BYTES = 1024 * 1024;
+/** Timers, signals and the network have their turn after so many ms. */
+const TURN_MS = 5;
+/** While faults are recorded, the sweep waits until there have been none for this many ms. */
+export const QUIET_MS = 1000;
+/** How often it is checked that the dump has not changed, in ms. */
+const CHECK_MS = 1000;
+
+/** What a daemon tells. */
+export interface DaemonEvents {
+  listening?(path: string): void;
+  began?(restore: Restore): void;
+  /** The restored tasks run. */
+  running?(restore: Restore): void;
+  /** All is delivered; or the restore has failed, with this error. */
+  ended?(restore: Restore, error?: DumpError): void;
+  /** It takes no more restores, and delivers these pages before it ends. */
+  finishing?(left: number): void;
+}
+
+export interface DaemonOptions extends DaemonEvents {
+  /** Work directory of the restores, where the socket is made. */
+  directory: string;
+  /** Whether it goes on after the first restore. */
+  keepListening?: boolean;
+  /** What is delivered before the rest. */
+  order?: PageOrder | undefined;
+  /** Told of each page that a task waits for. The sweep then begins late. */
+  record?: ((pid: number, page: number) => void) | undefined;
+  /** When aborted, it takes no more restores, delivers the rest to those there are, and ends. */
+  signal: AbortSignal;
+  /** When aborted as well, it stops the tasks and ends. */
+  signalAgain?: AbortSignal | undefined;
+}
+
+export class LazyDaemon {
+  private readonly poller: Poller;
+  private readonly listener: DescriptorListener;
+  private readonly restores = new Set<Restore>();
+  private readonly context: Omit<TaskContext, 'stats' | 'forked'>;
+  private isListening = true;
+  private isStopped = false;
+  private pieceBytes = MIN_PIECE_BYTES;
+  private faultedAt = 0;
+  private checkedAt = 0;
+  /** Tasks with faults to answer. */
+  private readonly faulting = new Set<LazyTask>();
+
+  /**
+   * Listens at once.
+   * @param source is closed by the caller
+   * @throws {DumpError} SYSTEM, OUTPUT_EXISTS if there is another file in place of the socket
+   */
+  constructor(
+    private readonly source: PageSource,
+    private readonly calls: DaemonCalls,
+    private readonly options: DaemonOptions,
+  ) {
+    const buffer = Buffer.allocUnsafeSlow(Math.max(MAX_PIECE_BYTES, source.pageSize));
+    this.context = {
+      source,
+      buffer,
+      address: calls.addressOf(buffer),
+      bufferPages: buffer.length / source.pageSize,
+      singly: options.record !== undefined,
+      faulted: (pid, page) => options.record?.(pid, page),
+    };
+    this.poller = new Poller(calls);
+    const path = join(options.directory, SOCKET_NAME);
+    this.listener = new DescriptorListener(path, calls);
+    this.poller.add(this.listener.fd, () => this.accept());
+    source.onArrival = () => this.arrived();
+  }
+
+  /** Pages that wait to be delivered, in all restores. */
+  get left(): number {
+    let left = 0;
+    for (const restore of this.restores) left += restore.left;
+    return left;
+  }
+
+  get active(): ReadonlySet<Restore> {
+    return this.restores;
+  }
+
+  /**
+   * Serves until there is nothing left to do.
+   * @throws {DumpError} if pages cannot be delivered: the tasks are stopped then; PROTOCOL if the only restore has failed
+   */
+  async run(): Promise<void> {
+    const { signal, signalAgain } = this.options;
+    const ring = () => this.poller.ring();
+    const finish = () => {
+      if (this.restores.size > 0) this.options.finishing?.(this.left);
+      ring();
+    };
+    signal.addEventListener('abort', finish);
+    signalAgain?.addEventListener('abort', ring);
+    this.options.listening?.(join(this.options.directory, SOCKET_NAME));
+    const breather = new Breather(TURN_MS);
+    try {
+      for (;;) {
+        if (signal.aborted) this.stopListening();
+        if (signalAgain?.aborted) throw this.cutOff();
+        if (!this.isListening && this.restores.size === 0) return;
+        if (this.turn()) await breather.due();
+        else await this.wait();
+      }
+    } catch (error) {
+      throw this.stopped(error);
+    } finally {
+      signal.removeEventListener('abort', finish);
+      signalAgain?.removeEventListener('abort', ring);
+      await this.close();
+    }
+  }
+
+  /** Returns whether there is more to do at once. */
+  private turn(): boolean {
+    this.poller.poll();
+    const now = Date.now();
+    if (now - this.checkedAt >= CHECK_MS) {
+      this.source.check?.();
+      this.checkedAt = now;
+    }
+    const hadFaults = this.faulting.size > 0;
+    for (const task of this.faulting) {
+      task.serveFaults();
+      if (task.isGone || !task.hasFaults) this.faulting.delete(task);
+    }
+    if (hadFaults) {
+      this.pieceBytes = MIN_PIECE_BYTES;
+      this.faultedAt = now;
+      return true;
+    }
+    if (this.isQuietFor(now) > 0) return false;
+    const most = Math.max(1, Math.floor(this.pieceBytes / this.source.pageSize));
+    for (const restore of this.restores) {
+      if (!restore.isFinished) continue;
+      if (!restore.sweep(most)) {
+        if (restore.tasks.size === 0) this.end(restore);
+        continue;
+      }
+      this.pieceBytes = Math.min(this.pieceBytes * 2, MAX_PIECE_BYTES);
+      // The next piece is another's.
+      this.restores.delete(restore);
+      this.restores.add(restore);
+      return true;
+    }
+    return false;
+  }
+
+  /** How many ms the sweep has to wait: while faults are recorded, it would bring pages before they are asked for. */
+  private isQuietFor(now: number): number {
+    if (!this.options.record || this.options.signal.aborted) return 0;
+    return this.faultedAt + QUIET_MS - now;
+  }
+
+  private async wait(): Promise<void> {
+    const hasWork = [...this.restores].some(({ isFinished, left }) => isFinished && left > 0);
+    const quiet = hasWork ? this.isQuietFor(Date.now()) : 0;
+    const timer = setTimeout(() => this.poller.ring(), hasWork && quiet > 0 ? quiet : CHECK_MS);
+    await this.poller.wait();
+    clearTimeout(timer);
+  }
+
+  private accept(): void {
+    if (!this.isListening) return;
+    const socket = this.listener.accept();
+    if (!socket) return;
+    const restore: Restore = new Restore(socket, this.options.order, (task) => this.drop(restore, task));
+    this.restores.add(restore);
+    this.poller.add(socket.fd, () => this.receive(restore));
+    this.options.began?.(restore);
+    // As criu lazy-pages does, it serves one restore.
+    if (!this.options.keepListening) this.stopListening();
+  }
+
+  private receive(restore: Restore): void {
+    const received = restore.socket.receive();
+    if (!received) return;
+    if (received.bytes.length === 0) {
+      this.hangUp(restore);
+      return;
+    }
+    try {
+      for (const message of restore.messages.push(received.bytes, received.descriptors)) {
+        if (message.type === 'task') this.addTask(restore, message.pid, message.fd);
+        else if (message.type === 'finished') {
+          restore.isFinished = true;
+          this.faultedAt = Date.now();
+          this.options.running?.(restore);
+        }
+      }
+    } catch (error) {
+      if (!(error instanceof DumpError)) throw error;
+      this.fail(restore, error);
+    }
+  }
+
+  /** The end of the connection. */
+  private hangUp(restore: Restore): void {
+    if (restore.isFinished) {
+      this.poller.remove(restore.socket.fd);
+      return;
+    }
+    this.fail(restore, new DumpError('PROTOCOL', 'the restore failed: criu restore ended before the tasks ran'));
+  }
+
+  private fail(restore: Restore, error: DumpError): void {
+    for (const fd of restore.messages.untaken) this.calls.close(fd);
+    this.end(restore, error);
+    if (!this.options.keepListening) throw error;
+  }
+
+  private addTask(restore: Restore, pid: number, fd: number): void {
+    const userfault = new Userfault(fd, this.calls, this.source.pageSize);
+    restore.pids.add(pid);
+    const runs = this.source.runs(pid) ?? NO_RUNS;
+    this.serve(restore, new LazyTask(pid, userfault, PendingPages.of(runs), this.contextOf(restore)));
+  }
+
+  private contextOf(restore: Restore): TaskContext {
+    return {
+      ...this.context,
+      stats: restore.stats,
+      forked: (parent, fd) => {
+        const userfault = new Userfault(fd, this.calls, this.source.pageSize);
+        this.serve(restore, new LazyTask(parent.pid, userfault, parent.pending.fork(), this.contextOf(restore)));
+      },
+    };
+  }
+
+  private serve(restore: Restore, task: LazyTask): void {
+    restore.tasks.add(task);
+    this.poller.add(task.userfault.fd, () => {
+      task.read();
+      if (task.hasFaults) this.faulting.add(task);
+    });
+  }
+
+  private arrived(): void {
+    for (const { tasks } of this.restores) {
+      for (const task of tasks) {
+        task.arrived();
+        if (task.hasFaults) this.faulting.add(task);
+      }
+    }
+    this.poller.ring();
+  }
+
+  /** Lets go of a task. The kernel then gives it zeros for what the dump has no page for. */
+  private drop(restore: Restore, task: LazyTask): void {
+    restore.tasks.delete(task);
+    this.faulting.delete(task);
+    this.poller.remove(task.userfault.fd);
+    task.userfault.close();
+  }
+
+  private end(restore: Restore, error?: DumpError): void {
+    for (const task of restore.tasks) this.drop(restore, task);
+    this.restores.delete(restore);
+    this.poller.remove(restore.socket.fd);
+    restore.socket.close();
+    this.options.ended?.(restore, error);
+  }
+
+  private stopListening(): void {
+    if (!this.isListening) return;
+    this.isListening = false;
+    this.poller.remove(this.listener.fd);
+    this.listener.close();
+  }
+
+  private cutOff(): Error {
+    return new DumpError('PROTOCOL', `ended by a second signal; ${counted(this.left, 'page')} had not been delivered`);
+  }
+
+  /** Stops all tasks that wait for pages. Returns the error with what was stopped. */
+  private stopped(error: unknown): unknown {
+    const tasks = [...this.restores].flatMap((restore) => [...restore.tasks]).filter(({ left }) => left > 0);
+    if (tasks.length === 0 || this.isStopped) return error;
+    this.isStopped = true;
+    const stopped = stopTasks(this.calls, new Set(tasks.map(({ pid }) => pid)));
+    const awaiting = tasks.find(({ awaited }) => awaited !== undefined) ?? (tasks[0] as LazyTask);
+    const pid = stopped.get(awaiting.pid);
+    const address = addressHex(awaiting.awaited ?? awaiting.pending.next(1)?.at ?? 0, this.source.pageSize);
+    const who =
+      stopped.size === 0
+        ? `found no task to stop: process ${awaiting.pid}`
+        : `stopped ${counted(stopped.size, 'task')}: process ${pid ?? awaiting.pid}`;
+    const code = error instanceof DumpError ? error.code : 'SYSTEM';
+    return new DumpError(code, `${(error as Error).message}; ${who} has no page at 0x${address}`, {
+      hint: 'the memory of these tasks is not complete; end them, and do not let them continue',
+      cause: error,
+    });
+  }
+
+  private async close(): Promise<void> {
+    this.stopListening();
+    for (const restore of this.restores) this.end(restore, new DumpError('PROTOCOL', 'the daemon has ended'));
+    await this.poller.close();
+  }
+}
+
+const NO_RUNS = LazyRuns.of([]);

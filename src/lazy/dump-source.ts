@@ -1,0 +1,95 @@
+/** The pages of a dump with random access, and of the dumps that it builds on. */
+import { MAX_MM_BYTES } from '../dump/dump.js';
+import { type DumpFiles, readAll } from '../dump/files.js';
+import { Images } from '../dump/images.js';
+import { mmName } from '../dump/names.js';
+import { marchOf } from '../dump/tasks.js';
+import { invariant } from '../errors.js';
+import { decodeAreas } from '../image/mm.js';
+import type { AddressSpace } from '../memory/space.js';
+import { lazyByVma, mapFlagsOf } from '../memory/vma.js';
+import type { DumpMemory } from '../serve/memory.js';
+import { LazyRuns } from './lazy-runs.js';
+import type { PageSource } from './page-source.js';
+
+/** Page numbers from and to, of one area. */
+type AreaRange = readonly [start: number, end: number];
+
+/** An area that ends behind every page. */
+const EVERYWHERE: readonly AreaRange[] = [[0, 2 ** 52]];
+
+export class DumpSource implements PageSource {
+  readonly pageSize: number;
+  private readonly known = new Map<number, LazyRuns>();
+
+  /**
+   * Reads the pagemaps of all tasks, so that what is wrong with one is found before a restore begins.
+   * @param memory of `files`; closed with the source
+   * @throws {DumpError}
+   */
+  constructor(
+    private readonly files: DumpFiles,
+    private readonly memory: DumpMemory,
+  ) {
+    this.pageSize = memory.pageSize;
+    for (const pid of memory.pids) this.known.set(pid, this.readRuns(pid));
+  }
+
+  runs(pid: number): LazyRuns | undefined {
+    return this.known.get(pid);
+  }
+
+  ready(_pid: number, _page: number, pages: number): number {
+    return pages;
+  }
+
+  read(pid: number, page: number, bytes: Uint8Array): void {
+    const { pageSize } = this;
+    const space = this.memory.space(pid) as AddressSpace;
+    for (const { at, pageNumber, pages } of space.locate(page, bytes.length / pageSize)) {
+      invariant(at, 'only stored pages are read');
+      const from = (pageNumber - page) * pageSize;
+      space.fill(bytes.subarray(from, from + pages * pageSize), pageNumber, at);
+    }
+  }
+
+  close(): void {
+    this.memory.close();
+  }
+
+  private readRuns(pid: number): LazyRuns {
+    return lazyRuns(this.memory.space(pid) as AddressSpace, lazyAreas(this.files, pid, this.pageSize), 'stored');
+  }
+}
+
+/** The pages of an address space in lazy areas that are in this state. */
+export function lazyRuns(space: AddressSpace, areas: readonly AreaRange[], wanted: 'stored' | 'lazy'): LazyRuns {
+  function* ranges(): Generator<[pageNumber: number, pages: number, continues: boolean]> {
+    for (const [start, end] of areas) {
+      let last = -1;
+      for (const { pageNumber, pages, state } of space.locate(start, end - start)) {
+        if (state !== wanted) continue;
+        yield [pageNumber, pages, pageNumber === last];
+        last = pageNumber + pages;
+      }
+    }
+  }
+  return LazyRuns.of(ranges());
+}
+
+/**
+ * The areas of a task that a lazy restore leaves empty. The colder half of a dump does not have the list of areas, but only
+ * pages of such areas.
+ */
+export function lazyAreas(files: DumpFiles, pid: number, pageSize: number): readonly AreaRange[] {
+  const mm = mmName(pid);
+  if (!files.stat(mm)) return EVERYWHERE;
+  const core = `core-${pid}.img`;
+  const map = mapFlagsOf(files.stat(core) ? marchOf(new Images(files), core) : undefined);
+  const { starts, ends, flags, status } = decodeAreas(readAll(files, mm, MAX_MM_BYTES), pageSize, mm);
+  const lazy: AreaRange[] = [];
+  for (let i = 0; i < starts.length; i++) {
+    if (lazyByVma(flags[i] as number, status[i] as number, map)) lazy.push([starts[i] as number, ends[i] as number]);
+  }
+  return lazy;
+}

@@ -1,0 +1,33 @@
+/** The pages of a fault list in its order, as `--order` takes it. */
+import { widen } from '../columns.js';
+
+export class PageOrder {
+  private pids = new Uint32Array(64);
+  private pages = new Float64Array(64);
+  length = 0;
+
+  readonly push = (pid: number, page: number): void => {
+    if (this.length === this.pids.length) {
+      this.pids = widen(this.pids);
+      this.pages = widen(this.pages);
+    }
+    this.pids[this.length] = pid;
+    this.pages[this.length++] = page;
+  };
+
+  /** The pages from an index on that follow each other in one process, at most `most`. */
+  at(index: number, most: number): { pid: number; page: number; pages: number } {
+    const pid = this.pids[index] as number;
+    const page = this.pages[index] as number;
+    let pages = 1;
+    while (
+      pages < most &&
+      index + pages < this.length &&
+      this.pids[index + pages] === pid &&
+      this.pages[index + pages] === page + pages
+    ) {
+      pages++;
+    }
+    return { pid, page, pages };
+  }
+}

@@ -1,0 +1,139 @@
+/** The pages that one task still waits for, and where it wants them. Pure bookkeeping: nothing is read or copied here. */
+import { Layout, type Range } from './layout.js';
+import type { LazyRuns } from './lazy-runs.js';
+
+export class PendingPages {
+  /** Pages that wait. */
+  left: number;
+  private constructor(
+    private readonly runs: LazyRuns,
+    private readonly layout: Layout,
+    /** A bit for each ordinal: delivered, or no longer wanted. */
+    private readonly done: Uint32Array,
+    left: number,
+    /** Runs in the order of the sweep. Where it has come to: a run in this order, and a page in it. */
+    private readonly order: Uint32Array,
+    private sweptRuns = 0,
+    private sweptPages = 0,
+  ) {
+    this.left = left;
+  }
+
+  static of(runs: LazyRuns): PendingPages {
+    const done = new Uint32Array(Math.ceil(runs.totalPages / 32));
+    return new PendingPages(runs, new Layout(), done, runs.totalPages, runs.bySize());
+  }
+
+  /** Those of a child at a fork: the same. */
+  fork(): PendingPages {
+    const { runs, layout, done, left, order, sweptRuns, sweptPages } = this;
+    return new PendingPages(runs, layout.copy(), done.slice(), left, order, sweptRuns, sweptPages);
+  }
+
+  /**
+   * The waiting pages from a page of the task on that follow each other, at most `most` of them.
+   * @returns undefined if that page does not wait
+   */
+  at(page: number, most: number): Range | undefined {
+    const range = this.layout.at(page, most);
+    return range && this.waiting(range);
+  }
+
+  /** The same from a page of the dump on. */
+  of(source: number, most: number): Range | undefined {
+    const range = this.layout.of(source, most);
+    return range && this.waiting(range);
+  }
+
+  /** The page of the dump that belongs at a page of the task, delivered or not; undefined for one that is zeros. */
+  sourceAt(page: number): number | undefined {
+    const source = this.layout.at(page, 1)?.source;
+    return source !== undefined && this.ordinalOf(source) !== undefined ? source : undefined;
+  }
+
+  /** How many pages from a page of the task on, at most `most`, the dump has nothing for. */
+  zerosAt(page: number, most: number): number {
+    let zeros = 0;
+    while (zeros < most && this.sourceAt(page + zeros) === undefined) zeros++;
+    return zeros;
+  }
+
+  /** The next waiting pages of the sweep, largest run first; undefined if none is left. */
+  next(most: number): Range | undefined {
+    const { runs, order } = this;
+    for (; this.sweptRuns < order.length; this.sweptRuns++, this.sweptPages = 0) {
+      const run = order[this.sweptRuns] as number;
+      const pages = runs.pages[run] as number;
+      const first = runs.ordinals[run] as number;
+      this.sweptPages = this.nextOpen(first + this.sweptPages, first + pages) - first;
+      if (this.sweptPages < pages) return this.of((runs.pageNumbers[run] as number) + this.sweptPages, most);
+    }
+    return undefined;
+  }
+
+  /** These pages of the dump have been delivered, or are no longer wanted. Returns how many had waited. */
+  settle(source: number, pages: number): number {
+    const { runs } = this;
+    const end = source + pages;
+    let settled = 0;
+    for (let run = runs.firstEndingAfter(source); run < runs.length; run++) {
+      const start = runs.pageNumbers[run] as number;
+      if (start >= end) break;
+      const first = (runs.ordinals[run] as number) - start;
+      settled += this.set(first + Math.max(start, source), first + Math.min(runs.endOf(run), end));
+    }
+    this.left -= settled;
+    return settled;
+  }
+
+  /** Pages of the task became zeros, or are gone. */
+  remove(page: number, pages: number): void {
+    for (const range of this.layout.remove(page, pages)) this.settle(range.source, range.pages);
+  }
+
+  move(from: number, to: number, pages: number): void {
+    for (const range of this.layout.move(from, to, pages)) this.settle(range.source, range.pages);
+  }
+
+  /** The waiting pages at the start of a range. */
+  private waiting(range: Range): Range | undefined {
+    const ordinal = this.ordinalOf(range.source);
+    if (ordinal === undefined) return undefined;
+    const run = this.runs.firstEndingAfter(range.source);
+    const end = Math.min(ordinal + range.pages, ordinal + this.runs.endOf(run) - range.source);
+    let stop = ordinal;
+    while (stop < end && !this.isDone(stop)) stop++;
+    return stop === ordinal ? undefined : { ...range, pages: stop - ordinal };
+  }
+
+  private ordinalOf(source: number): number | undefined {
+    const run = this.runs.firstEndingAfter(source);
+    const start = this.runs.pageNumbers[run];
+    return start !== undefined && start <= source ? (this.runs.ordinals[run] as number) + source - start : undefined;
+  }
+
+  private isDone(ordinal: number): boolean {
+    return ((this.done[Math.floor(ordinal / 32)] as number) & (1 << (ordinal % 32))) !== 0;
+  }
+
+  /** The first ordinal from `from` on, below `to`, whose page waits; `to` if none does. */
+  private nextOpen(from: number, to: number): number {
+    let at = from;
+    while (at < to && this.isDone(at)) {
+      // Whole words at once, where all is done.
+      at = at % 32 === 0 && this.done[at / 32] === 0xffffffff ? at + 32 : at + 1;
+    }
+    return Math.min(at, to);
+  }
+
+  private set(from: number, to: number): number {
+    let set = 0;
+    for (let ordinal = from; ordinal < to; ordinal++) {
+      if (this.isDone(ordinal)) continue;
+      const word = Math.floor(ordinal / 32);
+      this.done[word] = (this.done[word] as number) | (1 << (ordinal % 32));
+      set++;
+    }
+    return set;
+  }
+}

@@ -1,0 +1,36 @@
+/** What was delivered to one restore, and how fast. */
+import { Times } from '../serve/stats.js';
+
+export class LazyStats {
+  readonly started = performance.now();
+  /** Pages copied from the dump. */
+  pages = 0;
+  faults = 0;
+  /** Pages that came by the order of `--order`, before a task had to wait for them. */
+  ordered = 0;
+  private readonly times = new Times();
+
+  copied(pages: number): void {
+    this.pages += pages;
+  }
+
+  /** @param milliseconds from when the fault was read until its page was there */
+  fault(milliseconds: number): void {
+    this.faults++;
+    this.times.add(milliseconds * 1e6);
+  }
+
+  /** For programs: times in seconds. */
+  summary(pageSize: number) {
+    const seconds = (percent: number) => (this.faults > 0 ? this.times.percentile(percent) / 1e9 : null);
+    return {
+      pages: this.pages,
+      bytes: this.pages * pageSize,
+      faults: this.faults,
+      ordered: this.ordered,
+      seconds: (performance.now() - this.started) / 1000,
+      faultP50: seconds(50),
+      faultP99: seconds(99),
+    };
+  }
+}

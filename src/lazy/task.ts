@@ -1,0 +1,265 @@
+/** One restored task: its missing pages, the faults on them, and what it does to its memory meanwhile. */
+import { constants } from 'node:os';
+import { getSystemErrorName } from 'node:util';
+import { DumpError } from '../errors.js';
+import type { Userfault, UserfaultHandler } from '../io/userfault.js';
+import { addressHex } from '../memory/runs.js';
+import type { Range } from './layout.js';
+import type { PageSource } from './page-source.js';
+import type { PendingPages } from './pending.js';
+import type { LazyStats } from './stats.js';
+
+const { EAGAIN, EEXIST, ENOENT, ESRCH, ENOSPC } = constants.errno;
+
+/** Most pages that are read around a fault, once faults are near each other. */
+const MAX_WINDOW_PAGES = 64;
+/** How fast the window grows. */
+const WINDOW_GROWTH = 4;
+
+/** What all tasks use. */
+export interface TaskContext {
+  source: PageSource;
+  /** Pages pass through it: what is copied once more in the cache costs less than a mapping of the file. */
+  buffer: Uint8Array;
+  /** Address of the buffer. */
+  address: number;
+  /** Pages in the buffer. */
+  bufferPages: number;
+  stats: LazyStats;
+  /** Whether each fault brings one page alone, so that all that are touched are seen. */
+  singly: boolean;
+  /** Called for each page of the dump that a task waits for, before it is there. */
+  faulted(pid: number, page: number): void;
+  /** The task has forked. */
+  forked(parent: LazyTask, fd: number): void;
+}
+
+/** A thread waits for this page. */
+interface Fault {
+  page: number;
+  /** When it was read, in ms. */
+  since: number;
+}
+
+/**
+ * `done`: goes on; `later`: an event must be read first; `waits`: the source does not have the pages yet; `gone`: there is
+ * nobody to have them.
+ */
+type Outcome = 'done' | 'later' | 'waits' | 'gone';
+
+export class LazyTask implements UserfaultHandler {
+  /** Whether the address space is gone. */
+  isGone = false;
+  private faults: Fault[] = [];
+  /** Faults on pages that the source does not have yet. */
+  private waiting: Fault[] = [];
+  private window = 1;
+  /** Where the last fault was, and the page behind what it brought. */
+  private last = { page: -1, end: -1 };
+
+  /** @param pid in the dump: that of the ancestor from the dump, for the child of a fork */
+  constructor(
+    readonly pid: number,
+    readonly userfault: Userfault,
+    readonly pending: PendingPages,
+    private readonly context: TaskContext,
+  ) {}
+
+  /** Pages that wait to be delivered. */
+  get left(): number {
+    return this.isGone ? 0 : this.pending.left;
+  }
+
+  get hasFaults(): boolean {
+    return this.faults.length > 0;
+  }
+
+  /** The first page that a thread waits for; undefined if none does. */
+  get awaited(): number | undefined {
+    return (this.faults[0] ?? this.waiting[0])?.page;
+  }
+
+  /** Reads what has happened. Faults are only remembered, because an event may follow that changes where they are. */
+  read(): void {
+    if (!this.userfault.read(this)) this.isGone = true;
+  }
+
+  fault(page: number): void {
+    this.faults.push({ page, since: performance.now() });
+  }
+
+  forked(fd: number): void {
+    this.context.forked(this, fd);
+  }
+
+  moved(from: number, to: number, pages: number): void {
+    this.pending.move(from, to, pages);
+    // Who waits at the old place finds out that nothing is there.
+    this.userfault.wake(from, pages);
+  }
+
+  removed(page: number, pages: number): void {
+    this.pending.remove(page, pages);
+    this.userfault.wake(page, pages);
+  }
+
+  unmapped(page: number, pages: number): void {
+    this.removed(page, pages);
+  }
+
+  /** The source has more pages than before. */
+  arrived(): void {
+    this.faults.push(...this.waiting);
+    this.waiting = [];
+  }
+
+  /**
+   * Answers the faults that can be answered.
+   * @throws {DumpError} if pages cannot be read or delivered
+   */
+  serveFaults(): void {
+    const { faults } = this;
+    this.faults = [];
+    for (const fault of faults) {
+      if (this.isGone) return;
+      const outcome = this.serve(fault.page);
+      if (outcome === 'waits') this.waiting.push(fault);
+      else if (outcome === 'later') this.faults.push(fault);
+      else this.context.stats.fault(performance.now() - fault.since);
+    }
+  }
+
+  private serve(page: number): Outcome {
+    const { pending, context } = this;
+    const most = this.grow(page);
+    const wanted = this.around(page, most);
+    if (!wanted) {
+      const source = pending.sourceAt(page);
+      // It has been delivered meanwhile, so this only wakes.
+      if (source !== undefined) return this.place({ at: page, source, pages: 1 });
+      return this.zero(page, pending.zerosAt(page, most));
+    }
+    const { source } = context;
+    const own = wanted.source + page - wanted.at;
+    context.faulted(this.pid, own);
+    const whole = source.ready(this.pid, wanted.source, wanted.pages) === wanted.pages;
+    const range = whole ? wanted : { at: page, source: own, pages: source.ready(this.pid, own, 1) };
+    if (range.pages > 0) {
+      this.last = { page, end: range.at + range.pages };
+      return this.place(range);
+    }
+    source.request?.(this.pid, own, wanted.at + wanted.pages - page, true);
+    return 'waits';
+  }
+
+  /** How many pages a fault brings: more, if it is near the last one. */
+  private grow(page: number): number {
+    const { last, window } = this;
+    const isNear = page >= last.page - window && page < last.end + window;
+    this.window = isNear && !this.context.singly ? Math.min(window * WINDOW_GROWTH, MAX_WINDOW_PAGES) : 1;
+    return this.window;
+  }
+
+  /** The waiting pages around a fault: after it or, if the faults go down, before it. */
+  private around(page: number, most: number): Range | undefined {
+    const { pending } = this;
+    if (page < this.last.page && most > 1) {
+      const start = Math.max(0, page - most + 1);
+      const before = pending.at(start, most);
+      if (before && before.at + before.pages === page + 1) return before;
+    }
+    return pending.at(page, most);
+  }
+
+  /**
+   * Delivers the next pages of the sweep, at most `most`.
+   * @returns whether it can go on: not if the source has to be waited for, or nothing is left
+   */
+  sweep(most: number): boolean {
+    const range = this.pending.next(most);
+    if (!range) return false;
+    const outcome = this.deliver(range);
+    return outcome === 'done' || outcome === 'later';
+  }
+
+  /** Delivers the waiting ones among pages of the dump. */
+  deliverSource(source: number, pages: number): Outcome {
+    for (let page = source; page < source + pages; ) {
+      const range = this.pending.of(page, source + pages - page);
+      const outcome = range ? this.deliver(range) : 'done';
+      if (outcome !== 'done') return outcome;
+      page += range?.pages ?? 1;
+    }
+    return 'done';
+  }
+
+  private deliver(range: Range): Outcome {
+    const { source } = this.context;
+    const pages = source.ready(this.pid, range.source, range.pages);
+    if (pages > 0) return this.place({ ...range, pages });
+    source.request?.(this.pid, range.source, range.pages, false);
+    return 'waits';
+  }
+
+  /** Reads pages and copies them to the task. Those that it has already stay. */
+  private place(range: Range): Outcome {
+    const { source, buffer, address, stats } = this.context;
+    const { pageSize } = source;
+    source.read(this.pid, range.source, buffer.subarray(0, range.pages * pageSize));
+    let done = 0;
+    /** Pages of one copy: fewer where they are in several areas. */
+    let step = range.pages;
+    while (done < range.pages) {
+      const at = range.at + done;
+      const count = Math.min(step, range.pages - done);
+      const { pages, errno } = this.userfault.copy(at, address + done * pageSize, count);
+      if (pages > 0) {
+        stats.copied(pages);
+        this.pending.settle(range.source + done, pages);
+        done += pages;
+      }
+      if (errno === 0) step *= 2;
+      // The next copy says why this one ended early.
+      if (pages > 0) continue;
+      if (errno === ENOENT && count > 1) {
+        step = Math.floor(count / 2);
+        continue;
+      }
+      const outcome = this.afterFailure(errno, at);
+      if (outcome !== 'done') return outcome;
+      this.pending.settle(range.source + done, 1);
+      done++;
+    }
+    return 'done';
+  }
+
+  private zero(page: number, most: number): Outcome {
+    const { pages, errno } = this.userfault.zero(page, most);
+    // Only the page itself matters.
+    return pages > 0 || errno === 0 ? 'done' : this.afterFailure(errno, page);
+  }
+
+  /** What becomes of a page that could not be placed. */
+  private afterFailure(errno: number, page: number): Outcome {
+    switch (errno) {
+      case EAGAIN:
+        return 'later';
+      case EEXIST:
+      // The area is gone, or was never lazy.
+      case ENOENT:
+        this.userfault.wake(page, 1);
+        return 'done';
+      case ESRCH:
+      case ENOSPC:
+        this.isGone = true;
+        return 'gone';
+      default: {
+        const address = addressHex(page, this.context.source.pageSize);
+        throw new DumpError(
+          'SYSTEM',
+          `process ${this.pid} did not take its page at 0x${address}: ${getSystemErrorName(-errno)}`,
+        );
+      }
+    }
+  }
+}
