@@ -207,17 +207,17 @@ affected.
     ],
     about: `The daemon of lazy restores: criu restore --lazy-pages connects to it, and it
 delivers the pages that the restored tasks wait for, then all others. It exits
-when all pages of the restore are there; with --keep-listening it serves any
+when all pages of the restore are there. With --keep-listening it serves any
 number of restores, at once and one after the other.
 
-DUMP is the whole dump: a directory, a tar archive (plain, gzip or zstd), a page
-stream, the shards of criu-image-streamer, or COLD of pagepipe split. With
---page-server, or a COMMAND whose stdin and stdout lead to a page server, OUT is
-the dump that is restored.
+DUMP is the whole dump: a directory, a tar archive (plain, gzip or zstd), a
+page stream, the shards of criu-image-streamer, or COLD of pagepipe split. With
+--page-server, or a COMMAND whose stdin and stdout lead to a page server, OUT
+is the dump that is restored.
 
-The first signal (SIGINT, SIGTERM) makes it deliver all pages at once and end. A
-second one, and any failure, stops the tasks whose memory is not complete
-(SIGSTOP): without their daemon they would compute on pages of zeros.`,
+The first signal (SIGINT, SIGTERM) makes it deliver all pages and end. A second
+one, and any failure, stops the tasks whose memory is not complete (SIGSTOP):
+without their daemon they would compute on pages of zeros.`,
     options: [
       'workDir',
       'imagesDir',
