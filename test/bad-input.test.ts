@@ -3,11 +3,11 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it, onTestFinished, type TestContext } from 'vitest';
-import { DirectoryFiles } from '../src/containers/directory/files.js';
 import { findingText } from '../src/verify/findings.js';
 import { quickFindings } from '../src/verify/verify.js';
 import { AREAS, build, METADATA, MM, PAGES, type Row, SOUND, TABLES, withTask } from './helpers/broken-dumps.js';
 import { BIN, cli, type Outcome, pagepipe, runProcess } from './helpers/cli.js';
+import { directory } from './helpers/dump-files.js';
 import { ANON, diffMemory, FILE, readMemory, STATUS, writeDump } from './helpers/dump-writer.js';
 import { expectError } from './helpers/expect-error.js';
 import { copyFixture, describeTree, openFiles, tempDir } from './helpers/temp.js';
@@ -49,7 +49,7 @@ describe('the same by read', () => {
     it(row.what, async () => {
       const { root, dump } = build(row);
       const stream = join(root, 'stream');
-      const found = quickFindings(new DirectoryFiles(dump));
+      const found = quickFindings(directory(dump));
       const lines = found.map((finding) => `${finding.severity}: ${findingText(finding)}`);
       const outcome = await cli(['read', dump], { stdout: stream });
       const isRefused = found.some(({ severity }) => severity === 'error');

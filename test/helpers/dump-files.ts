@@ -6,8 +6,11 @@ import type { DumpFiles } from '../../src/dump/files.js';
 import { tempDir } from './temp.js';
 
 /** Those of a directory; nothing is open before something is read. */
-export const directory = (path: string, options: DirectoryOptions = {}): DirectoryFiles =>
-  new DirectoryFiles(path, options);
+export function directory(path: string, options: DirectoryOptions = {}): DirectoryFiles {
+  const files = new DirectoryFiles(path, options);
+  onTestFinished(() => files.close());
+  return files;
+}
 
 type SourceOptions = Partial<OpenOptions & { pages: 'hold' | 'count' }>;
 

@@ -3,10 +3,10 @@
 import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { DirectoryFiles } from '../../src/containers/directory/files.js';
 import { type Finding, formatFinding } from '../../src/verify/findings.js';
 import { quickFindings, verify } from '../../src/verify/verify.js';
 import { cli } from '../helpers/cli.js';
+import { directory } from '../helpers/dump-files.js';
 import { fixture, tempDir } from '../helpers/temp.js';
 
 const DUMP = 'mosaic-criu-4.2.1';
@@ -15,7 +15,7 @@ const COLD_HALF =
 
 function findings(path: string): string[] {
   const found: Finding[] = [];
-  verify(new DirectoryFiles(path), (finding) => found.push(finding));
+  verify(directory(path), (finding) => found.push(finding));
   return found.map(formatFinding);
 }
 
@@ -34,7 +34,7 @@ describe('the halves of a split dump', () => {
         'by criu restore --lazy-pages with the full dump or a page server behind it',
     ]);
     expect(findings(cold)).toEqual([COLD_HALF]);
-    expect(quickFindings(new DirectoryFiles(cold)).map(formatFinding)).toEqual([COLD_HALF]);
+    expect(quickFindings(directory(cold)).map(formatFinding)).toEqual([COLD_HALF]);
   });
 
   it.each<[string, (at: (file: string) => string) => void, string]>([

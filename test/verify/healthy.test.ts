@@ -1,9 +1,9 @@
 import { readdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { DirectoryFiles } from '../../src/containers/directory/files.js';
 import { quickFindings } from '../../src/verify/verify.js';
 import { cli } from '../helpers/cli.js';
+import { directory } from '../helpers/dump-files.js';
 import { GENERATIONS, readPagemap, rewriteGeneration } from '../helpers/dump-writer.js';
 import { FIXTURES, fixture, tempDir } from '../helpers/temp.js';
 import { copyOf, expectElsewhere, findingsOf, linesOf } from './harness.js';
@@ -17,7 +17,7 @@ const isLazy = (name: string): boolean => name.startsWith('lazymig-');
 describe('healthy dumps', () => {
   test.each(FIXTURES)('%s is without a finding', (name) => {
     expect(linesOf(fixture(name))).toEqual([]);
-    expect(quickFindings(new DirectoryFiles(fixture(name)))).toEqual([]);
+    expect(quickFindings(directory(fixture(name)))).toEqual([]);
   });
 
   test.each(ZDTM)('zdtm/%s lacks its pages files, and nothing else', (name) => {
@@ -30,7 +30,7 @@ describe('healthy dumps', () => {
       message: `expected this image, named by ${pagemap}, found none`,
     }));
     expect(findingsOf(path).filter(({ code }) => code !== 'LAZY_ONLY')).toEqual(expected);
-    expect(quickFindings(new DirectoryFiles(path)).filter(({ code }) => code !== 'LAZY_ONLY')).toEqual(expected);
+    expect(quickFindings(directory(path)).filter(({ code }) => code !== 'LAZY_ONLY')).toEqual(expected);
   });
 
   test.each(ZDTM)('zdtm/%s with pages files is without a finding, wherever it is', async (name) => {

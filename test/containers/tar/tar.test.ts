@@ -48,14 +48,14 @@ function container(folder: string, { long = true, fifo = true } = {}): string[] 
     join(folder, 'volume.img'),
     [
       [0, 'begin'],
-      [1_000_000, 'middle'],
-      [3_000_000, 'end'],
+      [400_000, 'middle'],
+      [1_100_000, 'end'],
     ],
-    4_000_000,
+    1_200_000,
   );
-  writeSparse(join(folder, 'hole'), [], 1_000_000);
-  const many = Array.from({ length: 60 }, (_, i): [number, string] => [i * 50_000, `part ${i}`]);
-  writeSparse(join(folder, 'many-holes'), many, 3_100_000);
+  writeSparse(join(folder, 'hole'), [], 100_000);
+  const many = Array.from({ length: 60 }, (_, i): [number, string] => [i * 10_000, `part ${i}`]);
+  writeSparse(join(folder, 'many-holes'), many, 610_000);
   const names = ['config.dump', 'link', 'checkpoint', 'rootfs-diff.tar', 'zz-hard', 'volume.img', 'hole', 'many-holes'];
   if (long) {
     mkdirSync(join(folder, LONG.replace(/\/.*/, '')));
