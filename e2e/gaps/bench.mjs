@@ -51,7 +51,7 @@ const known = new Map();
 const keyOf = ({ dump, image, what }) => `${dump} ${image}: ${what}`;
 if (options.reuse) {
   const lines = readFileSync(options.reuse, 'utf8').split('\n').filter(Boolean);
-  for (const result of lines.map((line) => JSON.parse(line))) known.set(keyOf(result), result);
+  for (const result of lines.map((line) => JSON.parse(line))) if (result.outcome) known.set(keyOf(result), result);
 }
 
 const isWanted = ({ image, what }, index) =>

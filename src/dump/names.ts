@@ -38,9 +38,11 @@ const ORIGINAL = 'original-';
  */
 export const originalName = (pagemap: string): string => `${ORIGINAL}${pagemap}`;
 
+/** The pagemap of a space, by the name of its original one. */
+export const pagemapOf = (original: string): string => original.slice(ORIGINAL.length);
+
 /** Whether a file name is that of an original pagemap. */
-export const isOriginalName = (name: string): boolean =>
-  name.startsWith(ORIGINAL) && isPagemapName(name.slice(ORIGINAL.length));
+export const isOriginalName = (name: string): boolean => name.startsWith(ORIGINAL) && isPagemapName(pagemapOf(name));
 
 /**
  * A file in a dump whose other pages have yet to be fetched. While it exists, the dump is useful only to the `send` that

@@ -1,8 +1,10 @@
 /** The cold half of a split dump, with random access: the original pagemaps, its own pagemaps, and pages. */
 import { type DumpFiles, payloadFile, requireImage, sizeOf } from '../dump/files.js';
-import { isOriginalName, originalName, pagesName } from '../dump/names.js';
+import { Images } from '../dump/images.js';
+import { isOriginalName, originalName, pagemapOf, pagesName, spaceIdentity } from '../dump/names.js';
 import { decodePagemap, readPagemap } from '../dump/pagemap.js';
 import type { PayloadFile, Space } from '../dump/records.js';
+import { readTasks } from '../dump/tasks.js';
 import { DumpError } from '../errors.js';
 import { PagemapDecoder } from '../image/pagemap.js';
 import type { RunBatch } from '../memory/runs.js';
@@ -49,6 +51,21 @@ export class ColdHalf {
     if (space.kind === 'shmem' && !this.files.stat(space.pagemap)) return;
     requireImage(this.files, space.pagemap, originalName(space.pagemap));
     for (const { runs } of readPagemap(this.files, space.pagemap, pageSize, false)) yield runs;
+  }
+
+  /**
+   * Whether an original pagemap is one that an earlier dump had left. Where a dump is read from front to back, `split` does not
+   * know that until it is written, and later the hot half is read without it.
+   */
+  isLeftover(original: string): boolean {
+    const pagemap = pagemapOf(original);
+    const { pid } = spaceIdentity(pagemap);
+    return pid !== undefined && this.files.stat(pagemap) !== undefined && !this.pids().has(pid);
+  }
+
+  private pids(): ReadonlySet<number> {
+    const { tasks } = readTasks(new Images(this.files), this.files.path, [], true);
+    return new Set(tasks.map(({ pid }) => pid));
   }
 
   /** The pages of a space that has {@link runs} in this half. */

@@ -131,7 +131,7 @@ class Merger {
   private finish(): void {
     this.current?.end();
     for (const space of this.waiting.values()) new SpaceMerger(space, this.cold, this.pageSize).end();
-    const [other] = this.unclaimed;
+    const other = [...this.unclaimed].find((name) => !this.cold.isLeftover(name));
     if (other === undefined) return;
     throw new DumpError('NOT_HALVES', 'the hot half has no space of this pagemap', {
       file: other,

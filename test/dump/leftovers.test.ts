@@ -52,6 +52,20 @@ test('pages that an earlier dump claims first: a command that passes them on say
   expect(readdirSync(out).filter((name) => name !== 'mm-99.img')).toEqual(readdirSync(fixture('mosaic-criu-4.2.1')));
 });
 
+test('the halves of a compressed archive are merged without what an earlier dump has left', async () => {
+  const [hot, cold, out, whole] = ['hot', 'cold', 'out', 'whole'].map((name) => join(tempDir(), name)) as [
+    string,
+    string,
+    string,
+    string,
+  ];
+  expect(await cli(['split', archived('stale.tar.gz'), hot, cold])).toMatchObject({ code: 0 });
+  expect(readdirSync(cold)).toContain('original-pagemap-1000.img');
+  expect(await cli(['merge', hot, cold, out])).toMatchObject({ code: 0, stderr: LEFT });
+  await cli(['copy', fixture('stale'), whole]);
+  expect(readdirSync(out)).toEqual(readdirSync(whole));
+});
+
 describe('what no command needs', () => {
   const CORE = 'core-7777.img';
   const surplus = () => copyOf('mosaic-criu-4.2.1').write(CORE, 'x').write('pages-99.img', new Uint8Array(4096));
