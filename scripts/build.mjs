@@ -49,22 +49,69 @@ function slim(node) {
 const slimAll = (nodes) => Object.fromEntries(Object.entries(nodes).map(([name, node]) => [name, slim(node)]));
 
 const slimPackages = Object.fromEntries(Object.entries(packages).map(([name, members]) => [name, slimAll(members)]));
-// Text that is parsed loads faster than an object literal of this size.
-const text = JSON.stringify(slimPackages).replaceAll('\\', '\\\\').replaceAll("'", "\\'");
+// Of each type as text: a command uses few of them, and parsing all takes as long as all else that a short command does.
+const texts = Object.entries(slimPackages).map(([name, members]) => {
+  const lines = Object.entries(members).map(([type, json]) => `    ${type}: '${quoted(JSON.stringify(json))}',`);
+  return `  ${name}: parsedWhenUsed({\n${lines.join('\n')}\n  }),`;
+});
+
+function quoted(text) {
+  return text.replaceAll('\\', '\\\\').replaceAll("'", "\\'");
+}
 
 mkdirSync(join(root, 'src/generated'), { recursive: true });
 writeFileSync(
   join(root, 'src/generated/schema.ts'),
   `// Made from proto/ by scripts/build.mjs.
-import type { IEnum, IType } from 'protobufjs/light.js';
+
+/** A field, message or enum in the JSON form of protobufjs. */
+export interface FieldJson {
+  id: number;
+  rule?: 'required' | 'repeated';
+  type: string;
+  options?: Record<string, unknown>;
+}
+export interface MessageJson {
+  fields: Record<string, FieldJson>;
+  nested?: Types;
+}
+export interface EnumJson {
+  values: Record<string, number>;
+}
+export type Types = Readonly<Record<string, MessageJson | EnumJson>>;
+
+/** The types of these texts. Each is parsed when it is first asked for. */
+function parsedWhenUsed(texts: Record<string, string>): Types {
+  const parsed: Record<string, MessageJson | EnumJson> = {};
+  return new Proxy(texts as unknown as Types, {
+    get(_texts, name: string) {
+      const text = Object.hasOwn(texts, name) ? texts[name] : undefined;
+      if (text === undefined) return;
+      parsed[name] ??= JSON.parse(text) as MessageJson | EnumJson;
+      return parsed[name];
+    },
+  });
+}
 
 /** Messages and enums of each package, by name. */
-export const schema: Record<string, Record<string, IType | IEnum>> = JSON.parse(
-  '${text}',
-);
+export const schema: Record<string, Types> = {
+${texts.join('\n')}
+};
 `,
 );
 writeFileSync(join(root, 'src/generated/entries.ts'), entryTypes(packages.criu));
+
+/** meow sets up, when it is loaded, what reads package.json and shows errors in it. Nobody asks for it. */
+const NOT_SET_UP = [
+  ['= requireNormalize();', '= {};'],
+  ['getDefaultExportFromCjs(normalizeExports)', '() => {}'],
+  ['= requireLib$1();', '= {};'],
+  ['promisify(execFile)', 'undefined'],
+  ['createRequire ? createRequire(import.meta.url) : undefined', 'undefined'],
+];
+
+/** Modules of Node that few commands need and that take milliseconds to load. */
+const SELDOM_USED = /^(node:)?(child_process|cluster|crypto|dgram|http|http2|https|module|net|os|perf_hooks|tls|tty)$/;
 
 // Built under other names and then renamed. A command that runs meanwhile uses the old files, and a failure leaves them.
 const dist = join(root, 'dist');
@@ -107,7 +154,11 @@ async function bundle(outfile) {
     format: 'cjs',
     // Have a native part.
     external: ['lz4-napi', 'koffi', '@node-rs/crc32'],
-    plugins: [{ name: 'meow', setup: withoutPackageData }],
+    plugins: [
+      { name: 'meow', setup: withoutPackageData },
+      { name: 'builtins', setup: loadedWhenUsed },
+      { name: 'process', setup: processItself },
+    ],
     define: { 'import.meta.url': '__moduleUrl' },
     banner: {
       js: `(function (exports, require, module, __filename, __dirname) { 'use strict';
@@ -117,19 +168,43 @@ const __moduleUrl = require('node:url').pathToFileURL(__filename).href;`,
     // V8 keeps ASCII in one byte a character.
     charset: 'ascii',
     legalComments: 'none',
-    minifySyntax: true,
-    minifyWhitespace: true,
+    minify: true,
     sourcemap: 'external',
     sourcesContent: false,
   });
 }
 
-/** meow takes a tenth of the start to set up what checks package.json: licenses, hosts of repositories. Nobody asks for it. */
 function withoutPackageData({ onLoad }) {
   onLoad({ filter: /meow\/build\/dependencies\.js$/ }, ({ path }) => {
-    const text = readFileSync(path, 'utf8');
-    const setUp = 'getDefaultExportFromCjs(normalizeExports)';
-    if (!text.includes(setUp)) throw new Error(`${path}: found no ${setUp}`);
-    return { contents: text.replace('requireNormalize();', '{};').replace(setUp, '() => {}') };
+    let contents = readFileSync(path, 'utf8');
+    for (const [found, instead] of NOT_SET_UP) {
+      if (!contents.includes(found)) throw new Error(`${path}: found no ${found}`);
+      contents = contents.replace(found, instead);
+    }
+    return { contents };
   });
+}
+
+/** Such a module is loaded when something of it is used, not when it is imported. */
+function loadedWhenUsed({ onResolve, onLoad }) {
+  onResolve({ filter: SELDOM_USED }, ({ path, namespace }) =>
+    namespace === 'seldom' ? { path, external: true } : { path, namespace: 'seldom' },
+  );
+  onLoad({ filter: /.*/, namespace: 'seldom' }, ({ path }) => {
+    const getters = Object.keys(require(path)).map((name) => `get ${name}() { return load().${name}; },`);
+    return {
+      contents: `let loaded;
+const load = () => (loaded ??= require(${JSON.stringify(path)}));
+module.exports = { ${getters.join('\n')} };`,
+    };
+  });
+}
+
+/**
+ * The module node:process reads all properties of the process when it is loaded, process.stdout too. That makes its pipe
+ * non-blocking for all processes that share it, and large writes would become short.
+ */
+function processItself({ onResolve, onLoad }) {
+  onResolve({ filter: /^(node:)?process$/ }, ({ path }) => ({ path, namespace: 'process' }));
+  onLoad({ filter: /.*/, namespace: 'process' }, () => ({ contents: 'module.exports = process;' }));
 }

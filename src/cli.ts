@@ -1,6 +1,7 @@
 /** The command line. No other file uses the process. */
 import { fstatSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
+import { isatty } from 'node:tty';
 import { COMMANDS, type CommandName, optionsOf, specOf } from './command-line/commands.js';
 import { helpOf, overview } from './command-line/help.js';
 import { parse, suggestion } from './command-line/parse.js';
@@ -38,6 +39,9 @@ const LOADERS: Record<CommandName, () => Promise<Command>> = {
   completion: async () => (await import('./commands/completion.js')).command,
 };
 
+/** The device number of /dev/null. */
+const NULL_DEVICE = 0x103;
+
 const EXIT = { FAILED: 1, USAGE: 2, BUG: 70, SIGNAL: 128 };
 
 /** Why a command was aborted. */
@@ -68,7 +72,6 @@ export async function main(words: readonly string[], io: ProcessIo, interrupts: 
       io.out(helpOf(name));
       return 0;
     }
-    await withoutStreams(() => import('meow'));
     const args = await parse(spec, rest);
     command = await LOADERS[name]();
     if (command.cleansUp) interrupts.listen(command.endsTwice === true);
@@ -77,23 +80,6 @@ export async function main(words: readonly string[], io: ProcessIo, interrupts: 
   } catch (error) {
     if (command?.cleansUp) await pendingSignals();
     return report(reasonOf(error, io.signal), name, messages);
-  }
-}
-
-/**
- * Loads what reads all properties of the process, without opening the standard streams. Reading process.stdout makes its pipe
- * non-blocking for all processes that share it, and large writes would become short.
- */
-async function withoutStreams(load: () => Promise<unknown>): Promise<void> {
-  const streams = (['stdin', 'stdout', 'stderr'] as const).map((name) => {
-    const own = Object.getOwnPropertyDescriptor(process, name) as PropertyDescriptor;
-    Object.defineProperty(process, name, { value: {}, configurable: true, enumerable: true });
-    return () => Object.defineProperty(process, name, own);
-  });
-  try {
-    await load();
-  } finally {
-    for (const restore of streams) restore();
   }
 }
 
@@ -197,7 +183,8 @@ export async function runProcess(): Promise<void> {
 /** node:tty is loaded only for what may be a terminal: it loads the network modules. */
 function isTerminal(fd: number): boolean {
   try {
-    return fstatSync(fd).isCharacterDevice() && process.getBuiltinModule('node:tty').isatty(fd);
+    const stats = fstatSync(fd);
+    return stats.isCharacterDevice() && stats.rdev !== NULL_DEVICE && isatty(fd);
   } catch {
     return false; // Closed.
   }

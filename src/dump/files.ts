@@ -135,9 +135,14 @@ export function readAll(files: ReadableFiles, name: string, limit: number): Uint
   return bytes;
 }
 
-/** A file in pieces of at most `most` bytes. Each piece overwrites the last one. */
-export function* pieces(files: ReadableFiles, name: string, most: number): Generator<Uint8Array> {
-  const piece = new Uint8Array(Math.min(most, sizeOf(files, name) + 1));
+/** A file in pieces of at most `most` bytes, where it has `size` of them. Each piece overwrites the last one. */
+export function* pieces(
+  files: ReadableFiles,
+  name: string,
+  most: number,
+  size = sizeOf(files, name),
+): Generator<Uint8Array> {
+  const piece = new Uint8Array(Math.min(most, size + 1));
   for (let position = 0; ; ) {
     const count = files.readSome(name, piece, position);
     if (count === 0) return;

@@ -32,9 +32,9 @@ export class Images {
    * @param by the image that refers to it, for the error if it is missing
    */
   decode(name: string, handler: ImageHandler, by?: string): void {
-    requireImage(this.files, name, by);
+    const { size } = requireImage(this.files, name, by);
     const decoder = new ImageDecoder(handler, { file: name, type: typeOfName(name) });
-    for (const piece of pieces(this.files, name, PIECE_BYTES)) decoder.push(piece);
+    for (const piece of pieces(this.files, name, PIECE_BYTES, size)) decoder.push(piece);
     decoder.end();
   }
 

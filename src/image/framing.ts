@@ -101,7 +101,7 @@ export function truncated(
   });
 }
 
-/** The error for a message that protobufjs cannot read. */
+/** The error for a message that cannot be read. */
 export function malformed(message: string, cause: unknown, file: string, offset: number, entry?: number): DumpError {
   return new DumpError(
     'MALFORMED',

@@ -1,7 +1,6 @@
 /** Raw LZ4 blocks, as compressed pagemaps have them; the library is loaded when the first one comes. */
 import { createRequire } from 'node:module';
 
-const require = createRequire(import.meta.url);
 let library: typeof import('lz4-napi') | undefined;
 
 /**
@@ -9,7 +8,7 @@ let library: typeof import('lz4-napi') | undefined;
  * @param plainBytes at most 4 MiB: checked where the block's entry is read
  */
 export function decodeLz4Block(block: Uint8Array, plainBytes: number): Uint8Array {
-  library ??= require('lz4-napi') as typeof import('lz4-napi');
+  library ??= createRequire(import.meta.url)('lz4-napi') as typeof import('lz4-napi');
   // The library wants the plain size before the block.
   const sized = new Uint8Array(4 + block.length);
   new DataView(sized.buffer).setUint32(0, plainBytes, true);

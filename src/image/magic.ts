@@ -167,24 +167,21 @@ const NAMES: Record<ImageType, string[]> = {
   VMAS: ['vmas-<id>'],
 };
 
-interface NameRule {
-  pattern: RegExp;
-  type: ImageType;
-}
-
-const NAME_RULES: NameRule[] = Object.entries(NAMES).flatMap(([type, names]) =>
-  names.map((name) => ({
-    // Service images carry no extension.
-    pattern: new RegExp(
-      `^${name.replace('<id>', '\\d+').replace('<hex>', '[0-9a-f]+')}${SERVICE_NAMES.test(name) ? '' : '\\.img'}$`,
-    ),
-    type: type as ImageType,
-  })),
+/** By the form of a name. Service images carry no extension. */
+const TYPE_OF_FORM: ReadonlyMap<string, ImageType> = new Map(
+  Object.entries(NAMES).flatMap(([type, forms]) =>
+    forms.map((form) => [SERVICE_NAMES.test(form) ? form : `${form}.img`, type as ImageType]),
+  ),
 );
 
 /** The image type that a file name promises, or undefined for raw images, logs and foreign files. */
 export function typeOfName(name: string): ImageType | undefined {
-  return NAME_RULES.find((rule) => rule.pattern.test(name))?.type;
+  if (name.includes('<')) return undefined;
+  return (
+    TYPE_OF_FORM.get(name) ??
+    TYPE_OF_FORM.get(name.replace(/(?<=-)\d+(?=\.img$)/, '<id>')) ??
+    TYPE_OF_FORM.get(name.replace(/(?<=-)[0-9a-f]+(?=\.img$)/, '<hex>'))
+  );
 }
 
 /** Bytes before the first entry of an image of this type. */

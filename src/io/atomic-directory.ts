@@ -2,7 +2,6 @@
  * A directory that appears complete or not at all: it is filled under a temporary name next to its place, synced, and
  * renamed. A run that is killed leaves `.NAME.pagepipe-*` there, but never an incomplete directory.
  */
-import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
   closeSync,
@@ -22,6 +21,7 @@ import { promisify } from 'node:util';
 import { DumpError, systemError } from '../errors.js';
 import { checkApart, isIn, type Place } from './apart.js';
 import { permitted, reachOf } from './mode.js';
+import { temporaryName } from './temporary-name.js';
 
 const fsyncAsync = promisify(fsync);
 
@@ -64,8 +64,7 @@ export class AtomicDirectory {
       for (const source of this.options.sources ?? []) {
         if (typeof source === 'string') this.reach &= reachOf(source, parent);
       }
-      const name = `.${basename(this.place)}.pagepipe-${process.pid}-${randomBytes(4).toString('hex')}`;
-      this.temporary = join(dirname(this.place), name);
+      this.temporary = temporaryName(this.place);
       mkdirSync(this.temporary, { mode: 0o700 });
     } catch (error) {
       throw systemError(error, path);

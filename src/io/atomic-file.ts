@@ -2,13 +2,13 @@
  * A file that appears complete or not at all: it is written under a temporary name next to its place, synced, and renamed.
  * Anything but a regular file (a pipe, /dev/stdout) is written in place.
  */
-import { randomBytes } from 'node:crypto';
 import { closeSync, fchmodSync, fsyncSync, openSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { onFile } from '../errors.js';
 import { syncDirectory } from './atomic-directory.js';
 import { FdWriter } from './fd.js';
 import { permitted } from './mode.js';
+import { temporaryName } from './temporary-name.js';
 
 /** Dumps hold secrets. */
 const PRIVATE_MODE = 0o600;
@@ -35,10 +35,7 @@ export class AtomicFile {
     const found = onFile(path, () => statSync(path, { throwIfNoEntry: false }));
     this.mode = found ? found.mode & 0o777 : permitted(mode);
     this.place = found ? onFile(path, () => realpathSync(path)) : path;
-    if (!found || found.isFile()) {
-      const name = `.${basename(this.place)}.pagepipe-${process.pid}-${randomBytes(4).toString('hex')}`;
-      this.temporary = join(dirname(this.place), name);
-    }
+    if (!found || found.isFile()) this.temporary = temporaryName(this.place);
     const { temporary } = this;
     this.fd = onFile(path, () =>
       temporary === undefined ? openSync(path, 'w') : openSync(temporary, 'wx', PRIVATE_MODE),

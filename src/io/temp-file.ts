@@ -1,9 +1,9 @@
 /** An unnamed file for what does not fit into memory. It vanishes with the process, however that ends. */
-import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { readFully } from '../bytes.js';
 import { DumpError, onFile } from '../errors.js';
+import { uniquePart } from './temporary-name.js';
 
 /** For errors. */
 const NAME = 'temporary file';
@@ -13,7 +13,7 @@ export class TempFile {
 
   /** Throws {@link DumpError} SYSTEM if no file can be made in `directory`. */
   constructor(directory: string) {
-    const path = join(directory, `.pagepipe-spill-${process.pid}-${randomBytes(4).toString('hex')}`);
+    const path = join(directory, `.pagepipe-spill-${uniquePart()}`);
     this.fd = onFile(path, () => openSync(path, 'wx+', 0o600));
     try {
       onFile(path, () => unlinkSync(path));

@@ -3,10 +3,9 @@
  * protobufjs make of proto/, without protobufjs: its own types take tens of milliseconds to set up, which is much of a
  * short command's time.
  */
-import type { IEnum, IField, IType } from 'protobufjs/light.js';
 import { invariant } from '../errors.js';
 import type { Messages } from '../generated/entries.js';
-import { schema } from '../generated/schema.js';
+import { type EnumJson, type FieldJson, type MessageJson, schema, type Types } from '../generated/schema.js';
 import { WIRE_BYTES, WIRE_FIXED32, WIRE_FIXED64, WIRE_VARINT } from './wire.js';
 
 export type MessageName = keyof Messages;
@@ -58,8 +57,16 @@ export interface Hints {
   unixName: boolean;
 }
 
-/** Messages and enums of a package, by name. */
-type Types = Readonly<Record<string, IType | IEnum>>;
+const hintsOf = (options: Readonly<Record<string, unknown>>): Hints => ({
+  hex: options['(print).hex'] === true,
+  flags: options['(print).flags'] as string | undefined,
+  dev: options['(print).dev'] === true,
+  odev: options['(print).odev'] === true,
+  ipadd: options['(print).ipadd'] === true,
+  dict: options['(print).dict'] as string | undefined,
+  unixName: options['(print).conv'] === 'unix_name',
+});
+const NO_HINTS = hintsOf({});
 
 export class FieldDescriptor {
   readonly number: number;
@@ -78,48 +85,42 @@ export class FieldDescriptor {
   /** Of an enum. */
   readonly names: Record<number, string> | undefined;
   readonly numbers: Record<string, number> | undefined;
-  /** `"name": ` as JSON has it. */
-  readonly jsonKey: Uint8Array;
+  private key: Uint8Array | undefined;
   private readonly typeName: string;
-  private readonly type: IType | undefined;
+  private readonly type: MessageJson | undefined;
 
   /** @param scope the type of the message that it is a field of */
   constructor(
     name: string,
-    field: IField,
-    scope: IType,
+    field: FieldJson,
+    scope: MessageJson,
     readonly parent: MessageDescriptor,
   ) {
-    const { options = {} } = field;
     this.number = field.id;
     this.name = name;
     this.repeated = field.rule === 'repeated';
     this.required = field.rule === 'required';
     this.typeName = field.type;
     const type = scope.nested?.[field.type] ?? parent.types[field.type];
-    const values = type && 'values' in type ? (type as IEnum).values : undefined;
-    this.type = type && 'fields' in type ? (type as IType) : undefined;
+    const values = type && 'values' in type ? (type as EnumJson).values : undefined;
+    this.type = type && 'fields' in type ? (type as MessageJson) : undefined;
     const kind = KIND_OF_TYPE[field.type] ?? (values ? KIND.ENUM : this.type && KIND.MESSAGE);
     invariant(kind !== undefined, `the schema has no type ${field.type}`);
     this.kind = kind;
     this.elementWireType = wireTypeOf(kind);
     const numbers = this.repeated && kind < KIND.STRING;
-    this.packed = numbers && options['packed'] === true;
+    this.packed = numbers && field.options?.['packed'] === true;
     this.wireType = this.packed ? WIRE_BYTES : this.elementWireType;
     this.otherWireType = !numbers ? -1 : this.packed ? this.elementWireType : WIRE_BYTES;
     this.numbers = values && Object.assign(Object.create(null), values);
     this.names = values && Object.fromEntries(Object.entries(values).map(([word, number]) => [number, word]));
-    const hint = (name: string) => options[`(print).${name}`];
-    this.hints = {
-      hex: hint('hex') === true,
-      flags: hint('flags'),
-      dev: hint('dev') === true,
-      odev: hint('odev') === true,
-      ipadd: hint('ipadd') === true,
-      dict: hint('dict'),
-      unixName: hint('conv') === 'unix_name',
-    };
-    this.jsonKey = new TextEncoder().encode(`${JSON.stringify(this.name)}: `);
+    this.hints = field.options ? hintsOf(field.options) : NO_HINTS;
+  }
+
+  /** `"name": ` as JSON has it. */
+  get jsonKey(): Uint8Array {
+    this.key ??= Buffer.from(`${JSON.stringify(this.name)}: `);
+    return this.key;
   }
 
   /** Whether a value of a wire type can be one of this field. */
@@ -151,7 +152,7 @@ export class MessageDescriptor {
   /** @param types those of its package */
   constructor(
     name: string,
-    type: IType,
+    type: MessageJson,
     readonly types: Types,
   ) {
     this.name = name as MessageName;
@@ -166,10 +167,10 @@ export class MessageDescriptor {
   }
 }
 
-const descriptors = new Map<IType, MessageDescriptor>();
+const descriptors = new Map<MessageJson, MessageDescriptor>();
 
 /** The descriptor of a type of the schema, made when it is first asked for. */
-function descriptorOf(name: string, type: IType, types: Types): MessageDescriptor {
+function descriptorOf(name: string, type: MessageJson, types: Types): MessageDescriptor {
   let descriptor = descriptors.get(type);
   if (!descriptor) {
     descriptor = new MessageDescriptor(name, type, types);

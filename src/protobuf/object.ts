@@ -95,10 +95,18 @@ function numberValue(field: FieldDescriptor, lo: number, hi: number): unknown {
   }
 }
 
+let strict: InstanceType<typeof TextDecoder> | undefined;
+
+/** Made once, when it is first used: that takes longer than decoding a name does. */
+function strictDecoder(): InstanceType<typeof TextDecoder> {
+  strict ??= new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+  return strict;
+}
+
 /** Text of UTF-8; other bytes become U+DC80 to U+DCFF, as Python's surrogateescape has it. */
 export function decodeText(bytes: Uint8Array): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    return strictDecoder().decode(bytes);
   } catch {
     return decodeDamagedText(bytes);
   }
@@ -120,7 +128,7 @@ function decodeDamagedText(bytes: Uint8Array): string {
 
 function isText(bytes: Uint8Array): boolean {
   try {
-    new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    strictDecoder().decode(bytes);
     return true;
   } catch {
     return false;

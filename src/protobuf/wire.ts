@@ -3,7 +3,7 @@
  *
  * message := (tag:varint, value)*      tag = field number << 3 | wire type
  *
- * protobufjs gives the schema; the bytes are read and written here, since what it drops (unknown fields, the order of
+ * The build has protobufjs make the schema; the bytes are read and written here, since what it drops (unknown fields, the order of
  * fields, the length of varints) has to survive. 64-bit values stay two 32-bit halves: most are never printed as numbers
  * that a double could not hold, and bigints are slow.
  */

@@ -1,10 +1,9 @@
 /**
  * The bodies of area and run frames, both ways. They are protobuf messages whose columns are packed fixed-width numbers,
- * written and read as a whole: protobufjs would make an object of each.
+ * written and read as a whole.
  *
  * Input is hostile: all of it is checked before it is passed on.
  */
-import protobuf from 'protobufjs/minimal.js';
 import {
   blocksComplaint,
   CLASS_MASK,
@@ -32,52 +31,56 @@ import {
   TAKEN,
 } from '../../memory/runs.js';
 import { type AreaTable, KINDS } from '../../memory/vma.js';
+import { ByteWriter, WireError, WireReader } from '../../protobuf/wire.js';
 import { packFixed32, packFixed64, unpackFixed32, unpackFixed64 } from './format.js';
-
-const { Reader, Writer } = protobuf;
 
 /** What was expected of a frame and is not so. */
 export class Damage extends Error {}
 
 /** The body of a frame of areas `[from, to)`; `space` is its index. */
 export function encodeAreas(space: number, areas: AreaTable, from: number, to: number): Uint8Array {
-  return Writer.create()
-    .uint32(0x08)
-    .uint32(space)
-    .uint32(0x12)
-    .bytes(packFixed64(areas.starts.subarray(from, to)))
-    .uint32(0x1a)
-    .bytes(packFixed64(areas.ends.subarray(from, to)))
-    .uint32(0x22)
-    .bytes(packFixed32(areas.flags.subarray(from, to)))
-    .uint32(0x2a)
-    .bytes(packFixed32(areas.status.subarray(from, to)))
-    .finish();
+  const writer = new ByteWriter();
+  putNumber(writer, 0x08, space);
+  putBytes(writer, 0x12, packFixed64(areas.starts.subarray(from, to)));
+  putBytes(writer, 0x1a, packFixed64(areas.ends.subarray(from, to)));
+  putBytes(writer, 0x22, packFixed32(areas.flags.subarray(from, to)));
+  putBytes(writer, 0x2a, packFixed32(areas.status.subarray(from, to)));
+  return writer.view();
 }
 
 /** The body of a frame of runs; `space` is its index. */
 export function encodeRuns(space: number, runs: RunBatch): Uint8Array {
-  const writer = Writer.create()
-    .uint32(0x08)
-    .uint32(space)
-    .uint32(0x12)
-    .bytes(packFixed64(runs.pageNumbers))
-    .uint32(0x1a)
-    .bytes(packFixed64(runs.pages))
-    .uint32(0x22)
-    .bytes(packFixed32(runs.bits));
-  for (const [run, { verbatim, compressed }] of runs.details ?? []) {
-    writer.uint32(0x2a).fork().uint32(0x08).uint32(run);
-    if (verbatim) writer.uint32(0x12).bytes(verbatim);
-    if (compressed) {
-      writer.uint32(0x1a).fork();
-      for (const bytes of compressed.blockBytes) writer.uint32(bytes);
-      writer.ldelim();
-      writer.uint32(0x20).uint32(compressed.pagesPerBlock);
-    }
-    writer.ldelim();
+  const writer = new ByteWriter();
+  putNumber(writer, 0x08, space);
+  putBytes(writer, 0x12, packFixed64(runs.pageNumbers));
+  putBytes(writer, 0x1a, packFixed64(runs.pages));
+  putBytes(writer, 0x22, packFixed32(runs.bits));
+  for (const [run, detail] of runs.details ?? []) putBytes(writer, 0x2a, encodeDetail(run, detail));
+  return writer.view();
+}
+
+function encodeDetail(run: number, { verbatim, compressed }: RunDetail): Uint8Array {
+  const writer = new ByteWriter();
+  putNumber(writer, 0x08, run);
+  if (verbatim) putBytes(writer, 0x12, verbatim);
+  if (compressed) {
+    const blocks = new ByteWriter();
+    for (const bytes of compressed.blockBytes) blocks.varint(bytes);
+    putBytes(writer, 0x1a, blocks.view());
+    putNumber(writer, 0x20, compressed.pagesPerBlock);
   }
-  return writer.finish();
+  return writer.view();
+}
+
+function putNumber(writer: ByteWriter, tag: number, value: number): void {
+  writer.byte(tag);
+  writer.varint(value);
+}
+
+function putBytes(writer: ByteWriter, tag: number, bytes: Uint8Array): void {
+  writer.byte(tag);
+  writer.varint(bytes.length);
+  writer.raw(bytes);
 }
 
 /**
@@ -180,15 +183,15 @@ function checkBlocks(blocks: CompressedBlocks, word: number, pages: number, page
  * @param narrowTags tags of the columns of u32
  */
 function readColumns(body: Uint8Array, narrowTags: readonly number[]) {
-  const reader = Reader.create(body);
+  const reader = new WireReader(body);
   const columns = new Map<number, Uint8Array>();
   const details = new Map<number, RunDetail>();
   let space = -1;
-  while (reader.pos < reader.len) {
-    const tag = reader.uint32();
-    if (tag === 0x08 && space < 0) space = reader.uint32();
-    else if ([0x12, 0x1a, ...narrowTags].includes(tag) && !columns.has(tag)) columns.set(tag, reader.bytes());
-    else if (tag === 0x2a && !narrowTags.includes(tag)) readDetail(reader.bytes(), details);
+  while (reader.at < reader.end) {
+    const tag = readNumber(reader);
+    if (tag === 0x08 && space < 0) space = readNumber(reader);
+    else if ([0x12, 0x1a, ...narrowTags].includes(tag) && !columns.has(tag)) columns.set(tag, readBytes(reader));
+    else if (tag === 0x2a && !narrowTags.includes(tag)) readDetail(readBytes(reader), details);
     else throw new Damage(`each known field once, found tag ${tag}`);
   }
   const column = (tag: number) => columns.get(tag) ?? new Uint8Array(0);
@@ -202,21 +205,17 @@ function readColumns(body: Uint8Array, narrowTags: readonly number[]) {
 }
 
 function readDetail(body: Uint8Array, details: Map<number, RunDetail>): void {
-  const reader = Reader.create(body);
+  const reader = new WireReader(body);
   const detail: RunDetail = {};
   let run = -1;
   let blocks: number[] | undefined;
   let pagesPerBlock: number | undefined;
-  while (reader.pos < reader.len) {
-    const tag = reader.uint32();
-    if (tag === 0x08) run = reader.uint32();
-    else if (tag === 0x12) detail.verbatim = reader.bytes().slice();
-    else if (tag === 0x1a) {
-      const end = reader.uint32() + reader.pos;
-      if (end > reader.len) throw new Damage('a detail inside its frame');
-      blocks = [];
-      while (reader.pos < end) blocks.push(reader.uint32());
-    } else if (tag === 0x20) pagesPerBlock = reader.uint32();
+  while (reader.at < reader.end) {
+    const tag = readNumber(reader);
+    if (tag === 0x08) run = readNumber(reader);
+    else if (tag === 0x12) detail.verbatim = readBytes(reader).slice();
+    else if (tag === 0x1a) blocks = readNumbers(readBytes(reader));
+    else if (tag === 0x20) pagesPerBlock = readNumber(reader);
     else throw new Damage(`known fields in a detail, found tag ${tag}`);
   }
   if ((blocks === undefined) !== (pagesPerBlock === undefined)) throw new Damage('blocks with their pages_per_block');
@@ -224,4 +223,26 @@ function readDetail(body: Uint8Array, details: Map<number, RunDetail>): void {
     detail.compressed = { blockBytes: Uint32Array.from(blocks), pagesPerBlock };
   if (details.has(run)) throw new Damage('one detail for a run');
   details.set(run, detail);
+}
+
+function readNumber(reader: WireReader): number {
+  const { at } = reader;
+  reader.varint();
+  if (reader.hi !== 0) throw new WireError('expected a number of 32 bits, found a larger one', at);
+  return reader.lo;
+}
+
+function readNumbers(packed: Uint8Array): number[] {
+  const reader = new WireReader(packed);
+  const numbers: number[] = [];
+  while (reader.at < reader.end) numbers.push(readNumber(reader));
+  return numbers;
+}
+
+/** A view of the bytes of a field. */
+function readBytes(reader: WireReader): Uint8Array {
+  const end = reader.length();
+  const bytes = reader.bytes.subarray(reader.at, end);
+  reader.at = end;
+  return bytes;
 }
