@@ -5,7 +5,7 @@ import { isatty } from 'node:tty';
 import { COMMANDS, type CommandName, optionsOf, specOf } from './command-line/commands.js';
 import { helpOf, overview } from './command-line/help.js';
 import { parse, suggestion } from './command-line/parse.js';
-import type { Command, Io, ProcessIo } from './commands/command.js';
+import { type Command, type Io, type ProcessIo, ProgramFailed } from './commands/command.js';
 import { Messages } from './commands/messages.js';
 import { DumpError, isErrno, UsageError } from './errors.js';
 import { FdWriter } from './io/fd.js';
@@ -25,6 +25,7 @@ const LOADERS: Record<CommandName, () => Promise<Command>> = {
   merge: async () => (await import('./commands/merge.js')).command,
   serve: async () => (await import('./commands/serve.js')).command,
   'lazy-pages': async () => (await import('./commands/lazy-pages.js')).command,
+  restore: async () => (await import('./commands/restore.js')).command,
   copy: async () => (await import('./commands/copy.js')).command,
   send: async () => (await import('./commands/send.js')).command,
   receive: async () => (await import('./commands/receive.js')).command,
@@ -132,6 +133,10 @@ function report(error: unknown, name: CommandName | undefined, messages: Message
   // The reader of a pipe has seen enough.
   if (isErrno(error, 'EPIPE')) return 0;
   if (error instanceof Interrupted) return EXIT.SIGNAL + constants.signals[error.signal];
+  if (error instanceof ProgramFailed) {
+    messages.warn(error.message);
+    return error.exitCode;
+  }
   messages.error(error, name && `pagepipe ${name} --help`);
   if (error instanceof UsageError) return EXIT.USAGE;
   return error instanceof DumpError || isErrno(error) ? EXIT.FAILED : EXIT.BUG;

@@ -197,6 +197,27 @@ affected.
     options: [...LISTEN_OPTIONS, 'once', 'maxClients', 'record', 'metrics', 'pageSize', 'incomplete', 'json'],
   },
 
+  restore: {
+    group: 'lazy',
+    summary: 'restore a dump lazily, from any container, by one command',
+    usage: ['DUMP [-W DIR] [options] [-- CRIU OPTIONS ...]'],
+    about: `Restores a dump by criu restore, from wherever it is: makes what make-lazy
+keeps of it in a directory in memory, delivers the pages as pagepipe lazy-pages
+does, says when the tasks run, and exits when all their pages are there. What it
+made is then removed. Options behind -- are for criu restore.
+
+DUMP is a directory, a tar archive (plain, gzip or zstd), an OCI image, a page
+stream, or the shards of criu-image-streamer. - is stdin. What does not come
+from a directory or a plain archive is read to its end first, within --buffer
+and --spill-dir.
+
+If criu restore fails, its exit code is that of the command.`,
+    options: ['workDir', 'order', 'record', 'wait', 'plain', 'criu', 'incomplete', 'json', ...SOURCE_OPTIONS],
+    examples: `  pagepipe restore checkpoint.tar.zst -- --shell-job
+  pagepipe restore DUMP --record faults.txt
+  pagepipe restore DUMP --order faults.txt
+`,
+  },
   'lazy-pages': {
     group: 'lazy',
     summary: 'deliver the pages of a lazy restore, in place of criu lazy-pages',

@@ -234,6 +234,9 @@ export const OPTIONS = {
     ...FILE,
     help: 'deliver the pages that FILE names first, in its order: lines of PID 0xADDRESS, as --record writes them',
   },
+  wait: { type: 'boolean', help: 'wait for the restored root task, as criu restore without -d' },
+  plain: { type: 'boolean', help: 'restore without laziness, for comparison' },
+  criu: { type: 'string', value: 'PATH', help: 'where criu is', fallback: 'criu' },
   keepListening: { type: 'boolean', help: 'serve any number of restores, until it is stopped' },
 
   // To another machine.

@@ -42,6 +42,18 @@ export interface Command {
   run(args: Arguments, io: Io): Promise<void>;
 }
 
+/** A program that a command runs has failed, and has said why. Its exit code becomes that of the command. */
+export class ProgramFailed extends Error {
+  override readonly name = 'ProgramFailed';
+
+  constructor(
+    program: string,
+    readonly exitCode: number,
+  ) {
+    super(`${program} ended with exit code ${exitCode}`);
+  }
+}
+
 /** The inputs of a command, by name. Throws {@link UsageError} if there are too few or too many. */
 export function inputs(args: Arguments, ...names: string[]): string[] {
   const missing = names[args.input.length];

@@ -1,7 +1,7 @@
 /** What `lazy-pages` and `restore` share: the pages, the order in which they go out, and what is said meanwhile. */
 import prettyBytes from 'pretty-bytes';
 import { openRandom, SOURCE_KINDS } from '../arrival/open.js';
-import { dumpPlaces } from '../dump/files.js';
+import { type DumpFiles, dumpPlaces } from '../dump/files.js';
 import { DumpError } from '../errors.js';
 import { type DaemonCalls, daemonCalls } from '../io/linux.js';
 import { DumpSource } from '../lazy/dump-source.js';
@@ -36,6 +36,8 @@ export function requireDaemonCalls(): DaemonCalls {
 /** Pages of a dump, and all that they are read from. */
 export interface OpenPages {
   source: PageSource;
+  /** Of the dump; closed with the source. */
+  files: DumpFiles;
   places: readonly string[];
 }
 
@@ -55,7 +57,7 @@ export async function openPages(path: string, args: Arguments, io: Io): Promise<
     reportFindings(findings, args.flags['incomplete'] === true, io);
     const memory = new DumpMemory(files, pageSize);
     if (memory.isPartial) refusePartial(partialFlag(args, io));
-    return { source: new DumpSource(files, memory), places: dumpPlaces(files) };
+    return { source: new DumpSource(files, memory), files, places: dumpPlaces(files) };
   } catch (error) {
     files.close();
     throw error;
