@@ -1,7 +1,8 @@
 /** The input and output of decode, encode, info, show and edit: files, or stdin and stdout. */
-import { closeSync, fstatSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import type { Emit } from '../bytes.js';
+import { BLOCK, isTarHeader } from '../containers/tar/block.js';
 import { type DumpFiles, missingImage, pieces } from '../dump/files.js';
 import { DumpError, onFile, UsageError } from '../errors.js';
 import { type ImageType, typeOfName } from '../image/magic.js';
@@ -75,6 +76,7 @@ export function openImage(path: string | undefined, io: Io): Input & { type: Ima
   if (input.fd === io.stdinFd) return { ...input, type: undefined };
   try {
     checkIsImage(input.name);
+    checkIsNoDump(input.name, input.fd);
   } catch (error) {
     closeInput(input, io);
     throw error;
@@ -86,6 +88,17 @@ export function openImage(path: string | undefined, io: Io): Input & { type: Ima
 function checkIsImage(file: string): void {
   const raw = rawKind(basename(file));
   if (raw) throw new DumpError('NOT_AN_IMAGE', `expected an image, found ${raw.what}`, { file, hint: raw.hint });
+}
+
+/** Throws {@link DumpError} for a whole dump, of which one image must be named. */
+function checkIsNoDump(file: string, fd: number): void {
+  const stats = onFile(file, () => fstatSync(fd));
+  const hint = 'name an image in it, such as inventory.img';
+  if (stats.isDirectory()) throw new DumpError('SYSTEM', 'is a directory (EISDIR)', { file, hint });
+  if (!stats.isFile()) return;
+  const start = Buffer.alloc(BLOCK);
+  onFile(file, () => readSync(fd, start, 0, BLOCK, 0));
+  if (isTarHeader(start)) throw new DumpError('NOT_AN_IMAGE', 'expected an image, found a tar archive', { file, hint });
 }
 
 /** Passes on the chunks of an input; signals are handled in between. */

@@ -37,6 +37,10 @@ export function warnOfParent(written: Written, out: string, io: Io): void {
   io.warn(`${out}/parent leads nowhere; put ${out} next to the dump, or the parent dump next to ${out}`);
 }
 
+/** Of a dump that was lazy already. */
+const NOT_IN_DUMP =
+  'the pages that were lazy already are not in DUMP either; serve those of the dump that DUMP was made from';
+
 /** What a copy can lack. */
 export type Copied = Pick<Written, 'holePages' | 'isPartial'>;
 
@@ -124,7 +128,10 @@ export function makeReport(dump: ReportedDump, out: ReportedOut, spaces: SpaceTa
     bytesBefore: dump.bytes,
     bytesAfter: out.bytes,
     restore,
-    notes: restoreNotes(restore, out, out),
+    notes: [
+      ...restoreNotes(restore, out, out),
+      ...(spaces.some(({ holePages }) => holePages > 0) ? [NOT_IN_DUMP] : []),
+    ],
     warning: neverWithout(out.kind),
   };
 }

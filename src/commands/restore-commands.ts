@@ -117,7 +117,7 @@ function pathsOf({ kind, path }: LazyPlace): string[] {
 }
 
 const unpackCommand = (place: DumpPlace, name: string, directory: string): string =>
-  `pagepipe read ${wordsOf(place, name)} | pagepipe write ${directory}`;
+  `pagepipe copy ${wordsOf(place, name)} ${directory}`;
 
 /** A dump as an argument of pagepipe; `name` if it has no path. */
 function wordsOf({ kind, paths, pageSize }: DumpPlace, name: string): string {

@@ -30,8 +30,12 @@ const RAW_KINDS: RawKind[] = [
   { name: /^netns-(ct|exp)-\d+\.img$/, what: 'netlink messages of connection tracking', hint: 'only CRIU reads them' },
 ];
 
+/** What to do if it is a compressed archive of a dump. */
+const IN_ARCHIVE = 'of a dump in an archive, name the image as well: FILE inventory.img';
+
 const BEGINNINGS: { magic: number; mask: number; what: string; hint: string }[] = [
-  { magic: 0x8b1f, mask: 0xffff, what: 'gzip', hint: 'gunzip it first; of a tmpfs image, tar tzf lists what is in it' },
+  { magic: 0x8b1f, mask: 0xffff, what: 'gzip', hint: `${IN_ARCHIVE}; of a tmpfs image, tar tzf lists what is in it` },
+  { magic: 0x2fb528, mask: 0xffffff, what: 'zstd', hint: IN_ARCHIVE },
   { magic: 0x7b, mask: 0xff, what: 'what may be JSON', hint: 'pagepipe encode turns JSON into an image' },
   { magic: 0x23, mask: 0xff, what: 'text', hint: 'iptables and nftables images are text: cat shows them' },
 ];

@@ -92,7 +92,7 @@ export async function openMemory(path: string, options: DumpMemoryOptions = {}):
   if (!files) {
     throw new DumpError('UNSUPPORTED', 'expected a directory or a plain tar archive, found another file', {
       file: path,
-      hint: 'what is compressed or in shards is not open to random access: pagepipe read DUMP | pagepipe write OUT',
+      hint: 'what is compressed or in shards is not open to random access: pagepipe copy DUMP OUT',
     });
   }
   try {

@@ -20,6 +20,7 @@ import {
 } from 'node:fs';
 import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { archiveOf } from '../helpers/archives.js';
 import { BAD_IMAGES, BAD_JSON } from '../helpers/bad-images.js';
 import { BIN, cli, type InProcessOptions } from '../helpers/cli.js';
 import { Message } from '../helpers/dump-writer.js';
@@ -390,9 +391,26 @@ describe('what is wrong with an input is one line, and nothing is left', () => {
     }
   });
 
+  it('a whole dump, where one image is meant', async () => {
+    const root = tempDir();
+    const archive = archiveOf(fixture('mosaic-criu-4.2.1'), join(root, 'dump.tar'));
+    for (const [path, what] of [
+      [root, 'is a directory (EISDIR)'],
+      [archive, 'expected an image, found a tar archive'],
+    ]) {
+      for (const command of ['decode', 'show', 'info']) {
+        const stderr = `pagepipe: error: ${path}: ${what}\npagepipe: hint: name an image in it, such as inventory.img\n`;
+        expect(await cli([command, path as string])).toEqual({ code: 1, stdout: '', stderr });
+      }
+    }
+    expect((await cli(['show', archive, 'inventory.img'])).code).toBe(0);
+    expect(await cli(['encode', root])).toMatchObject({
+      stderr: `pagepipe: error: ${root}: is a directory (EISDIR)\n`,
+    });
+  });
+
   it.each([
     ['a file that is not there', 'nothing.img', 'no such file or directory (ENOENT)'],
-    ['a folder', '.', 'is a directory (EISDIR)'],
     ['what is below a file', 'x/y', 'not a directory (ENOTDIR)'],
   ])('%s', async (_, name, error) => {
     const root = tempDir();

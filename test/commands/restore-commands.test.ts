@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { type DumpPlace, type LazyPlace, restoreCommands, restoreNotes } from '../../src/commands/restore-commands.js';
 import { filesOf, putAll, tar, writeShards } from '../helpers/archives.js';
 import { BIN, cli } from '../helpers/cli.js';
-import { copyFixture, describeTree, tempDir } from '../helpers/temp.js';
+import { copyFixture, describeTree, fixture, tempDir } from '../helpers/temp.js';
 
 const DIRECTORY: DumpPlace = { kind: 'directory', isServable: true, paths: ['/d/dump'] };
 const TAR: DumpPlace = { kind: 'tar', isServable: true, paths: ['/d/dump.tar'] };
@@ -32,7 +32,7 @@ describe('the commands for', () => {
       'a compressed archive',
       ZSTD,
       {
-        unpack: ['pagepipe read /d/dump.tar.zst | pagepipe write DUMP_DIR'],
+        unpack: ['pagepipe copy /d/dump.tar.zst DUMP_DIR'],
         lazyPages: 'criu lazy-pages -D DUMP_DIR -W /o/out &',
       },
     ],
@@ -40,7 +40,7 @@ describe('the commands for', () => {
       'shards',
       SHARDS,
       {
-        unpack: ['pagepipe read /d/a,/d/b --from shards | pagepipe write DUMP_DIR'],
+        unpack: ['pagepipe copy /d/a,/d/b --from shards DUMP_DIR'],
         lazyPages: 'criu lazy-pages -D DUMP_DIR -W /o/out &',
       },
     ],
@@ -48,7 +48,7 @@ describe('the commands for', () => {
       'stdin',
       STDIN,
       {
-        unpack: ['pagepipe read DUMP | pagepipe write DUMP_DIR'],
+        unpack: ['pagepipe copy DUMP DUMP_DIR'],
         lazyPages: 'criu lazy-pages -D DUMP_DIR -W /o/out &',
       },
     ],
@@ -67,7 +67,7 @@ describe('the commands for', () => {
 
   it('an archive without holes, which no page server can serve', () => {
     expect(restoreCommands(TAR, OUT, { holes: 'drop', keepsLazyPages: false })).toEqual({
-      unpack: ['pagepipe read /d/dump.tar | pagepipe write DUMP_DIR'],
+      unpack: ['pagepipe copy /d/dump.tar DUMP_DIR'],
       lazyPages: 'criu lazy-pages -D DUMP_DIR -W /o/out &',
       ...small('/o/out'),
     });
@@ -76,7 +76,7 @@ describe('the commands for', () => {
   it.each([
     [DIRECTORY, undefined, 'pagepipe serve /d/dump &'],
     [TAR, undefined, 'pagepipe serve /d/dump.tar &'],
-    [ZSTD, ['pagepipe read /d/dump.tar.zst | pagepipe write DUMP_DIR'], 'pagepipe serve DUMP_DIR &'],
+    [ZSTD, ['pagepipe copy /d/dump.tar.zst DUMP_DIR'], 'pagepipe serve DUMP_DIR &'],
   ])('kept lazy pages, which take a page server: %o', (place, unpack, serve) => {
     const commands = restoreCommands(place, OUT, { holes: 'flag', keepsLazyPages: true });
     expect(commands).toEqual({
@@ -98,7 +98,7 @@ describe('the commands for', () => {
   ] as const)('an OUT that is no directory: %o', (out, words, note) => {
     const commands = restoreCommands(DIRECTORY, out, PLAIN);
     expect(commands).toEqual({
-      unpack: [`pagepipe read ${words} | pagepipe write OUT_DIR`],
+      unpack: [`pagepipe copy ${words} OUT_DIR`],
       lazyPages: 'criu lazy-pages -D /d/dump -W OUT_DIR &',
       ...small('OUT_DIR'),
     });
@@ -160,7 +160,16 @@ describe('the report', () => {
     });
     const shards = putAll(dir, 'shard', writeShards(filesOf(dump), { shards: 2 })).join(',');
     const ofShards = await makeLazy(shards, join(dir, 'b'), '--from', 'shards');
-    expect(ofShards.restore.unpack).toEqual([`pagepipe read ${shards} --from shards | pagepipe write DUMP_DIR`]);
+    expect(ofShards.restore.unpack).toEqual([`pagepipe copy ${shards} --from shards DUMP_DIR`]);
+  });
+
+  it('says that pages which were lazy already are elsewhere', async () => {
+    const dir = tempDir();
+    const [lazy, again] = [join(dir, 'lazy'), join(dir, 'again')];
+    const note =
+      'the pages that were lazy already are not in DUMP either; serve those of the dump that DUMP was made from';
+    expect((await cli(['make-lazy', fixture('mosaic-criu-4.2.1'), lazy])).stderr).not.toContain(note);
+    expect((await cli(['make-lazy', lazy, again])).stderr).toContain(`note: ${note}\n`);
   });
 
   it('has commands and notes as text', async () => {
@@ -172,7 +181,7 @@ describe('the report', () => {
     expect(stderr.slice(stderr.indexOf('restore it '))).toBe(
       [
         heading,
-        `  pagepipe read ${join(dir, 'out.tar')} | pagepipe write OUT_DIR`,
+        `  pagepipe copy ${join(dir, 'out.tar')} OUT_DIR`,
         `  criu lazy-pages -D ${dump} -W OUT_DIR &`,
         '  criu restore --lazy-pages -D OUT_DIR -W OUT_DIR -d',
         'note: CRIU reads only directories; replace the names in capitals by your own',
@@ -210,8 +219,8 @@ ${NEVER}`);
     expect(stderr).toBe(`size  217 KiB in HOT
 
 restore HOT ${WITH}
-  pagepipe read COLD | pagepipe write COLD_DIR
-  pagepipe read ${hot} | pagepipe write HOT_DIR
+  pagepipe copy COLD COLD_DIR
+  pagepipe copy ${hot} HOT_DIR
   criu lazy-pages -D COLD_DIR -W HOT_DIR &
   criu restore --lazy-pages -D HOT_DIR -W HOT_DIR -d
 ${NAMES}note: tar -x and container engines can unpack ${hot} as well

@@ -267,7 +267,7 @@ export function containerSuite(container: Container): void {
       expect(await cli(['serve', places[0] as string])).toEqual({
         code: 1,
         stdout: '',
-        stderr: `pagepipe: error: ${places[0]}: expected a directory or a plain tar archive, found another file\npagepipe: hint: what is compressed or in shards is not open to random access: pagepipe read DUMP | pagepipe write OUT\n`,
+        stderr: `pagepipe: error: ${places[0]}: expected a directory or a plain tar archive, found another file\npagepipe: hint: what is compressed or in shards is not open to random access: pagepipe copy DUMP OUT\n`,
       });
     });
   });

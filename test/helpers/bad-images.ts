@@ -85,7 +85,7 @@ const MAGIC: BadInput[] = [
     bytes: gzipSync('x'),
     code: 'WRONG_MAGIC',
     error: '@0x0: expected the magic of an image, found 0x00088b1f, gzip',
-    hint: 'gunzip it first; of a tmpfs image, tar tzf lists what is in it',
+    hint: 'of a dump in an archive, name the image as well: FILE inventory.img; of a tmpfs image, tar tzf lists what is in it',
   },
   {
     what: 'JSON',

@@ -189,7 +189,7 @@ describe('send --lazy', () => {
     expect([code, stderr]).toEqual([
       1,
       `pagepipe: error: ${archive}: expected a directory or a plain tar archive, found another file\n` +
-        'pagepipe: hint: what is compressed or in shards is not open to random access: pagepipe read DUMP | pagepipe write OUT\n',
+        'pagepipe: hint: what is compressed or in shards is not open to random access: pagepipe copy DUMP OUT\n',
     ]);
     expect(readdirSync(home)).toEqual([]);
   });

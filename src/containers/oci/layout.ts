@@ -14,6 +14,7 @@
 import { createHash } from 'node:crypto';
 import { DumpError } from '../../errors.js';
 import type { Compression } from '../../io/compression.js';
+import { shorten } from '../../protobuf/builder.js';
 
 export const INDEX = 'index.json';
 export const LAYOUT = 'oci-layout';
@@ -86,15 +87,16 @@ function theOnly(list: unknown, what: string, file: string): unknown {
 function blobOf(value: unknown, file: string): ImageBlob {
   const { digest, size } = object(value, 'a descriptor', file);
   if (typeof digest !== 'string' || !/^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/.test(digest)) {
-    throw new DumpError('MALFORMED', `expected a digest by sha256 or sha512, found ${JSON.stringify(digest)}`, {
-      file,
-    });
+    throw new DumpError('MALFORMED', `expected a digest by sha256 or sha512, found ${textOf(digest)}`, { file });
   }
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
-    throw new DumpError('MALFORMED', `expected the size of a blob, found ${JSON.stringify(size)}`, { file });
+    throw new DumpError('MALFORMED', `expected the size of a blob, found ${textOf(size)}`, { file });
   }
   return { digest, size };
 }
+
+/** A value of the JSON, for an error. */
+const textOf = (value: unknown): string => (value === undefined ? 'none' : shorten(JSON.stringify(value)));
 
 function object(value: unknown, what: string, file: string): Json {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Json;

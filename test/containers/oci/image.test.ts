@@ -77,7 +77,7 @@ describe('an image by podman', () => {
 
   it('has the commands that restore what is made of it', async () => {
     const out = join(tempDir(), 'small');
-    expect(await run('make-lazy', IMAGE, out)).toContain(`pagepipe read ${IMAGE} | pagepipe write DUMP_DIR`);
+    expect(await run('make-lazy', IMAGE, out)).toContain(`pagepipe copy ${IMAGE} DUMP_DIR`);
   });
 });
 
@@ -123,6 +123,16 @@ describe('an image is refused', () => {
       'with no manifest',
       () => index({}),
       /^index\.json: expected the image of a checkpoint with one manifest, found none$/,
+    ],
+    [
+      'without a digest',
+      () => index({ manifests: [{ size: 1 }] }),
+      /^index\.json: expected a digest by sha256 or sha512, found none$/,
+    ],
+    [
+      'with a digest without end',
+      () => index({ manifests: [{ digest: 'x'.repeat(100_000), size: 1 }] }),
+      /^index\.json: expected a digest by sha256 or sha512, found "x{39}…$/,
     ],
     [
       'with a digest that is a path',
