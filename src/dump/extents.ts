@@ -1,10 +1,24 @@
-/** Reads the payload of extents, in pieces, into one buffer that stays in the processor's cache. */
-import type { ExtentsRecord, PayloadFile } from './records.js';
+/**
+ * Reads the payload of extents, in pieces, into one buffer that stays in the processor's cache. An output that is a file may
+ * have the kernel copy large extents instead.
+ */
+import { LOAD_AFTER_BYTES } from '../io/linux.js';
+import type { ExtentsRecord, FilePlace, PayloadFile } from './records.js';
 
 /** For copies from file to file. 64 KiB to 256 KiB are equally fast; 1 MiB does not fit the processor's cache. */
 export const FILE_PIECE_BYTES = 128 * 1024;
 /** For copies into a pipe, which holds 64 KiB: the writer fills it while the reader empties it. */
 export const PIPE_PIECE_BYTES = 64 * 1024;
+
+/** Smaller extents are read, because pieces of several go into one write. */
+const KERNEL_BYTES = 256 * 1024;
+
+/**
+ * Copies a range of a file to the end of an output.
+ * @param position in bytes, from where the file begins in its place
+ * @returns bytes copied, fewer than asked for if the kernel does not copy them
+ */
+export type CopyRange = (place: FilePlace, position: number, bytes: number) => number;
 
 /** Extents are copied in portions of this many bytes, and signals are handled between two portions. */
 const PORTION_BYTES = 8 * 1024 * 1024;
@@ -39,9 +53,36 @@ export function* portions({ file, extents }: ExtentsRecord): Generator<ExtentsRe
 
 export class ExtentReader {
   private readonly buffer: Uint8Array;
+  /** Of extents that could be copied: system calls are worth loading only for many. */
+  private payloadBytes = 0;
 
   constructor(pieceBytes: number) {
     this.buffer = new Uint8Array(pieceBytes);
+  }
+
+  /** The bytes of all extents but those that `copy` copies, between the bytes before and after them. */
+  *readOrCopy(record: ExtentsRecord, copy: CopyRange): Generator<Uint8Array> {
+    const { file, extents } = record;
+    if (!this.isLarge(extents)) {
+      yield* this.read(record);
+      return;
+    }
+    for (let i = 0; i < extents.length; i += 2) {
+      const [position, bytes] = [extents[i] as number, extents[i + 1] as number];
+      const place = bytes >= KERNEL_BYTES ? file.place?.() : undefined;
+      const copied = place ? copy(place, position, bytes) : 0;
+      if (copied < bytes) yield* this.read(extentOf(file, position + copied, bytes - copied));
+    }
+  }
+
+  private isLarge(extents: Float64Array): boolean {
+    let isLarge = false;
+    for (let i = 1; i < extents.length; i += 2) {
+      const bytes = extents[i] as number;
+      isLarge ||= bytes >= KERNEL_BYTES;
+      this.payloadBytes += bytes;
+    }
+    return isLarge && this.payloadBytes >= LOAD_AFTER_BYTES;
   }
 
   /** The bytes of all extents. Each piece is overwritten by the next; small extents share one. */

@@ -15,11 +15,12 @@ import {
   rmSync,
   statSync,
 } from 'node:fs';
-import { homedir } from 'node:os';
+import { homedir, release } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { DumpError, systemError } from '../errors.js';
+import { DumpError, onFile, systemError } from '../errors.js';
 import { checkApart, isIn, type Place } from './apart.js';
+import { linux } from './linux.js';
 import { permitted, reachOf } from './mode.js';
 import { temporaryName } from './temporary-name.js';
 
@@ -27,6 +28,13 @@ const fsyncAsync = promisify(fsync);
 
 /** Syncs under way at a time: they run on the thread pool, and each holds a file open. */
 const MAX_SYNCS = 16;
+/**
+ * Beyond so many files, one sync of the whole file system takes less time than one of each. It also writes what other
+ * programs have there.
+ */
+const SYNCED_EACH = 64;
+/** Before this version, syncfs(2) does not report that something could not be written. */
+const REPORTING_KERNEL = [5, 8] as const;
 /** Names in the message about a directory that is not replaced. */
 const MAX_NAMED = 3;
 
@@ -46,6 +54,9 @@ export class AtomicDirectory {
   private readonly syncs = new Set<Promise<void>>();
   /** The first failure of a sync. */
   private syncError: unknown;
+  private files = 0;
+  /** Files that are complete and not synced, and a descriptor that is older than they are. */
+  private unsynced: { fd: number; names: string[] } | undefined;
   private readonly folders: [path: string, mode: number][] = [];
   private settled = false;
   /** Permission bits of those who can reach everything that is read. */
@@ -82,11 +93,20 @@ export class AtomicDirectory {
   }
 
   /**
-   * Syncs and closes a finished file in the background.
+   * Syncs and closes a finished file in the background. If there are many, they are synced together in the end.
    * @param before pending work on it
    */
-  async finishFile(fd: number, name: string, before: Promise<void>): Promise<void> {
-    const sync = before
+  async finishFile(fd: number, name: string, before?: Promise<void>): Promise<void> {
+    this.files++;
+    if (!before && this.unsynced) {
+      closeSync(fd);
+      this.unsynced.names.push(name);
+      return;
+    }
+    if (this.files === SYNCED_EACH && canSyncTogether()) {
+      this.unsynced = { fd: onFile(name, () => openSync(this.temporary, 'r')), names: [] };
+    }
+    const sync = (before ?? Promise.resolve())
       .then(() => fsyncAsync(fd))
       .catch((error) => {
         this.syncError ??= systemError(error, name);
@@ -102,18 +122,19 @@ export class AtomicDirectory {
 
   /** Puts the directory in its place. */
   async commit(mode: number): Promise<void> {
+    await this.syncTogether();
     await Promise.all(this.syncs);
     if (this.syncError) throw this.syncError;
     try {
       for (const [path, folderMode] of this.folders.reverse()) {
-        syncDirectory(path);
+        syncPath(path);
         chmodSync(path, permitted(folderMode));
       }
-      syncDirectory(this.temporary);
+      syncPath(this.temporary);
       chmodSync(this.temporary, permitted(mode) & this.reach);
       const old = this.rename();
       this.settled = true;
-      syncDirectory(dirname(this.place));
+      syncPath(dirname(this.place));
       if (old !== undefined) this.removeOld(old);
     } catch (error) {
       throw systemError(error, this.path);
@@ -124,8 +145,23 @@ export class AtomicDirectory {
   async discard(): Promise<void> {
     if (this.settled) return;
     this.settled = true;
+    if (this.unsynced) closeSync(this.unsynced.fd);
     await Promise.all(this.syncs);
     rmSync(this.temporary, { recursive: true, force: true });
+  }
+
+  private async syncTogether(): Promise<void> {
+    if (!this.unsynced) return;
+    const { fd, names } = this.unsynced;
+    this.unsynced = undefined;
+    const result = await linux()?.syncFileSystem(fd);
+    closeSync(fd);
+    if (result === 0) return;
+    // The system does not do it, or something could not be written. A sync of each file says what.
+    for (const name of names) {
+      const path = join(this.temporary, name);
+      if (existing(path)) onFile(name, () => syncPath(path));
+    }
   }
 
   private checkPlace(): void {
@@ -185,8 +221,14 @@ export class AtomicDirectory {
 
 const existing = (path: string) => statSync(path, { throwIfNoEntry: false });
 
-/** Syncs the names in a directory. */
-export function syncDirectory(path: string): void {
+function canSyncTogether(): boolean {
+  const [major = 0, minor = 0] = release().split('.').map(Number);
+  const [needed, neededMinor] = REPORTING_KERNEL;
+  return (major > needed || (major === needed && minor >= neededMinor)) && linux() !== undefined;
+}
+
+/** Syncs a file, or the names in a directory. */
+export function syncPath(path: string): void {
   const fd = openSync(path, 'r');
   try {
     fsyncSync(fd);

@@ -5,7 +5,7 @@
 import { closeSync, fchmodSync, fsyncSync, openSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { onFile } from '../errors.js';
-import { syncDirectory } from './atomic-directory.js';
+import { syncPath } from './atomic-directory.js';
 import { FdWriter } from './fd.js';
 import { permitted } from './mode.js';
 import { temporaryName } from './temporary-name.js';
@@ -46,6 +46,10 @@ export class AtomicFile {
   /** The bytes may change after the call. */
   readonly write = (bytes: Uint8Array): void => this.writer.write(bytes);
 
+  get copyFrom() {
+    return this.writer.copyFrom;
+  }
+
   /** Writes what was gathered: for pipes, whose reader waits for it. */
   flush(): void {
     this.writer.flush();
@@ -63,7 +67,7 @@ export class AtomicFile {
       this.close();
       if (temporary !== undefined) renameSync(temporary, this.place);
       this.isDone = true;
-      if (temporary !== undefined) syncDirectory(dirname(this.place));
+      if (temporary !== undefined) syncPath(dirname(this.place));
     });
   }
 

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import type { Duplex, Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
-import type { Emit } from '../bytes.js';
+import type { Emit, FilePlace } from '../bytes.js';
 import { DumpError } from '../errors.js';
 import { AtomicFile } from './atomic-file.js';
 import { type Compression, compressor } from './compression.js';
@@ -11,6 +11,8 @@ import { FdWriter } from './fd.js';
 /** The output for an archive. It is complete after {@link ByteOutput.commit}, and removed by `discard`. */
 export interface ByteOutput {
   write: Emit;
+  /** Has the kernel copy a range of a file, if bytes go into the output as they are. Returns how many were copied. */
+  copyFrom?(place: FilePlace, position: number, bytes: number): number;
   /** If the buffer is full, resolves when it takes more. */
   drain(): void | Promise<void>;
   commit(): void | Promise<void>;
@@ -58,10 +60,12 @@ function plainOutput(place: BytePlace, name: string): ByteOutput {
   if (typeof place === 'object') return new StreamOutput(place);
   if (typeof place === 'string') {
     const file = new AtomicFile(place);
-    return { write: file.write, drain: () => {}, commit: () => file.commit(), discard: () => file.discard() };
+    const { write, copyFrom } = file;
+    return { write, copyFrom, drain: () => {}, commit: () => file.commit(), discard: () => file.discard() };
   }
   const writer = new FdWriter(place, name);
-  return { write: writer.write, drain: () => {}, commit: () => writer.flush(), discard: () => {} };
+  const { write, copyFrom } = writer;
+  return { write, copyFrom, drain: () => {}, commit: () => writer.flush(), discard: () => {} };
 }
 
 /** A stream of Node. One that is destroyed fails the next write, or the commit. */

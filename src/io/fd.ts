@@ -6,8 +6,9 @@
  */
 import { closeSync, constants, fstatSync, openSync, readSync, writeSync, writevSync } from 'node:fs';
 import { Socket } from 'node:net';
+import type { FilePlace } from '../bytes.js';
 import { isErrno, onFile, systemError } from '../errors.js';
-import { enlargePipe, LOAD_AFTER_BYTES } from './linux.js';
+import { enlargePipe, LOAD_AFTER_BYTES, linux } from './linux.js';
 
 /** Default capacity of a Linux pipe: a read returns no more. */
 const PIPE_BYTES = 64 * 1024;
@@ -159,6 +160,7 @@ function nonBlocking(fd: number): number {
 export class FdWriter {
   private readonly gathered = new Uint8Array(GATHER_BYTES);
   private gatheredBytes = 0;
+  private kernelCopies = true;
 
   /** @param name for errors */
   constructor(
@@ -176,6 +178,20 @@ export class FdWriter {
     const pieces = this.gatheredBytes > 0 ? [this.gathered.subarray(0, this.gatheredBytes), bytes] : [bytes];
     this.gatheredBytes = 0;
     this.writeAll(pieces);
+  };
+
+  /** Has the kernel copy a range of a file. Returns how many bytes it has copied: none into anything but a file. */
+  readonly copyFrom = ({ fd, offset }: FilePlace, position: number, bytes: number): number => {
+    const system = this.kernelCopies ? linux() : undefined;
+    if (!system) return 0;
+    this.flush();
+    let done = 0;
+    while (this.kernelCopies && done < bytes) {
+      const count = system.copyFileRange(fd, offset + position + done, this.fd, undefined, bytes - done);
+      if (count > 0) done += count;
+      else this.kernelCopies = false;
+    }
+    return done;
   };
 
   flush(): void {

@@ -3,8 +3,8 @@
  * only when there is enough to move. Without it, or if the kernel refuses, bytes are read and written. The output is the same.
  * Only the daemon of lazy restores cannot do without.
  *
- * Source: the manual pages copy_file_range(2), splice(2), fcntl(2), lseek(2), epoll(7), unix(7), recvmsg(2), pidfd_open(2), and
- * the constants of Linux's user API.
+ * Source: the manual pages copy_file_range(2), splice(2), fcntl(2), lseek(2), syncfs(2), epoll(7), unix(7), recvmsg(2),
+ * pidfd_open(2), and the constants of Linux's user API.
  */
 import { createRequire } from 'node:module';
 
@@ -13,9 +13,15 @@ export interface Linux {
   /**
    * Copies inside the kernel. On a file system with reflinks the blocks are shared.
    * @param from descriptor of a file; `position` in it is in bytes
+   * @param toPosition undefined for where the descriptor is, which then moves on
    * @returns bytes, possibly fewer than asked for; 0 at the end of the file
    */
-  copyFileRange(from: number, position: number, to: number, toPosition: number, bytes: number): number;
+  copyFileRange(from: number, position: number, to: number, toPosition: number | undefined, bytes: number): number;
+  /**
+   * Writes all of a file system to the disk, also what other programs have written.
+   * @param fd of something in it, opened before what is to be synced was written
+   */
+  syncFileSystem(fd: number): Promise<number>;
   /**
    * Moves bytes between two descriptors, one of which is a pipe, without reading them.
    * @returns bytes, possibly fewer than asked for; 0 at the end of the input
@@ -121,15 +127,18 @@ function copyingCalls(library: Library, koffi: Koffi): Linux {
   const splice = library.func('long splice(int, int64_t *, int, int64_t *, size_t, unsigned int)');
   const fcntl = library.func('int fcntl(int, int, int)');
   const lseek = library.func('long lseek(int, int64_t, int)');
+  const syncfs = library.func('int syncfs(int)');
   const fromAt = new BigInt64Array(1);
   const toAt = new BigInt64Array(1);
   const result = (value: number): number => (value < 0 ? -koffi.errno() : value);
   return {
     copyFileRange(fd, position, toFd, toPosition, bytes) {
       fromAt[0] = BigInt(position);
-      toAt[0] = BigInt(toPosition);
-      return result(copyFileRange(fd, fromAt, toFd, toAt, bytes, 0));
+      if (toPosition !== undefined) toAt[0] = BigInt(toPosition);
+      return result(copyFileRange(fd, fromAt, toFd, toPosition === undefined ? null : toAt, bytes, 0));
     },
+    syncFileSystem: (fd) =>
+      new Promise((resolve) => syncfs.async(fd, (_error: unknown, value: number) => resolve(value))),
     splice: (from, to, bytes) => result(splice(from, null, to, null, bytes, SPLICE_F_MOVE)),
     setPipeSize: (fd, bytes) => result(fcntl(fd, F_SETPIPE_SZ, bytes)),
     seekData: (fd, position) => result(lseek(fd, position, SEEK_DATA)),

@@ -65,7 +65,7 @@ export class OutputFile {
    * @param position in the other file, in bytes
    * @returns bytes, fewer than asked for if the kernel cannot go on or the other file ends. The next read then shows why.
    */
-  copyFrom({ fd, offset }: FilePlace, position: number, bytes: number): number {
+  readonly copyFrom = ({ fd, offset }: FilePlace, position: number, bytes: number): number => {
     const system = this.kernelCopies ? linux() : undefined;
     if (!system) return 0;
     this.flush();
@@ -87,7 +87,7 @@ export class OutputFile {
     }
     this.bytes = at + shift;
     return at - start;
-  }
+  };
 
   private gather(piece: Uint8Array): void {
     this.gathered ??= this.spare.pop() ?? new Uint8Array(GATHER_BYTES);
@@ -152,7 +152,8 @@ export class OutputFile {
       fchmodSync(this.fd, permitted(this.mode));
     });
     this.open = false;
-    await this.directory.finishFile(this.fd, this.name, this.settled());
+    const isSyncing = this.syncing !== undefined || this.syncError !== undefined;
+    await this.directory.finishFile(this.fd, this.name, isSyncing ? this.settled() : undefined);
   }
 
   /** Closes a file that is not finished. */

@@ -146,4 +146,25 @@ describe.skipIf(!real)('a dump', () => {
     expect((await cli(words(`${out}2`))).code).toBe(0);
     expect(describeTree(out)).toEqual(describeTree(`${out}2`));
   });
+
+  test.each(['works', 'refuses', 'stops halfway'])('copied to an archive by a kernel that %s', async (how) => {
+    const { dump, out } = dumpAndOut('mosaic-criu-4.2.1');
+    mkdirSync(join(dump, 'more'));
+    sparseFile(join(dump, 'more/large'));
+    const limit = { works: Number.POSITIVE_INFINITY, refuses: 0, 'stops halfway': 1 }[how] as number;
+    const copies = vi.fn((...args: Parameters<Linux['copyFileRange']>) => {
+      if (copies.mock.calls.length > limit) return -EXDEV;
+      const [from, position, to, toPosition, bytes] = args;
+      return (real as Linux).copyFileRange(from, position, to, toPosition, Math.min(bytes, MIB + 1));
+    });
+    system = systemWith({ copyFileRange: copies });
+    expect((await cli(['copy', dump, `${out}.tar`])).code).toBe(0);
+    expect(copies.mock.calls.length).toBeGreaterThan(0);
+    system = undefined;
+    expect((await cli(['copy', dump, `${out}2.tar`])).code).toBe(0);
+    expect((await cli(['copy', `${out}.tar`, out])).code).toBe(0);
+    // All but the mode of the directory, which is not in the archive.
+    expect(describeTree(out).slice(1)).toEqual(describeTree(dump).slice(1));
+    expect(readFileSync(`${out}.tar`).length).toBe(readFileSync(`${out}2.tar`).length);
+  });
 });

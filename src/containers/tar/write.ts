@@ -4,7 +4,7 @@
  * in a temporary file. Pages by reference are read only when they are written.
  */
 
-import { portions } from '../../dump/extents.js';
+import { type CopyRange, portions } from '../../dump/extents.js';
 import { pagesName } from '../../dump/names.js';
 import { payloadLength } from '../../dump/payload-cutter.js';
 import type { ArchiveHeader, DumpRecord, ExtentsRecord, FileRecord, PayloadRecord, Space } from '../../dump/records.js';
@@ -98,7 +98,12 @@ export class TarSink extends FilesSink {
   }
 
   protected override takeExtents(record: ExtentsRecord, target: FileRecord | Space): boolean {
-    if (!this.incomplete || 'type' in target || !record.file.isLasting) return false;
+    if ('type' in target) {
+      for (const bytes of this.extents.readOrCopy(record, this.copyFrom)) this.out.write(bytes);
+      this.fileSize += payloadLength(record);
+      return true;
+    }
+    if (!this.incomplete || !record.file.isLasting) return false;
     this.incomplete.pages.refer(record);
     return true;
   }
@@ -132,12 +137,14 @@ export class TarSink extends FilesSink {
     this.out.write(new Uint8Array(paddedBytes(bytes) - bytes));
   }
 
+  private readonly copyFrom: CopyRange = (place, position, bytes) => this.out.copyFrom?.(place, position, bytes) ?? 0;
+
   private async putImage(name: string, mode: number, file: WaitingFile, header?: ArchiveHeader): Promise<void> {
     const { size } = file;
     this.out.write(header ? resized(header.blocks(), size) : this.ownHeader(name, mode, size));
     const breather = new Breather();
     for (const record of file.take()) {
-      for (const bytes of record.type === 'bytes' ? [record.bytes] : this.extents.read(record)) {
+      for (const bytes of record.type === 'bytes' ? [record.bytes] : this.extents.readOrCopy(record, this.copyFrom)) {
         this.out.write(bytes);
         const drained = this.out.drain();
         if (drained) await drained;
