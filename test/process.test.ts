@@ -24,6 +24,8 @@ function skip(context: TestContext, reason: string): never {
   context.skip(reason);
 }
 
+const NO_SPACE = 'no space left on device (ENOSPC)';
+
 describe('terminals, full disks and readers that leave', () => {
   const DUMP = fixture('mosaic-criu-4.2.1');
   const env = { ...process.env, NODE: process.execPath, BIN, DUMP };
@@ -33,7 +35,10 @@ describe('terminals, full disks and readers that leave', () => {
     async (...words) => {
       const out = join(tempDir(), 'stdout');
       const { code, stderr } = await cli(words, { stdoutIsTerminal: true, stdout: out });
-      expect(stderr).toMatch(/^pagepipe(?: \w+)?: refusing to write binary data to a terminal; /);
+      expect(stderr).toBe(
+        `pagepipe ${words[0]}: refusing to write binary data to a terminal; pipe it, or send it to a file\n` +
+          `pagepipe ${words[0]}: hint: pagepipe ${words[0]} --help\n`,
+      );
       expect(code).toBe(2);
       expect(readFileSync(out)).toHaveLength(0);
     },
@@ -47,8 +52,9 @@ describe('terminals, full disks and readers that leave', () => {
         words.map((word) => (word === 'OUT' ? join(root, 'out') : word)),
         { stdinIsTerminal: true },
       );
-      expect(stderr).toMatch(
-        /^pagepipe \w+: stdin is a terminal; pipe a page stream into it, such as that of pagepipe read DUMP\n/,
+      expect(stderr).toBe(
+        `pagepipe ${words[0]}: stdin is a terminal; pipe a page stream into it, such as that of pagepipe read DUMP\n` +
+          `pagepipe ${words[0]}: hint: pagepipe ${words[0]} --help\n`,
       );
       expect(code).toBe(2);
       expect(readdirSync(root)).toEqual([]);
@@ -59,48 +65,51 @@ describe('terminals, full disks and readers that leave', () => {
     const probe = await runProcess('script', ['-qec', 'true', '/dev/null']).catch(() => undefined);
     if (probe?.code !== 0) skip(context, 'there is no script(1) to make a terminal');
     const { code, stdout } = await runProcess('script', ['-qec', '"$NODE" "$BIN" read "$DUMP"', '/dev/null'], { env });
-    expect(stdout).toContain('refusing to write binary data to a terminal');
-    expect(stdout).not.toContain('PAGEPIPE');
+    expect(stdout.replaceAll('\r', '')).toBe(
+      'pagepipe read: refusing to write binary data to a terminal; pipe it, or send it to a file\n' +
+        'pagepipe read: hint: pagepipe read --help\n',
+    );
     expect(code).toBe(2);
   });
 
   it.each([
-    ['read', '"$NODE" "$BIN" read "$DUMP"'],
-    ['a stage', '"$NODE" "$BIN" read "$DUMP" | "$NODE" "$BIN" classify'],
-    ['help', '"$NODE" "$BIN" --help'],
-  ])('%s does not mind that its reader leaves early', async (_, command) => {
+    ['read', '"$NODE" "$BIN" read "$DUMP"', '0 0\n'],
+    ['a stage', '"$NODE" "$BIN" read "$DUMP" | "$NODE" "$BIN" classify', '0 0 0\n'],
+    ['help', '"$NODE" "$BIN" --help', '0 0\n'],
+  ])('%s does not mind that its reader leaves early', async (_, command, codes) => {
     const { stdout, stderr } = await runProcess(
       'bash',
       ['-c', `${command} | head -c 1 >/dev/null; echo "\${PIPESTATUS[*]}"`],
       { env },
     );
-    expect({ stdout: stdout.trim(), stderr }).toEqual({ stdout: expect.stringMatching(/^(0 )+0$/), stderr: '' });
+    expect({ stdout, stderr }).toEqual({ stdout: codes, stderr: '' });
   });
 
   it.each([
-    ['read', 'pagepipe read: error: stdout: ', '"$NODE" "$BIN" read "$DUMP"'],
-    ['a stage', 'pagepipe classify: error: stdout: ', '"$NODE" "$BIN" read "$DUMP" | "$NODE" "$BIN" classify'],
+    ['read', `pagepipe read: error: stdout: ${NO_SPACE}\n`, '"$NODE" "$BIN" read "$DUMP"'],
+    [
+      'a stage',
+      `pagepipe classify: error: stdout: ${NO_SPACE}\n`,
+      '"$NODE" "$BIN" read "$DUMP" | "$NODE" "$BIN" classify',
+    ],
     [
       'a report',
-      '{"severity":"error","code":"SYSTEM","file":"stdout","message":"',
+      `{"severity":"error","code":"SYSTEM","file":"stdout","message":"${NO_SPACE}"}\n`,
       '"$NODE" "$BIN" make-lazy "$DUMP" "$OUT" --dry-run --json',
     ],
-  ])('%s fails where its output does not fit', async (_, start, command) => {
+  ])('%s fails where its output does not fit', async (_, error, command) => {
     const out = join(tempDir(), 'out');
     const outcome = await runProcess('bash', ['-c', `${command} >/dev/full`], { env: { ...env, OUT: out } });
-    expect(outcome.stderr).toMatch(/^.*no space left on device \(ENOSPC\)("\})?\n$/);
-    expect(outcome.stderr.slice(0, start.length)).toBe(start);
-    expect(outcome.code).toBe(1);
+    expect([outcome.code, outcome.stderr]).toEqual([1, error]);
   });
 
   it.each([
     ['write', '"$NODE" "$BIN" write "$OUT" <&-'],
-    ['a stage', '"$NODE" "$BIN" classify <&-'],
-  ])('%s fails where its stream is closed from the start', async (_, command) => {
+    ['classify', '"$NODE" "$BIN" classify <&-'],
+  ])('%s fails where its stream is closed from the start', async (name, command) => {
     const out = join(tempDir(), 'out');
     const { code, stderr } = await runProcess('bash', ['-c', command], { env: { ...env, OUT: out } });
-    expect(stderr).toMatch(/^pagepipe(?: \w+)?: (error: )?[^\n]*\n(pagepipe(?: \w+)?: hint: [^\n]*\n)?$/);
-    expect([1, 2]).toContain(code);
+    expect([code, stderr]).toEqual([1, `pagepipe ${name}: error: stdin: it is empty; expected a page stream\n`]);
     expect(existsSync(out)).toBe(false);
   });
 });
@@ -144,7 +153,7 @@ describe('a signal', () => {
     const outcome = await signalled(['make-lazy', largeDump(root), join(box, 'out')], 'ignore', box, 'SIGKILL');
     expect(outcome).toMatchObject({ by: 'SIGKILL', stderr: '' });
     const left = readdirSync(box);
-    expect(left).toEqual([expect.stringMatching(/^\.out\.pagepipe-/)]);
+    expect(left).toEqual([expect.stringMatching(/^\.out\.pagepipe-\d+-[0-9a-f]{8}$/)]);
     // What is left is in nobody's way.
     rmSync(join(root, 'dump'), { recursive: true });
     writeDump(join(root, 'dump'), { tasks: [{ pid: 7 }] });

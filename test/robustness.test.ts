@@ -1,10 +1,11 @@
-/** When the system fails: every call in turn, short reads and writes, a consumer that stands still. */
+/** When the system fails: every call in turn, short reads and writes, a slow consumer. */
 
 import * as fs from 'node:fs';
 import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { setImmediate as turn } from 'node:timers/promises';
 import chain from 'stream-chain';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { extract } from '../src/arrival/extract.js';
@@ -36,9 +37,6 @@ vi.mock('node:fs', async (original) => {
 });
 
 afterEach(() => faults.disarm());
-
-/** Lets everything run that does not wait for anything. */
-const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 /** Two tasks, a segment, a folder, links, a parent: one of everything, and little of it. */
 function tinyDump(root: string): string {
@@ -336,104 +334,68 @@ function countedRecords(pieces: number, pieceBytes: number) {
   return { counted, records };
 }
 
-/** A stream that takes its first chunk and no other, until it is let go. */
-function stalled(objectMode: boolean) {
-  let release: (() => void) | undefined;
-  let open = false;
-  let chunks = 0;
-  let bytes = 0;
+/** A stream that takes a chunk a turn. A source that nothing stops would be at its end before the second one. */
+function slow(objectMode: boolean, pulledBytes: () => number) {
+  const seen = { bytes: 0, mostAhead: 0 };
   const stream = new Writable({
     objectMode,
     write(chunk: Uint8Array | DumpRecord, _encoding, done) {
-      chunks++;
-      bytes += chunk instanceof Uint8Array ? chunk.length : 0;
-      if (open) done();
-      else release = done;
+      const bytes = chunk instanceof Uint8Array ? chunk : chunk.type === 'bytes' ? chunk.bytes : undefined;
+      seen.bytes += bytes?.length ?? 0;
+      seen.mostAhead = Math.max(seen.mostAhead, pulledBytes() - seen.bytes);
+      setImmediate(done);
     },
   });
-  return {
-    stream,
-    letGo() {
-      open = true;
-      release?.();
-    },
-    get seen() {
-      return { chunks, bytes };
-    },
-  };
+  return { stream, seen };
 }
 
-/** Waits until nothing moves any more. */
-async function untilStill(count: () => number): Promise<number> {
-  let still = 0;
-  for (let last = -1; still < 200; still++) {
-    if (count() !== last) still = 0;
-    last = count();
-    await turn();
-  }
-  return count();
-}
-
-describe('a consumer that stands still', () => {
+describe('a slow consumer', () => {
   const PIECES = 2048;
   const PIECE_BYTES = 64 * 1024;
 
-  it('stops the source of a chain that encodes', async () => {
+  it('holds back the source of a chain that encodes', async () => {
     const { counted, records } = countedRecords(PIECES, PIECE_BYTES);
-    const sink = stalled(false);
+    const sink = slow(false, () => counted.pulled * PIECE_BYTES);
     const stages = chain([classify(), filter(DROP_LAZY), rebuild(), encodePageStream()]);
-    const done = pipeline(Readable.from(records()), stages, sink.stream);
-    const pulled = await untilStill(() => counted.pulled);
-    expect(pulled).toBeGreaterThan(0);
-    expect(pulled).toBeLessThan(80);
-    sink.letGo();
-    await done;
+    await pipeline(Readable.from(records()), stages, sink.stream);
+    expect(sink.seen.mostAhead).toBeGreaterThan(0);
+    expect(sink.seen.mostAhead).toBeLessThan(80 * PIECE_BYTES);
     expect(counted.pulled).toBe(PIECES);
     expect(sink.seen.bytes).toBeGreaterThan(PIECES * PIECE_BYTES);
   });
 
-  it('stops the source of a chain that decodes', async () => {
-    const { records } = countedRecords(PIECES, PIECE_BYTES);
+  it('holds back the source of a chain that decodes', async () => {
+    const { counted, records } = countedRecords(PIECES, PIECE_BYTES);
     const encode = encodePageStream();
-    let pulled = 0;
     function* chunks(): Generator<Uint8Array> {
-      for (const record of records()) {
-        for (const chunk of encode(record)) {
-          pulled++;
-          yield chunk;
-        }
-      }
+      for (const record of records()) yield* encode(record);
     }
-    const sink = stalled(true);
-    const done = pipeline(Readable.from(chunks()), chain([decodePageStream(), rebuild()]), sink.stream);
-    expect(await untilStill(() => pulled)).toBeLessThan(160);
-    sink.letGo();
-    await done;
-    expect(pulled).toBeGreaterThan(PIECES);
+    const sink = slow(true, () => counted.pulled * PIECE_BYTES);
+    await pipeline(Readable.from(chunks()), chain([decodePageStream(), rebuild()]), sink.stream);
+    expect(sink.seen.mostAhead).toBeGreaterThan(0);
+    expect(sink.seen.mostAhead).toBeLessThan(80 * PIECE_BYTES);
+    expect(sink.seen.bytes).toBe(PIECES * PIECE_BYTES);
   });
 
   it('stops a pump at once', async () => {
     const { counted, records } = countedRecords(100, 16);
-    let release = () => {};
+    const ahead: number[] = [];
     let written = 0;
     const sink: RecordSink = {
-      write: (record) => {
-        if (record.type !== 'bytes' || ++written > 1) return;
-        return new Promise<void>((resolve) => {
-          release = resolve;
-        });
+      async write(record) {
+        if (record.type !== 'bytes') return;
+        written++;
+        await turn();
+        ahead.push(counted.pulled - written);
       },
       finish() {},
       discard() {},
     };
-    const done = pump(records(), [classify(), rebuild()], sink);
-    expect(await untilStill(() => counted.pulled)).toBe(1);
-    release();
-    await done;
-    expect(counted.pulled).toBe(100);
+    await pump(records(), [classify(), rebuild()], sink);
+    expect(ahead).toEqual(Array(100).fill(0));
   });
 
-  it('and then fails, fails the chain and ends the source', async () => {
+  it('that fails, fails the chain and ends the source', async () => {
     let ended = false;
     function* source(): Generator<DumpRecord> {
       try {

@@ -28,6 +28,7 @@ import { headerBytes, type ImageType, typeOfName } from '../image/magic.js';
 import { PagemapDecoder } from '../image/pagemap.js';
 import { PagesLayout } from '../memory/pages-layout.js';
 import { PAGE_SIZES, PE_PARENT, type RunBatch } from '../memory/runs.js';
+import { counted } from '../printable.js';
 import { isMetadataName, MetadataCache } from './metadata-cache.js';
 
 export interface ArrivalOptions {
@@ -326,7 +327,7 @@ export class ArrivalChecks {
   }
 
   private wrongSize(file: string, excess: number, pagemap: ArrivingPagemap): DumpError {
-    const difference = excess < 0 ? `${-excess} bytes fewer` : `${excess} bytes more`;
+    const difference = `${counted(Math.abs(excess), 'byte')} ${excess < 0 ? 'fewer' : 'more'}`;
     return new DumpError('PAGES_SIZE', `the file has ${difference} than ${pagemap.name} says`, {
       file,
       ...(this.isPageSizeKnown

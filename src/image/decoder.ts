@@ -3,6 +3,7 @@
  * are gathered as a whole; payloads pass in pieces. grammar.ts has the order of the parts.
  */
 import { DumpError, emptyInput } from '../errors.js';
+import { counted } from '../printable.js';
 import { type MessageDescriptor, messageDescriptor } from '../protobuf/descriptor.js';
 import { readAnyObject } from '../protobuf/object.js';
 import { ByteWriter, WireError, word } from '../protobuf/wire.js';
@@ -106,7 +107,9 @@ export class ImageDecoder {
   private cutOff(left: number): DumpError {
     if (this.state === 'magic' || this.state === 'type') {
       if (this.offset + left === 0) return emptyInput('TRUNCATED', this.file, 'an image');
-      return new DumpError('TRUNCATED', `expected an image, found ${this.offset + left} bytes`, { file: this.file });
+      return new DumpError('TRUNCATED', `expected an image, found ${counted(this.offset + left, 'byte')}`, {
+        file: this.file,
+      });
     }
     if (this.state === 'message') {
       return truncated(this.file, this.offset - 4, this.entry, this.size + 4, left + 4);

@@ -201,17 +201,15 @@ describe('the memory of a plain archive', () => {
       `${archive}: the file has changed since it was opened`,
     );
     memory.close();
-    const missing =
-      /^pagepipe: error: \S+\/tar@0x[0-9a-f]+: expected \d+ more bytes of a file, found the end of the archive\n$/;
     const size = readFileSync(archive).length;
     for (const [cut, error] of [
-      [size >> 1, expect.stringMatching(missing)],
-      [5000, expect.stringMatching(missing)],
-      [512, `pagepipe: error: ${archive}@0x200: expected the end of the archive, found something else\n`],
+      [size >> 1, '@0x69000: expected 419328 more bytes of a file, found the end of the archive'],
+      [5000, '@0x1200: expected a header, found something else'],
+      [512, '@0x200: expected the end of the archive, found something else'],
     ] as const) {
       truncateSync(archive, cut);
       const run = await cli(['serve', archive]);
-      expect([run.code, run.stderr]).toEqual([1, error]);
+      expect([run.code, run.stderr]).toEqual([1, `pagepipe: error: ${archive}${error}\n`]);
     }
     writeFileSync(join(dir, 'bad.tar'), Buffer.concat([member('pstree.img', Buffer.from('x')), END]));
     const run = await cli(['serve', join(dir, 'bad.tar')]);

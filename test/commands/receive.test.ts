@@ -57,6 +57,9 @@ function dumpToPort(port: number, form: Form = 32): Promise<number> {
 const receiveAt = (words: string[], options = {}) =>
   new Running(['receive', ...words, '--listen', '127.0.0.1:0'], options);
 
+const NEVER =
+  'never restore this directory without --lazy-pages: its lazy pages are not in it, and CRIU would spin forever, or restore a process that computes on zeros';
+
 describe('receive', () => {
   it.each(FORMS)('takes a dump of %d bytes a message, says so, and ends', async (form) => {
     const dir = tempDir();
@@ -70,7 +73,7 @@ describe('receive', () => {
     const lines = [
       `pagepipe: listening at 127\\.0\\.0\\.1:${port}`,
       'pagepipe: 127\\.0\\.0\\.1:\\d+: received 12 pages, 49152 bytes of 3 address spaces in [\\d.]+ s',
-      'pagepipe: warning: .*: never restore this directory without --lazy-pages.*',
+      `pagepipe: warning: ${join(dir, 'out')}: ${NEVER}`,
     ];
     expect(running.err).toMatch(new RegExp(`^${lines.join('\\n')}\\n$`));
   });
@@ -216,10 +219,9 @@ describe('receive', () => {
     const running = new Running(['receive', join(dir, 'out'), '--listen', '0.0.0.0:0']);
     expect(await dumpToPort(await running.port())).toBe(0);
     await running.code();
-    expect(running.err).toMatch(
-      /^pagepipe: warning: everybody who can connect to 0\.0\.0\.0:0 can send a dump; --tls requires certificates$/m,
-    );
-    expect(running.err.match(/can connect/g)).toHaveLength(1);
+    expect(running.err.match(/^.*can connect.*$/gm)).toEqual([
+      'pagepipe: warning: everybody who can connect to 0.0.0.0:0 can send a dump; --tls requires certificates',
+    ]);
   });
 
   it('links to the parent dump', async () => {
@@ -344,7 +346,9 @@ describe('receive as a process', () => {
     expect(await dumpTo(child.stdin, new PageClient(child, 24))).toBe(0);
     expect(await exitOf(child)).toBe(0);
     expect(stderr.text).toMatch(
-      /^pagepipe: stdio: received 12 pages, 49152 bytes of 3 address spaces in [\d.]+ s\npagepipe: warning: \S+\/out: never restore this directory without --lazy-pages: its lazy pages are not in it, and CRIU would spin forever, or restore a process that computes on zeros\n$/,
+      new RegExp(
+        `^pagepipe: stdio: received 12 pages, 49152 bytes of 3 address spaces in [\\d.]+ s\npagepipe: warning: ${join(dir, 'out')}: ${NEVER}\n$`,
+      ),
     );
     expect(sorted(filesIn(join(dir, 'out')))).toEqual(sorted(filesOf(24, SPACES)));
   });

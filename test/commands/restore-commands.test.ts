@@ -93,8 +93,12 @@ describe('the commands for', () => {
   it.each([
     [{ kind: 'tar', path: '/o/out.tar' }, '/o/out.tar', 'tar -x and container engines can unpack /o/out.tar as well'],
     [{ kind: 'tar', path: '-' }, 'OUT', 'tar -x and container engines can unpack OUT as well'],
-    [{ kind: 'shards', path: '/o/a,/o/b' }, '/o/a,/o/b --from shards', /^criu-image-streamer extract can unpack/],
-    [{ kind: 'shards', path: '-' }, 'OUT --from shards', /^criu-image-streamer extract can unpack OUT/],
+    [
+      { kind: 'shards', path: '/o/a,/o/b' },
+      '/o/a,/o/b --from shards',
+      'criu-image-streamer extract can unpack /o/a,/o/b as well',
+    ],
+    [{ kind: 'shards', path: '-' }, 'OUT --from shards', 'criu-image-streamer extract can unpack OUT as well'],
   ] as const)('an OUT that is no directory: %o', (out, words, note) => {
     const commands = restoreCommands(DIRECTORY, out, PLAIN);
     expect(commands).toEqual({
@@ -104,7 +108,7 @@ describe('the commands for', () => {
     });
     expect(restoreNotes(commands, out, { keepsLazyPages: false })).toEqual([
       'CRIU reads only directories; replace the names in capitals by your own',
-      typeof note === 'string' ? note : expect.stringMatching(note),
+      note,
     ]);
   });
 

@@ -8,19 +8,20 @@ import { ANON, PE, writeDump } from '../helpers/dump-writer.js';
 import { fixture, tempDir } from '../helpers/temp.js';
 import { copyOf, linesOf } from '../verify/harness.js';
 
-const LEFT = 'pagepipe: warning: pagemap-1000.img: left out, it is memory that no process of the dump has\n';
+const LEFT_OUT = 'left out, it is memory that no process of the dump has';
+const LEFT = `pagepipe: warning: pagemap-1000.img: ${LEFT_OUT}\npagepipe: warning: pagemap-shmem-1455.img: ${LEFT_OUT}\n`;
 
-const REMAINS = 'pagepipe: warning: pagemap-1000.img: no process of the dump has this memory\n';
+const REMAINS = `pagepipe: warning: pagemap-1000.img: no process of the dump has this memory\npagepipe: warning: pagemap-shmem-1455.img: ${LEFT_OUT}\n`;
 
 /** The fixture in an archive, members in the order of their names. */
 const archived = (name: string) =>
-  archiveOf(fixture('stale'), join(tempDir(), name), '--sort=name', ...(name.endsWith('.gz') ? ['-z'] : []));
+  archiveOf(fixture('stale'), join(tempDir(), name), ...(name.endsWith('.gz') ? ['-z'] : []));
 
 describe('an archive of such a directory', () => {
   test.each(['stale.tar', 'stale.tar.gz'])('copy leaves its memory out, as from the directory: %s', async (name) => {
     const [out, same] = [join(tempDir(), 'out'), join(tempDir(), 'same')];
     const { code, stderr } = await cli(['copy', archived(name), out]);
-    expect([code, stderr]).toEqual([0, expect.stringContaining(LEFT)]);
+    expect([code, stderr]).toEqual([0, LEFT]);
     await cli(['copy', fixture('stale'), same]);
     expect(readdirSync(out)).toEqual(readdirSync(same));
   });
@@ -28,8 +29,9 @@ describe('an archive of such a directory', () => {
   test('make-lazy reads it from front to back: memory with pages of its own remains', async () => {
     const out = join(tempDir(), 'out');
     const { code, stderr } = await cli(['make-lazy', archived('stale.tar.gz'), out]);
-    expect([code, stderr]).toEqual([0, expect.stringContaining(REMAINS)]);
-    expect(stderr).toContain('pagemap-shmem-1455.img: left out, it is memory');
+    expect(code).toBe(0);
+    // The report follows.
+    expect(stderr.match(/^pagepipe: .*\n/gm)?.join('')).toBe(REMAINS);
     expect(linesOf(out).filter((line) => !/LAZY_ONLY|UNUSED/.test(line))).toEqual([]);
   });
 });
@@ -99,6 +101,8 @@ describe('what no command needs', () => {
   });
 });
 
+const ALL_CHECKS = 'pagepipe read: hint: pagepipe verify does all checks; --incomplete reads what can be read';
+
 test.each([
   ['a directory', (path: string) => path],
   ['a compressed archive', (path: string) => archiveOf(path, join(tempDir(), 'tar.gz'), '-z')],
@@ -113,7 +117,9 @@ test.each([
       expect([code, stderr]).toEqual([1, `pagepipe: error: ${expected}\n`]);
     }
     const read = await cli(['read', source]);
-    expect([read.code, read.stderr]).toEqual([1, expect.stringContaining(`pagepipe read: error: ${expected}\n`)]);
+    // Some have the hint, and what else is missing without this image may be said before.
+    const lines = read.stderr.split('\n').filter((line) => line !== ALL_CHECKS && !line.includes(' warning: '));
+    expect([read.code, ...lines]).toEqual([1, `pagepipe read: error: ${expected}`, '']);
   }
 });
 
@@ -121,8 +127,8 @@ describe('a directory that an earlier dump was in', () => {
   test.each(['copy', 'make-lazy'])('%s leaves its memory out', async (command) => {
     const out = join(tempDir(), 'out');
     const { code, stderr } = await cli([command, fixture('stale'), out]);
-    expect(stderr).toContain(LEFT);
     expect(code).toBe(0);
+    expect(stderr.match(/^pagepipe: .*\n/gm)?.join('')).toBe(LEFT);
     expect(readdirSync(out)).not.toContain('pagemap-1000.img');
     expect(readdirSync(out)).toContain('pagemap-1019.img');
     expect(linesOf(out).filter((line) => /PAGEMAP|PAGES/.test(line))).toEqual([]);
@@ -168,7 +174,7 @@ test('a parent that was copied into its child is one', async () => {
 test.each([
   ['a directory', (path: string) => path],
   ['an archive', (path: string) => archiveOf(path, join(tempDir(), 'tar'))],
-  ['a compressed archive', (path: string) => archiveOf(path, join(tempDir(), 'tar.gz'), '-z', '--sort=name')],
+  ['a compressed archive', (path: string) => archiveOf(path, join(tempDir(), 'tar.gz'), '-z')],
 ])('two processes with the same pages are refused: %s', async (_, place) => {
   const dump = join(tempDir(), 'dump');
   const entries = [{ vaddr: 0x10000n, pages: 2, flags: PE.PRESENT }];

@@ -169,9 +169,9 @@ export const member = (name: string, data: Uint8Array, more: { type?: string; ta
 /** The end of an archive. */
 export const END = Buffer.alloc(2 * BLOCK);
 
-/** Writes an archive of a dump, by GNU tar; returns its path. */
+/** Writes an archive of a dump, by GNU tar, members in the order of their names; returns its path. */
 export function archiveOf(dump: string, path: string, ...words: string[]): string {
-  tar(dirname(dump), '-cf', path, ...words, basename(dump));
+  tar(dirname(dump), '-cf', path, '--sort=name', ...words, basename(dump));
   return path;
 }
 
