@@ -206,7 +206,7 @@ export function containerSuite(container: Container): void {
       expect(openFiles(dir)).toEqual([]);
     });
 
-    it.each([5, 4095])('reads the same in reads and writes of at most %i bytes', async (bytes) => {
+    it.each([13, 4095])('reads the same in reads and writes of at most %i bytes', async (bytes) => {
       const dir = tempDir();
       const dump = smallDump(dir);
       const places = await made(dump, dir);

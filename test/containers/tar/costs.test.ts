@@ -81,12 +81,12 @@ const ROWS: Row[] = [
   ],
   [
     'extensions without a member',
-    () => [...Array<Buffer>(100).fill(extension('x', record('comment', ' '.repeat(500 * KIB)))), member('x', data)],
+    () => [...Array<Buffer>(20).fill(extension('x', record('comment', ' '.repeat(500 * KIB)))), member('x', data)],
     /expected extensions of at most 1048576 bytes before a file/,
   ],
   [
     'headers of empty extensions',
-    () => [...Array<Buffer>(100_000).fill(header('x', 0, { type: 'x' })), member('x', data)],
+    () => [...Array<Buffer>(20_000).fill(header('x', 0, { type: 'x' })), member('x', data)],
     /expected extensions of at most 1048576 bytes before a file/,
   ],
   [
@@ -110,7 +110,7 @@ const ROWS: Row[] = [
   ['blocks of a sparse map without pieces', () => [emptySparse(50_000)], /expected the map of a sparse file/],
   [
     'a sparse map of zeros alone',
-    () => [extension('x', sparse1), header('x', 60_000 * 512), Buffer.alloc(60_000 * 512)],
+    () => [extension('x', sparse1), header('x', 10_000 * 512), Buffer.alloc(10_000 * 512)],
     /expected the map of a sparse file/,
   ],
   [
@@ -161,10 +161,11 @@ describe('an archive costs little', () => {
     expect(code).toBe(error ? 1 : 0);
   });
 
-  it.each(['plain', 'compressed'])('with many members before the first image, %s', async (how) => {
+  it('with many members before the first image, plain and compressed', async () => {
     const members = Array.from({ length: 40_000 }, (_, i) => Buffer.concat([header(`m${i}`, 1), Buffer.alloc(512)]));
     const bytes = archive(members);
-    expect(await cheap(how === 'plain' ? bytes : gzipSync(bytes, { level: 1 }))).toEqual({ code: 0, stderr: '' });
+    expect(await cheap(bytes)).toEqual({ code: 0, stderr: '' });
+    expect(await cheap(gzipSync(bytes, { level: 1 }))).toEqual({ code: 0, stderr: '' });
   });
 
   it('with pages that are a hole of another size than their pagemap says', async () => {
