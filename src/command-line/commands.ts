@@ -1,6 +1,6 @@
 /**
- * What each command is for: the second half of the table, beside the options. Help, docs/options.md, man pages and
- * completions are made from both. It loads no code of a command, so `--help` is fast.
+ * What each command is for. Help, docs/options.md, man pages and completions are made from this table and that of the
+ * options. It loads no code of a command, so `--help` is fast.
  */
 import { LISTEN_OPTIONS, type OptionName, SINK_OPTIONS, SOURCE_OPTIONS } from './options.js';
 
@@ -24,7 +24,7 @@ export interface CommandSpec {
   /** Paragraphs of the help. */
   about: string;
   options: readonly OptionName[];
-  /** Options by the name that they had once: accepted with a note until 1.0. */
+  /** Old names of options, accepted with a note until 1.0. */
   oldNames?: readonly OptionName[];
   /** Words that an argument may be, for completion. */
   words?: readonly string[];
@@ -449,7 +449,7 @@ its options.`,
 
 export type CommandName = keyof typeof COMMANDS;
 
-/** A command of the table; undefined for another word. */
+/** The entry of a command; undefined for any other word. */
 export const specOf = (name: string): CommandSpec | undefined =>
   Object.hasOwn(COMMANDS, name) ? (COMMANDS as Record<string, CommandSpec>)[name] : undefined;
 

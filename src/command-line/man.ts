@@ -66,7 +66,7 @@ function text(source: string): string {
     }
     out.push(source_ === '' ? (isCode ? '' : '.PP\n') : line(source_));
   }
-  // A second .PP in a row would be one too many for linters.
+  // Linters complain about two .PP in a row.
   const roff = `${out.join('')}${isCode ? '.fi\n' : ''}`.replace(/^\.PP\n/, '');
   return roff.replace(/(?:\.PP\n)+(?=\.PP\n|\.fi\n)/g, '');
 }

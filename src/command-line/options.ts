@@ -9,15 +9,15 @@ export interface Option {
   /** One letter: `i` for `-i`. */
   short?: string;
   isMultiple?: true;
-  /** What stands for the value in help; a list of words if it is one of several. */
+  /** The placeholder of the value in help, or the words that it can be. */
   value?: string | readonly string[];
-  /** What a shell completes a value with. */
+  /** What a shell completes the value with. */
   completes?: 'file' | 'folder';
   /** What it does, in one or two sentences. */
   help: string;
   /** What each of the words means. */
   meanings?: Readonly<Record<string, string>>;
-  /** What holds if the option is not given. */
+  /** The default, in words. */
   fallback?: string;
 }
 
@@ -263,7 +263,7 @@ export const OPTIONS = {
 
 export type OptionName = keyof typeof OPTIONS;
 
-/** The options of a table as such, without what is known of each. */
+/** An option as the general type, without the exact type of its row. */
 export const optionOf = (name: OptionName): Option => OPTIONS[name];
 
 /** How an option is written: `--page-size` for `pageSize`. */

@@ -11,11 +11,11 @@ export interface Arguments {
   flags: Partial<Record<OptionName, unknown>>;
 }
 
-/** Letters that may be wrong, missing or too many in a word that was meant: at most so many, and one of so many. */
+/** How far a suggestion may be from a word: at most so many letters changed, and one for each so many letters. */
 const MAX_WRONG = 3;
 const LETTERS_FOR_ONE_WRONG = 3;
 
-/** `; did you mean X?`, if there is something alike. */
+/** `; did you mean X?` if a candidate is similar, otherwise nothing. */
 export function suggestion(word: string, candidates: readonly string[]): string {
   const letters = word.replace(/^--/, '').length;
   const maxDistance = Math.min(MAX_WRONG, Math.floor(letters / LETTERS_FOR_ONE_WRONG));
@@ -24,8 +24,7 @@ export function suggestion(word: string, candidates: readonly string[]): string 
 }
 
 /**
- * Parses the words behind the name of a command: meow takes them apart, after what it would ignore or end the process for has
- * been refused here.
+ * Parses the words after the name of a command with meow. What meow would ignore, or end the process for, is refused first.
  * @throws {UsageError}
  */
 export async function parse(spec: CommandSpec, words: readonly string[]): Promise<Arguments> {
@@ -37,7 +36,7 @@ export async function parse(spec: CommandSpec, words: readonly string[]): Promis
   }
   const end = words.includes('--') ? words.indexOf('--') : words.length;
   const argv = [...checked(words.slice(0, end), byWord), ...words.slice(end)];
-  // Only now, so that help starts without it.
+  // Loaded only now: help does not need it.
   const { default: meow } = await import('meow');
   const shapes = Object.fromEntries([...byWord.values()].map((name) => [name, shapeOf(optionOf(name))]));
   const { input, flags } = meow({
@@ -69,7 +68,7 @@ const shapeOf = ({ type, short, isMultiple }: Option) => ({
 });
 
 /**
- * The words in the one form that meow reads as it is meant: a value is joined to its option, and each short option is a word.
+ * The words in the form that meow reads reliably: each value joined to its option, each short option a word of its own.
  * Throws {@link UsageError} for unknown options, for options given twice, and for values that are missing or too many.
  */
 function checked(words: readonly string[], byWord: ReadonlyMap<string, OptionName>): string[] {

@@ -1,4 +1,4 @@
-/** Numbers on the command line: whole or not, and of sizes and times with a suffix, such as `4k`, `1G` or `1m`. */
+/** Numbers on the command line. Sizes and times may have a suffix, such as `4k`, `1G` or `1m`. */
 const KIB = 1024;
 
 /** Bytes. Suffixes mean bytes also where the plain number means MiB. */
@@ -13,7 +13,7 @@ const SUFFIXES: Readonly<Record<string, (suffix: string) => number | undefined>>
 
 /**
  * @param unit of the option, as help shows it; numbers of other units have no suffix
- * @returns in the unit; NaN for what is no such number. A zero in front is refused, since it might mean octal
+ * @returns the number in that unit; NaN for anything else. A leading zero is refused, because it could mean octal
  */
 export function parseQuantity(text: string, unit: string): number {
   const [, digits = '', suffix = ''] = /^(-?(?:0|[1-9]\d*)(?:\.\d+)?)([a-zA-Z]?)$/.exec(text) ?? [];

@@ -24,7 +24,7 @@ export class ClientReport {
     this.stats.set(client, stats);
   }
 
-  /** @param endsCommand whether the command ends with the error of the client, which is said then and not here */
+  /** @param endsCommand whether the error of the client is that of the command, which then reports it */
   ended({ client, closed, error }: ClientEnd, endsCommand = false): void {
     const stats = this.stats.get(client)?.summary();
     this.stats.delete(client);

@@ -1,5 +1,5 @@
 /**
- * What a command is: an object with `run`. The table of commands (`command-line/commands.ts`) has all else about it. It touches
+ * What a command is: an object with `run`. Everything else is in the table (`command-line/commands.ts`). A command touches
  * the process only through {@link Io}, so tests run it in their own process. `run` checks its arguments first, then opens the
  * source, then the sink, and lets `pump` do the work. Results go to stdout, everything else to stderr. A failure is thrown:
  * `cli.ts` turns it into a message and an exit code.
@@ -74,7 +74,7 @@ export function choice<T extends string>(args: Arguments, name: OptionName, choi
   return found;
 }
 
-/** A flag that was called --force once: that name is accepted until 1.0. */
+/** A flag whose old name, --force, is accepted until 1.0. */
 export function flagOrForce(args: Arguments, name: 'incomplete' | 'unsafePolicy', io: Io): boolean {
   if (args.flags[name] === true) return true;
   if (args.flags['force'] !== true) return false;

@@ -8,7 +8,7 @@ import type { Arguments, Io } from './command.js';
 
 const CHUNK_BYTES = 1024 * 1024;
 
-/** The list, and where to say what is wrong with it; undefined if the option is not given. Reads the list at once. */
+/** The list, and where its warnings go; undefined if the option is not given. Reads the list at once. */
 export function eagerListOf(args: Arguments, io: Io): ({ list: FaultList } & KeepOptions) | undefined {
   const { eagerList } = args.flags as { eagerList?: string };
   return eagerList === undefined
@@ -29,7 +29,7 @@ export function eagerListStages(args: Arguments, io: Io): Stage[] {
 /**
  * Reads a list of faults.
  * @param each called for each fault in the order of the list, with its page number
- * @throws {DumpError} with the line if there is something wrong with it
+ * @throws {DumpError} with the line number, for a malformed list
  */
 export function readFaultList(path: string, each?: (pid: number, pageNumber: number) => void): FaultList {
   const parser = new FaultListParser(path, each);

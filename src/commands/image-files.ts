@@ -118,8 +118,8 @@ function chunksOf({ within, fd, name }: Input, io: Io): AsyncIterable<Uint8Array
 const PIECE_BYTES = 64 * 1024;
 
 /**
- * Where the result goes: a file that appears as a whole, or stdout. It may be the file that is read: that is replaced when
- * all of it has been read.
+ * Where the result goes: a file that appears as a whole, or stdout. It may be the input itself, which is replaced once all
+ * of it has been read.
  */
 export async function withOutput<T>(
   path: string | undefined,
@@ -145,7 +145,7 @@ export async function withOutput<T>(
   }
 }
 
-/** The values of -i and -o. A file without -i is what is read. */
+/** The values of -i and -o. A file given without -i is the input. */
 export function inOut(args: Arguments): { in?: string; out?: string } {
   const flags = args.flags as { in?: string; out?: string };
   if (args.input.length === 0 || flags.in !== undefined) inputs(args);

@@ -33,14 +33,14 @@ export class Messages {
     private readonly options: MessageOptions,
   ) {}
 
-  /** Text of its own form: a report, progress, which begins with {@link ERASE_LINE}. */
+  /** Text without a prefix: a report, or progress, which begins with {@link ERASE_LINE}. */
   readonly print = (text: string): void => {
     if (this.options.quiet) return;
     const start = text.startsWith(ERASE_LINE) ? ERASE_LINE : '';
     this.err(start + printable(text.slice(start.length)));
   };
 
-  /** A result that stdout has no place for: a line of JSON. */
+  /** A result as a line of JSON, where stdout carries something else. */
   readonly record = (value: object): void => {
     this.err(`${printable(JSON.stringify(value))}\n`);
   };
@@ -56,7 +56,7 @@ export class Messages {
     if (!this.options.quiet) this.line('note', message);
   };
 
-  /** How things are going. */
+  /** Progress or state, in one sentence. */
   readonly tell = (message: string): void => {
     if (this.options.quiet) return;
     if (this.options.json) this.record({ severity: 'info', message });

@@ -10,7 +10,7 @@ import type { Io } from './command.js';
 
 const FIRST_MS = 1000;
 const EVERY_MS = 200;
-/** A source that gives nothing for so long is said to stand still. */
+/** After so long without data, the line says so. */
 const STALLED_MS = 3000;
 
 export class Progress {
@@ -27,7 +27,7 @@ export class Progress {
     private readonly totalBytes: () => number,
   ) {
     if (!io.stderrIsTerminal || isPipe(io.stdoutFd)) return;
-    // Nothing may come for a while.
+    // The line is updated even while nothing arrives.
     this.timer = setInterval(() => this.show(Date.now()), FIRST_MS).unref();
   }
 
@@ -45,7 +45,7 @@ export class Progress {
     this.hide();
   }
 
-  /** Makes a writer to stdout, which may be the same terminal, remove the line first. It comes again when it is due. */
+  /** Wraps a writer to stdout, which may be the same terminal: the line is removed first, and returns when it is due. */
   around(write: Emit): Emit {
     return (bytes) => {
       this.hide();

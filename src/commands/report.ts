@@ -37,14 +37,14 @@ export function warnOfParent(written: Written, out: string, io: Io): void {
   io.warn(`${out}/parent leads nowhere; put ${out} next to the dump, or the parent dump next to ${out}`);
 }
 
-/** Of a dump that was lazy already. */
+/** For a dump that was already lazy. */
 const NOT_IN_DUMP =
   'the pages that were lazy already are not in DUMP either; serve those of the dump that DUMP was made from';
 
 /** What a copy can lack. */
 export type Copied = Pick<Written, 'holePages' | 'isPartial'>;
 
-/** Warns if a copy is lazy or partial, as its dump is, or does not reach its parent. */
+/** Warns if a copy is lazy or partial like its dump, or does not reach its parent. */
 export function warnOfCopy(
   copy: { written: Written } | Copied,
   { place: out, kind }: Pick<Target, 'place' | 'kind'>,

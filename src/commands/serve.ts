@@ -15,7 +15,7 @@ import { refusePartial } from '../stages/not-partial.js';
 import { ClientReport } from './client-report.js';
 import { type Arguments, type Command, type Io, inputs, pageSizeFlag, partialFlag } from './command.js';
 
-/** The longest time of Node's timers is just above it: 2^31 ms, about 25 days. */
+/** Just below the longest time of Node's timers: 2^31 ms, about 25 days. */
 const MAX_IDLE_SECONDS = 2_000_000;
 
 export const command: Command = {

@@ -1,6 +1,6 @@
 /**
  * Where commands put a dump. As with `tar -a`, the name of the place says what it becomes: an archive by its suffix, otherwise
- * a directory. `--to` and `--compress` come first.
+ * a directory. `--to` and `--compress` take precedence.
  */
 import { foreignSuffix } from '../arrival/foreign.js';
 import { OPTIONS } from '../command-line/options.js';
@@ -106,7 +106,7 @@ export const sinkOptions = ({ flags }: Arguments, progress: (bytes: number) => v
   progress,
 });
 
-/** Opens a sink. Throws {@link UsageError} for a folder of images that have theirs already. */
+/** Opens a sink. Throws {@link UsageError} for `--prefix` if the images already have a folder. */
 export function openSink(
   { place, kind, compression, prefix }: Target,
   { kind: from, image, budget, inputs: sources }: SinkSource,

@@ -26,7 +26,7 @@ const DEFAULT_BUFFER_MIB = 64;
 export interface Source extends OpenDump {
   /** The directories and files that it is read from. */
   paths: readonly string[];
-  /** All that is read: these, descriptors, the dumps that it builds on, and the list of `--eager-list`. */
+  /** Everything that is read: these, descriptors, the parent dumps, and the list of `--eager-list`. */
   inputs: readonly Place[];
   /** Bytes of all files and pages; 0 if that is not known beforehand. */
   totalBytes(): number;

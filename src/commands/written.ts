@@ -12,9 +12,9 @@ export interface WrittenReport {
   kind: SinkKind | 'stream';
   compression?: Compression;
   dryRun: boolean;
-  /** Of all files of the dump; not known of a stream. */
+  /** Of all files of the dump; unknown for a stream. */
   bytes?: number;
-  /** Pages of which a restore must fetch the bytes. */
+  /** Pages whose bytes a restore must fetch. */
   lazyPages?: number;
   /** Whether pages were taken out that nothing can fetch. */
   partial?: boolean;

@@ -27,7 +27,7 @@ const EXPLORERS: Record<keyof typeof TOPICS, { text: Explorer; json: Explorer }>
 export const command: Command = {
   async run(args, io) {
     const given = inputs(args, 'DUMP', Object.keys(TOPICS).join(', ')) as [string, string];
-    // The other way round is understood as well.
+    // Both orders are accepted.
     const [path, topic] = isTopic(given[0]) && !isTopic(given[1]) ? [given[1], given[0]] : given;
     if (!isTopic(topic)) {
       throw new UsageError(`expected ${Object.keys(TOPICS).join(', ')}, found ${JSON.stringify(topic)}`);
@@ -55,7 +55,7 @@ export const command: Command = {
   },
 };
 
-/** Names as they are in the dump are for programs. Of text, each call prints a line; one that is not whole ends elsewhere. */
+/** Escapes names for a terminal. Each call prints a line of text, so a line break before its end is part of a name. */
 const forTerminal =
   (print: Print, json: boolean): Print =>
   (text) =>
