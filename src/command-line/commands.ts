@@ -203,8 +203,8 @@ affected.
     usage: ['DUMP [-W DIR] [options] [-- CRIU OPTIONS ...]'],
     about: `Restores a dump by criu restore, from wherever it is: makes what make-lazy
 keeps of it in a directory in memory, delivers the pages as pagepipe lazy-pages
-does, says when the tasks run, and exits when all their pages are there. What it
-made is then removed. Options behind -- are for criu restore.
+does, says when the tasks run, and exits when all their pages are there. What
+it made is then removed. Options behind -- are for criu restore.
 
 DUMP is a directory, a tar archive (plain, gzip or zstd), an OCI image, a page
 stream, or the shards of criu-image-streamer. - is stdin. What does not come

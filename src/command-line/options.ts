@@ -243,8 +243,8 @@ export const OPTIONS = {
   lazy: { type: 'boolean', help: 'send first what is needed at once, the other pages on demand' },
   pageServer: {
     ...ADDRESS,
-    help: 'where the far end serves the pages to criu lazy-pages',
-    fallback: '127.0.0.1, a free port',
+    help: 'address of the page server: where lazy-pages gets the pages, and where the far end of send serves them to criu lazy-pages',
+    fallback: 'of send 127.0.0.1, a free port',
   },
   keepServing: { type: 'boolean', help: 'serve more restores until it is stopped' },
   rsh: {

@@ -6,19 +6,21 @@ import { FaultRecord } from '../serve/recorder.js';
 import { goToBackground, readyFd } from './background.js';
 import { type Arguments, type Command, inputs } from './command.js';
 import { openPages, pageOrder, RestoreReport, requireDaemonCalls } from './lazy-source.js';
+import { openServerPages, pageServerOf } from './page-server.js';
 
 export const command: Command = {
   cleansUp: true,
   endsTwice: true,
   async run(args, io) {
-    const path = dumpOf(args);
+    const server = pageServerOf(args);
+    const path = dumpOf(args, server !== undefined);
     const calls = requireDaemonCalls();
     const directory = (args.flags['workDir'] as string | undefined) ?? '.';
     if (args.flags['daemon'] === true && readyFd() === undefined) {
       await goToBackground(args, io, directory);
       return;
     }
-    const { source, places } = await openPages(path, args, io);
+    const { source, places } = server ? await openServerPages(path, server, args, io) : await openPages(path, args, io);
     const { record: list } = args.flags as { record?: string };
     let record: FaultRecord | undefined;
     try {
@@ -54,10 +56,11 @@ export const command: Command = {
 };
 
 /** The dump, as an argument or as criu lazy-pages takes it. Throws {@link UsageError}. */
-function dumpOf(args: Arguments): string {
-  const { imagesDir } = args.flags as { imagesDir?: string };
-  if (imagesDir === undefined) return (inputs(args, 'DUMP') as [string])[0];
-  if (args.input.length > 0) throw new UsageError(`expected DUMP or --images-dir, found both`);
+function dumpOf({ flags, input }: Arguments, isRestored: boolean): string {
+  const { imagesDir } = flags as { imagesDir?: string };
+  if (imagesDir === undefined)
+    return (inputs({ flags, input: input.slice(0, 1) }, isRestored ? 'OUT' : 'DUMP') as [string])[0];
+  if (input.length > 0) throw new UsageError('expected DUMP or --images-dir, found both');
   return imagesDir;
 }
 

@@ -33,6 +33,9 @@ export function requireDaemonCalls(): DaemonCalls {
   });
 }
 
+/** What a half of a dump has to be like: COLD, and the OUT that a page server completes. */
+const EXPECTED: readonly string[] = ['COLD_HALF', 'LAZY_ONLY'];
+
 /** Pages of a dump, and all that they are read from. */
 export interface OpenPages {
   source: PageSource;
@@ -45,19 +48,30 @@ export interface OpenPages {
  * The pages of a dump in any container. What arrives is read to its end first.
  * @throws {DumpError} if it is damaged: all is checked that can be, before a task depends on it
  */
-export async function openPages(path: string, args: Arguments, io: Io): Promise<OpenPages> {
+export const openPages = (path: string, args: Arguments, io: Io): Promise<OpenPages> =>
+  openChecked(path, args, io, async (memory, files) => new DumpSource(files, memory));
+
+/**
+ * Opens a dump, checks it, and makes a source of it.
+ * @param make takes over the memory
+ */
+export async function openChecked(
+  path: string,
+  args: Arguments,
+  io: Io,
+  make: (memory: DumpMemory, files: DumpFiles) => Promise<PageSource>,
+): Promise<OpenPages> {
   const from = args.flags['from'] === undefined ? undefined : choice(args, 'from', SOURCE_KINDS, 'directory');
   const hasShards = from === 'shards' || args.flags['shardFds'] !== undefined;
   const random = hasShards ? undefined : await openRandom(path, { from, guard: true });
   const files = random ?? (await openCommandFiles(path, args, io, { pages: 'hold' }));
   try {
     const pageSize = pageSizeFlag(args, PAGE_SIZES);
-    // The colder half of a dump is complete for this purpose.
-    const findings = quickFindings(files, pageSize).filter(({ code }) => code !== 'COLD_HALF');
+    const findings = quickFindings(files, pageSize).filter(({ code }) => !EXPECTED.includes(code));
     reportFindings(findings, args.flags['incomplete'] === true, io);
     const memory = new DumpMemory(files, pageSize);
     if (memory.isPartial) refusePartial(partialFlag(args, io));
-    return { source: new DumpSource(files, memory), files, places: dumpPlaces(files) };
+    return { source: await make(memory, files), files, places: dumpPlaces(files) };
   } catch (error) {
     files.close();
     throw error;

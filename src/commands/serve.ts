@@ -90,12 +90,23 @@ export interface ListenOptions {
 
 /** The options of a command that listens. Throws {@link UsageError}. */
 export function listenOptions(args: Arguments): ListenOptions {
-  const { stdio, tls, tlsCacert, tlsCacrl, tlsCert, tlsKey } = args.flags as Record<string, string | undefined> & {
-    stdio?: boolean;
-    tls?: boolean;
-  };
+  const { stdio } = args.flags as { stdio?: boolean };
   const address = addressFlag(args, 'listen');
   if (stdio && address) throw new UsageError('--listen and --stdio exclude each other');
+  const files = tlsFlags(args);
+  if (files && stdio)
+    throw new UsageError('--tls and --stdio exclude each other: with --stdio the other end does the encryption');
+  return {
+    address: address ?? { host: '127.0.0.1', port: DEFAULT_PORT },
+    stdio: stdio === true,
+    idleSeconds: countFlag(args, 'idleTimeout', { fallback: 600, max: MAX_IDLE_SECONDS }),
+    ...(files ? { tls: files } : {}),
+  };
+}
+
+/** The files of --tls; undefined without it. Throws {@link UsageError}, {@link DumpError}. */
+export function tlsFlags(args: Arguments): TlsFiles | undefined {
+  const { tls, tlsCacert, tlsCacrl, tlsCert, tlsKey } = args.flags as Record<string, string | undefined>;
   const paths = {
     ...(tlsCacert === undefined ? {} : { ca: tlsCacert }),
     ...(tlsCacrl === undefined ? {} : { crl: tlsCacrl }),
@@ -103,14 +114,7 @@ export function listenOptions(args: Arguments): ListenOptions {
     ...(tlsKey === undefined ? {} : { key: tlsKey }),
   };
   if (!tls && Object.keys(paths).length > 0) throw new UsageError('files for TLS need --tls');
-  if (tls && stdio)
-    throw new UsageError('--tls and --stdio exclude each other: with --stdio the other end does the encryption');
-  return {
-    address: address ?? { host: '127.0.0.1', port: DEFAULT_PORT },
-    stdio: stdio === true,
-    idleSeconds: countFlag(args, 'idleTimeout', { fallback: 600, max: MAX_IDLE_SECONDS }),
-    ...(tls ? { tls: readTlsFiles(paths) } : {}),
-  };
+  return tls ? readTlsFiles(paths) : undefined;
 }
 
 export function addressFlag(args: Arguments, name: OptionName): Address | undefined {

@@ -14,8 +14,9 @@ const { EAGAIN, EINTR } = constants.errno;
 
 const AF_UNIX = 1;
 const SOL_SOCKET = 1;
-const SO_PEERCRED = 17;
+const SO_PASSCRED = 16;
 const SCM_RIGHTS = 1;
+const SCM_CREDENTIALS = 2;
 /** `sun_path`, with its NUL. */
 const MAX_PATH_BYTES = 108;
 const BACKLOG = 128;
@@ -23,6 +24,8 @@ const BACKLOG = 128;
 /** Descriptors in one message; the kernel allows 253. */
 const MAX_DESCRIPTORS = 16;
 const CONTROL_HEADER_BYTES = 16;
+/** Of a message with credentials. */
+const CREDENTIALS_BYTES = CONTROL_HEADER_BYTES + 16;
 const BUFFER_BYTES = 4096;
 
 /** A socket that listens at a path. A socket that is left there is removed first; anything else is not. */
@@ -44,6 +47,7 @@ export class DescriptorListener {
       // A path of any length.
       const short = `/proc/self/fd/${directory}/${basename(path)}`;
       this.fd = onFile(path, () => checked(calls.listenUnix(socketAddress(short), BACKLOG), path));
+      passCredentials(this.fd, calls);
     } finally {
       closeSync(directory);
     }
@@ -78,24 +82,34 @@ function socketAddress(path: string): Buffer {
   return address;
 }
 
+/** What came at once. */
+export interface Received {
+  bytes: Uint8Array;
+  descriptors: number[];
+  /** The process that has sent it, as it is seen here; 0 if it is not visible. */
+  pid: number;
+}
+
 /** A connection. Bytes and descriptors come in the order in which they were sent. */
 export class DescriptorSocket {
   private readonly buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
-  private readonly control = Buffer.allocUnsafeSlow(CONTROL_HEADER_BYTES + 4 * MAX_DESCRIPTORS);
+  private readonly control = Buffer.allocUnsafeSlow(CREDENTIALS_BYTES + CONTROL_HEADER_BYTES + 4 * MAX_DESCRIPTORS);
   /** iovec and msghdr. */
   private readonly header = Buffer.allocUnsafeSlow(16 + 56);
 
   constructor(
     readonly fd: number,
     private readonly calls: DaemonCalls,
-  ) {}
+  ) {
+    passCredentials(fd, calls);
+  }
 
   /**
-   * Receives once. One message never has bytes from behind a descriptor that comes later.
+   * Receives once: bytes of one sender, none from behind a descriptor that comes later.
    * @returns undefined if nothing waits; no bytes at the end
    * @throws {DumpError} SYSTEM
    */
-  receive(): { bytes: Uint8Array; descriptors: number[] } | undefined {
+  receive(): Received | undefined {
     const { buffer, control, header, calls } = this;
     header.fill(0);
     writeNumbers(header, 0, calls.addressOf(buffer), buffer.length);
@@ -105,15 +119,7 @@ export class DescriptorSocket {
     if (count === -EAGAIN || count === -EINTR) return undefined;
     const bytes = buffer.subarray(0, checked(count, 'recvmsg'));
     const controlBytes = Number(message.readBigUInt64LE(40));
-    return { bytes, descriptors: descriptorsIn(control.subarray(0, controlBytes)) };
-  }
-
-  /** The pid of the process that connected, as it is seen here; 0 if it is not. */
-  peerPid(): number {
-    const credentials = Buffer.allocUnsafeSlow(12).fill(0);
-    const length = Buffer.from(new Uint32Array([credentials.length]).buffer);
-    const done = this.calls.getSocketOption(this.fd, SOL_SOCKET, SO_PEERCRED, credentials, length);
-    return done < 0 ? 0 : credentials.readInt32LE(0);
+    return { bytes, ...controlOf(control.subarray(0, controlBytes)) };
   }
 
   close(): void {
@@ -124,17 +130,22 @@ export class DescriptorSocket {
 const writeNumbers = (buffer: Buffer, at: number, ...numbers: number[]): void =>
   numbers.forEach((number, i) => void buffer.writeBigUInt64LE(BigInt(number), at + 8 * i));
 
-function descriptorsIn(control: Buffer): number[] {
+/** Asks for the pid of each sender. */
+const passCredentials = (fd: number, calls: DaemonCalls): void =>
+  void calls.setSocketOption(fd, SOL_SOCKET, SO_PASSCRED, Buffer.from(new Int32Array([1]).buffer));
+
+function controlOf(control: Buffer): Pick<Received, 'descriptors' | 'pid'> {
   const descriptors: number[] = [];
+  let pid = 0;
   for (let at = 0; at + CONTROL_HEADER_BYTES <= control.length; ) {
     const length = Number(control.readBigUInt64LE(at));
     if (length < CONTROL_HEADER_BYTES) break;
-    const isRights = control.readInt32LE(at + 8) === SOL_SOCKET && control.readInt32LE(at + 12) === SCM_RIGHTS;
+    const type = control.readInt32LE(at + 8) === SOL_SOCKET ? control.readInt32LE(at + 12) : 0;
+    const data = at + CONTROL_HEADER_BYTES;
     const end = Math.min(at + length, control.length);
-    for (let data = at + CONTROL_HEADER_BYTES; isRights && data + 4 <= end; data += 4) {
-      descriptors.push(control.readInt32LE(data));
-    }
+    if (type === SCM_CREDENTIALS && data + 4 <= end) pid = control.readInt32LE(data);
+    for (let i = data; type === SCM_RIGHTS && i + 4 <= end; i += 4) descriptors.push(control.readInt32LE(i));
     at += Math.ceil(length / 8) * 8;
   }
-  return descriptors;
+  return { descriptors, pid };
 }

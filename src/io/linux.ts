@@ -72,7 +72,7 @@ export interface DaemonCalls {
   accept(fd: number): number;
   /** `header` is a `msghdr`. Descriptors that come are closed at an exec. */
   receiveMessage(fd: number, header: Uint8Array): number;
-  getSocketOption(fd: number, level: number, name: number, value: Uint8Array, length: Uint8Array): number;
+  setSocketOption(fd: number, level: number, name: number, value: Uint8Array): number;
   pidfdOpen(pid: number): number;
   pidfdSendSignal(pidfd: number, signal: number): number;
 }
@@ -160,7 +160,7 @@ function callsOfDaemon(library: Library, koffi: Koffi): DaemonCalls {
   const listen = library.func('int listen(int, int)');
   const accept = library.func('int accept4(int, void *, void *, int)');
   const receive = library.func('long recvmsg(int, void *, int)');
-  const getOption = library.func('int getsockopt(int, int, int, void *, void *)');
+  const setOption = library.func('int setsockopt(int, int, int, void *, unsigned int)');
   const call = library.func('long syscall(long, long, long, long, long)');
   const result = (value: number): number => (value < 0 ? -koffi.errno() : value);
   return {
@@ -191,7 +191,7 @@ function callsOfDaemon(library: Library, koffi: Koffi): DaemonCalls {
     },
     accept: (fd) => result(accept(fd, null, null, NONBLOCK_CLOEXEC)),
     receiveMessage: (fd, header) => result(receive(fd, header, MSG_CMSG_CLOEXEC)),
-    getSocketOption: (fd, level, name, value, length) => result(getOption(fd, level, name, value, length)),
+    setSocketOption: (fd, level, name, value) => result(setOption(fd, level, name, value, value.length)),
     pidfdOpen: (pid) => result(call(SYS_PIDFD_OPEN, pid, 0, 0, 0)),
     pidfdSendSignal: (pidfd, signal) => result(call(SYS_PIDFD_SEND_SIGNAL, pidfd, signal, 0, 0)),
   };

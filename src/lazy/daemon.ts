@@ -9,7 +9,7 @@
 import { join } from 'node:path';
 import { DumpError } from '../errors.js';
 import { Breather } from '../io/breathe.js';
-import { DescriptorListener } from '../io/descriptor-socket.js';
+import { DescriptorListener, type DescriptorSocket } from '../io/descriptor-socket.js';
 import type { DaemonCalls } from '../io/linux.js';
 import { Poller } from '../io/poller.js';
 import { Userfault } from '../io/userfault.js';
@@ -17,7 +17,7 @@ import { addressHex } from '../memory/runs.js';
 import { counted } from '../printable.js';
 import { LazyRuns } from './lazy-runs.js';
 import type { PageOrder } from './order.js';
-import type { PageSource } from './page-source.js';
+import { isRemote, type PageSource } from './page-source.js';
 import { PendingPages } from './pending.js';
 import { Restore } from './restore.js';
 import { stopTasks } from './stop.js';
@@ -33,8 +33,6 @@ const MAX_PIECE_BYTES = 1024 * 1024;
 const TURN_MS = 5;
 /** While faults are recorded, the sweep waits until there have been none for this many ms. */
 export const QUIET_MS = 1000;
-/** How often it is checked that the dump has not changed, in ms. */
-const CHECK_MS = 1000;
 
 /** What a daemon tells. */
 export interface DaemonEvents {
@@ -69,10 +67,11 @@ export class LazyDaemon {
   private readonly restores = new Set<Restore>();
   private readonly context: Omit<TaskContext, 'stats' | 'forked'>;
   private isListening = true;
-  private isStopped = false;
+  private isEnding = false;
+  /** Why no more pages can come. */
+  private failure: Error | undefined;
   private pieceBytes = MIN_PIECE_BYTES;
   private faultedAt = 0;
-  private checkedAt = 0;
   /** Tasks with faults to answer. */
   private readonly faulting = new Set<LazyTask>();
 
@@ -91,7 +90,6 @@ export class LazyDaemon {
       source,
       buffer,
       address: calls.addressOf(buffer),
-      bufferPages: buffer.length / source.pageSize,
       singly: options.record !== undefined,
       faulted: (pid, page) => options.record?.(pid, page),
     };
@@ -99,7 +97,15 @@ export class LazyDaemon {
     const path = join(options.directory, SOCKET_NAME);
     this.listener = new DescriptorListener(path, calls);
     this.poller.add(this.listener.fd, () => this.accept());
-    source.onArrival = () => this.arrived();
+    if (isRemote(source)) {
+      source.onPages = (pid, page, bytes) => this.take(pid, page, bytes);
+      source.onFailure = (error) => {
+        this.failure = error;
+        this.poller.ring();
+      };
+    } else {
+      source.onArrival = () => this.arrived();
+    }
   }
 
   /** Pages that wait to be delivered, in all restores. */
@@ -120,18 +126,15 @@ export class LazyDaemon {
   async run(): Promise<void> {
     const { signal, signalAgain } = this.options;
     const ring = () => this.poller.ring();
-    const finish = () => {
-      if (this.restores.size > 0) this.options.finishing?.(this.left);
-      ring();
-    };
-    signal.addEventListener('abort', finish);
+    signal.addEventListener('abort', ring);
     signalAgain?.addEventListener('abort', ring);
     this.options.listening?.(join(this.options.directory, SOCKET_NAME));
     const breather = new Breather(TURN_MS);
     try {
       for (;;) {
-        if (signal.aborted) this.stopListening();
+        if (signal.aborted) this.comeToAnEnd();
         if (signalAgain?.aborted) throw this.cutOff();
+        if (this.failure) throw this.failure;
         if (!this.isListening && this.restores.size === 0) return;
         if (this.turn()) await breather.due();
         else await this.wait();
@@ -139,7 +142,7 @@ export class LazyDaemon {
     } catch (error) {
       throw this.stopped(error);
     } finally {
-      signal.removeEventListener('abort', finish);
+      signal.removeEventListener('abort', ring);
       signalAgain?.removeEventListener('abort', ring);
       await this.close();
     }
@@ -149,10 +152,6 @@ export class LazyDaemon {
   private turn(): boolean {
     this.poller.poll();
     const now = Date.now();
-    if (now - this.checkedAt >= CHECK_MS) {
-      this.source.check?.();
-      this.checkedAt = now;
-    }
     const hadFaults = this.faulting.size > 0;
     for (const task of this.faulting) {
       task.serveFaults();
@@ -168,8 +167,9 @@ export class LazyDaemon {
     for (const restore of this.restores) {
       if (!restore.isFinished) continue;
       if (!restore.sweep(most)) {
-        if (restore.tasks.size === 0) this.end(restore);
-        continue;
+        if (restore.tasks.size > 0) continue;
+        this.end(restore);
+        return true;
       }
       this.pieceBytes = Math.min(this.pieceBytes * 2, MAX_PIECE_BYTES);
       // The next piece is another's.
@@ -189,21 +189,26 @@ export class LazyDaemon {
   private async wait(): Promise<void> {
     const hasWork = [...this.restores].some(({ isFinished, left }) => isFinished && left > 0);
     const quiet = hasWork ? this.isQuietFor(Date.now()) : 0;
-    const timer = setTimeout(() => this.poller.ring(), hasWork && quiet > 0 ? quiet : CHECK_MS);
+    const timer = quiet > 0 ? setTimeout(() => this.poller.ring(), quiet) : undefined;
     await this.poller.wait();
     clearTimeout(timer);
   }
 
   private accept(): void {
-    if (!this.isListening) return;
-    const socket = this.listener.accept();
-    if (!socket) return;
+    for (let socket = this.isListening && this.listener.accept(); socket; socket = this.listener.accept()) {
+      this.begin(socket);
+      // As criu lazy-pages does, it serves one restore.
+      if (this.options.keepListening) continue;
+      this.stopListening();
+      return;
+    }
+  }
+
+  private begin(socket: DescriptorSocket): void {
     const restore: Restore = new Restore(socket, this.options.order, (task) => this.drop(restore, task));
     this.restores.add(restore);
     this.poller.add(socket.fd, () => this.receive(restore));
     this.options.began?.(restore);
-    // As criu lazy-pages does, it serves one restore.
-    if (!this.options.keepListening) this.stopListening();
   }
 
   private receive(restore: Restore): void {
@@ -215,7 +220,7 @@ export class LazyDaemon {
     }
     try {
       for (const message of restore.messages.push(received.bytes, received.descriptors)) {
-        if (message.type === 'task') this.addTask(restore, message.pid, message.fd);
+        if (message.type === 'task') this.addTask(restore, message.pid, received.pid, message.fd);
         else if (message.type === 'finished') {
           restore.isFinished = true;
           this.faultedAt = Date.now();
@@ -243,11 +248,11 @@ export class LazyDaemon {
     if (!this.options.keepListening) throw error;
   }
 
-  private addTask(restore: Restore, pid: number, fd: number): void {
+  private addTask(restore: Restore, pid: number, seenPid: number, fd: number): void {
     const userfault = new Userfault(fd, this.calls, this.source.pageSize);
     restore.pids.add(pid);
     const runs = this.source.runs(pid) ?? NO_RUNS;
-    this.serve(restore, new LazyTask(pid, userfault, PendingPages.of(runs), this.contextOf(restore)));
+    this.serve(restore, new LazyTask(pid, seenPid, userfault, PendingPages.of(runs), this.contextOf(restore)));
   }
 
   private contextOf(restore: Restore): TaskContext {
@@ -256,7 +261,10 @@ export class LazyDaemon {
       stats: restore.stats,
       forked: (parent, fd) => {
         const userfault = new Userfault(fd, this.calls, this.source.pageSize);
-        this.serve(restore, new LazyTask(parent.pid, userfault, parent.pending.fork(), this.contextOf(restore)));
+        this.serve(
+          restore,
+          new LazyTask(parent.pid, parent.seenPid, userfault, parent.pending.fork(), this.contextOf(restore)),
+        );
       },
     };
   }
@@ -267,6 +275,18 @@ export class LazyDaemon {
       task.read();
       if (task.hasFaults) this.faulting.add(task);
     });
+  }
+
+  /** Pages have come that were asked for. Whoever still wants them gets them, such as a child that was forked meanwhile. */
+  private take(pid: number, page: number, bytes: Uint8Array): void {
+    for (const { tasks } of this.restores) {
+      for (const task of tasks) {
+        if (task.pid !== pid) continue;
+        task.take(page, bytes);
+        if (task.hasFaults) this.faulting.add(task);
+      }
+    }
+    this.poller.ring();
   }
 
   private arrived(): void {
@@ -295,6 +315,15 @@ export class LazyDaemon {
     this.options.ended?.(restore, error);
   }
 
+  /** Takes the restores that have connected already, and no more. */
+  private comeToAnEnd(): void {
+    if (this.isEnding) return;
+    this.isEnding = true;
+    this.accept();
+    this.stopListening();
+    if (this.restores.size > 0) this.options.finishing?.(this.left);
+  }
+
   private stopListening(): void {
     if (!this.isListening) return;
     this.isListening = false;
@@ -306,21 +335,30 @@ export class LazyDaemon {
     return new DumpError('PROTOCOL', `ended by a second signal; ${counted(this.left, 'page')} had not been delivered`);
   }
 
-  /** Stops all tasks that wait for pages. Returns the error with what was stopped. */
+  /**
+   * Stops all tasks that wait for pages. Those of a restore that is still going on are ended by criu restore itself, once its
+   * connection is closed; stopped, they would make it wait forever. Returns the error with what was stopped.
+   */
   private stopped(error: unknown): unknown {
-    const tasks = [...this.restores].flatMap((restore) => [...restore.tasks]).filter(({ left }) => left > 0);
-    if (tasks.length === 0 || this.isStopped) return error;
-    this.isStopped = true;
-    const stopped = stopTasks(this.calls, new Set(tasks.map(({ pid }) => pid)));
-    const awaiting = tasks.find(({ awaited }) => awaited !== undefined) ?? (tasks[0] as LazyTask);
-    const pid = stopped.get(awaiting.pid);
-    const address = addressHex(awaiting.awaited ?? awaiting.pending.next(1)?.at ?? 0, this.source.pageSize);
+    const tasks = [...this.restores]
+      .filter(({ isFinished }) => isFinished)
+      .flatMap((restore) => [...restore.tasks])
+      .filter(({ left }) => left > 0);
+    const [first] = tasks;
+    if (!first) return error;
+    const stopped = stopTasks(
+      this.calls,
+      tasks.map(({ seenPid }) => seenPid).filter((pid) => pid > 0),
+    );
+    const awaiting = tasks.find(({ awaited }) => awaited !== undefined) ?? first;
+    const page = awaiting.awaited ?? awaiting.pending.firstWaiting()?.at ?? 0;
     const who =
       stopped.size === 0
         ? `found no task to stop: process ${awaiting.pid}`
-        : `stopped ${counted(stopped.size, 'task')}: process ${pid ?? awaiting.pid}`;
+        : `stopped ${counted(stopped.size, 'task')}: process ${awaiting.seenPid || awaiting.pid}`;
     const code = error instanceof DumpError ? error.code : 'SYSTEM';
-    return new DumpError(code, `${(error as Error).message}; ${who} has no page at 0x${address}`, {
+    const missing = `has no page at 0x${addressHex(page, this.source.pageSize)}`;
+    return new DumpError(code, `${(error as Error).message}; ${who} ${missing}`, {
       hint: 'the memory of these tasks is not complete; end them, and do not let them continue',
       cause: error,
     });

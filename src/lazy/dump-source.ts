@@ -10,7 +10,7 @@ import type { AddressSpace } from '../memory/space.js';
 import { lazyByVma, mapFlagsOf } from '../memory/vma.js';
 import type { DumpMemory } from '../serve/memory.js';
 import { LazyRuns } from './lazy-runs.js';
-import type { PageSource } from './page-source.js';
+import type { LocalSource } from './page-source.js';
 
 /** Page numbers from and to, of one area. */
 type AreaRange = readonly [start: number, end: number];
@@ -18,7 +18,7 @@ type AreaRange = readonly [start: number, end: number];
 /** An area that ends behind every page. */
 const EVERYWHERE: readonly AreaRange[] = [[0, 2 ** 52]];
 
-export class DumpSource implements PageSource {
+export class DumpSource implements LocalSource {
   readonly pageSize: number;
   private readonly known = new Map<number, LazyRuns>();
 

@@ -1,12 +1,20 @@
 /** Where the pages of lazy restores come from, whatever the dump is in. */
 import type { LazyRuns } from './lazy-runs.js';
 
-export interface PageSource {
+interface AnySource {
   /** Bytes. */
   readonly pageSize: number;
   /** The pages of a task that a restore leaves out; undefined if the dump does not have the task. */
   runs(pid: number): LazyRuns | undefined;
-  /** How many pages from one on, at most `pages`, can be read at once. */
+  close(): void;
+}
+
+/** Pages that are here, or will be: those of a dump that still arrives. */
+export interface LocalSource extends AnySource {
+  /**
+   * How many pages from one on, at most `pages`, can be read at once; 0 for one that has to be waited for.
+   * @throws {DumpError} for one that never comes
+   */
   ready(pid: number, page: number, pages: number): number;
   /**
    * Reads pages that are ready.
@@ -14,10 +22,23 @@ export interface PageSource {
    * @throws {DumpError} if they cannot be read, or have changed
    */
   read(pid: number, page: number, bytes: Uint8Array): void;
-  /** Asks for pages that are not ready; {@link onArrival} is called when some are, and when they never will be. */
-  request?(pid: number, page: number, pages: number, isFault: boolean): void;
+  /** Set by the daemon; called when more pages are ready. */
   onArrival?: (() => void) | undefined;
-  /** Throws {@link DumpError} CHANGED if the dump is no longer what it was. */
-  check?(): void;
-  close(): void;
 }
+
+/** Pages that somebody else has. */
+export interface RemoteSource extends AnySource {
+  /**
+   * Asks for pages, which come to {@link onPages}, in pieces.
+   * @returns whether they were asked for. In the background that is not done while too much is on its way
+   */
+  ask(pid: number, page: number, pages: number, isFault: boolean): boolean;
+  /** Set by the daemon; the bytes are valid during the call. */
+  onPages?: ((pid: number, page: number, bytes: Uint8Array) => void) | undefined;
+  /** Set by the daemon; called when no more pages can come. */
+  onFailure?: ((error: Error) => void) | undefined;
+}
+
+export type PageSource = LocalSource | RemoteSource;
+
+export const isRemote = (source: PageSource): source is RemoteSource => 'ask' in source;

@@ -15,6 +15,8 @@ export class PendingPages {
     private readonly order: Uint32Array,
     private sweptRuns = 0,
     private sweptPages = 0,
+    /** A bit for each ordinal: done, or asked for, so that the sweep need not. Only if pages are asked for. */
+    private asked: Uint32Array | undefined = undefined,
   ) {
     this.left = left;
   }
@@ -26,8 +28,8 @@ export class PendingPages {
 
   /** Those of a child at a fork: the same. */
   fork(): PendingPages {
-    const { runs, layout, done, left, order, sweptRuns, sweptPages } = this;
-    return new PendingPages(runs, layout.copy(), done.slice(), left, order, sweptRuns, sweptPages);
+    const { runs, layout, done, left, order, sweptRuns, sweptPages, asked } = this;
+    return new PendingPages(runs, layout.copy(), done.slice(), left, order, sweptRuns, sweptPages, asked?.slice());
   }
 
   /**
@@ -66,9 +68,39 @@ export class PendingPages {
       const pages = runs.pages[run] as number;
       const first = runs.ordinals[run] as number;
       this.sweptPages = this.nextOpen(first + this.sweptPages, first + pages) - first;
-      if (this.sweptPages < pages) return this.of((runs.pageNumbers[run] as number) + this.sweptPages, most);
+      if (this.sweptPages === pages) continue;
+      const range = this.of((runs.pageNumbers[run] as number) + this.sweptPages, most);
+      return range && { ...range, pages: this.unasked(first + this.sweptPages, range.pages) };
     }
     return undefined;
+  }
+
+  /** A page that waits, for messages. */
+  firstWaiting(): Range | undefined {
+    const { runs } = this;
+    for (let run = 0; run < runs.length; run++) {
+      const start = runs.pageNumbers[run] as number;
+      for (let page = start; page < runs.endOf(run); page++) {
+        const range = this.of(page, 1);
+        if (range) return range;
+      }
+    }
+    return undefined;
+  }
+
+  /** How many from an ordinal on have not been asked for; the first has not. */
+  private unasked(ordinal: number, most: number): number {
+    const { asked } = this;
+    let pages = 1;
+    while (pages < most && !(asked && hasBit(asked, ordinal + pages))) pages++;
+    return pages;
+  }
+
+  /** These waiting pages of the dump have been asked for: {@link next} leaves them out from now on. */
+  ask(source: number, pages: number): void {
+    this.asked ??= this.done.slice();
+    const first = this.ordinalOf(source) as number;
+    for (let ordinal = first; ordinal < first + pages; ordinal++) setBit(this.asked, ordinal);
   }
 
   /** These pages of the dump have been delivered, or are no longer wanted. Returns how many had waited. */
@@ -113,15 +145,16 @@ export class PendingPages {
   }
 
   private isDone(ordinal: number): boolean {
-    return ((this.done[Math.floor(ordinal / 32)] as number) & (1 << (ordinal % 32))) !== 0;
+    return hasBit(this.done, ordinal);
   }
 
   /** The first ordinal from `from` on, below `to`, whose page waits; `to` if none does. */
   private nextOpen(from: number, to: number): number {
+    const { done, asked = done } = this;
     let at = from;
-    while (at < to && this.isDone(at)) {
+    while (at < to && (hasBit(done, at) || hasBit(asked, at))) {
       // Whole words at once, where all is done.
-      at = at % 32 === 0 && this.done[at / 32] === 0xffffffff ? at + 32 : at + 1;
+      at = at % 32 === 0 && done[at / 32] === 0xffffffff ? at + 32 : at + 1;
     }
     return Math.min(at, to);
   }
@@ -130,10 +163,17 @@ export class PendingPages {
     let set = 0;
     for (let ordinal = from; ordinal < to; ordinal++) {
       if (this.isDone(ordinal)) continue;
-      const word = Math.floor(ordinal / 32);
-      this.done[word] = (this.done[word] as number) | (1 << (ordinal % 32));
+      setBit(this.done, ordinal);
       set++;
     }
     return set;
   }
+}
+
+const hasBit = (bits: Uint32Array, i: number): boolean =>
+  ((bits[Math.floor(i / 32)] as number) & (1 << (i % 32))) !== 0;
+
+function setBit(bits: Uint32Array, i: number): void {
+  const word = Math.floor(i / 32);
+  bits[word] = (bits[word] as number) | (1 << (i % 32));
 }

@@ -6,70 +6,50 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import type { DaemonCalls } from '../io/linux.js';
 
-interface Process {
-  /** As it is seen here. */
-  pid: number;
-  parent: number;
-  /** In its own namespace, as the dump has it. */
-  innerPid: number;
-}
-
 /**
- * Stops all processes that are visible here, have one of these pids in their own namespace, or descend from one that does, and
- * have memory that waits for a daemon.
- * @param pids as in the dump
- * @returns those that were stopped, as they are seen here, by their pid in their own namespace
+ * Stops processes, and those that descend from them, that have memory which waits for a daemon. A pid may be another process by
+ * now: only what descends from one of these and waits for pages is stopped.
+ * @param pids as they are seen here; those that are not are 0
+ * @returns the pids of those that were stopped
  */
-export function stopTasks(calls: DaemonCalls, pids: ReadonlySet<number>): Map<number, number> {
-  const processes = listProcesses();
-  const isTask = new Map<number, boolean>();
-  const byPid = new Map(processes.map((process) => [process.pid, process]));
-  const descends = ({ pid, parent, innerPid }: Process, depth = 0): boolean => {
-    const known = isTask.get(pid);
-    if (known !== undefined) return known;
-    const above = byPid.get(parent);
-    const is = pids.has(innerPid) || (above !== undefined && depth < processes.length && descends(above, depth + 1));
-    isTask.set(pid, is);
-    return is;
-  };
-  const stopped = new Map<number, number>();
-  for (const process of processes) {
-    if (descends(process) && stop(calls, process)) stopped.set(process.innerPid, process.pid);
+export function stopTasks(calls: DaemonCalls, pids: Iterable<number>): Set<number> {
+  const parents = readParents();
+  const wanted = new Set(pids);
+  const stopped = new Set<number>();
+  for (const pid of parents.keys()) {
+    let at: number | undefined = pid;
+    for (let steps = 0; at !== undefined && !wanted.has(at) && steps < parents.size; steps++) at = parents.get(at);
+    if (at !== undefined && wanted.has(at) && stop(calls, pid)) stopped.add(pid);
   }
   return stopped;
 }
 
-/** A pidfd stays with its process, so another one that has the pid by now is not stopped. */
-function stop(calls: DaemonCalls, { pid, innerPid }: Process): boolean {
+/** A pidfd stays with its process, so another one that has the pid by then is not stopped. */
+function stop(calls: DaemonCalls, pid: number): boolean {
   const pidfd = calls.pidfdOpen(pid);
   if (pidfd < 0) return false;
   try {
-    if (readProcess(pid)?.innerPid !== innerPid || !waitsForDaemon(pid)) return false;
-    return calls.pidfdSendSignal(pidfd, constants.signals.SIGSTOP) >= 0;
+    return waitsForDaemon(pid) && calls.pidfdSendSignal(pidfd, constants.signals.SIGSTOP) >= 0;
   } finally {
     calls.close(pidfd);
   }
 }
 
-function listProcesses(): Process[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map((name) => readProcess(Number(name)))
-    .filter((process) => process !== undefined);
-}
-
-function readProcess(pid: number): Process | undefined {
-  const status = readProc(pid, 'status');
-  const parent = /^PPid:\s*(\d+)$/m.exec(status)?.[1];
-  const pids = /^NSpid:\s*(.*)$/m.exec(status)?.[1]?.split('\t');
-  return parent === undefined ? undefined : { pid, parent: Number(parent), innerPid: Number(pids?.at(-1) ?? pid) };
+/** The parent of each process. */
+function readParents(): Map<number, number> {
+  const parents = new Map<number, number>();
+  for (const name of readdirSync('/proc')) {
+    const parent = /^\d+$/.test(name) ? /^PPid:\s*(\d+)$/m.exec(readProc(name, 'status'))?.[1] : undefined;
+    if (parent !== undefined) parents.set(Number(name), Number(parent));
+  }
+  return parents;
 }
 
 /** Whether a process has an area whose missing pages a userfaultfd gives: VmFlags has `um`. Source: proc_pid_smaps(5). */
 const waitsForDaemon = (pid: number): boolean => /^VmFlags:.* um\b/m.test(readProc(pid, 'smaps'));
 
 /** A file of /proc; empty if the process is gone. */
-function readProc(pid: number, name: string): string {
+function readProc(pid: number | string, name: string): string {
   try {
     return readFileSync(`/proc/${pid}/${name}`, 'latin1');
   } catch {

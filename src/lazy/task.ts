@@ -5,7 +5,7 @@ import { DumpError } from '../errors.js';
 import type { Userfault, UserfaultHandler } from '../io/userfault.js';
 import { addressHex } from '../memory/runs.js';
 import type { Range } from './layout.js';
-import type { PageSource } from './page-source.js';
+import { isRemote, type LocalSource, type PageSource, type RemoteSource } from './page-source.js';
 import type { PendingPages } from './pending.js';
 import type { LazyStats } from './stats.js';
 
@@ -13,6 +13,8 @@ const { EAGAIN, EEXIST, ENOENT, ESRCH, ENOSPC } = constants.errno;
 
 /** Most pages that are read around a fault, once faults are near each other. */
 const MAX_WINDOW_PAGES = 64;
+/** How often a copy is tried again while events are read. */
+const MAX_TRIES = 1000;
 /** How fast the window grows. */
 const WINDOW_GROWTH = 4;
 
@@ -23,8 +25,6 @@ export interface TaskContext {
   buffer: Uint8Array;
   /** Address of the buffer. */
   address: number;
-  /** Pages in the buffer. */
-  bufferPages: number;
   stats: LazyStats;
   /** Whether each fault brings one page alone, so that all that are touched are seen. */
   singly: boolean;
@@ -57,9 +57,13 @@ export class LazyTask implements UserfaultHandler {
   /** Where the last fault was, and the page behind what it brought. */
   private last = { page: -1, end: -1 };
 
-  /** @param pid in the dump: that of the ancestor from the dump, for the child of a fork */
+  /**
+   * @param pid in the dump: that of the ancestor from the dump, for the child of a fork
+   * @param seenPid the same as it is seen here; 0 if it is not visible
+   */
   constructor(
     readonly pid: number,
+    readonly seenPid: number,
     readonly userfault: Userfault,
     readonly pending: PendingPages,
     private readonly context: TaskContext,
@@ -134,21 +138,27 @@ export class LazyTask implements UserfaultHandler {
     const most = this.grow(page);
     const wanted = this.around(page, most);
     if (!wanted) {
-      const source = pending.sourceAt(page);
-      // It has been delivered meanwhile, so this only wakes.
-      if (source !== undefined) return this.place({ at: page, source, pages: 1 });
-      return this.zero(page, pending.zerosAt(page, most));
+      if (pending.sourceAt(page) === undefined) return this.zero(page, pending.zerosAt(page, most));
+      // It has been delivered meanwhile.
+      this.userfault.wake(page, 1);
+      return 'done';
     }
     const { source } = context;
     const own = wanted.source + page - wanted.at;
     context.faulted(this.pid, own);
+    if (isRemote(source)) return this.askForFault(source, page, wanted);
     const whole = source.ready(this.pid, wanted.source, wanted.pages) === wanted.pages;
     const range = whole ? wanted : { at: page, source: own, pages: source.ready(this.pid, own, 1) };
-    if (range.pages > 0) {
-      this.last = { page, end: range.at + range.pages };
-      return this.place(range);
-    }
-    source.request?.(this.pid, own, wanted.at + wanted.pages - page, true);
+    if (range.pages === 0) return 'waits';
+    this.last = { page, end: range.at + range.pages };
+    return this.place(source, range);
+  }
+
+  private askForFault(source: RemoteSource, page: number, wanted: Range): Outcome {
+    if (this.waiting.some((fault) => fault.page === page)) return 'waits';
+    this.last = { page, end: wanted.at + wanted.pages };
+    source.ask(this.pid, wanted.source, wanted.pages, true);
+    this.pending.ask(wanted.source, wanted.pages);
     return 'waits';
   }
 
@@ -195,17 +205,59 @@ export class LazyTask implements UserfaultHandler {
 
   private deliver(range: Range): Outcome {
     const { source } = this.context;
+    if (isRemote(source)) {
+      if (!source.ask(this.pid, range.source, range.pages, false)) return 'waits';
+      this.pending.ask(range.source, range.pages);
+      return 'done';
+    }
     const pages = source.ready(this.pid, range.source, range.pages);
-    if (pages > 0) return this.place({ ...range, pages });
-    source.request?.(this.pid, range.source, range.pages, false);
-    return 'waits';
+    return pages > 0 ? this.place(source, { ...range, pages }) : 'waits';
   }
 
-  /** Reads pages and copies them to the task. Those that it has already stay. */
-  private place(range: Range): Outcome {
-    const { source, buffer, address, stats } = this.context;
-    const { pageSize } = source;
-    source.read(this.pid, range.source, buffer.subarray(0, range.pages * pageSize));
+  /**
+   * Takes pages of the dump that were asked for, by this task or another.
+   * @param source page number in the dump
+   */
+  take(source: number, bytes: Uint8Array): void {
+    const { buffer, address, source: from } = this.context;
+    const { pageSize } = from;
+    buffer.set(bytes);
+    const end = source + bytes.length / pageSize;
+    for (let page = source; page < end && !this.isGone; ) {
+      const range = this.pending.of(page, end - page);
+      page += range?.pages ?? 1;
+      if (!range) continue;
+      let outcome = this.copy(range, address + (range.source - source) * pageSize);
+      for (let tries = 0; outcome === 'later' && tries < MAX_TRIES; tries++) {
+        // The event that must be read first comes at once.
+        this.read();
+        const rest = this.pending.of(range.source, range.pages);
+        outcome = rest ? this.copy(rest, address + (rest.source - source) * pageSize) : 'done';
+      }
+      if (outcome === 'later' && isRemote(from)) from.ask(this.pid, range.source, range.pages, true);
+    }
+    const now = performance.now();
+    this.waiting = this.waiting.filter((fault) => {
+      if (this.pending.at(fault.page, 1)) return true;
+      this.context.stats.fault(now - fault.since);
+      return false;
+    });
+  }
+
+  /** Reads pages and copies them to the task. */
+  private place(source: LocalSource, range: Range): Outcome {
+    const { buffer, address } = this.context;
+    source.read(this.pid, range.source, buffer.subarray(0, range.pages * source.pageSize));
+    return this.copy(range, address);
+  }
+
+  /**
+   * Copies pages to the task. Those that it has already stay.
+   * @param address of the first in this process
+   */
+  private copy(range: Range, address: number): Outcome {
+    const { stats } = this.context;
+    const { pageSize } = this.context.source;
     let done = 0;
     /** Pages of one copy: fewer where they are in several areas. */
     let step = range.pages;
