@@ -86,7 +86,7 @@ export interface Row {
   breaks?: (dump: string, root: string) => unknown;
   options?: string[];
   /** All that follows `pagepipe: error: `, with `DUMP` and `OUT` for the paths. */
-  error: string | RegExp;
+  error: string;
   hint?: string;
 }
 
@@ -184,7 +184,7 @@ export const METADATA: Row[] = [
   {
     what: 'a core of no entry',
     breaks: sets('core-7.img', image('CORE', [])),
-    error: /^core-7\.img(@0x8)?: expected .*core_entry, found /,
+    error: 'core-7.img@0x8: expected a core_entry, found the end of the file',
   },
   {
     what: 'a folder in place of a core',
@@ -200,7 +200,7 @@ export const MM: Row[] = [
   {
     what: 'an mm cut in its entry',
     breaks: (dump) => truncateSync(join(dump, 'mm-7.img'), 50),
-    error: /^mm-7\.img@0x8 entry 0: expected an entry of \d+ bytes with its size, found 42$/,
+    error: 'mm-7.img@0x8 entry 0: expected an entry of 97 bytes with its size, found 42',
   },
   {
     what: 'an mm of 4 GiB, it says',
@@ -225,12 +225,13 @@ export const MM: Row[] = [
   {
     what: 'an area that is not aligned',
     dump: withTask({ vmas: [...AREAS, { start: 0x50010n, end: 0x51000n, ...ANON }] }),
-    error: /^mm-7\.img.*0x50010/,
+    error:
+      'mm-7.img@0xc entry 0: expected an mm_entry, found something else: an area that is not aligned to 4096 bytes, at 0x50010',
   },
   {
     what: 'an area that ends before it starts',
     dump: withTask({ vmas: [...AREAS, { start: 0x52000n, end: 0x51000n, ...ANON }] }),
-    error: /^mm-7\.img.*0x52000/,
+    error: 'mm-7.img@0xc entry 0: expected an mm_entry, found something else: an area of no pages at 0x52000',
   },
 ];
 
@@ -300,22 +301,22 @@ const PAGEMAP: Row[] = [
   {
     what: 'an entry outside every area',
     dump: withTask({ entries: [{ vaddr: 0x50000n, pages: 1 }] }),
-    error: /^pagemap-7\.img.*: expected pages inside the task's areas, found 0x50000 in none$/,
+    error: "pagemap-7.img: expected pages inside the task's areas, found 0x50000 in none",
   },
   {
     what: 'an entry before every area',
     dump: withTask({ entries: [{ vaddr: 0x1000n, pages: 1 }, ...ENTRIES] }),
-    error: /^pagemap-7\.img.*: expected pages inside the task's areas, found 0x1000 in none$/,
+    error: "pagemap-7.img: expected pages inside the task's areas, found 0x1000 in none",
   },
   {
     what: 'an entry that runs out of its area',
     dump: withTask({ vmas: AREAS.slice(0, 1), entries: [{ vaddr: 0x1f000n, pages: 2 }] }),
-    error: /^pagemap-7\.img.*: expected pages inside the task's areas, found 0x20000 in none$/,
+    error: "pagemap-7.img: expected pages inside the task's areas, found 0x20000 in none",
   },
   {
     what: 'pages where there is no area at all',
     dump: withTask({ vmas: [] }),
-    error: /^pagemap-7\.img.*: expected pages inside the task's areas, found 0x10000 in none$/,
+    error: "pagemap-7.img: expected pages inside the task's areas, found 0x10000 in none",
   },
   {
     what: 'pages in a guard alone',
@@ -323,7 +324,7 @@ const PAGEMAP: Row[] = [
       vmas: [...AREAS, { start: 0x50000n, end: 0x52000n, flags: ANON.flags, status: STATUS.GUARD }],
       entries: [{ vaddr: 0x50000n, pages: 1 }],
     }),
-    error: /^pagemap-7\.img.*: expected pages inside the task's areas, found 0x50000 in none$/,
+    error: "pagemap-7.img: expected pages inside the task's areas, found 0x50000 in none",
   },
   {
     what: 'an unknown field',
@@ -357,7 +358,7 @@ const PAGEMAP: Row[] = [
   {
     what: 'an entry of no pages',
     dump: withTask({ entries: [{ vaddr: 0x10000n, pages: 0 }] }),
-    error: /^pagemap-7\.img@0x12 entry 0: expected at least one page, found (0|none)$/,
+    error: 'pagemap-7.img@0x12 entry 0: expected at least one page, found 0',
   },
   {
     what: 'an entry of more pages than there are',
@@ -385,7 +386,7 @@ const PAGEMAP: Row[] = [
   {
     what: 'an entry without an address',
     breaks: (dump) => replaceEntry(join(dump, 'pagemap-7.img'), 'PAGEMAP', 1, new Message().int(2, 1).finish()),
-    error: /^pagemap-7\.img@0x12 entry 0: expected field 1 \(vaddr\)/,
+    error: 'pagemap-7.img@0x12 entry 0: expected field 1 (vaddr)',
   },
   {
     what: 'an address as bytes',
@@ -418,7 +419,8 @@ const PAGEMAP: Row[] = [
   {
     what: 'a parent that leads to itself',
     breaks: (dump) => symlinkSync('parent', join(dump, 'parent')),
-    error: /^parent: (expected a link to the directory of the parent dump|too many levels of symbolic links)/,
+    error:
+      'parent: expected a link to the directory of the parent dump, found a link to parent, which leads to no directory',
   },
   {
     what: 'a chain that was torn from its parent',
@@ -462,7 +464,7 @@ export const PAGES: Row[] = [
     what: 'real pages cut in the middle',
     dump: 'mosaic-criu-4.2.1',
     breaks: (dump) => truncateSync(join(dump, 'pages-2.img'), 400_000),
-    error: /^pages-2\.img@0x61a80: expected at least \d+ bytes of pages by entry \d+ of pagemap-15\.img, found 400000$/,
+    error: 'pages-2.img@0x61a80: expected at least 401408 bytes of pages by entry 23 of pagemap-15.img, found 400000',
   },
 ];
 
@@ -520,7 +522,7 @@ const COMPRESSED: Row[] = [
   {
     what: 'blocks in an entry that has no pages here',
     ...compressed(start(PE.LAZY).field(6, pagemapBlocks([0, 0, 0], 1))),
-    error: /^pagemap-7\.img@0x12 entry 0: expected compressed blocks only in an entry that is PRESENT/,
+    error: 'pagemap-7.img@0x12 entry 0: expected compressed blocks only in an entry that is PRESENT',
   },
   {
     what: 'alignment of pages that are not here',
@@ -544,7 +546,7 @@ const COMPRESSED: Row[] = [
       const pages = join(dump, 'pages-1.img');
       truncateSync(pages, statSync(pages).size - 1);
     },
-    error: /^pages-1\.img@0x[0-9a-f]+: expected at least \d+ bytes of pages by entry \d+ of pagemap-7\.img, found \d+$/,
+    error: 'pages-1.img@0x5fff: expected at least 24576 bytes of pages by entry 2 of pagemap-7.img, found 24575',
   },
   {
     what: 'a compressed block across lazy and eager memory',
@@ -554,7 +556,7 @@ const COMPRESSED: Row[] = [
       pagesPerBlock: 4,
     },
     options: ['--policy', 'vma'],
-    error: /^pagemap-7\.img.*: a compressed block would have to be cut at 0x20000, where lazy and eager memory meet$/,
+    error: 'pagemap-7.img: a compressed block would have to be cut at 0x20000, where lazy and eager memory meet',
   },
 ];
 
@@ -571,7 +573,7 @@ const POLICY: Row[] = [
     dump: 'mosaic-criu-4.2.1',
     options: ['--policy', 'seed'],
     error:
-      /^policy seed would take pages out of the \w+ area 0x[0-9a-f]+-0x[0-9a-f]+ of pagemap-15\.img, which CRIU 3 and later restore as zeros$/,
+      'policy seed would take pages out of the locked area 0x7efdbc5f4000-0x7efdbc5fc000 of pagemap-15.img, which CRIU 3 and later restore as zeros',
     hint: 'use --policy auto; or --unsafe-policy if an older CRIU is to restore it',
   },
 ];
@@ -596,12 +598,12 @@ const PLACES: Row[] = [
   {
     what: 'OUT inside DUMP',
     breaks: (dump) => ({ out: join(dump, 'out') }),
-    error: /^[^:]*: the output must be outside of what is read: /,
+    error: 'OUT: the output must be outside of what is read: DUMP',
   },
   {
     what: 'OUT is DUMP',
     breaks: (dump) => ({ out: dump }),
-    error: /^[^:]*: the output must be outside of what is read: /,
+    error: 'OUT: the output must be outside of what is read: DUMP',
   },
   {
     what: 'OUT inside DUMP by a link',
@@ -609,7 +611,7 @@ const PLACES: Row[] = [
       symlinkSync(dump, join(root, 'link'));
       return { out: join(root, 'link/out') };
     },
-    error: /^[^:]*: the output must be outside of what is read: /,
+    error: 'OUT: the output must be outside of what is read: DUMP',
   },
   {
     what: 'OUT a link to DUMP',
@@ -617,13 +619,13 @@ const PLACES: Row[] = [
       symlinkSync(dump, join(root, 'link'));
       return { out: join(root, 'link') };
     },
-    error: /^[^:]*: the output must be outside of what is read: /,
+    error: 'OUT: the output must be outside of what is read: DUMP',
   },
   {
     what: 'OUT is DUMP by another way, by force',
     breaks: (dump, root) => ({ out: join(root, 'x/..', basename(dump)) }),
     options: ['--unsafe-policy'],
-    error: /^[^:]*: the output must be outside of what is read: /,
+    error: 'OUT: the output must be outside of what is read: DUMP',
   },
 ];
 
