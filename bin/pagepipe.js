@@ -23,9 +23,13 @@ if (command === 'encode') {
   // One MiB is collected before helper threads have woken up.
   v8.setFlagsFromString('--no-parallel-scavenge');
 }
-// V8 would optimize functions that a short command is just about to be done with. This is about 16 times its usual patience;
-// a function that runs for long is optimized some milliseconds later.
-v8.setFlagsFromString('--interrupt-budget=1000000');
+// V8 would optimize functions that a short command is just about to be done with. So it gets 15 times its usual patience
+// until a command has turned out to be a longer one.
+const atStart = () => v8.setFlagsFromString('--interrupt-budget=1000000');
+const afterStart = () => v8.setFlagsFromString('--interrupt-budget=67584');
+const START_MS = 300;
+atStart();
+setTimeout(afterStart, START_MS).unref();
 
 const bundle = join(__dirname, '../dist/pagepipe.cjs');
 const code = readBundle();
@@ -104,6 +108,8 @@ function writeCache(file) {
     for (const path of [ours, folder]) {
       if (!isPrivate(path)) fs.mkdirSync(path, { mode: 0o700 });
     }
+    // V8 takes it only under the flags that it was made under.
+    atStart();
     const data = script.createCachedData();
     const sum = Buffer.alloc(4);
     sum.writeUInt32LE(crc32(data));

@@ -5,6 +5,7 @@
  * the image's type must be known before its first entry: where `magic` comes later (jq -S sorts keys), the text up to it is
  * kept, and read again.
  */
+import { isAscii } from 'node:buffer';
 import { closestMatch } from 'leven';
 import { isMany, none } from 'stream-chain/defs.js';
 import type { Token } from 'stream-json/core/parser.js';
@@ -22,6 +23,9 @@ import { type ScalarForm, TokenReader, TWICE } from './token-reader.js';
 
 /** Text that is kept where `magic` comes behind the entries, in characters. */
 const MAX_KEPT_TEXT = 64 * 1024 * 1024;
+
+/** Parsed at a time: the tokens of a piece are gone before V8 has to copy them. */
+const PIECE_BYTES = 32 * 1024;
 
 /** Keys of an image. */
 const IMAGE_KEYS: ReadonlyMap<string, string> = new Map([
@@ -53,7 +57,12 @@ type Indexed = { kind: 'entries' | 'numbers' | 'messages'; index: number };
 
 export class JsonImageReader extends TokenReader<Place> {
   private readonly file: string;
-  private readonly utf8 = new TextDecoder('utf-8', { fatal: true });
+  /** Made for the first bytes that are not ASCII. */
+  private utf8: InstanceType<typeof TextDecoder> | undefined;
+  /** Whether there was text without it: a byte order mark is one only at the start. */
+  private isBehindStart = false;
+  /** Whether the last bytes may be the beginning of a character. */
+  private isInsideCharacter = false;
   private readonly entries: EntryWriter;
   private parse = newParser();
   private type: ImageType | undefined;
@@ -80,7 +89,7 @@ export class JsonImageReader extends TokenReader<Place> {
   }
 
   push(chunk: Uint8Array): void {
-    this.feed(this.decodeUtf8(chunk, true));
+    for (let at = 0; at < chunk.length; at += PIECE_BYTES) this.feed(this.decode(chunk.subarray(at, at + PIECE_BYTES)));
   }
 
   /** Ends the text. Throws {@link DumpError} if the image is incomplete. */
@@ -92,7 +101,18 @@ export class JsonImageReader extends TokenReader<Place> {
     this.entries.end();
   }
 
+  /** The text of bytes; most JSON has no others than those of ASCII, which need no decoder. */
+  private decode(bytes: Uint8Array): string {
+    if (this.isInsideCharacter || !isAscii(bytes)) {
+      this.isInsideCharacter = (bytes.at(-1) as number) >= 0x80;
+      return this.decodeUtf8(bytes, true);
+    }
+    this.isBehindStart = true;
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+  }
+
   private decodeUtf8(chunk: Uint8Array | undefined, stream: boolean): string {
+    this.utf8 ??= new TextDecoder('utf-8', { fatal: true, ignoreBOM: this.isBehindStart });
     try {
       return this.utf8.decode(chunk, { stream });
     } catch {

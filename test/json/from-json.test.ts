@@ -185,3 +185,29 @@ it('the text before the magic is kept up to 64 MiB', () => {
   });
   expect(message).toBe('x.json: entries: expected "magic" before the entries, or within 67108864 characters');
 });
+
+describe('text that is not ASCII', () => {
+  const text = (before: string) =>
+    Buffer.from(`${before}{"magic":"UTSNS","entries":[{"nodename":"é€😀","domainname":"x"}]}`);
+  const MARK = '\ufeff';
+  const PIECE = 32 * 1024;
+
+  it('may begin anywhere in a piece', () => {
+    for (let padding = 0; padding < 12; padding++) {
+      expect(imageOfJson(text(' '.repeat(PIECE - 45 + padding)))).toEqual(imageOfJson(text('')));
+    }
+  });
+
+  it('may have a byte order mark at its start alone', () => {
+    expect(imageOfJson(text(MARK))).toEqual(imageOfJson(text('')));
+    const { code } = dumpErrorOf(() => imageOfJson(text(`${' '.repeat(PIECE)}${MARK}`)));
+    expect(code).toBe('BAD_JSON');
+  });
+
+  it('is refused if it is cut inside a character', () => {
+    const cut = text('').subarray(0, text('').indexOf('€') + 1);
+    for (const bytes of [cut, Buffer.concat([cut, Buffer.alloc(40, 'x')])]) {
+      expect(dumpErrorOf(() => imageOfJson(bytes)).message).toContain('expected UTF-8, found other bytes');
+    }
+  });
+});
