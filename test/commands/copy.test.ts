@@ -53,7 +53,7 @@ describe('a dump of a machine with several page sizes', () => {
     const tasks = [7, 8].map((pid) => ({ pid, vmas, entries: [{ vaddr: 0x100000n, pages: pid }] }));
     writeDump(dump, { tasks, march: 3, pageSize });
     change(dump);
-    tar(dump, '-czf', `${dump}.tar.gz`, '.');
+    tar(dump, '-czf', `${dump}.tar.gz`, '--sort=name', '.');
     return `${dump}.tar.gz`;
   }
 

@@ -162,7 +162,7 @@ describe('an archive costs little', () => {
   });
 
   it('with many members before the first image, plain and compressed', async () => {
-    const members = Array.from({ length: 40_000 }, (_, i) => Buffer.concat([header(`m${i}`, 1), Buffer.alloc(512)]));
+    const members = Array.from({ length: 20_000 }, (_, i) => Buffer.concat([header(`m${i}`, 1), Buffer.alloc(512)]));
     const bytes = archive(members);
     expect(await cheap(bytes)).toEqual({ code: 0, stderr: '' });
     expect(await cheap(gzipSync(bytes, { level: 1 }))).toEqual({ code: 0, stderr: '' });
