@@ -181,6 +181,19 @@ describe('an archive costs little', () => {
     expect(cpuSeconds).toBeLessThan(CPU_SECONDS);
   });
 
+  it('with pages that are a hole and come before their pagemap', async () => {
+    const huge = hole('checkpoint/pages-1.img', 900 * 1024 ** 3);
+    const path = join(tempDir(), 'in');
+    writeFileSync(path, gzipSync(Buffer.concat([huge, ...images(), END])));
+    const { code, stderr, cpuSeconds } = await costOf(['make-lazy', path, join(tempDir(), 'out')]);
+    expect([code, stderr]).toEqual([
+      1,
+      'pagepipe: error: pages-1.img: expected at most 1073741824 bytes of holes, found 966367641600\n' +
+        'pagepipe: hint: put the pagemaps in front of their pages: tar --sort=name\n',
+    ]);
+    expect(cpuSeconds).toBeLessThan(CPU_SECONDS);
+  });
+
   it('with more members than any dump has', async () => {
     async function* blocks() {
       const block = header('m', 0);
