@@ -112,7 +112,9 @@ function answerTo(word: string | undefined, topic: string | undefined): string {
 }
 
 const unknownCommand = (word: string): UsageError =>
-  new UsageError(`unknown command ${JSON.stringify(word)}${suggestion(word, [...Object.keys(COMMANDS), 'version'])}`);
+  new UsageError(
+    `unknown command ${JSON.stringify(word)}${suggestion(word, [...Object.keys(COMMANDS), 'version']) || '; pagepipe help lists them'}`,
+  );
 
 /**
  * Ctrl-C ends all programs of a pipe, so the end of the input may be seen before the signal. The signal is the reason then. But
