@@ -1,10 +1,7 @@
-/**
- * A hole costs nothing to make, but is read byte by byte. So holes are limited in files of unknown content, and in pages that
- * have to wait.
- */
+/** A hole costs nothing to make, but is read byte by byte. So holes in files of unknown content are limited. */
 import { DumpError } from '../errors.js';
 
-/** Limit on such holes, in bytes. CRIU makes no images with holes, but `cp --sparse` may. */
+/** Limit on the holes of a file other than pages, in bytes. CRIU makes no images with holes, but `cp --sparse` may. */
 export const MAX_HOLE_BYTES = 1024 ** 3;
 
 /**
@@ -12,13 +9,10 @@ export const MAX_HOLE_BYTES = 1024 ** 3;
  * @param storedBytes without
  * @throws {DumpError} LIMIT
  */
-export function checkHoles(file: string, sizeBytes: number, storedBytes: number, hint?: string): void {
+export function checkHoles(file: string, sizeBytes: number, storedBytes: number): void {
   const holes = sizeBytes - storedBytes;
   if (holes <= MAX_HOLE_BYTES) return;
-  throw new DumpError('LIMIT', `expected at most ${MAX_HOLE_BYTES} bytes of holes, found ${holes}`, {
-    file,
-    ...(hint === undefined ? {} : { hint }),
-  });
+  throw new DumpError('LIMIT', `expected at most ${MAX_HOLE_BYTES} bytes of holes, found ${holes}`, { file });
 }
 
 /** Bytes that a file takes on disk. `blocks` are always of 512 bytes. */

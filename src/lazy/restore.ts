@@ -43,7 +43,10 @@ export class Restore {
         this.drop(task);
         continue;
       }
-      if (!task.sweep(most)) continue;
+      if (!task.sweep(most)) {
+        if (task.left === 0) this.drop(task);
+        continue;
+      }
       // The next one is another's.
       this.tasks.delete(task);
       this.tasks.add(task);

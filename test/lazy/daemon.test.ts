@@ -256,6 +256,14 @@ describe.skipIf(whyNot !== '')(`lazy-pages${whyNot && `, not tested: ${whyNot}`}
     expect(restoresOf(daemon)).toMatchObject([{ complete: true, tasks: 3 }]);
   });
 
+  test('the only task ends early', async () => {
+    const { daemon, simulator, end } = await oneTask();
+    await simulator.finds(15, at(5), 1, { pid: 15, address: at(5) });
+    await simulator.exit(15);
+    await end();
+    expect(restoresOf(daemon)).toMatchObject([{ complete: true, tasks: 1 }]);
+  });
+
   test('a restore that fails', async () => {
     const { daemon, simulator } = await oneTask(telling);
     await simulator.disconnect();

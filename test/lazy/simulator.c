@@ -48,7 +48,9 @@
 #include <unistd.h>
 
 #define PAGE 4096
+#ifndef TASKS
 #define TASKS 64
+#endif
 #define AREAS 64
 #define THREADS 4
 #define MOST_PAGES 256
@@ -220,8 +222,8 @@ static void obey(const char *verb, unsigned long address, size_t pages, unsigned
 	const size_t bytes = pages * PAGE;
 
 	if (strcmp(verb, "map") == 0) {
-		need(mmap(memory, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) ==
-			     memory && area_count < AREAS, "mmap");
+		need(mmap(memory, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
+			  -1, 0) == memory && area_count < AREAS, "mmap");
 		/* A huge page would be there as a whole. */
 		madvise(memory, bytes, MADV_NOHUGEPAGE);
 		areas[area_count++] = (struct uffdio_range){ address, bytes };
