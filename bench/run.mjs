@@ -1,6 +1,6 @@
 // Measures what docs/benchmarks.md shows, alternating each figure with what it is compared with, in one run. Needs some
 // 10 GiB of disk, 35 GiB for archive-memory (PAGEPIPE_BENCH_GIB says which size instead of 32), and root for what is
-// compared with crit and CRIU.
+// compared with crit and for reflinks.
 //
 //   npm run bench -- [FOLDER [PART...]]
 //
@@ -21,6 +21,7 @@ import { join, resolve } from 'node:path';
 import { archiveMemory, archives } from './archives.mjs';
 import { generateDump, generateGhostFile, generatePagemap, generateTasks } from './generate.mjs';
 import { lazy } from './lazy.mjs';
+import { reflinks } from './reflinks.mjs';
 import { send } from './send.mjs';
 import { serve } from './serve.mjs';
 
@@ -43,6 +44,7 @@ const PARTS = {
   lazy: () => lazy({ work, row, median, rounds: ROUNDS }),
   send: () => send({ work, pagepipe, withPeaks, measure, compare, peaksOf, row }),
   archives: () => archives({ work, pagepipe, time, measure, compare }),
+  reflinks: () => reflinks({ work, pagepipe, measure, row, median, rounds: ROUNDS }),
   'archive-memory': () => archiveMemory({ work, withPeaks, time, peaksOf, row }),
 };
 // Node reads the certificates when it starts, which takes longer than all else and hides what a command adds.

@@ -26,6 +26,7 @@ import { DumpError } from '../errors.js';
 import { checkMagic, magicBytes } from '../image/framing.js';
 import { headerBytes, type ImageType, typeOfName } from '../image/magic.js';
 import { PagemapDecoder } from '../image/pagemap.js';
+import { checkHoles } from '../io/holes.js';
 import { PagesLayout } from '../memory/pages-layout.js';
 import { PAGE_SIZES, PE_PARENT, type RunBatch } from '../memory/runs.js';
 import { counted } from '../printable.js';
@@ -128,6 +129,7 @@ export class ArrivalChecks {
   /** Bytes of all files of the dump that have come. */
   bytes = 0;
   private readonly names = new Set<string>();
+  private waitingHoleBytes = 0;
   /** Images of which only a part of their magic has come. */
   private readonly starts = new Map<string, { type: ImageType; bytes: Uint8Array }>();
   /** Images of processes without the right magic. Which processes there are is known at the end. */
@@ -202,7 +204,7 @@ export class ArrivalChecks {
     return (this.owners.get(pages)?.size ?? 0) > 1;
   }
 
-  private begin({ name, kind, size, target }: FileBegin): void {
+  private begin({ name, kind, size, target, header }: FileBegin): void {
     if (this.names.has(name)) {
       throw new DumpError('BAD_NAME', 'the name occurs twice', { file: name });
     }
@@ -219,8 +221,17 @@ export class ArrivalChecks {
     else if (isPagesName(name)) {
       this.pages.set(name, { bytes: 0, ended: false });
       // What a sparse file claims is compared before any of it is made.
-      if (size !== undefined) this.checkSize(name, size);
+      if (size !== undefined) {
+        this.checkSize(name, size);
+        if (this.options.areTaken && !this.owners.has(name)) this.addHoles(name, size - (header?.storedBytes ?? size));
+      }
     }
+  }
+
+  /** Pages whose pagemap has not come have to wait, byte by byte. */
+  private addHoles(name: string, bytes: number): void {
+    this.waitingHoleBytes += bytes;
+    checkHoles(name, this.waitingHoleBytes, 0, 'put the pagemaps in front of their pages: tar --sort=name');
   }
 
   private data(name: string, bytes: Uint8Array): void {

@@ -80,6 +80,7 @@ export abstract class FilesSink implements RecordSink {
     switch (record.type) {
       case 'header':
         this.seenHeader = record;
+        this.extents.expect(record.payloadBytes ?? 0);
         this.joinRebuilt(record);
         break;
       case 'file':

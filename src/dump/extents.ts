@@ -60,6 +60,11 @@ export class ExtentReader {
     this.buffer = new Uint8Array(pieceBytes);
   }
 
+  /** Says how many bytes the dump has. */
+  expect(bytes: number): void {
+    this.payloadBytes = bytes;
+  }
+
   /** The bytes of all extents but those that `copy` copies, between the bytes before and after them. */
   *readOrCopy(record: ExtentsRecord, copy: CopyRange): Generator<Uint8Array> {
     const { file, extents } = record;

@@ -3,7 +3,7 @@
  * only when there is enough to move. Without it, or if the kernel refuses, bytes are read and written. The output is the same.
  * Only the daemon of lazy restores cannot do without.
  *
- * Source: the manual pages copy_file_range(2), splice(2), fcntl(2), lseek(2), syncfs(2), epoll(7), unix(7), recvmsg(2),
+ * Source: the manual pages copy_file_range(2), splice(2), fcntl(2), lseek(2), syncfs(2), ioctl_ficlonerange(2), epoll(7), unix(7), recvmsg(2),
  * pidfd_open(2), and the constants of Linux's user API.
  */
 import { createRequire } from 'node:module';
@@ -17,6 +17,11 @@ export interface Linux {
    * @returns bytes, possibly fewer than asked for; 0 at the end of the file
    */
   copyFileRange(from: number, position: number, to: number, toPosition: number | undefined, bytes: number): number;
+  /**
+   * Has two files share a range of blocks, on a file system with reflinks. Positions are multiples of its block size.
+   * @param from descriptor of a file; `position` in it is in bytes
+   */
+  cloneRange(from: number, position: number, to: number, toPosition: number, bytes: number): number;
   /**
    * Writes all of a file system to the disk, also what other programs have written.
    * @param fd of something in it, opened before what is to be synced was written
@@ -81,6 +86,8 @@ const SPLICE_F_MOVE = 1;
 const F_SETPIPE_SZ = 1031;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
+/** Of most machines. Where it is another number, the call is refused. */
+const FICLONERANGE = 0x4020940d;
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
@@ -128,6 +135,9 @@ function copyingCalls(library: Library, koffi: Koffi): Linux {
   const fcntl = library.func('int fcntl(int, int, int)');
   const lseek = library.func('long lseek(int, int64_t, int)');
   const syncfs = library.func('int syncfs(int)');
+  const clone = library.func('int ioctl(int, unsigned long, void *)');
+  /** A `file_clone_range`: descriptor, position, bytes, position in the other file. */
+  const cloneArgument = new BigInt64Array(4);
   const fromAt = new BigInt64Array(1);
   const toAt = new BigInt64Array(1);
   const result = (value: number): number => (value < 0 ? -koffi.errno() : value);
@@ -136,6 +146,10 @@ function copyingCalls(library: Library, koffi: Koffi): Linux {
       fromAt[0] = BigInt(position);
       if (toPosition !== undefined) toAt[0] = BigInt(toPosition);
       return result(copyFileRange(fd, fromAt, toFd, toPosition === undefined ? null : toAt, bytes, 0));
+    },
+    cloneRange(fd, position, toFd, toPosition, bytes) {
+      for (const [i, value] of [fd, position, bytes, toPosition].entries()) cloneArgument[i] = BigInt(value);
+      return result(clone(toFd, FICLONERANGE, cloneArgument));
     },
     syncFileSystem: (fd) =>
       new Promise((resolve) => syncfs.async(fd, (_error: unknown, value: number) => resolve(value))),

@@ -19,6 +19,8 @@ const GATHER_BYTES = 128 * 1024;
 /** Zeros become a hole if they fill a block of this size, at a multiple of it in the file. So a sparse file stays sparse. */
 const HOLE_BYTES = 16 * 1024;
 const ZEROS = new Uint8Array(HOLE_BYTES);
+/** Blocks of file systems with reflinks are this large, or smaller. With larger ones, bytes are copied. */
+const BLOCK_BYTES = 4096;
 /** A sync begins after this many bytes. */
 const SYNC_EVERY_BYTES = 64 * 1024 * 1024;
 
@@ -35,6 +37,7 @@ export class OutputFile {
   /** Where the last written bytes end: after it there is a hole. */
   private writtenEnd = 0;
   private kernelCopies = true;
+  private mayClone = true;
 
   constructor(
     private readonly directory: AtomicDirectory,
@@ -72,7 +75,7 @@ export class OutputFile {
     const start = offset + position;
     const end = Math.min(start + bytes, onFile(this.name, () => fstatSync(fd)).size);
     const shift = this.bytes - start;
-    let at = start;
+    let at = this.clone(system, fd, start, end);
     while (this.kernelCopies && at < end) {
       at = nextData(system, fd, at, end);
       for (const hole = nextHole(system, fd, at, end); at < hole; ) {
@@ -88,6 +91,20 @@ export class OutputFile {
     this.bytes = at + shift;
     return at - start;
   };
+
+  /**
+   * Has the file share the blocks of another one. That writes nothing, so it needs no sync before the last.
+   * @returns where it ended: at `start`, unless the file system does it
+   */
+  private clone(system: Linux, fd: number, start: number, end: number): number {
+    const bytes = Math.max(0, end - start - ((end - start) % BLOCK_BYTES));
+    const isAligned = start % BLOCK_BYTES === 0 && this.bytes % BLOCK_BYTES === 0;
+    if (!this.mayClone || !isAligned || bytes === 0) return start;
+    this.mayClone = system.cloneRange(fd, start, this.fd, this.bytes, bytes) === 0;
+    if (!this.mayClone) return start;
+    this.writtenEnd = this.bytes + bytes;
+    return start + bytes;
+  }
 
   private gather(piece: Uint8Array): void {
     this.gathered ??= this.spare.pop() ?? new Uint8Array(GATHER_BYTES);

@@ -53,7 +53,7 @@ describe('a dump of a machine with several page sizes', () => {
     const tasks = [7, 8].map((pid) => ({ pid, vmas, entries: [{ vaddr: 0x100000n, pages: pid }] }));
     writeDump(dump, { tasks, march: 3, pageSize });
     change(dump);
-    tar(dump, '-czf', `${dump}.tar.gz`, '.');
+    tar(dump, '-czf', `${dump}.tar.gz`, '--sort=name', '.');
     return `${dump}.tar.gz`;
   }
 
@@ -396,16 +396,8 @@ describe('refused, with nothing left behind', () => {
   });
 
   it.each([
-    [
-      'a device',
-      header('x', 0, { type: '3' }),
-      'in.tar@0x7a00: expected files in the dump, found a hard link, device or fifo: x',
-    ],
-    [
-      'a hard link',
-      header('x', 0, { type: '1', target: 'files.img' }),
-      'in.tar@0x7a00: expected files in the dump, found a hard link, device or fifo: x',
-    ],
+    ['a device', header('x', 0, { type: '3' }), 'in.tar@0x7a00: expected files in the dump, found a device or fifo: x'],
+    ['a hard link to nothing', header('x', 0, { type: '1', target: 'none' }), 'x: expected a file, found a hard link'],
     [
       'a file in no folder',
       member('folder/x', Buffer.from('x')),

@@ -153,7 +153,7 @@ describe('archives', () => {
       stdout: join(dir, 'out.tar'),
     });
     expect(warning).toBe(
-      'pagepipe write: warning: -: never restore this dump without --lazy-pages: its lazy pages are not in it, and CRIU ' +
+      'pagepipe write: warning: -: never restore this archive without --lazy-pages: its lazy pages are not in it, and CRIU ' +
         'would spin forever, or restore a process that computes on zeros\n',
     );
     tar(dir, '-xf', join(dir, 'out.tar'), '--one-top-level=out');

@@ -27,7 +27,7 @@ afterEach(() => {
 });
 
 const MIB = 1024 * 1024;
-const { ENXIO, EXDEV, EINVAL, EIO } = constants.errno;
+const { ENXIO, EXDEV, EINVAL, EIO, EOPNOTSUPP } = constants.errno;
 
 /** A file with data, holes and data: of 4 MiB, ending in a hole. */
 function sparseFile(path: string): string {
@@ -120,6 +120,31 @@ describe.skipIf(!real)('a range of a file', () => {
     const { out, copied: done } = await copied(path, 0, 4 * MIB);
     expect([done, calls]).toEqual([4096, 2]);
     expect(readFileSync(out).equals(expected(path, 0, 4 * MIB))).toBe(true);
+  });
+
+  test.each(['shares blocks', 'has no blocks to share'])('on a file system that %s', async (how) => {
+    const path = sparseFile(join(tempDir(), 'from'));
+    const clones = vi.fn((from: number, position: number, to: number, toPosition: number, bytes: number) => {
+      if (how !== 'shares blocks') return -EOPNOTSUPP;
+      const part = readFileSync(path).subarray(position, position + bytes);
+      return from >= 0 && writeSync(to, part, 0, bytes, toPosition) === bytes ? 0 : -EIO;
+    });
+    system = systemWith({ cloneRange: clones });
+    const out = join(tempDir(), 'out');
+    const directory = new AtomicDirectory(out, {});
+    const file = new OutputFile(directory, 'file', 0o600, []);
+    const fd = openSync(path, 'r');
+    const ends = [2 * MIB, 2 * MIB + 8192, 3 * MIB + 100, 4 * MIB];
+    for (const [i, end] of ends.entries()) {
+      const start = ends[i - 1] ?? 0;
+      expect(file.copyFrom({ fd, offset: 0 }, start, end - start)).toBe(end - start);
+    }
+    closeSync(fd);
+    await file.finish();
+    await directory.commit(0o700);
+    expect(readFileSync(join(out, 'file')).equals(readFileSync(path))).toBe(true);
+    // The last part does not begin at a block, and the end of the third is none.
+    expect(clones).toHaveBeenCalledTimes(how === 'shares blocks' ? 3 : 1);
   });
 
   test('of a file that is shorter, only what is there', async () => {

@@ -86,7 +86,7 @@ describe('serve', () => {
     const { child, prints } = start(['serve', path, '--listen', '127.0.0.1:0']);
     const port = Number((await prints(/serving at 127.0.0.1:(\d+)\n/))[1]);
     child.stderr.resume();
-    for (let round = 0; round < 100; round++) {
+    for (let round = 0; round < 50; round++) {
       const one = async () => {
         const client = new PageClient(connection(port), 32);
         client.get(15, 0x400000n, 1);

@@ -11,8 +11,8 @@ import { checkTarMember, entryKind, hardLinkPlace, nameInDump, RootFinder } from
 
 const PIECE_BYTES = 64 * 1024;
 
-/** Holes of a sparse file become zeros in pieces of this size. */
-const ZEROS = new Uint8Array(PIECE_BYTES);
+/** Holes of a sparse file become zeros in pieces of this size: a small archive may have a TiB of them. */
+const ZEROS = new Uint8Array(1024 * 1024);
 
 const NO_BYTES = new Uint8Array(0);
 

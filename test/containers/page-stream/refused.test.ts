@@ -574,11 +574,21 @@ describe('write never leaves OUT by a link', () => {
 });
 
 describe('a stream that was damaged on its way', () => {
+  /** Without `expect`, which takes longer than decoding does. */
+  function isRefused(stream: Uint8Array): boolean {
+    try {
+      decode(stream);
+      return false;
+    } catch (error) {
+      if (error instanceof DumpError) return true;
+      throw error;
+    }
+  }
+
   it('is refused wherever it was cut', async () => {
     const stream = await smallStream();
-    for (let length = 0; length < stream.length; length++) {
-      expect(() => decode(stream.subarray(0, length)), `cut at ${length}`).toThrow(DumpError);
-    }
+    const taken = Array.from(stream.keys()).filter((length) => !isRefused(stream.subarray(0, length)));
+    expect(taken).toEqual([]);
     expect(decode(stream).at(-1)).toEqual({ type: 'end' });
   });
 
@@ -588,11 +598,15 @@ describe('a stream that was damaged on its way', () => {
       const length = Math.floor((stream.length * cut) / 20);
       expectError(
         await writeRefuses(stream.subarray(0, length)),
-        /^stdin(@0x[0-9a-f]+: expected .*was cut|: it is empty; expected a page stream)$/,
+        /^stdin(@0x[0-9a-f]+: expected .+, found the end of the input: the stream was cut|: it is empty; expected a page stream)$/,
       );
     }
     const last = stream.subarray(0, stream.length - 1);
-    for (const asProcess of [false, true]) expectError(await writeRefuses(last, asProcess), /was cut$/);
+    for (const asProcess of [false, true])
+      expectError(
+        await writeRefuses(last, asProcess),
+        /^stdin@0x[0-9a-f]+: expected .+, found the end of the input: the stream was cut$/,
+      );
   });
 
   it('is refused wherever a bit has flipped', async () => {
@@ -602,10 +616,8 @@ describe('a stream that was damaged on its way', () => {
       damaged[position] = (damaged[position] as number) ^ (1 << bit);
       return damaged;
     };
-    for (let position = 0; position < stream.length; position++) {
-      const damaged = flip(position, (position * 5) % 8);
-      expect(() => decode(damaged), `a bit of byte ${position}`).toThrow(DumpError);
-    }
+    const taken = Array.from(stream.keys()).filter((position) => !isRefused(flip(position, (position * 5) % 8)));
+    expect(taken).toEqual([]);
     await fc.assert(
       fc.asyncProperty(fc.nat(stream.length - 1), fc.nat(7), async (position, bit) => {
         const outcome = await writeRefuses(flip(position, bit));
