@@ -129,7 +129,7 @@ export function makeReport(dump: ReportedDump, out: ReportedOut, spaces: SpaceTa
     bytesAfter: out.bytes,
     restore,
     notes: [
-      ...restoreNotes(restore, out, out),
+      ...restoreNotes(dump.place, out, out),
       ...(spaces.some(({ holePages }) => holePages > 0) ? [NOT_IN_DUMP] : []),
     ],
     warning: neverWithout(out.kind),
@@ -178,9 +178,9 @@ export interface ReportedHalf {
 /** The commands that restore the hot half, and notes on them. */
 export function restoreOfHalves(hot: LazyPlace, cold: ReportedHalf): { restore: RestoreCommands; notes: string[] } {
   const names = { dump: 'COLD', out: 'HOT' };
-  const options = { holes: 'flag', keepsLazyPages: false, names } as const;
+  const options = { keepsLazyPages: false, isHalf: true, names };
   const restore = restoreCommands(cold.place, hot, options);
-  return { restore, notes: restoreNotes(restore, hot, options) };
+  return { restore, notes: restoreNotes(cold.place, hot, options) };
 }
 
 /** The report of `split`: sizes, the commands that restore the hot half, and the warning. */
@@ -193,9 +193,10 @@ restore HOT ${restoreText(restore, notes)}warning: ${never('HOT')}
 `;
 }
 
-function restoreText({ unpack = [], serve, lazyPages, restore }: RestoreCommands, notes: readonly string[]): string {
-  const commands = [...unpack, ...(serve === undefined ? [] : [serve]), lazyPages, restore];
-  return `with these commands, and the options that the dump was made with (--shell-job, --tcp-established, …):
+function restoreText({ atOnce, unpack = [], lazyPages, restore }: RestoreCommands, notes: readonly string[]): string {
+  const commands = [...unpack, lazyPages, restore];
+  const first = atOnce === undefined ? '' : `with one command:\n  ${atOnce}\nor `;
+  return `${first}with these commands, and the options that the dump was made with (--shell-job, --tcp-established, …):
 ${commands.map((command) => `  ${command}\n`).join('')}${notes.map((note) => `note: ${note}\n`).join('')}`;
 }
 

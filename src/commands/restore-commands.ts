@@ -1,16 +1,13 @@
 /** The commands that restore the result of `make-lazy`, with those that first make directories of other containers. */
 import { resolve } from 'node:path';
 import type { SourceKind } from '../arrival/open.js';
-import { type Address, DEFAULT_PORT, LOOPBACK } from '../serve/address.js';
+import type { Address } from '../serve/address.js';
 import { quoteWord } from '../shell.js';
-import type { Holes } from '../stages/rebuild.js';
 import type { SinkKind } from './sink.js';
 
 /** Where the whole dump is. */
 export interface DumpPlace {
   kind: SourceKind;
-  /** Whether `pagepipe serve` can read it where it is. */
-  isServable: boolean;
   /** As on the command line: several for shards, none for stdin and descriptors. */
   paths: readonly string[];
   /** Bytes. Only for machines with several page sizes: only a directory shows which it was. */
@@ -26,10 +23,11 @@ export interface LazyPlace {
 
 /** Shell commands, in the order in which to run them. */
 export interface RestoreCommands {
-  /** Turn other containers into directories. */
+  /** One command in place of all others. */
+  atOnce?: string;
+  /** Turns the lazy dump into a directory, if it is in another container. */
   unpack?: string[];
-  /** Serves the lazy pages, where `criu lazy-pages` cannot take them from the dump itself. */
-  serve?: string;
+  /** Returns when the restore can begin. */
   lazyPages: string;
   restore: string;
 }
@@ -43,40 +41,35 @@ export interface Placeholders {
 const NAMES: Placeholders = { dump: 'DUMP', out: 'OUT' };
 
 export interface RestoreOptions {
-  holes: Holes;
   keepsLazyPages: boolean;
+  /** Whether the whole dump has only the pages that the other half lacks. */
+  isHalf?: boolean;
   names?: Placeholders;
 }
 
 /**
- * Daemon and restore meet on a socket in the work directory; here that is OUT. `criu lazy-pages` reads a directory, or asks a
- * page server. For the latter it uses the pagemaps of OUT, and needs the flagged holes.
+ * Daemon and restore meet on a socket in the work directory; here that is OUT. The daemon of CRIU reads only a directory.
  *
- * If lazy pages were kept, a page server is needed. Measured with CRIU 4.1.1 and 4.2.1: a daemon on DUMP tries to deliver the
- * kept pages as well, the kernel answers that they exist (EEXIST), and it retries forever.
+ * If lazy pages were kept, it would not end. Measured with CRIU 4.1.1 and 4.2.1: a daemon on DUMP tries to deliver the kept
+ * pages as well, the kernel answers that they exist (EEXIST), and it retries forever.
  */
 export function restoreCommands(
   dump: DumpPlace,
   out: LazyPlace,
-  { holes, keepsLazyPages, names = NAMES }: RestoreOptions,
+  { keepsLazyPages, isHalf = false, names = NAMES }: RestoreOptions,
 ): RestoreCommands {
-  const isDirectory = dump.kind === 'directory';
-  const serves = keepsLazyPages || (!isDirectory && dump.isServable && holes === 'flag');
-  const staysWhereItIs = isDirectory || (serves && dump.isServable);
-  const [dumpDirectory, outDirectory] = [`${names.dump}_DIR`, `${names.out}_DIR`];
-  const full = staysWhereItIs ? wordsOf(dump, names.dump) : dumpDirectory;
-  const small = out.kind === 'directory' ? quoteWord(resolve(out.path)) : outDirectory;
-  const unpack = [
-    ...(staysWhereItIs ? [] : [unpackCommand(dump, names.dump, dumpDirectory)]),
-    ...(out.kind === 'directory'
-      ? []
-      : [unpackCommand({ ...dump, kind: out.kind, paths: pathsOf(out) }, names.out, outDirectory)]),
-  ];
+  const full = wordsOf(dump, names.dump);
+  const directory = `${names.out}_DIR`;
+  const small = out.kind === 'directory' ? quoteWord(resolve(out.path)) : directory;
+  const daemon =
+    dump.kind === 'directory' && !keepsLazyPages ? `criu lazy-pages -D ${full}` : `pagepipe lazy-pages ${full}`;
   return {
-    ...(unpack.length > 0 ? { unpack } : {}),
-    ...(serves ? { serve: `pagepipe serve ${full} &` } : {}),
-    ...fromPageServer(small, { host: LOOPBACK, port: DEFAULT_PORT }),
-    ...(serves ? {} : { lazyPages: `criu lazy-pages -D ${full} -W ${small} &` }),
+    ...(isHalf || keepsLazyPages ? {} : { atOnce: `pagepipe restore ${full}` }),
+    ...(out.kind === 'directory'
+      ? {}
+      : { unpack: [unpackCommand({ ...dump, kind: out.kind, paths: pathsOf(out) }, names.out, directory)] }),
+    lazyPages: `${daemon} -W ${small} -d`,
+    restore: restoreOf(small),
   };
 }
 
@@ -85,13 +78,15 @@ export const fromPageServer = (
   small: string,
   { host, port }: Address,
 ): Pick<RestoreCommands, 'lazyPages' | 'restore'> => ({
-  lazyPages: `criu lazy-pages --page-server --address ${host} --port ${port} -D ${small} -W ${small} &`,
-  restore: `criu restore --lazy-pages -D ${small} -W ${small} -d`,
+  lazyPages: `criu lazy-pages --page-server --address ${host} --port ${port} -D ${small} -W ${small} -d`,
+  restore: restoreOf(small),
 });
+
+const restoreOf = (small: string): string => `criu restore --lazy-pages -D ${small} -W ${small} -d`;
 
 /** Notes on the commands, one line each. */
 export function restoreNotes(
-  { unpack = [], serve }: RestoreCommands,
+  dump: DumpPlace,
   out: LazyPlace,
   { keepsLazyPages, names = NAMES }: Pick<RestoreOptions, 'keepsLazyPages' | 'names'>,
 ): string[] {
@@ -100,14 +95,14 @@ export function restoreNotes(
     oci: 'podman load and container restore',
     shards: 'criu-image-streamer extract',
   };
+  const isDirectory = out.kind === 'directory';
   return [
-    ...(unpack.length > 0 ? ['CRIU reads only directories; replace the names in capitals by your own'] : []),
+    ...(isDirectory ? [] : ['criu restore reads only directories']),
+    ...(isDirectory && dump.paths.length > 0 ? [] : ['replace the names in capitals by your own']),
     ...(out.kind === 'directory'
       ? []
       : [`${others[out.kind]} can unpack ${out.path === '-' ? names.out : out.path} as well`]),
-    ...(serve && keepsLazyPages
-      ? ['the pages must come from a page server: criu lazy-pages -D DUMP would try forever to deliver the kept ones']
-      : []),
+    ...(keepsLazyPages ? ['not with criu lazy-pages on DUMP: it would try forever to deliver the kept pages'] : []),
   ];
 }
 

@@ -61,7 +61,7 @@ export async function openCommandSource(
     paths,
     inputs: [...inputPlaces(path, args, io), ...(opened.files ? dumpPlaces(opened.files) : [])],
     totalBytes: () => (isRandom ? known.bytes : 0),
-    reported: () => reportedOf(place, { kind, isServable: isRandom, paths }, known),
+    reported: () => reportedOf(place, { kind, paths }, known),
     budget,
   };
 }

@@ -102,11 +102,10 @@ function report(
 
 /** Where the cold half is. */
 function placeOf(cold: Target | undefined): DumpPlace {
-  if (!cold) return { kind: 'stream', isServable: false, paths: [] };
-  const { kind, place, compression } = cold;
-  if (place === '-') return { kind, isServable: false, paths: [] };
-  const isServable = kind === 'directory' || (kind === 'tar' && !compression);
-  return { kind, isServable, paths: kind === 'shards' ? place.split(',') : [place] };
+  if (!cold) return { kind: 'stream', paths: [] };
+  const { kind, place } = cold;
+  if (place === '-') return { kind, paths: [] };
+  return { kind, paths: kind === 'shards' ? place.split(',') : [place] };
 }
 
 /** Opens both before anything is read, so that a bad place is reported before anything is written. */

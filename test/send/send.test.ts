@@ -171,7 +171,7 @@ describe('send --lazy', () => {
       event: 'landed',
       out,
       restore: {
-        lazyPages: `criu lazy-pages --page-server ${where} -D ${out} -W ${out} &`,
+        lazyPages: `criu lazy-pages --page-server ${where} -D ${out} -W ${out} -d`,
         restore: `criu restore --lazy-pages -D ${out} -W ${out} -d`,
       },
     });
