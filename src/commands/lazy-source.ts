@@ -33,8 +33,9 @@ export function requireDaemonCalls(): DaemonCalls {
   });
 }
 
-/** What a half of a dump has to be like: COLD, and the OUT that a page server completes. */
-const EXPECTED: readonly string[] = ['COLD_HALF', 'LAZY_ONLY'];
+/** Findings that are none here: COLD is a half of a dump, and a page server has the pages that OUT leaves to it. */
+const COLD_HALF = 'COLD_HALF';
+const LAZY_ONLY = 'LAZY_ONLY';
 
 /** Pages of a dump, and all that they are read from. */
 export interface OpenPages {
@@ -49,17 +50,19 @@ export interface OpenPages {
  * @throws {DumpError} if it is damaged: all is checked that can be, before a task depends on it
  */
 export const openPages = (path: string, args: Arguments, io: Io): Promise<OpenPages> =>
-  openChecked(path, args, io, async (memory, files) => new DumpSource(files, memory));
+  openChecked(path, args, io, async (memory, files) => new DumpSource(files, memory), false);
 
 /**
  * Opens a dump, checks it, and makes a source of it.
  * @param make takes over the memory
+ * @param leavesPages whether pages may be flagged as lazy and be nowhere in the dump
  */
 export async function openChecked(
   path: string,
   args: Arguments,
   io: Io,
   make: (memory: DumpMemory, files: DumpFiles) => Promise<PageSource>,
+  leavesPages: boolean,
 ): Promise<OpenPages> {
   const from = args.flags['from'] === undefined ? undefined : choice(args, 'from', SOURCE_KINDS, 'directory');
   const hasShards = from === 'shards' || args.flags['shardFds'] !== undefined;
@@ -67,7 +70,15 @@ export async function openChecked(
   const files = random ?? (await openCommandFiles(path, args, io, { pages: 'hold' }));
   try {
     const pageSize = pageSizeFlag(args, PAGE_SIZES);
-    const findings = quickFindings(files, pageSize).filter(({ code }) => !EXPECTED.includes(code));
+    const all = quickFindings(files, pageSize);
+    const lazyOnly = all.find(({ code }) => code === LAZY_ONLY);
+    if (lazyOnly && !leavesPages && args.flags['incomplete'] !== true) {
+      throw new DumpError('PARTIAL_DUMP', 'its lazy pages are not in it: this is what a lazy restore begins with', {
+        file: path,
+        hint: 'give the whole dump that it was made from, or a page server that has it: --page-server',
+      });
+    }
+    const findings = all.filter(({ code }) => code !== COLD_HALF && !(code === LAZY_ONLY && leavesPages));
     reportFindings(findings, args.flags['incomplete'] === true, io);
     const memory = new DumpMemory(files, pageSize);
     if (memory.isPartial) refusePartial(partialFlag(args, io));

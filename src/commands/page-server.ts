@@ -38,7 +38,7 @@ export const openServerPages = (
   args: Arguments,
   io: Io,
 ): Promise<OpenPages> =>
-  openChecked(path, args, io, (memory, files) => ServerSource.open(memory, files, name, connect));
+  openChecked(path, args, io, (memory, files) => ServerSource.open(memory, files, name, connect), true);
 
 async function connectTo(address: Address, tls: TlsFiles | undefined): Promise<Duplex> {
   const socket: Socket = tls ? connectTls({ ...address, ...tls }) : connectSocket(address);

@@ -34,6 +34,9 @@ const TURN_MS = 5;
 /** While faults are recorded, the sweep waits until there have been none for this many ms. */
 export const QUIET_MS = 1000;
 
+/** How often it is tried to deliver the order before the tasks run, in ms. */
+const EARLY_MS = 2;
+
 /** What a daemon tells. */
 export interface DaemonEvents {
   listening?(path: string): void;
@@ -165,9 +168,9 @@ export class LazyDaemon {
     if (this.isQuietFor(now) > 0) return false;
     const most = Math.max(1, Math.floor(this.pieceBytes / this.source.pageSize));
     for (const restore of this.restores) {
-      if (!restore.isFinished) continue;
+      if (!restore.isFinished && !restore.hasOrder) continue;
       if (!restore.sweep(most)) {
-        if (restore.tasks.size > 0) continue;
+        if (!restore.isFinished || restore.tasks.size > 0) continue;
         this.end(restore);
         return true;
       }
@@ -187,8 +190,9 @@ export class LazyDaemon {
   }
 
   private async wait(): Promise<void> {
-    const hasWork = [...this.restores].some(({ isFinished, left }) => isFinished && left > 0);
-    const quiet = hasWork ? this.isQuietFor(Date.now()) : 0;
+    const hasWork = [...this.restores].some(({ isFinished }) => isFinished);
+    const isEarly = [...this.restores].some(({ isFinished, hasOrder }) => !isFinished && hasOrder);
+    const quiet = hasWork ? this.isQuietFor(Date.now()) : isEarly ? EARLY_MS : 0;
     const timer = quiet > 0 ? setTimeout(() => this.poller.ring(), quiet) : undefined;
     await this.poller.wait();
     clearTimeout(timer);
@@ -222,7 +226,7 @@ export class LazyDaemon {
       for (const message of restore.messages.push(received.bytes, received.descriptors)) {
         if (message.type === 'task') this.addTask(restore, message.pid, received.pid, message.fd);
         else if (message.type === 'finished') {
-          restore.isFinished = true;
+          restore.finish();
           this.faultedAt = Date.now();
           this.options.running?.(restore);
         }
@@ -271,6 +275,7 @@ export class LazyDaemon {
 
   private serve(restore: Restore, task: LazyTask): void {
     restore.tasks.add(task);
+    task.isRunning = restore.isFinished;
     this.poller.add(task.userfault.fd, () => {
       task.read();
       if (task.hasFaults) this.faulting.add(task);

@@ -38,6 +38,7 @@ export class Restore {
   sweep(most: number): boolean {
     const ordered = this.sweepOrder(most);
     if (ordered !== undefined) return ordered;
+    if (!this.isFinished) return false;
     for (const task of this.tasks) {
       if (task.left === 0) {
         this.drop(task);
@@ -55,21 +56,38 @@ export class Restore {
     return false;
   }
 
-  /** Undefined if all of the order has been delivered. */
+  /**
+   * The order may begin before the tasks run, so that they find their pages there. Until their areas are registered, nothing
+   * can be placed.
+   * @returns undefined if all of the order has been delivered
+   */
   private sweepOrder(most: number): boolean | undefined {
     const { order, stats } = this;
-    for (; order && this.orderAt < order.length; ) {
-      const { pid, page, pages } = order.at(this.orderAt, most);
+    let left = most;
+    while (order && left > 0 && this.orderAt < order.length) {
+      const { pid, page, pages } = order.at(this.orderAt, left);
+      if (!this.isFinished && !this.pids.has(pid)) return false;
       const before = stats.pages;
       for (const task of this.tasks) {
         if (task.pid !== pid) continue;
         const outcome = task.deliverSource(page, pages);
-        if (outcome === 'later' || outcome === 'waits') return outcome === 'later';
+        if (outcome === 'later' || outcome === 'waits') return outcome === 'later' && this.isFinished;
       }
       this.orderAt += pages;
+      left -= pages;
       stats.ordered += stats.pages - before;
-      if (stats.pages > before) return true;
     }
-    return undefined;
+    return left < most ? true : undefined;
+  }
+
+  /** The tasks run from now on. */
+  finish(): void {
+    this.isFinished = true;
+    for (const task of this.tasks) task.isRunning = true;
+  }
+
+  /** Whether pages may be delivered before the tasks run. */
+  get hasOrder(): boolean {
+    return this.order !== undefined && this.orderAt < this.order.length && this.tasks.size > 0;
   }
 }

@@ -50,6 +50,8 @@ type Outcome = 'done' | 'later' | 'waits' | 'gone';
 export class LazyTask implements UserfaultHandler {
   /** Whether the address space is gone. */
   isGone = false;
+  /** Whether its restore is finished. Until then areas may not be registered yet. */
+  isRunning = false;
   private faults: Fault[] = [];
   /** Faults on pages that the source does not have yet. */
   private waiting: Fault[] = [];
@@ -188,8 +190,7 @@ export class LazyTask implements UserfaultHandler {
   sweep(most: number): boolean {
     const range = this.pending.next(most);
     if (!range) return false;
-    const outcome = this.deliver(range);
-    return outcome === 'done' || outcome === 'later';
+    return this.deliver(range) !== 'waits';
   }
 
   /** Delivers the waiting ones among pages of the dump. */
@@ -273,6 +274,7 @@ export class LazyTask implements UserfaultHandler {
       if (errno === 0) step *= 2;
       // The next copy says why this one ended early.
       if (pages > 0) continue;
+      if (errno === ENOENT && !this.isRunning) return 'later';
       if (errno === ENOENT && count > 1) {
         step = Math.floor(count / 2);
         continue;
