@@ -1,6 +1,6 @@
 // Measures what docs/benchmarks.md shows, alternating each figure with what it is compared with, in one run. Needs some
 // 10 GiB of disk, 35 GiB for archive-memory (PAGEPIPE_BENCH_GIB says which size instead of 32), and root for what is
-// compared with crit and for reflinks.
+// compared with crit or CRIU, and for reflinks.
 //
 //   npm run bench -- [FOLDER [PART...]]
 //
