@@ -236,7 +236,9 @@ it('serves pages on a server of Node', async () => {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const client = new PageClient(connect((server.address() as AddressInfo).port));
-  const [area] = explorePages(await openDumpFiles(FAMILY)).find(({ pid }) => pid === 15)?.areas ?? [];
+  const files = await openDumpFiles(FAMILY);
+  onTestFinished(() => files.close());
+  const [area] = explorePages(files).find(({ pid }) => pid === 15)?.areas ?? [];
   const [firstRun] = area?.runs ?? [];
   client.get(15, BigInt(firstRun?.start ?? 0), 1);
   expect((await client.answer())?.bytes).toHaveLength(4096);
