@@ -192,7 +192,7 @@ affected.
   source$  pagepipe make-lazy dump small && rsync -a small/ dest:small/
   source$  pagepipe serve dump --listen 10.0.0.1:27000
   dest$    criu lazy-pages --page-server --address 10.0.0.1 --port 27000 \\
-             -D small -W run &
+             -D small -W run -d
   dest$    criu restore --lazy-pages -D small -W run -d`,
     options: [...LISTEN_OPTIONS, 'once', 'maxClients', 'record', 'metrics', 'pageSize', 'incomplete', 'json'],
   },
@@ -349,7 +349,7 @@ address is printed to stderr when clients can connect.`,
     options: ['listen', 'once'],
     examples: `  pagepipe connect -- ssh source pagepipe serve dump --stdio &
   criu lazy-pages --page-server --address 127.0.0.1 --port 27000 \\
-    -D small -W run &
+    -D small -W run -d
 `,
   },
   accept: {

@@ -2,11 +2,13 @@ import { closeSync, writeSync } from 'node:fs';
 import { UsageError } from '../errors.js';
 import { AtomicFile } from '../io/atomic-file.js';
 import { LazyDaemon } from '../lazy/daemon.js';
+import type { Metrics } from '../serve/metrics.js';
 import { FaultRecord } from '../serve/recorder.js';
 import { goToBackground, readyFd } from './background.js';
 import { type Arguments, type Command, inputs } from './command.js';
 import { openPages, pageOrder, RestoreReport, requireDaemonCalls } from './lazy-source.js';
 import { openServerPages, pageServerOf } from './page-server.js';
+import { addressFlag, startMetrics } from './serve.js';
 
 export const command: Command = {
   cleansUp: true,
@@ -22,8 +24,11 @@ export const command: Command = {
     }
     const { source, places } = server ? await openServerPages(path, server, args, io) : await openPages(path, args, io);
     const { record: list } = args.flags as { record?: string };
+    const metricsAddress = addressFlag(args, 'metrics');
     let record: FaultRecord | undefined;
+    let metrics: Metrics | undefined;
     try {
+      if (metricsAddress) metrics = await startMetrics(metricsAddress, io);
       const order = pageOrder(args, source.pageSize);
       record = list === undefined ? undefined : new FaultRecord(list, places, source.pageSize);
       const report = new RestoreReport(io, args.flags['json'] === true, source.pageSize, () => daemon.active);
@@ -32,6 +37,11 @@ export const command: Command = {
         keepListening: args.flags['keepListening'] === true,
         order,
         record: record && ((pid, page) => record?.add(pid, page)),
+        observer: metrics && {
+          copied: (pages) => metrics?.delivered(pages, pages * source.pageSize),
+          fault: (milliseconds) => metrics?.faultAnswered(milliseconds),
+        },
+        began: () => metrics?.clientBegan(),
         signal: io.signal,
         signalAgain: io.secondSignal,
         listening: (socket) => {
@@ -39,7 +49,10 @@ export const command: Command = {
           sayReady(args);
         },
         running: (restore) => report.running(restore),
-        ended: (restore, error) => report.ended(restore, error),
+        ended: (restore, error) => {
+          metrics?.clientEnded(error === undefined);
+          report.ended(restore, error);
+        },
         finishing: (left) => report.finishing(left),
       });
       try {
@@ -50,6 +63,7 @@ export const command: Command = {
       record?.commit();
     } finally {
       record?.discard();
+      metrics?.close();
       source.close();
     }
   },

@@ -93,9 +93,9 @@ export function listenOptions(args: Arguments): ListenOptions {
   const { stdio } = args.flags as { stdio?: boolean };
   const address = addressFlag(args, 'listen');
   if (stdio && address) throw new UsageError('--listen and --stdio exclude each other');
-  const files = tlsFlags(args);
-  if (files && stdio)
+  if (args.flags['tls'] === true && stdio)
     throw new UsageError('--tls and --stdio exclude each other: with --stdio the other end does the encryption');
+  const files = tlsFlags(args);
   return {
     address: address ?? { host: '127.0.0.1', port: DEFAULT_PORT },
     stdio: stdio === true,
@@ -167,7 +167,7 @@ export async function serveStdio(io: Io, serve: Serve, idleSeconds: number): Pro
   return io.signal.aborted && !end.closed ? { ...end, error: CUT_OFF } : end;
 }
 
-async function startMetrics(address: Address, io: Io): Promise<Metrics> {
+export async function startMetrics(address: Address, io: Io): Promise<Metrics> {
   const { Metrics } = await import('../serve/metrics.js');
   const metrics = new Metrics();
   const bound = await metrics.listen(address);

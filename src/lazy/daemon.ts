@@ -20,6 +20,7 @@ import type { PageOrder } from './order.js';
 import { isRemote, type PageSource } from './page-source.js';
 import { PendingPages } from './pending.js';
 import { Restore } from './restore.js';
+import type { StatsObserver } from './stats.js';
 import { stopTasks } from './stop.js';
 import { LazyTask, type TaskContext } from './task.js';
 
@@ -58,6 +59,8 @@ export interface DaemonOptions extends DaemonEvents {
   order?: PageOrder | undefined;
   /** Told of each page that a task waits for. The sweep then begins late. */
   record?: ((pid: number, page: number) => void) | undefined;
+  /** Told of each copy and each fault. */
+  observer?: StatsObserver | undefined;
   /** When aborted, it takes no more restores, delivers the rest to those there are, and ends. */
   signal: AbortSignal;
   /** When aborted as well, it stops the tasks and ends. */
@@ -209,7 +212,12 @@ export class LazyDaemon {
   }
 
   private begin(socket: DescriptorSocket): void {
-    const restore: Restore = new Restore(socket, this.options.order, (task) => this.drop(restore, task));
+    const restore: Restore = new Restore(
+      socket,
+      this.options.order,
+      (task) => this.drop(restore, task),
+      this.options.observer,
+    );
     this.restores.add(restore);
     this.poller.add(socket.fd, () => this.receive(restore));
     this.options.began?.(restore);

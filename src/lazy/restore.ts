@@ -2,11 +2,11 @@
 import type { DescriptorSocket } from '../io/descriptor-socket.js';
 import { RestoreMessages } from './messages.js';
 import type { PageOrder } from './order.js';
-import { LazyStats } from './stats.js';
+import { LazyStats, type StatsObserver } from './stats.js';
 import type { LazyTask } from './task.js';
 
 export class Restore {
-  readonly stats = new LazyStats();
+  readonly stats: LazyStats;
   readonly messages = new RestoreMessages();
   /** Tasks that may still want pages, forked ones included. */
   readonly tasks = new Set<LazyTask>();
@@ -22,7 +22,10 @@ export class Restore {
     private readonly order: PageOrder | undefined,
     /** Called for a task that has all its pages, or is gone. */
     private readonly drop: (task: LazyTask) => void,
-  ) {}
+    observer: StatsObserver | undefined,
+  ) {
+    this.stats = new LazyStats(observer);
+  }
 
   /** Pages that wait to be delivered. */
   get left(): number {

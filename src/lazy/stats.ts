@@ -1,6 +1,12 @@
 /** What was delivered to one restore, and how fast. */
 import { Times } from '../serve/stats.js';
 
+/** Told of the same as it happens. */
+export interface StatsObserver {
+  copied(pages: number): void;
+  fault(milliseconds: number): void;
+}
+
 export class LazyStats {
   readonly started = performance.now();
   /** Pages copied from the dump. */
@@ -10,14 +16,18 @@ export class LazyStats {
   ordered = 0;
   private readonly times = new Times();
 
+  constructor(private readonly observer?: StatsObserver) {}
+
   copied(pages: number): void {
     this.pages += pages;
+    this.observer?.copied(pages);
   }
 
   /** @param milliseconds from when the fault was read until its page was there */
   fault(milliseconds: number): void {
     this.faults++;
     this.times.add(milliseconds * 1e6);
+    this.observer?.fault(milliseconds);
   }
 
   /** For programs: times in seconds. */

@@ -62,6 +62,18 @@ export class Metrics {
     this.answers.observe(milliseconds / 1000);
   }
 
+  /** Pages were placed in a restored task. */
+  delivered(pages: number, bytes: number): void {
+    this.pages.inc(pages);
+    this.bytes.inc(bytes);
+  }
+
+  /** The page that a restored task waited for is there. */
+  faultAnswered(milliseconds: number): void {
+    this.requests.inc({ kind: 'fault' });
+    this.answers.observe(milliseconds / 1000);
+  }
+
   /** Serves them at `/metrics`. Throws {@link DumpError} if it cannot listen. */
   async listen(address: Address): Promise<Address> {
     const limits = {
