@@ -37,6 +37,9 @@ export function requireDaemonCalls(): DaemonCalls {
 const COLD_HALF = 'COLD_HALF';
 const LAZY_ONLY = 'LAZY_ONLY';
 
+/** A look at a file takes as long as a page: so often, in ms, it is enough. */
+const GUARD_MS = 10;
+
 /** Pages of a dump, and all that they are read from. */
 export interface OpenPages {
   source: PageSource;
@@ -66,7 +69,7 @@ export async function openChecked(
 ): Promise<OpenPages> {
   const from = args.flags['from'] === undefined ? undefined : choice(args, 'from', SOURCE_KINDS, 'directory');
   const hasShards = from === 'shards' || args.flags['shardFds'] !== undefined;
-  const random = hasShards ? undefined : await openRandom(path, { from, guard: true });
+  const random = hasShards ? undefined : await openRandom(path, { from, guard: true, guardEveryMs: GUARD_MS });
   const files = random ?? (await openCommandFiles(path, args, io, { pages: 'hold' }));
   try {
     const pageSize = pageSizeFlag(args, PAGE_SIZES);

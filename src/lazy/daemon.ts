@@ -27,9 +27,17 @@ import { LazyTask, type TaskContext } from './task.js';
 /** Where CRIU looks for its daemon, in the work directory. */
 export const SOCKET_NAME = 'lazy-pages.socket';
 
-/** A piece of the sweep, in bytes: while there are faults, and when there have been none for some pieces. */
-const MIN_PIECE_BYTES = 64 * 1024;
+/** A piece of the sweep in bytes, by how long there has been no fault, in ms: a fault waits for one piece. */
+const PIECES: readonly (readonly [quietMs: number, bytes: number])[] = [
+  [50, 1024 * 1024],
+  [10, 256 * 1024],
+  [0, 64 * 1024],
+];
 const MAX_PIECE_BYTES = 1024 * 1024;
+/** A task that has just had its page may want the next one at once: the sweep lets it for so many ms. */
+const AFTER_FAULT_MS = 0.3;
+/** But it makes a piece at least so often, in ms. */
+const MAX_PAUSE_MS = 1;
 /** Timers, signals and the network have their turn after so many ms. */
 const TURN_MS = 5;
 /** While faults are recorded, the sweep waits until there have been none for this many ms. */
@@ -76,8 +84,9 @@ export class LazyDaemon {
   private isEnding = false;
   /** Why no more pages can come. */
   private failure: Error | undefined;
-  private pieceBytes = MIN_PIECE_BYTES;
+  /** When the last fault was answered, and the last piece delivered. */
   private faultedAt = 0;
+  private sweptAt = 0;
   /** Tasks with faults to answer. */
   private readonly faulting = new Set<LazyTask>();
 
@@ -157,19 +166,21 @@ export class LazyDaemon {
   /** Returns whether there is more to do at once. */
   private turn(): boolean {
     this.poller.poll();
-    const now = Date.now();
-    const hadFaults = this.faulting.size > 0;
-    for (const task of this.faulting) {
-      task.serveFaults();
-      if (task.isGone || !task.hasFaults) this.faulting.delete(task);
-    }
-    if (hadFaults) {
-      this.pieceBytes = MIN_PIECE_BYTES;
-      this.faultedAt = now;
+    if (this.faulting.size > 0) {
+      for (const task of this.faulting) {
+        task.serveFaults();
+        if (task.isGone || !task.hasFaults) this.faulting.delete(task);
+      }
+      this.faultedAt = performance.now();
       return true;
     }
+    const now = performance.now();
+    const quietMs = now - this.faultedAt;
     if (this.isQuietFor(now) > 0) return false;
-    const most = Math.max(1, Math.floor(this.pieceBytes / this.source.pageSize));
+    if (quietMs < AFTER_FAULT_MS && now - this.sweptAt < MAX_PAUSE_MS) return true;
+    this.sweptAt = now;
+    const [, bytes] = PIECES.find(([least]) => quietMs >= least) as [number, number];
+    const most = Math.max(1, Math.floor(bytes / this.source.pageSize));
     for (const restore of this.restores) {
       if (!restore.isFinished && !restore.hasOrder) continue;
       if (!restore.sweep(most)) {
@@ -177,7 +188,6 @@ export class LazyDaemon {
         this.end(restore);
         return true;
       }
-      this.pieceBytes = Math.min(this.pieceBytes * 2, MAX_PIECE_BYTES);
       // The next piece is another's.
       this.restores.delete(restore);
       this.restores.add(restore);
@@ -195,7 +205,7 @@ export class LazyDaemon {
   private async wait(): Promise<void> {
     const hasWork = [...this.restores].some(({ isFinished }) => isFinished);
     const isEarly = [...this.restores].some(({ isFinished, hasOrder }) => !isFinished && hasOrder);
-    const quiet = hasWork ? this.isQuietFor(Date.now()) : isEarly ? EARLY_MS : 0;
+    const quiet = hasWork ? this.isQuietFor(performance.now()) : isEarly ? EARLY_MS : 0;
     const timer = quiet > 0 ? setTimeout(() => this.poller.ring(), quiet) : undefined;
     await this.poller.wait();
     clearTimeout(timer);
@@ -235,7 +245,7 @@ export class LazyDaemon {
         if (message.type === 'task') this.addTask(restore, message.pid, received.pid, message.fd);
         else if (message.type === 'finished') {
           restore.finish();
-          this.faultedAt = Date.now();
+          this.faultedAt = performance.now();
           this.options.running?.(restore);
         }
       }

@@ -204,7 +204,7 @@ describe('the memory of a plain archive', () => {
     const size = readFileSync(archive).length;
     for (const [cut, error] of [
       [size >> 1, '@0x69000: expected 419328 more bytes of a file, found the end of the archive'],
-      [5000, '@0x1200: expected a header, found something else'],
+      [5000, '@0x1200: expected 120 more bytes of a header, found the end of the archive'],
       [512, '@0x200: expected the end of the archive, found something else'],
     ] as const) {
       truncateSync(archive, cut);

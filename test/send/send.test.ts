@@ -60,7 +60,7 @@ const lazyLanded = (out: string, size: string, port: number): string =>
   '0x7fff00000000-0x7fff00400000 of pagemap-16.img; --policy vma keeps them\n' +
   `pagepipe: far: ${out} is there, ${size}\n` +
   'restore it there with these two commands, and the options that the dump was made with (--shell-job, --tcp-established, …):\n' +
-  `  criu lazy-pages --page-server --address 127.0.0.1 --port ${port} -D ${out} -W ${out} &\n` +
+  `  criu lazy-pages --page-server --address 127.0.0.1 --port ${port} -D ${out} -W ${out} -d\n` +
   `  criu restore --lazy-pages -D ${out} -W ${out} -d\n`;
 
 const TAKEN =

@@ -17,6 +17,8 @@ export interface DirectoryOptions {
   warn?: (message: string) => void;
   /** Whether pagemaps and pages, those of the parents too, must stay as they are from now on. */
   guard?: boolean;
+  /** For how many ms a file that has been looked at counts as unchanged: 0 for each read. */
+  guardEveryMs?: number;
 }
 
 export class DirectoryFiles implements DumpFiles {
@@ -24,6 +26,8 @@ export class DirectoryFiles implements DumpFiles {
   readonly mode: number;
   /** What the files were like at first, by path. */
   private readonly states = new Map<string, string>();
+  /** When each was last looked at. */
+  private readonly checked = new Map<string, number>();
   private listed: DumpEntry[] | undefined;
   private child: DirectoryFiles | undefined;
   /** Undefined: not looked for yet; null: there is none. */
@@ -119,9 +123,13 @@ export class DirectoryFiles implements DumpFiles {
 
   /** A file that was replaced while open is still read in its old state. */
   private checkState(path: string, name: string): void {
+    const { guardEveryMs = 0 } = this.options;
+    const now = guardEveryMs > 0 ? performance.now() : 0;
+    if (guardEveryMs > 0 && now - (this.checked.get(path) ?? Number.NEGATIVE_INFINITY) < guardEveryMs) return;
     const fd = this.open.descriptor(path, name);
     const before = this.states.get(path);
     if (before !== undefined) checkUnchanged(fd, before, name);
+    this.checked.set(path, now);
   }
 
   private list(folder: string, depth: number, entries: DumpEntry[]): void {

@@ -95,7 +95,10 @@ export class TarReader {
       const { offset } = this.reader;
       const block = (await this.reader.exactly(BLOCK)).slice();
       if (block.length === 0 && blocks.length === 0) throw this.fail('TRUNCATED', 'the end of the archive', offset);
-      if (block.length < BLOCK) throw this.fail('TRUNCATED', 'a header', offset);
+      if (block.length < BLOCK) {
+        const what = `expected ${BLOCK - block.length} more bytes of a header, found the end of the archive`;
+        throw new DumpError('TRUNCATED', what, { file: this.file, offset });
+      }
       if (blocks.length === 0 && isZero(block)) {
         await this.readEnd();
         return undefined;

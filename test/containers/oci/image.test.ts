@@ -77,7 +77,7 @@ describe('an image by podman', () => {
 
   it('has the commands that restore what is made of it', async () => {
     const out = join(tempDir(), 'small');
-    expect(await run('make-lazy', IMAGE, out)).toContain(`pagepipe copy ${IMAGE} DUMP_DIR`);
+    expect(await run('make-lazy', IMAGE, out)).toContain(`pagepipe lazy-pages ${IMAGE} -W ${out} -d`);
   });
 });
 
