@@ -151,8 +151,13 @@ export class LazyDaemon {
         if (signalAgain?.aborted) throw this.cutOff();
         if (this.failure) throw this.failure;
         if (!this.isListening && this.restores.size === 0) return;
-        if (this.turn()) await breather.due();
-        else await this.wait();
+        if (this.turn()) {
+          // Not awaited each time: the promises of so many turns would keep the garbage collector busy.
+          const breath = breather.due();
+          if (breath) await breath;
+        } else {
+          await this.wait();
+        }
       }
     } catch (error) {
       throw this.stopped(error);
