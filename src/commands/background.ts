@@ -1,10 +1,11 @@
 /** `--daemon`: starts the same command again in the background, and returns when it says that it is ready. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { DumpError, invariant, onFile } from '../errors.js';
+import { checkApart, type Place } from '../io/apart.js';
 import type { Arguments, Io } from './command.js';
 import { shardFds } from './source.js';
 
@@ -22,16 +23,26 @@ export function readyFd(): number | undefined {
 
 /**
  * Runs this command line in the background.
+ * @param inputs what is read, which the log must be apart from
  * @throws {DumpError} with its error, if it ends before it is ready
  */
-export async function goToBackground(args: Arguments, io: Io, directory: string): Promise<void> {
+export async function goToBackground(
+  args: Arguments,
+  io: Io,
+  directory: string,
+  inputs: readonly Place[],
+): Promise<void> {
   const { statusFd, logFile } = args.flags as { statusFd?: number; logFile?: string };
   const log = logFile ?? join(directory, LOG_NAME);
+  if (logFile !== undefined) checkApart(logFile, inputs);
   invariant(io.self, 'the program knows how it was started');
   const [program, ...words] = io.self as [string, ...string[]];
   const ready = statusFd === 3 ? 4 : 3;
   const passed = [io.stdinFd, ...(shardFds(args) ?? []), ...(statusFd === undefined ? [] : [statusFd])];
-  const logFd = onFile(log, () => openSync(log, 'w', LOG_MODE));
+  // The name in a work directory may be a link that somebody else has put there.
+  const flags =
+    constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | (logFile === undefined ? constants.O_NOFOLLOW : 0);
+  const logFd = onFile(log, () => openSync(log, flags, LOG_MODE));
   const stdio = Array.from({ length: Math.max(ready, ...passed) + 1 }, (_, fd) =>
     passed.includes(fd) ? fd : 'ignore',
   );

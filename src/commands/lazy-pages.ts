@@ -1,5 +1,6 @@
 import { closeSync, writeSync } from 'node:fs';
 import { UsageError } from '../errors.js';
+import { checkApart } from '../io/apart.js';
 import { AtomicFile } from '../io/atomic-file.js';
 import { LazyDaemon } from '../lazy/daemon.js';
 import type { Metrics } from '../serve/metrics.js';
@@ -9,6 +10,7 @@ import { type Arguments, type Command, inputs } from './command.js';
 import { openPages, pageOrder, RestoreReport, requireDaemonCalls } from './lazy-source.js';
 import { openServerPages, pageServerOf } from './page-server.js';
 import { addressFlag, startMetrics } from './serve.js';
+import { inputPlaces } from './source.js';
 
 export const command: Command = {
   cleansUp: true,
@@ -19,7 +21,7 @@ export const command: Command = {
     const calls = requireDaemonCalls();
     const directory = (args.flags['workDir'] as string | undefined) ?? '.';
     if (args.flags['daemon'] === true && readyFd() === undefined) {
-      await goToBackground(args, io, directory);
+      await goToBackground(args, io, directory, inputPlaces(path, args, io));
       return;
     }
     const { source, places } = server ? await openServerPages(path, server, args, io) : await openPages(path, args, io);
@@ -46,7 +48,7 @@ export const command: Command = {
         signalAgain: io.secondSignal,
         listening: (socket) => {
           report.listening(socket);
-          sayReady(args);
+          sayReady(args, places);
         },
         running: (restore) => report.running(restore),
         ended: (restore, error) => {
@@ -79,9 +81,10 @@ function dumpOf({ flags, input }: Arguments, isRestored: boolean): string {
 }
 
 /** What scripts wait for: the pid file, and a byte on a descriptor. */
-function sayReady(args: Arguments): void {
+function sayReady(args: Arguments, places: readonly string[]): void {
   const { pidfile, statusFd } = args.flags as { pidfile?: string; statusFd?: number };
   if (pidfile !== undefined) {
+    checkApart(pidfile, places);
     const file = new AtomicFile(pidfile, { mode: 0o644 });
     file.write(Buffer.from(`${process.pid}`));
     file.commit();

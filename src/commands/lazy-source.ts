@@ -184,10 +184,14 @@ export class RestoreReport {
     if (left === 0 || seconds * 1000 < FIRST_MS) return;
     const rate = pages / seconds;
     const rest = rate > 0 ? `, ${Math.ceil(left / rate)} s left` : '';
-    this.isVisible = true;
-    this.io.print(
-      `${ERASE_LINE}${size(left * this.pageSize)} to deliver, ${size(rate * this.pageSize)}/s, ${counted(faults, 'fault')}${rest}`,
-    );
+    const line = `${size(left * this.pageSize)} to deliver, ${size(rate * this.pageSize)}/s, ${counted(faults, 'fault')}${rest}`;
+    try {
+      this.io.print(`${ERASE_LINE}${line}`);
+      this.isVisible = true;
+    } catch {
+      // The terminal is gone. The tasks still wait for their pages.
+      clearInterval(this.timer);
+    }
   }
 }
 

@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import { Dump } from '../dump/dump.js';
 import { pump, type Stage } from '../dump/pump.js';
 import { DumpError, onFile, systemReason, UsageError } from '../errors.js';
+import { checkApart } from '../io/apart.js';
 import { LazyDaemon } from '../lazy/daemon.js';
 import { directorySink } from '../library/sinks.js';
 import { PAGE_SIZES } from '../memory/runs.js';
@@ -31,6 +32,7 @@ export const command: Command = {
     const made: string[] = [];
     try {
       const parent = (args.flags['workDir'] as string | undefined) ?? workParent(isPlain);
+      checkApart(parent, opened.places);
       const work = onFile(parent, () => mkdtempSync(join(resolve(parent), 'pagepipe-restore-')));
       made.push(work);
       const small = join(work, 'images');

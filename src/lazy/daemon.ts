@@ -84,6 +84,8 @@ export class LazyDaemon {
   private isEnding = false;
   /** Why no more pages can come. */
   private failure: Error | undefined;
+  /** The first failure to say or to record something. */
+  private untold: unknown;
   /** When the last fault was answered, and the last piece delivered. */
   private faultedAt = 0;
   private sweptAt = 0;
@@ -106,7 +108,7 @@ export class LazyDaemon {
       buffer,
       address: calls.addressOf(buffer),
       singly: options.record !== undefined,
-      faulted: (pid, page) => options.record?.(pid, page),
+      faulted: (pid, page) => this.tell(() => options.record?.(pid, page)),
     };
     this.poller = new Poller(calls);
     const path = join(options.directory, SOCKET_NAME);
@@ -143,14 +145,17 @@ export class LazyDaemon {
     const ring = () => this.poller.ring();
     signal.addEventListener('abort', ring);
     signalAgain?.addEventListener('abort', ring);
-    this.options.listening?.(join(this.options.directory, SOCKET_NAME));
     const breather = new Breather(TURN_MS);
     try {
+      this.options.listening?.(join(this.options.directory, SOCKET_NAME));
       for (;;) {
         if (signal.aborted) this.comeToAnEnd();
         if (signalAgain?.aborted) throw this.cutOff();
         if (this.failure) throw this.failure;
-        if (!this.isListening && this.restores.size === 0) return;
+        if (!this.isListening && this.restores.size === 0) {
+          if (this.untold !== undefined) throw this.untold;
+          return;
+        }
         if (this.turn()) {
           // Not awaited each time: the promises of so many turns would keep the garbage collector busy.
           const breath = breather.due();
@@ -165,6 +170,18 @@ export class LazyDaemon {
       signal.removeEventListener('abort', ring);
       signalAgain?.removeEventListener('abort', ring);
       await this.close();
+    }
+  }
+
+  /**
+   * Says or records something. If that fails, for instance because nobody reads any more or the disk is full, the tasks still
+   * get all their pages, and the failure is thrown at the end.
+   */
+  private tell(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.untold ??= error;
     }
   }
 
@@ -227,15 +244,19 @@ export class LazyDaemon {
   }
 
   private begin(socket: DescriptorSocket): void {
+    const { observer } = this.options;
     const restore: Restore = new Restore(
       socket,
       this.options.order,
       (task) => this.drop(restore, task),
-      this.options.observer,
+      observer && {
+        copied: (pages) => this.tell(() => observer.copied(pages)),
+        fault: (milliseconds) => this.tell(() => observer.fault(milliseconds)),
+      },
     );
     this.restores.add(restore);
     this.poller.add(socket.fd, () => this.receive(restore));
-    this.options.began?.(restore);
+    this.tell(() => this.options.began?.(restore));
   }
 
   private receive(restore: Restore): void {
@@ -251,7 +272,7 @@ export class LazyDaemon {
         else if (message.type === 'finished') {
           restore.finish();
           this.faultedAt = performance.now();
-          this.options.running?.(restore);
+          this.tell(() => this.options.running?.(restore));
         }
       }
     } catch (error) {
@@ -340,7 +361,7 @@ export class LazyDaemon {
     this.restores.delete(restore);
     this.poller.remove(restore.socket.fd);
     restore.socket.close();
-    this.options.ended?.(restore, error);
+    this.tell(() => this.options.ended?.(restore, error));
   }
 
   /** Takes the restores that have connected already, and no more. */
@@ -349,7 +370,7 @@ export class LazyDaemon {
     this.isEnding = true;
     this.accept();
     this.stopListening();
-    if (this.restores.size > 0) this.options.finishing?.(this.left);
+    if (this.restores.size > 0) this.tell(() => this.options.finishing?.(this.left));
   }
 
   private stopListening(): void {

@@ -1,10 +1,11 @@
 /** `pagepipe lazy-pages`, with a program in the place of CRIU that has real memory. */
-import { readFileSync, truncateSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Io } from '../../src/commands/command.js';
 import { cli } from '../helpers/cli.js';
 import { ANON, type DumpSpec, GENERATIONS, PE, type TaskSpec, writeDump } from '../helpers/dump-writer.js';
+import { jsonLines } from '../helpers/json-schema.js';
 import { Running } from '../helpers/running.js';
 import { tempDir } from '../helpers/temp.js';
 import { Simulator, whyNot } from './simulator.js';
@@ -323,6 +324,52 @@ describe.skipIf(whyNot !== '')(`lazy-pages${whyNot && `, not tested: ${whyNot}`}
     expect(await again.code()).toBe(0);
     await findsAll(next, 15);
     expect(restoresOf(again)).toMatchObject([{ ordered: 6, faults: 0 }]);
+  });
+
+  test('a full disk for what it says: the task gets all its pages, and then the command fails', async () => {
+    const { directory, dump } = dumped([15]);
+    let listens = () => {};
+    const listening = new Promise<void>((resolve) => {
+      listens = resolve;
+    });
+    const daemon = new Running(['lazy-pages', dump, '-W', directory, '--json'], {
+      out(line) {
+        if (!line.includes('"listening"'))
+          throw Object.assign(new Error('ENOSPC: write'), { code: 'ENOSPC', syscall: 'write' });
+        listens();
+      },
+    });
+    await listening;
+    const simulator = await Simulator.launch(directory);
+    await simulator.connect();
+    await simulator.restore(15, AREA);
+    await simulator.finish();
+    expect(await daemon.code()).toBe(1);
+    await findsAll(simulator, 15);
+    expect(jsonLines(daemon.err)).toMatchObject([{ severity: 'error', code: 'SYSTEM', message: 'ENOSPC: write' }]);
+  });
+
+  test.each(['--pidfile', '--log-file', '--record'])('%s on an image of the dump is refused', async (option) => {
+    const { directory, dump } = dumped([15]);
+    const image = join(dump, 'core-15.img');
+    const before = readFileSync(image);
+    const words = option === '--log-file' ? ['-d', option, image] : [option, image];
+    const { code, stderr } = await cli(['lazy-pages', dump, '-W', directory, ...words]);
+    expect(code).toBe(1);
+    expect(stderr).toContain(`pagepipe: error: ${image}: the output must be outside of what is read: ${dump}\n`);
+    expect(readFileSync(image)).toEqual(before);
+    expect(existsSync(join(directory, 'lazy-pages.socket'))).toBe(false);
+  });
+
+  test('restore makes nothing in the dump', async () => {
+    const { dump } = dumped([15]);
+    const before = readdirSync(dump);
+    const { code, stderr } = await cli(['restore', dump, '-W', dump]);
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: `pagepipe: error: ${dump}: the output must be outside of what is read: ${dump}\n`,
+    });
+    expect(readdirSync(dump)).toEqual(before);
   });
 
   test('a signal: it delivers the rest before it ends', async () => {
