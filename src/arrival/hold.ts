@@ -15,6 +15,20 @@ import type { MemoryBudget } from '../io/byte-queue.js';
 import { HoldStore, type StoredFile } from '../io/hold-store.js';
 import { DIRECTORY_MODE } from './sequential.js';
 
+/** Told of what is held, as it arrives. */
+export interface HoldObserver {
+  /** There is more of a file. */
+  took(name: string): void;
+  /** There is all of it. */
+  ended(name: string): void;
+}
+
+/** A dump that arrives: its files, or the records of a page stream. */
+export interface Arriving {
+  events?: FileEvents;
+  stream?: AsyncIterable<Iterable<DumpRecord>>;
+}
+
 export interface HoldOptions {
   budget: MemoryBudget;
   /** `count`, the default: only the size of pages files is kept. `hold`: pages can be read. */
@@ -24,6 +38,8 @@ export interface HoldOptions {
   signal?: AbortSignal;
   /** Told of the bytes of files as they arrive. */
   progress?: ((bytes: number) => void) | undefined;
+  /** Longest time that the event loop may be blocked, in ms. */
+  holdMs?: number;
 }
 
 /** A file that is held, or only counted. */
@@ -36,6 +52,7 @@ export class HeldFiles implements DumpFiles {
   readonly kind = 'held';
   readonly mode = DIRECTORY_MODE;
   pageSize?: number;
+  observer?: HoldObserver;
   private readonly byName = new Map<string, HeldEntry>();
   private readonly store: HoldStore;
   private total = 0;
@@ -51,20 +68,8 @@ export class HeldFiles implements DumpFiles {
   /** Holds files that arrive. Throws {@link DumpError} of the source, and BAD_NAME, LIMIT, SYSTEM. */
   static async ofEvents(path: string, events: FileEvents, options: HoldOptions): Promise<HeldFiles> {
     const files = new HeldFiles(path, options);
-    const breather = new Breather();
-    try {
-      for await (const event of events) {
-        if (event.type === 'file' && !event.name.startsWith(OUTSIDE)) files.add(event);
-        else if (event.type === 'data') files.push(event.name, event.bytes);
-        const breath = breather.due();
-        if (breath) await breath;
-        options.signal?.throwIfAborted();
-      }
-      return files;
-    } catch (error) {
-      files.close();
-      throw error;
-    }
+    await files.fill({ events });
+    return files;
   }
 
   /**
@@ -77,8 +82,40 @@ export class HeldFiles implements DumpFiles {
     options: HoldOptions,
   ): Promise<HeldFiles> {
     const files = new HeldFiles(path, options);
-    await pump(stream, [], new HoldSink(files), options.signal);
+    await files.fill({ stream });
     return files;
+  }
+
+  /**
+   * Holds all that arrives.
+   * @throws {DumpError} of the source, and BAD_NAME, LIMIT, SYSTEM; all is dropped then
+   */
+  async fill({ events, stream }: Arriving): Promise<void> {
+    if (stream) await pump(this.breathing(stream), [], new HoldSink(this), this.options.signal);
+    if (events) await this.takeEvents(events);
+  }
+
+  private async takeEvents(events: FileEvents): Promise<void> {
+    try {
+      for await (const event of this.breathing(events)) {
+        if (event.type === 'file' && !event.name.startsWith(OUTSIDE)) this.add(event);
+        else if (event.type === 'data') this.push(event.name, event.bytes);
+        else if (event.type === 'fileEnd') this.end(event.name);
+      }
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  private async *breathing<T>(items: AsyncIterable<T>): AsyncGenerator<T> {
+    const breather = new Breather(this.options.holdMs);
+    for await (const item of items) {
+      yield item;
+      const breath = breather.due();
+      if (breath) await breath;
+      this.options.signal?.throwIfAborted();
+    }
   }
 
   /**
@@ -113,6 +150,12 @@ export class HeldFiles implements DumpFiles {
     }
     entry.bytes?.push(bytes);
     entry.size += bytes.length;
+    this.observer?.took(name);
+  }
+
+  /** The last bytes of a file have come. */
+  end(name: string): void {
+    this.observer?.ended(name);
   }
 
   entries(): readonly DumpEntry[] {
@@ -153,6 +196,7 @@ class HoldSink extends FilesSink {
   }
 
   protected startFile(record: FileRecord): void {
+    this.files.pageSize = this.header.pageSize;
     if (!record.outside) this.files.add(record);
   }
 
@@ -160,9 +204,12 @@ class HoldSink extends FilesSink {
     this.files.push(name, bytes);
   }
 
-  protected endFile(): void {}
+  protected endFile({ name }: FileRecord): void {
+    this.files.end(name);
+  }
 
   protected startSpace(space: Space): void {
+    this.files.pageSize = this.header.pageSize;
     this.files.add({ name: space.pagemap, kind: 'regular', mode: space.pagemapMode });
     this.files.add({ name: pagesName(space), kind: 'regular', mode: space.pagesMode });
   }
@@ -175,6 +222,10 @@ class HoldSink extends FilesSink {
     this.files.push(pagesName(space), bytes);
   }
 
-  protected endSpace(): void {}
+  protected endSpace(space: Space): void {
+    this.files.end(space.pagemap);
+    this.files.end(pagesName(space));
+  }
+
   protected end(): void {}
 }

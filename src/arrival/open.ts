@@ -104,21 +104,29 @@ export async function openRandom(
  * The files of any dump. One that arrives is held.
  * @throws {DumpError} also if it is cut off or damaged
  */
-export async function openFiles(
-  source: ByteSource,
-  options: OpenOptions & Pick<HoldOptions, 'pages' | 'progress'>,
-): Promise<DumpFiles> {
+export async function openFiles(source: ByteSource, options: OpenOptions & HoldOptions): Promise<DumpFiles> {
   const files = await openRandom(source, options);
   if (files) return files;
+  const arrival = await holdArrival(source, options);
+  await arrival.fill();
+  return arrival.files;
+}
+
+/** The files of a dump that arrives, which are held as they come. */
+export interface HeldArrival {
+  files: HeldFiles;
+  /**
+   * Reads the dump to its end. To be called once; without it nothing comes.
+   * @throws {DumpError} if it is cut off or damaged
+   */
+  fill(): Promise<void>;
+}
+
+/** Opens a dump that arrives, to hold its files. Throws {@link DumpError} NOT_A_DUMP if it is in none of the containers. */
+export async function holdArrival(source: ByteSource, options: OpenOptions & HoldOptions): Promise<HeldArrival> {
   const arrival = await openArrival(source, options);
-  const path = typeof source === 'string' ? source : arrival.name;
-  try {
-    return await (arrival.stream
-      ? HeldFiles.ofRecords(path, arrival.stream, options)
-      : HeldFiles.ofEvents(path, arrival.events as FileEvents, options));
-  } finally {
-    arrival.close();
-  }
+  const files = new HeldFiles(typeof source === 'string' ? source : arrival.name, options);
+  return { files, fill: () => files.fill(arrival).finally(arrival.close) };
 }
 
 /**

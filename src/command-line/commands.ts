@@ -234,7 +234,9 @@ number of restores, at once and one after the other.
 DUMP is the whole dump: a directory, a tar archive (plain, gzip or zstd), a
 page stream, the shards of criu-image-streamer, or COLD of pagepipe split. With
 --page-server, or a COMMAND whose stdin and stdout lead to a page server, OUT
-is the dump that is restored.
+is the dump that is restored. What is read from front to back, as a compressed
+archive is, may still arrive while tasks run: faults on pages that have not
+come wait for them.
 
 The first signal (SIGINT, SIGTERM) makes it deliver all pages and end. A second
 one, and any failure, stops the tasks whose memory is not complete (SIGSTOP):

@@ -7,7 +7,7 @@ import type { Metrics } from '../serve/metrics.js';
 import { FaultRecord } from '../serve/recorder.js';
 import { goToBackground, readyFd } from './background.js';
 import { type Arguments, type Command, inputs } from './command.js';
-import { openPages, pageOrder, RestoreReport, requireDaemonCalls } from './lazy-source.js';
+import { openPagesEarly, pageOrder, RestoreReport, requireDaemonCalls } from './lazy-source.js';
 import { openServerPages, pageServerOf } from './page-server.js';
 import { addressFlag, startMetrics } from './serve.js';
 import { inputPlaces } from './source.js';
@@ -24,7 +24,9 @@ export const command: Command = {
       await goToBackground(args, io, directory, inputPlaces(path, args, io));
       return;
     }
-    const { source, places } = server ? await openServerPages(path, server, args, io) : await openPages(path, args, io);
+    const { source, places } = server
+      ? await openServerPages(path, server, args, io)
+      : await openPagesEarly(path, args, io);
     const { record: list } = args.flags as { record?: string };
     const metricsAddress = addressFlag(args, 'metrics');
     let record: FaultRecord | undefined;

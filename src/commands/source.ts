@@ -1,7 +1,7 @@
 /** The flags of commands that read a dump, and how they open it: a directory, an archive, shards, a page stream or stdin. */
 import { tmpdir } from 'node:os';
 import type { HoldOptions } from '../arrival/hold.js';
-import { openRandom, SOURCE_KINDS } from '../arrival/open.js';
+import { type HeldArrival, openRandom, SOURCE_KINDS } from '../arrival/open.js';
 import type { KnownDump } from '../arrival/summary.js';
 import { dashed, type OptionName } from '../command-line/options.js';
 import { CountedFiles } from '../dump/counted.js';
@@ -12,7 +12,7 @@ import { onFile, UsageError } from '../errors.js';
 import type { Place } from '../io/apart.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import { reachOf } from '../io/mode.js';
-import { type OpenDump, openDump, openDumpFiles, type SourceOptions } from '../library/open-dump.js';
+import { holdArriving, type OpenDump, openDump, openDumpFiles, type SourceOptions } from '../library/open-dump.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { type Arguments, choice, type Io, pageSizeFlag } from './command.js';
 import { Progress } from './progress.js';
@@ -81,6 +81,13 @@ export async function openCommandFiles(
   const files = await openDumpFiles(shardsOf(path, args) ?? path, options);
   return progress ? new CountedFiles(files, progress) : files;
 }
+
+/**
+ * The files of a source that arrives, as they come, with their pages.
+ * @param holdMs the longest time that the event loop may be blocked
+ */
+export const holdCommandFiles = (path: string, args: Arguments, io: Io, holdMs: number): Promise<HeldArrival> =>
+  holdArriving(shardsOf(path, args) ?? path, { ...openOptions(args, io), holdMs });
 
 /** The files of a source that allows random access; undefined for one that arrives. */
 export const openBeforehand = (path: string, args: Arguments, io: Io): Promise<DumpFiles | undefined> =>

@@ -17,7 +17,7 @@ import { addressHex } from '../memory/runs.js';
 import { counted } from '../printable.js';
 import { LazyRuns } from './lazy-runs.js';
 import type { PageOrder } from './order.js';
-import { isRemote, type PageSource } from './page-source.js';
+import { isArriving, isRemote, type PageSource } from './page-source.js';
 import { PendingPages } from './pending.js';
 import { Restore } from './restore.js';
 import type { StatsObserver } from './stats.js';
@@ -82,8 +82,6 @@ export class LazyDaemon {
   private readonly context: Omit<TaskContext, 'stats' | 'forked'>;
   private isListening = true;
   private isEnding = false;
-  /** Why no more pages can come. */
-  private failure: Error | undefined;
   /** The first failure to say or to record something. */
   private untold: unknown;
   /** When the last fault was answered, and the last piece delivered. */
@@ -114,15 +112,8 @@ export class LazyDaemon {
     const path = join(options.directory, SOCKET_NAME);
     this.listener = new DescriptorListener(path, calls);
     this.poller.add(this.listener.fd, () => this.accept());
-    if (isRemote(source)) {
-      source.onPages = (pid, page, bytes) => this.take(pid, page, bytes);
-      source.onFailure = (error) => {
-        this.failure = error;
-        this.poller.ring();
-      };
-    } else {
-      source.onArrival = () => this.arrived();
-    }
+    if (isRemote(source)) source.onPages = (pid, page, bytes) => this.take(pid, page, bytes);
+    source.onChange = () => this.changed();
   }
 
   /** Pages that wait to be delivered, in all restores. */
@@ -151,7 +142,7 @@ export class LazyDaemon {
       for (;;) {
         if (signal.aborted) this.comeToAnEnd();
         if (signalAgain?.aborted) throw this.cutOff();
-        if (this.failure) throw this.failure;
+        if (this.source.failure !== undefined) throw this.source.failure;
         if (!this.isListening && this.restores.size === 0) {
           if (this.untold !== undefined) throw this.untold;
           return;
@@ -299,8 +290,8 @@ export class LazyDaemon {
   private addTask(restore: Restore, pid: number, seenPid: number, fd: number): void {
     const userfault = new Userfault(fd, this.calls, this.source.pageSize);
     restore.pids.add(pid);
-    const runs = this.source.runs(pid) ?? NO_RUNS;
-    this.serve(restore, new LazyTask(pid, seenPid, userfault, PendingPages.of(runs), this.contextOf(restore)));
+    const pending = PendingPages.of(this.source.runs(pid) ?? LazyRuns.of([]), isArriving(this.source));
+    this.serve(restore, new LazyTask(pid, seenPid, userfault, pending, this.contextOf(restore)));
   }
 
   private contextOf(restore: Restore): TaskContext {
@@ -338,9 +329,10 @@ export class LazyDaemon {
     this.poller.ring();
   }
 
-  private arrived(): void {
+  /** More has arrived, or nothing more comes. */
+  private changed(): void {
     for (const { tasks } of this.restores) {
-      for (const task of tasks) {
+      for (const task of isRemote(this.source) ? [] : tasks) {
         task.arrived();
         if (task.hasFaults) this.faulting.add(task);
       }
@@ -392,7 +384,7 @@ export class LazyDaemon {
     const tasks = [...this.restores]
       .filter(({ isFinished }) => isFinished)
       .flatMap((restore) => [...restore.tasks])
-      .filter(({ left }) => left > 0);
+      .filter(({ isDone }) => !isDone);
     const [first] = tasks;
     if (!first) return error;
     const stopped = stopTasks(
@@ -400,14 +392,16 @@ export class LazyDaemon {
       tasks.map(({ seenPid }) => seenPid).filter((pid) => pid > 0),
     );
     const awaiting = tasks.find(({ awaited }) => awaited !== undefined) ?? first;
-    const page = awaiting.awaited ?? awaiting.pending.firstWaiting()?.at ?? 0;
+    const page = awaiting.awaited ?? awaiting.pending.firstWaiting()?.at;
     const who =
       stopped.size === 0
         ? `found no task to stop: process ${awaiting.pid}`
         : `stopped ${counted(stopped.size, 'task')}: process ${awaiting.seenPid || awaiting.pid}`;
     const code = error instanceof DumpError ? error.code : 'SYSTEM';
-    const missing = `has no page at 0x${addressHex(page, this.source.pageSize)}`;
-    return new DumpError(code, `${(error as Error).message}; ${who} ${missing}`, {
+    // All has been delivered, and turns out to be damaged.
+    const what =
+      page === undefined ? 'may have wrong pages' : `has no page at 0x${addressHex(page, this.source.pageSize)}`;
+    return new DumpError(code, `${(error as Error).message}; ${who} ${what}`, {
       hint: 'the memory of these tasks is not complete; end them, and do not let them continue',
       cause: error,
     });
@@ -419,5 +413,3 @@ export class LazyDaemon {
     await this.poller.close();
   }
 }
-
-const NO_RUNS = LazyRuns.of([]);

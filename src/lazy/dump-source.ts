@@ -4,7 +4,7 @@ import { type DumpFiles, readAll } from '../dump/files.js';
 import { Images } from '../dump/images.js';
 import { mmName } from '../dump/names.js';
 import { marchOf } from '../dump/tasks.js';
-import { invariant } from '../errors.js';
+import { DumpError, invariant } from '../errors.js';
 import { decodeAreas } from '../image/mm.js';
 import type { AddressSpace } from '../memory/space.js';
 import { lazyByVma, mapFlagsOf } from '../memory/vma.js';
@@ -13,7 +13,7 @@ import { LazyRuns } from './lazy-runs.js';
 import type { LocalSource } from './page-source.js';
 
 /** Page numbers from and to, of one area. */
-type AreaRange = readonly [start: number, end: number];
+export type AreaRange = readonly [start: number, end: number];
 
 /** An area that ends behind every page. */
 const EVERYWHERE: readonly AreaRange[] = [[0, 2 ** 52]];
@@ -44,13 +44,7 @@ export class DumpSource implements LocalSource {
   }
 
   read(pid: number, page: number, bytes: Uint8Array): void {
-    const { pageSize } = this;
-    const space = this.memory.space(pid) as AddressSpace;
-    for (const { at, pageNumber, pages } of space.locate(page, bytes.length / pageSize)) {
-      invariant(at, 'only stored pages are read');
-      const from = (pageNumber - page) * pageSize;
-      space.fill(bytes.subarray(from, from + pages * pageSize), pageNumber, at);
-    }
+    readPages(this.memory.space(pid) as AddressSpace, page, bytes, this.pageSize);
   }
 
   close(): void {
@@ -62,8 +56,25 @@ export class DumpSource implements LocalSource {
   }
 }
 
-/** The pages of an address space in lazy areas that are in this state. */
-export function lazyRuns(space: AddressSpace, areas: readonly AreaRange[], wanted: 'stored' | 'lazy'): LazyRuns {
+/** Reads stored pages: as many as `bytes` holds. */
+export function readPages(space: AddressSpace, page: number, bytes: Uint8Array, pageSize: number): void {
+  for (const { at, pageNumber, pages } of space.locate(page, bytes.length / pageSize)) {
+    invariant(at, 'only stored pages are read');
+    const from = (pageNumber - page) * pageSize;
+    space.fill(bytes.subarray(from, from + pages * pageSize), pageNumber, at);
+  }
+}
+
+/**
+ * The pages of an address space in lazy areas that are in this state.
+ * @param knownTo page number from which on the address space may have more
+ */
+export function lazyRuns(
+  space: AddressSpace,
+  areas: readonly AreaRange[],
+  wanted: 'stored' | 'lazy',
+  knownTo?: number,
+): LazyRuns {
   function* ranges(): Generator<[pageNumber: number, pages: number, continues: boolean]> {
     for (const [start, end] of areas) {
       let last = -1;
@@ -74,8 +85,15 @@ export function lazyRuns(space: AddressSpace, areas: readonly AreaRange[], wante
       }
     }
   }
-  return LazyRuns.of(ranges());
+  return LazyRuns.of(ranges(), knownTo);
 }
+
+/** A dump that leaves its lazy pages to another one. */
+export const lacksPages = (file: string): DumpError =>
+  new DumpError('PARTIAL_DUMP', 'its lazy pages are not in it: this is what a lazy restore begins with', {
+    file,
+    hint: 'give the whole dump that it was made from, or a page server that has it: --page-server',
+  });
 
 /**
  * The areas of a task that a lazy restore leaves empty. The colder half of a dump does not have the list of areas, but only

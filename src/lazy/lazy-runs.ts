@@ -1,6 +1,7 @@
 /**
  * The pages of one task that a restore leaves out, as runs: consecutive pages in one area. Each page has an ordinal, its
- * index among all of them, so a bit per page says whether it has been delivered.
+ * index among all of them, so a bit per page says whether it has been delivered. Of a dump that arrives, the first ones are
+ * known earlier.
  */
 import { lowerBound, widen } from '../columns.js';
 
@@ -12,7 +13,12 @@ export class LazyRuns {
   /** Of all runs. */
   readonly totalPages: number;
 
-  private constructor(pageNumbers: Float64Array, pages: Float64Array) {
+  private constructor(
+    pageNumbers: Float64Array,
+    pages: Float64Array,
+    /** Page number behind what is known. */
+    readonly knownTo: number,
+  ) {
     this.pageNumbers = pageNumbers;
     this.pages = pages;
     this.ordinals = new Float64Array(pages.length);
@@ -24,8 +30,14 @@ export class LazyRuns {
     this.totalPages = total;
   }
 
-  /** @param ranges ascending: first page number, pages, and whether it continues the range before it in the same area */
-  static of(ranges: Iterable<readonly [pageNumber: number, pages: number, continues: boolean]>): LazyRuns {
+  /**
+   * @param ranges ascending: first page number, pages, and whether it continues the range before it in the same area
+   * @param knownTo page number from which on there may be more
+   */
+  static of(
+    ranges: Iterable<readonly [pageNumber: number, pages: number, continues: boolean]>,
+    knownTo = Number.POSITIVE_INFINITY,
+  ): LazyRuns {
     let pageNumbers = new Float64Array(16);
     let pages = new Float64Array(16);
     let length = 0;
@@ -41,7 +53,7 @@ export class LazyRuns {
       pageNumbers[length] = pageNumber;
       pages[length++] = count;
     }
-    return new LazyRuns(pageNumbers.slice(0, length), pages.slice(0, length));
+    return new LazyRuns(pageNumbers.slice(0, length), pages.slice(0, length), knownTo);
   }
 
   get length(): number {

@@ -6,11 +6,17 @@ interface AnySource {
   readonly pageSize: number;
   /** The pages of a task that a restore leaves out; undefined if the dump does not have the task. */
   runs(pid: number): LazyRuns | undefined;
+  /** Why no more pages can come; what was delivered may be wrong then, too. */
+  readonly failure?: unknown;
+  /** Set by the daemon; called when more pages are ready or known, and when there is a failure. */
+  onChange?: (() => void) | undefined;
   close(): void;
 }
 
 /** Pages that are here, or will be: those of a dump that still arrives. */
 export interface LocalSource extends AnySource {
+  /** Whether more is to come. Until then the pages of a task may be known only in part, and the dump may turn out damaged. */
+  readonly isArriving?: boolean;
   /**
    * How many pages from one on, at most `pages`, can be read at once; 0 for one that has to be waited for.
    * @throws {DumpError} for one that never comes
@@ -22,8 +28,6 @@ export interface LocalSource extends AnySource {
    * @throws {DumpError} if they cannot be read, or have changed
    */
   read(pid: number, page: number, bytes: Uint8Array): void;
-  /** Set by the daemon; called when more pages are ready. */
-  onArrival?: (() => void) | undefined;
 }
 
 /** Pages that somebody else has. */
@@ -35,10 +39,11 @@ export interface RemoteSource extends AnySource {
   ask(pid: number, page: number, pages: number, isFault: boolean): boolean;
   /** Set by the daemon; the bytes are valid during the call. */
   onPages?: ((pid: number, page: number, bytes: Uint8Array) => void) | undefined;
-  /** Set by the daemon; called when no more pages can come. */
-  onFailure?: ((error: Error) => void) | undefined;
 }
 
 export type PageSource = LocalSource | RemoteSource;
+
+/** Whether the dump still arrives. */
+export const isArriving = (source: PageSource): boolean => !isRemote(source) && source.isArriving === true;
 
 export const isRemote = (source: PageSource): source is RemoteSource => 'ask' in source;

@@ -1,18 +1,23 @@
 /** The pages that one task still waits for, and where it wants them. Pure bookkeeping: nothing is read or copied here. */
+import { invariant } from '../errors.js';
 import { Layout, type Range } from './layout.js';
 import type { LazyRuns } from './lazy-runs.js';
 
 export class PendingPages {
   /** Pages that wait. */
   left: number;
+
   private constructor(
-    private readonly runs: LazyRuns,
+    private runs: LazyRuns,
     private readonly layout: Layout,
     /** A bit for each ordinal: delivered, or no longer wanted. */
-    private readonly done: Uint32Array,
+    private done: Uint32Array,
     left: number,
-    /** Runs in the order of the sweep. Where it has come to: a run in this order, and a page in it. */
-    private readonly order: Uint32Array,
+    /**
+     * Runs in the order of the sweep; undefined for their own, in which they arrive. Where it has come to: a run in this order,
+     * and a page in it.
+     */
+    private readonly order: Uint32Array | undefined,
     private sweptRuns = 0,
     private sweptPages = 0,
     /** A bit for each ordinal: done, or asked for, so that the sweep need not. Only if pages are asked for. */
@@ -21,9 +26,45 @@ export class PendingPages {
     this.left = left;
   }
 
-  static of(runs: LazyRuns): PendingPages {
+  /** @param arrives whether the pages arrive one after the other */
+  static of(runs: LazyRuns, arrives = false): PendingPages {
     const done = new Uint32Array(Math.ceil(runs.totalPages / 32));
-    return new PendingPages(runs, new Layout(), done, runs.totalPages, runs.bySize());
+    return new PendingPages(runs, new Layout(), done, runs.totalPages, arrives ? undefined : runs.bySize());
+  }
+
+  /**
+   * More is known of a dump that arrives.
+   * @param runs the same, and what comes behind
+   */
+  grow(runs: LazyRuns): void {
+    const { layout, runs: known } = this;
+    if (runs === known) return;
+    invariant(!this.order, 'the pages of a dump that arrives are delivered in their order');
+    this.runs = runs;
+    const done = new Uint32Array(Math.ceil(runs.totalPages / 32));
+    done.set(this.done);
+    this.done = done;
+    this.left += runs.totalPages - known.totalPages;
+    // The last run may have become longer.
+    if (this.sweptRuns === known.length) [this.sweptRuns, this.sweptPages] = [Math.max(0, known.length - 1), 0];
+    // What the task has unmapped or forgotten meanwhile is not wanted.
+    for (let run = Math.max(0, known.length - 1); run < runs.length; run++) {
+      for (let page = Math.max(runs.pageNumbers[run] as number, known.knownTo); page < runs.endOf(run); ) {
+        const place = layout.of(page, runs.endOf(run) - page);
+        if (!place) this.settle(page, 1);
+        page += place?.pages ?? 1;
+      }
+    }
+  }
+
+  /** Whether it is known what belongs at a page of the task. */
+  isKnown(page: number): boolean {
+    return (this.layout.at(page, 1)?.source ?? 0) < this.runs.knownTo;
+  }
+
+  /** Whether it is known of a page of the dump whether it is there. */
+  isSourceKnown(source: number): boolean {
+    return source < this.runs.knownTo;
   }
 
   /** Those of a child at a fork: the same. */
@@ -47,24 +88,23 @@ export class PendingPages {
     return range && this.waiting(range);
   }
 
-  /** The page of the dump that belongs at a page of the task, delivered or not; undefined for one that is zeros. */
-  sourceAt(page: number): number | undefined {
-    const source = this.layout.at(page, 1)?.source;
-    return source !== undefined && this.ordinalOf(source) !== undefined ? source : undefined;
-  }
-
-  /** How many pages from a page of the task on, at most `most`, the dump has nothing for. */
+  /** How many pages from a page of the task on, at most `most`, the dump has nothing for: they are zeros. */
   zerosAt(page: number, most: number): number {
     let zeros = 0;
-    while (zeros < most && this.sourceAt(page + zeros) === undefined) zeros++;
+    while (zeros < most && this.isZero(page + zeros)) zeros++;
     return zeros;
+  }
+
+  private isZero(page: number): boolean {
+    const source = this.layout.at(page, 1)?.source;
+    return source === undefined || (source < this.runs.knownTo && this.ordinalOf(source) === undefined);
   }
 
   /** The next waiting pages of the sweep, largest run first; undefined if none is left. */
   next(most: number): Range | undefined {
     const { runs, order } = this;
-    for (; this.sweptRuns < order.length; this.sweptRuns++, this.sweptPages = 0) {
-      const run = order[this.sweptRuns] as number;
+    for (; this.sweptRuns < runs.length; this.sweptRuns++, this.sweptPages = 0) {
+      const run = order ? (order[this.sweptRuns] as number) : this.sweptRuns;
       const pages = runs.pages[run] as number;
       const first = runs.ordinals[run] as number;
       this.sweptPages = this.nextOpen(first + this.sweptPages, first + pages) - first;

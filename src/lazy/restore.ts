@@ -43,12 +43,12 @@ export class Restore {
     if (ordered !== undefined) return ordered;
     if (!this.isFinished) return false;
     for (const task of this.tasks) {
-      if (task.left === 0) {
+      if (task.isDone) {
         this.drop(task);
         continue;
       }
       if (!task.sweep(most)) {
-        if (task.left === 0) this.drop(task);
+        if (task.isDone) this.drop(task);
         continue;
       }
       // The next one is another's.
@@ -62,7 +62,7 @@ export class Restore {
   /**
    * The order may begin before the tasks run, so that they find their pages there. Until their areas are registered, nothing
    * can be placed.
-   * @returns undefined if all of the order has been delivered
+   * @returns undefined if the tasks may have other pages: all of the order has been delivered, or its next page has not come
    */
   private sweepOrder(most: number): boolean | undefined {
     const { order, stats } = this;
@@ -74,6 +74,7 @@ export class Restore {
       for (const task of this.tasks) {
         if (task.pid !== pid) continue;
         const outcome = task.deliverSource(page, pages);
+        if (outcome === 'waits' && this.isFinished) return left < most ? true : undefined;
         if (outcome === 'later' || outcome === 'waits') return outcome === 'later' && this.isFinished;
       }
       this.orderAt += pages;

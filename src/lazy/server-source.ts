@@ -26,11 +26,11 @@ const FORMS: readonly MessageForm[] = [32, 24];
 export class ServerSource implements RemoteSource {
   readonly pageSize: number;
   onPages: RemoteSource['onPages'];
-  onFailure: RemoteSource['onFailure'];
+  onChange: RemoteSource['onChange'];
+  failure: unknown;
   private readonly known: ReadonlyMap<number, LazyRuns>;
   private background: PageClient | undefined;
   private forFaults: PageClient | undefined;
-  private failure: Error | undefined;
 
   private constructor(
     private readonly memory: DumpMemory,
@@ -112,7 +112,7 @@ export class ServerSource implements RemoteSource {
         failed(error);
         if (client === this.background) {
           this.failure = error;
-          this.onFailure?.(error);
+          this.onChange?.();
         }
       });
   }

@@ -5,7 +5,8 @@ import { DumpError } from '../errors.js';
 import type { Userfault, UserfaultHandler } from '../io/userfault.js';
 import { addressHex } from '../memory/runs.js';
 import type { Range } from './layout.js';
-import { isRemote, type LocalSource, type PageSource, type RemoteSource } from './page-source.js';
+import { LazyRuns } from './lazy-runs.js';
+import { isArriving, isRemote, type LocalSource, type PageSource, type RemoteSource } from './page-source.js';
 import type { PendingPages } from './pending.js';
 import type { LazyStats } from './stats.js';
 
@@ -76,6 +77,11 @@ export class LazyTask implements UserfaultHandler {
     return this.isGone ? 0 : this.pending.left;
   }
 
+  /** Whether nothing more can come: while the dump arrives, it may still turn out that a page was wrong. */
+  get isDone(): boolean {
+    return this.isGone || (this.pending.left === 0 && !isArriving(this.context.source));
+  }
+
   get hasFaults(): boolean {
     return this.faults.length > 0;
   }
@@ -113,8 +119,9 @@ export class LazyTask implements UserfaultHandler {
     this.removed(page, pages);
   }
 
-  /** The source has more pages than before. */
+  /** The source has more pages than before, or knows of more. */
   arrived(): void {
+    this.pending.grow(this.context.source.runs(this.pid) ?? LazyRuns.of([]));
     this.faults.push(...this.waiting);
     this.waiting = [];
   }
@@ -140,24 +147,27 @@ export class LazyTask implements UserfaultHandler {
     const most = this.grow(page);
     const wanted = this.around(page, most);
     if (!wanted) {
-      if (pending.sourceAt(page) === undefined) return this.zero(page, pending.zerosAt(page, most));
+      const zeros = pending.zerosAt(page, most);
+      if (zeros > 0) return this.zero(page, zeros);
+      if (!pending.isKnown(page)) return 'waits';
       // It has been delivered meanwhile.
       this.userfault.wake(page, 1);
       return 'done';
     }
     const { source } = context;
     const own = wanted.source + page - wanted.at;
-    context.faulted(this.pid, own);
     if (isRemote(source)) return this.askForFault(source, page, wanted);
     const whole = source.ready(this.pid, wanted.source, wanted.pages) === wanted.pages;
     const range = whole ? wanted : { at: page, source: own, pages: source.ready(this.pid, own, 1) };
     if (range.pages === 0) return 'waits';
+    context.faulted(this.pid, own);
     this.last = { page, end: range.at + range.pages };
     return this.place(source, range);
   }
 
   private askForFault(source: RemoteSource, page: number, wanted: Range): Outcome {
     if (this.waiting.some((fault) => fault.page === page)) return 'waits';
+    this.context.faulted(this.pid, wanted.source + page - wanted.at);
     this.last = { page, end: wanted.at + wanted.pages };
     source.ask(this.pid, wanted.source, wanted.pages, true);
     this.pending.ask(wanted.source, wanted.pages);
@@ -196,6 +206,7 @@ export class LazyTask implements UserfaultHandler {
   /** Delivers the waiting ones among pages of the dump. */
   deliverSource(source: number, pages: number): Outcome {
     for (let page = source; page < source + pages; ) {
+      if (!this.pending.isSourceKnown(page)) return 'waits';
       const range = this.pending.of(page, source + pages - page);
       const outcome = range ? this.deliver(range) : 'done';
       if (outcome !== 'done') return outcome;

@@ -4,6 +4,8 @@ import {
   type ArrivingDump,
   arrivingDump,
   type ByteSource,
+  type HeldArrival,
+  holdArrival,
   type OpenOptions,
   openArrival,
   openFiles,
@@ -100,6 +102,19 @@ export async function openDumpFiles(
 ): Promise<DumpFiles> {
   const [bytes, all] = complete(source, options);
   return openFiles(bytes, { ...all, pages });
+}
+
+/**
+ * The files of a dump that can only be read from front to back, as they arrive, with their pages.
+ * @param options holdMs: the longest time that the event loop may be blocked
+ * @throws {DumpError} as {@link openDump} does
+ */
+export async function holdArriving(
+  source: DumpSource,
+  { holdMs, ...options }: SourceOptions & { holdMs: number },
+): Promise<HeldArrival> {
+  const [bytes, all] = complete(source, options);
+  return holdArrival(bytes, { ...all, pages: 'hold', holdMs });
 }
 
 function complete(source: DumpSource, options: SourceOptions): [ByteSource, OpenOptions] {

@@ -9,6 +9,7 @@ import { lowerBound } from '../columns.js';
 import { DumpError } from '../errors.js';
 import { payloadStart } from './pages-layout.js';
 import {
+  blockSum,
   type CompressedBlocks,
   DETAIL,
   PE_LAZY,
@@ -43,6 +44,18 @@ export interface StoredAt {
   compressed?: CompressedBlocks;
   /** Pages of the run, which gives the length of its last block. */
   runPages: number;
+}
+
+/**
+ * How many pages of a stored span are in the first bytes of its file, from its beginning on. A run in blocks counts when all
+ * of it is there.
+ * @param bytes of the file
+ */
+export function pagesWithin({ pageNumber, pages, at }: PageSpan, bytes: number, pageSize: number): number {
+  if (!at) return 0;
+  if (at.compressed) return at.position + blockSum(at.compressed) <= bytes ? pages : 0;
+  const start = at.position + (pageNumber - at.firstPage) * pageSize;
+  return Math.min(pages, Math.max(0, Math.floor((bytes - start) / pageSize)));
 }
 
 /** Decodes one LZ4 block into exactly `plainBytes` bytes. */

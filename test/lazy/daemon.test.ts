@@ -2,74 +2,30 @@
 import { existsSync, readdirSync, readFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import type { Io } from '../../src/commands/command.js';
 import { cli } from '../helpers/cli.js';
-import { ANON, type DumpSpec, GENERATIONS, PE, type TaskSpec, writeDump } from '../helpers/dump-writer.js';
+import { GENERATIONS, writeDump } from '../helpers/dump-writer.js';
 import { jsonLines } from '../helpers/json-schema.js';
 import { Running } from '../helpers/running.js';
 import { tempDir } from '../helpers/temp.js';
+import {
+  AREA,
+  AREA_PAGES,
+  addressOf,
+  at,
+  BASE,
+  dumped,
+  ELSEWHERE,
+  findsAll,
+  HOLE,
+  MORE_PAGES,
+  PAGE,
+  PAGES,
+  restoresOf,
+  serving,
+  task,
+  telling,
+} from './restores.js';
 import { Simulator, whyNot } from './simulator.js';
-
-const PAGE = 4096n;
-const BASE = 0x10_0000_0000n;
-const ELSEWHERE = 0x20_0000_0000n;
-/** Of the area at BASE: pages, a hole, pages, a hole at the end. */
-const [PAGES, HOLE, MORE_PAGES, REST] = [600, 20, 30, 14];
-const AREA_PAGES = PAGES + HOLE + MORE_PAGES + REST;
-const AREA = [BASE, AREA_PAGES] as const;
-const at = (page: number): bigint => BASE + BigInt(page) * PAGE;
-const addressOf = (page: number): string => `0x${at(page).toString(16)}`;
-
-const vma = (start: bigint, pages: number) => ({ start, end: start + BigInt(pages) * PAGE, ...ANON });
-const LAZY = PE.PRESENT | PE.LAZY;
-
-const task = (pid: number, flags: number = LAZY): TaskSpec => ({
-  pid,
-  vmas: [vma(...AREA)],
-  entries: [
-    { vaddr: BASE, pages: PAGES, flags },
-    { vaddr: at(PAGES + HOLE), pages: MORE_PAGES, flags },
-  ],
-});
-
-/** A dump of some tasks; the folder is the work directory as well. */
-function dumped(pids: readonly number[], spec: Partial<DumpSpec> = {}) {
-  const directory = tempDir();
-  const dump = join(directory, 'dump');
-  const flags = spec.generation === '2.x' ? PE.PRESENT : LAZY;
-  writeDump(dump, { tasks: pids.map((pid) => task(pid, flags)), ...spec });
-  return { directory, dump };
-}
-
-/** The daemon, as it listens. What it says is for programs. */
-async function serving(directory: string, words: readonly string[]): Promise<Running> {
-  const daemon = new Running(['lazy-pages', ...words, '-W', directory, '--json']);
-  await daemon.prints(/"listening"/, 'out');
-  return daemon;
-}
-
-/** The same, for people. */
-async function telling(directory: string, words: readonly string[], io: Partial<Io> = {}): Promise<Running> {
-  const daemon = new Running(['lazy-pages', ...words, '-W', directory], io);
-  await daemon.prints(/listening at /);
-  return daemon;
-}
-
-/** What the daemon says of its restores. */
-const restoresOf = ({ out }: Running): Record<string, unknown>[] =>
-  out
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as Record<string, unknown>)
-    .filter(({ event }) => event === 'restored');
-
-/** All of the area at BASE, as the dump of a task has it. */
-async function findsAll(simulator: Simulator, number: number, pid = number): Promise<void> {
-  await simulator.finds(number, BASE, PAGES, { pid, address: BASE });
-  await simulator.finds(number, at(PAGES), HOLE, 'zeros');
-  await simulator.finds(number, at(PAGES + HOLE), MORE_PAGES, { pid, address: at(PAGES + HOLE) });
-  await simulator.finds(number, at(AREA_PAGES - REST), REST, 'zeros');
-}
 
 /** One task of a dump, before the restore is finished; the daemon delivers only what is asked for. */
 async function oneTask(start = serving, options: (directory: string) => string[] = () => []) {

@@ -77,6 +77,7 @@ const ACTIONS = fc.array(
     }),
     fc.record({ do: fc.constant('sweep' as const), most: COUNT }),
     fc.record({ do: fc.constant('fork' as const) }),
+    fc.record({ do: fc.constant('arrive' as const), runs: fc.integer({ min: 1, max: 4 }) }),
   ),
   { maxLength: 40 },
 );
@@ -91,7 +92,7 @@ function expectSame(pending: PendingPages, model: Model, runs: readonly [number,
   const pages = Array.from({ length: 2 * PAGES }, (_, page) => page);
   expect(pending.left).toBe(model.waiting.size);
   const found = pages.map((page) => ({
-    source: pending.sourceAt(page),
+    isZero: pending.zerosAt(page, 1) === 1,
     at: pending.at(page, 7),
     of: pending.of(page, 7),
   }));
@@ -100,7 +101,7 @@ function expectSame(pending: PendingPages, model: Model, runs: readonly [number,
       const source = model.places.get(page);
       const place = placeOf.get(page);
       return {
-        source: source !== undefined && known.has(source) ? source : undefined,
+        isZero: source === undefined || !known.has(source),
         at: upTo(found[i]?.at, model.at(page, 7, runEnd)),
         of: upTo(found[i]?.of, place === undefined ? undefined : model.at(place, 7, runEnd)),
       };
@@ -113,12 +114,21 @@ const upTo = (found: Range | undefined, expected: Range | undefined): Range | un
   found && expected && found.pages > 0 && found.pages < expected.pages ? { ...expected, pages: found.pages } : expected;
 
 describe('PendingPages', () => {
-  it('knows after copies, moves, removals and forks in any order what waits, and where', () => {
+  it('knows after copies, moves, removals and forks in any order what waits, and where; also while it arrives', () => {
     fc.assert(
-      fc.property(RUNS, ACTIONS, (runs, actions) => {
+      fc.property(RUNS, ACTIONS, fc.nat({ max: 16 }), (runs, actions, first) => {
+        let arrived = Math.min(first, runs.length);
+        const knownTo = () => runs[arrived]?.[0] ?? Number.POSITIVE_INFINITY;
+        const known = () => LazyRuns.of(runs.slice(0, arrived), knownTo());
+        const arrives = arrived < runs.length;
         const places = new Map(Array.from({ length: 2 * PAGES }, (_, page) => [page, page]));
         const waiting = new Set(runs.flatMap(([start, pages]) => Array.from({ length: pages }, (_, i) => start + i)));
-        const tasks = [{ pending: PendingPages.of(LazyRuns.of(runs)), model: new Model(places, waiting) }];
+        const tasks = [{ pending: PendingPages.of(known(), arrives), model: new Model(places, waiting) }];
+        const arrive = (more: number) => {
+          arrived = Math.min(arrived + more, runs.length);
+          const all = known();
+          for (const { pending } of tasks) if (arrives) pending.grow(all);
+        };
         actions.forEach((action, i) => {
           const task = tasks[i % tasks.length] as (typeof tasks)[0];
           const { pending, model } = task;
@@ -126,7 +136,7 @@ describe('PendingPages', () => {
             case 'copy': {
               let settled = 0;
               for (let source = action.page; source < action.page + action.pages; source++) {
-                if (model.waiting.delete(source)) settled++;
+                if (source < knownTo() && model.waiting.delete(source)) settled++;
               }
               expect(pending.settle(action.page, action.pages)).toBe(settled);
               break;
@@ -141,7 +151,7 @@ describe('PendingPages', () => {
               break;
             case 'sweep': {
               const range = pending.next(action.most);
-              expect(range === undefined).toBe(model.waiting.size === 0);
+              expect(range === undefined).toBe([...model.waiting].every((source) => source >= knownTo()));
               if (!range) break;
               for (let i = 0; i < range.pages; i++) {
                 expect(model.places.get(range.at + i)).toBe(range.source + i);
@@ -153,12 +163,23 @@ describe('PendingPages', () => {
             case 'fork':
               tasks.push({ pending: pending.fork(), model: model.copy() });
               break;
+            case 'arrive':
+              arrive(action.runs);
+              break;
           }
         });
+        arrive(runs.length);
         for (const { pending, model } of tasks) expectSame(pending, model, runs);
       }),
       { numRuns: 200 },
     );
+  });
+
+  it('takes no page for zeros that is not known yet', () => {
+    const pending = PendingPages.of(LazyRuns.of([[10, 2, false]], 12), true);
+    pending.remove(30, 5);
+    expect([9, 10, 12, 29, 30, 35].map((page) => pending.zerosAt(page, 2))).toEqual([1, 0, 0, 0, 2, 0]);
+    expect([9, 10, 12, 30].map((page) => pending.isKnown(page))).toEqual([true, true, false, true]);
   });
 
   it('sweeps the largest run first', () => {
