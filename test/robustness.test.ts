@@ -7,7 +7,7 @@ import { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setImmediate as turn } from 'node:timers/promises';
 import chain from 'stream-chain';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { extract } from '../src/arrival/extract.js';
 import { DirectoryFiles } from '../src/containers/directory/files.js';
 import { DirectorySink } from '../src/containers/directory/write.js';
@@ -30,13 +30,6 @@ import { tar } from './helpers/archives.js';
 import { ANON, FILE, PE, writeDump } from './helpers/dump-writer.js';
 import { CALLS, type Call, faults } from './helpers/faults.js';
 import { describeTree, openFiles, tempDir } from './helpers/temp.js';
-
-vi.mock('node:fs', async (original) => {
-  const { wrap } = await import('./helpers/faults.js');
-  return wrap(await original<typeof import('node:fs')>());
-});
-
-afterEach(() => faults.disarm());
 
 /** Two tasks, a segment, a folder, links, a parent: one of everything, and little of it. */
 function tinyDump(root: string): string {

@@ -1,18 +1,12 @@
 /** split and merge when a system call fails: an error, and either half is there as a whole or not at all. */
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { main } from '../src/cli.js';
 import { tar } from './helpers/archives.js';
 import { ANON, PE, writeDump } from './helpers/dump-writer.js';
 import { type Call, faults } from './helpers/faults.js';
 import { describeTree, openFiles, tempDir } from './helpers/temp.js';
-
-vi.mock('node:fs', async (importOriginal) => (await import('./helpers/faults.js')).wrap(await importOriginal()));
-
-afterEach(() => {
-  faults.disarm();
-});
 
 const CALLS: Call[] = ['openSync', 'readSync', 'writeSync', 'writevSync', 'fsyncSync', 'fsync', 'renameSync'];
 

@@ -3,17 +3,12 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { describe, expect, vi } from 'vitest';
+import { describe, expect } from 'vitest';
 import { END, header, member, ociArchive, tar, writeShards } from '../helpers/archives.js';
 import { cli } from '../helpers/cli.js';
 import { StreamWriter } from '../helpers/stream-writer.js';
 import { tempDir } from '../helpers/temp.js';
 import { type Container, containerSuite } from './suite.js';
-
-vi.mock('node:fs', async (original) => {
-  const { wrap } = await import('../helpers/faults.js');
-  return wrap(await original<typeof import('node:fs')>());
-});
 
 const zstd = (input: Uint8Array): Buffer => execFileSync('zstd', ['-qc'], { input, maxBuffer: 2 ** 28 });
 

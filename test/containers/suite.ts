@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { openRandom } from '../../src/arrival/open.js';
 import type { DumpFiles } from '../../src/dump/files.js';
 import { InternalError } from '../../src/errors.js';
@@ -92,8 +92,6 @@ function exploredFixture(name: string): Promise<Record<string, string>> {
 export function containerSuite(container: Container): void {
   const { isRandom, hasTrees, shards = 1, pack } = container;
   const isDirectory = pack === undefined;
-
-  afterEach(() => faults.disarm());
 
   /** Where the container is in a folder, as a command takes it. */
   const placesIn = (dir: string, name = 'in'): string[] =>

@@ -1,6 +1,6 @@
 /** Runs the command line: in this process, or as a process of its own. */
 import { type SpawnOptions, spawn } from 'node:child_process';
-import { closeSync, existsSync, openSync, readdirSync, statSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { main } from '../../src/cli.js';
 import type { ProcessIo } from '../../src/commands/command.js';
@@ -53,19 +53,6 @@ export async function cli(words: readonly string[], options: InProcessOptions = 
 }
 
 export const BIN = join(ROOT, 'bin/pagepipe.js');
-
-const newestMs = (folder: string): number =>
-  Math.max(
-    0,
-    ...readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
-      .filter((name) => /\.[jt]s$/.test(name))
-      .map((name) => statSync(join(ROOT, folder, name)).mtimeMs),
-  );
-
-// bin/ runs what the build made: with an old build its tests would say nothing about the source.
-if (!existsSync(join(ROOT, 'dist/cli.js')) || newestMs('src') > newestMs('dist')) {
-  throw new Error('dist/ is older than src/: run npm run build before the tests');
-}
 
 /** Runs the command line as a process; stdin is empty unless `input` is given. */
 export function pagepipe(

@@ -1,8 +1,12 @@
 /**
- * System calls that fail when a test says so. A test file mocks `node:fs` with {@link wrap}; all other files of that
- * test then use the wrapped calls too, which do nothing of their own until they are armed.
+ * System calls that fail when a test says so. Whoever imports them by name from `node:fs` has wrapped ones until the test
+ * ends. Node itself is not affected, nor is what it builds of these calls, such as readFileSync.
  */
-type Fs = typeof import('node:fs');
+import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+import { onTestFinished } from 'vitest';
+
+type Fs = typeof fs;
 
 /** The calls that can be made to fail. Those that clean up are not among them: there is nobody to help then. */
 export const CALLS = [
@@ -28,7 +32,7 @@ export type Call = (typeof CALLS)[number];
 
 class Faults {
   /** The calls as they are, whatever is armed. */
-  real!: Fs;
+  readonly real: Fs = { ...fs };
   /** Call and first argument of the last failure. */
   lastFailure = '';
   private call: Call | undefined;
@@ -36,6 +40,7 @@ class Faults {
   private code = 'EIO';
   private seen = 0;
   private limit = Number.POSITIVE_INFINITY;
+  private isArmed = false;
 
   /** Counts a call. */
   count(call: Call): void {
@@ -44,12 +49,24 @@ class Faults {
 
   /** Makes the nth of a call fail, from 1. */
   fail(call: Call, nth: number, code = 'EIO'): void {
+    this.arm();
     Object.assign(this, { call, nth, code, seen: 0, lastFailure: '' });
   }
 
   /** Lets no read or write do more than so many bytes. */
   shorten(bytes: number): void {
+    this.arm();
     this.limit = bytes;
+  }
+
+  private arm(): void {
+    if (this.isArmed) return;
+    this.isArmed = true;
+    replaceInFs(wrap(this.real));
+    onTestFinished(() => {
+      this.disarm();
+      this.isArmed = false;
+    });
   }
 
   /** Back to normal; returns how many calls there were. */
@@ -75,10 +92,19 @@ class Faults {
 
 export const faults = new Faults();
 
-/** The module `node:fs` with calls that can fail. */
-export function wrap(real: Fs): Fs {
-  faults.real = real;
-  const wrapped: Record<string, unknown> = { ...real };
+/** Until the test ends, whoever imports these calls by name from `node:fs` has these. */
+export function replaceInFs(calls: Partial<Fs>): void {
+  const real = Object.fromEntries(Object.keys(calls).map((name) => [name, fs[name as keyof Fs]]));
+  Object.assign(fs, calls);
+  syncBuiltinESMExports();
+  // The default export is what Node itself uses.
+  Object.assign(fs, real);
+  onTestFinished(syncBuiltinESMExports);
+}
+
+/** The calls that can fail. */
+function wrap(real: Fs): Partial<Fs> {
+  const wrapped: Record<string, unknown> = {};
   for (const call of CALLS) {
     if (call === 'fsync') continue;
     const original = real[call] as (...words: unknown[]) => unknown;
@@ -111,5 +137,5 @@ export function wrap(real: Fs): Fs {
     });
     return writevSync(fd, shorter);
   };
-  return { ...wrapped, default: wrapped } as unknown as Fs;
+  return wrapped;
 }

@@ -1,8 +1,6 @@
 /** Image to JSON and back: the same bytes, for every image, in whatever pieces it comes, or an error that says why not. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { ImageDecoder } from '../../src/image/decoder.js';
 import { JsonImageReader } from '../../src/json/from-json.js';
@@ -19,6 +17,7 @@ import {
   sortKeys,
   toJson,
 } from '../helpers/images.js';
+import { heldBytes } from '../helpers/memory.js';
 
 const PRETTY = [false, true] as const;
 
@@ -145,18 +144,6 @@ describe('a cut', () => {
     }
   });
 });
-
-/** Collects what nobody holds any more. */
-const collectGarbage: () => void = (() => {
-  setFlagsFromString('--expose-gc');
-  return runInNewContext('gc');
-})();
-
-function heldBytes(): number {
-  collectGarbage();
-  const { heapUsed, arrayBuffers } = process.memoryUsage();
-  return heapUsed + arrayBuffers;
-}
 
 /** An image to JSON and back in one go; what is held is looked at on the way. */
 function pass(chunks: () => Iterable<Uint8Array>, pretty: boolean) {

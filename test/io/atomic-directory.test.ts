@@ -1,19 +1,18 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, it, vi } from 'vitest';
+import { expect, it } from 'vitest';
 import { AtomicDirectory } from '../../src/io/atomic-directory.js';
+import { replaceInFs } from '../helpers/faults.js';
 import { tempDir } from '../helpers/temp.js';
 
-vi.mock('node:fs', async (original) => {
-  const fs = await original<typeof import('node:fs')>();
-  const rmSync: typeof fs.rmSync = (path, options) => {
-    if (String(path).endsWith('-old')) throw new Error('it is held');
-    fs.rmSync(path, options);
-  };
-  return { ...fs, rmSync };
-});
-
 it('says that the new directory is complete when the old one cannot be removed', async () => {
+  const real = rmSync;
+  replaceInFs({
+    rmSync(path, options) {
+      if (String(path).endsWith('-old')) throw new Error('it is held');
+      real(path, options);
+    },
+  });
   const out = join(tempDir(), 'out');
   mkdirSync(out);
   writeFileSync(join(out, 'inventory.img'), '');

@@ -1,20 +1,13 @@
 /** A file that appears whole or not at all: whichever system call fails, and however little each of them does. */
 import { chmodSync, existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { AtomicFile } from '../../src/io/atomic-file.js';
 import { cli } from '../helpers/cli.js';
 import { CALLS, type Call, faults } from '../helpers/faults.js';
 import { noise, pipeData } from '../helpers/image-samples.js';
 import { imageOf, toJson } from '../helpers/images.js';
 import { describeTree, openFiles, tempDir } from '../helpers/temp.js';
-
-vi.mock('node:fs', async (original) => {
-  const { wrap } = await import('../helpers/faults.js');
-  return wrap(await original<typeof import('node:fs')>());
-});
-
-afterEach(() => faults.disarm());
 
 const IMAGE = imageOf('PIPES_DATA', pipeData(20_000), noise(20_000), pipeData(3), noise(3));
 

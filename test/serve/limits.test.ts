@@ -8,6 +8,7 @@ import { Session } from '../../src/serve/session.js';
 import { archiveOf } from '../helpers/archives.js';
 import { openSource } from '../helpers/dump-files.js';
 import { ANON, pageContent, writeDump } from '../helpers/dump-writer.js';
+import { bufferBytes } from '../helpers/memory.js';
 import { CLOSE, connection, FORMS, GET, message, PageClient, takeAnswers, Wire } from '../helpers/page-client.js';
 import { converse, memoryOf, openMemory, startServer } from '../helpers/serving.js';
 import { copyFixture, tempDir } from '../helpers/temp.js';
@@ -86,7 +87,7 @@ describe('a session reads from the dump', () => {
     const wire = new Wire();
     const session = new Session(memory, wire);
     const running = runClient(wire, 'wire', () => session.run(), 0);
-    const before = process.memoryUsage().arrayBuffers;
+    const before = bufferBytes();
     wire.hold();
     const pages = form === 24 ? 2 ** 32 - 1 : 2n ** 40n;
     wire.receive(message(form, { command: GET, pages, vaddr: 0x10000n, dstId: 5, padding: 0xffffffff }));

@@ -15,6 +15,7 @@ import { filter } from '../../src/stages/filter.js';
 import { tally } from '../../src/stages/tally.js';
 import { directory } from '../helpers/dump-files.js';
 import { image, MAGIC, Message, PE, readPagemap } from '../helpers/dump-writer.js';
+import { bufferBytes } from '../helpers/memory.js';
 import { ADD_F, CLOSE, type Fields, FORCE_CLOSE, FORMS, GET, message } from '../helpers/page-client.js';
 import {
   ADD,
@@ -437,7 +438,7 @@ describe('what cannot be a dump', () => {
   });
 
   it('counts that promise more than there is memory, and nothing is allocated', async () => {
-    const before = process.memoryUsage().arrayBuffers;
+    const before = bufferBytes();
     for (const [pages, complaint] of [
       [2n ** 40n, 'expected 4503599627366400 more bytes of pages, found the end of the connection'],
       [2n ** 52n, 'pagemap-5.img: expected pages inside the address space, found 4503599627370496 at 0x2000'],

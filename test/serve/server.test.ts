@@ -6,6 +6,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { DumpError } from '../../src/errors.js';
 import { CUT_OFF, listen } from '../../src/serve/server.js';
 import { ANON, writeDump } from '../helpers/dump-writer.js';
+import { bufferBytes } from '../helpers/memory.js';
 import { CLOSE, connection, FORMS, GET, message, PageClient, takeAnswers } from '../helpers/page-client.js';
 import { drain, openMemory, pagesAt, servedDump, startServer } from '../helpers/serving.js';
 import { tempDir } from '../helpers/temp.js';
@@ -233,7 +234,7 @@ describe('a large dump', () => {
     writeDump(path, { tasks: [{ pid: 5, vmas, entries: [{ vaddr: 0x10000n, pages: 64 * 1024 }] }], sparse: true });
     const memory = openMemory(path);
     const server = await startServer(memory);
-    const before = process.memoryUsage().arrayBuffers;
+    const before = bufferBytes();
     const sockets = Array.from({ length: 16 }, () => connection(server.port));
     for (const socket of sockets) new PageClient(socket, 32).get(5, 0x10000n, 2n ** 40n);
     await Promise.all(sockets.map((socket) => once(socket, 'readable')));
