@@ -28,6 +28,7 @@ const ORDER = [
   ['containers/directory', 'containers/tar', 'containers/shards', 'containers/page-stream'],
   'containers/oci',
   'arrival',
+  'template',
   ['explore', 'verify', 'halves', 'serve'],
   ['send', 'lazy'],
   'library',

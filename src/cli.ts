@@ -25,6 +25,8 @@ const LOADERS: Record<CommandName, () => Promise<Command>> = {
   merge: async () => (await import('./commands/merge.js')).command,
   serve: async () => (await import('./commands/serve.js')).command,
   'lazy-pages': async () => (await import('./commands/lazy-pages.js')).command,
+  template: async () => (await import('./commands/template.js')).command,
+  untemplate: async () => (await import('./commands/untemplate.js')).command,
   restore: async () => (await import('./commands/restore.js')).command,
   copy: async () => (await import('./commands/copy.js')).command,
   send: async () => (await import('./commands/send.js')).command,

@@ -9,7 +9,7 @@ export const GROUPS = {
   look: 'Look into a dump',
   check: 'Check it',
   change: 'Change its images',
-  lazy: 'Restore it lazily',
+  lazy: 'Restore it at once',
   move: 'Move it',
   stages: 'Stages, for pipes',
 } as const;
@@ -266,6 +266,57 @@ without their daemon they would compute on pages of zeros.`,
   pagepipe lazy-pages DUMP -W RUN -d &&
     criu restore --lazy-pages -D OUT -W RUN -d
   pagepipe lazy-pages OUT -W RUN -- ssh host pagepipe serve DUMP --stdio
+`,
+  },
+  template: {
+    group: 'lazy',
+    summary: 'make a dump whose memory is mapped, not read',
+    usage: [
+      'DUMP OUT [options]',
+      '--memory DIR [options] < STREAM > STREAM',
+      '--move OUT [--memory DIR] [--memory-name DIR]',
+    ],
+    about: `Makes a dump that an unmodified CRIU restores in the time of its metadata, any
+number of times: private anonymous memory becomes a private mapping of files in
+OUT/memory. Pages are read when they are first used. Processes that are
+restored from OUT share them, and a dump of one has only the pages that it
+wrote. The files must stay as they are, and in their place, for as long as OUT,
+such a process or such a dump is needed.
+
+A program that counts on zeros behind MADV_DONTNEED would compute on old bytes
+here. Its memory stays as it is, and the report says why. docs/template.md says
+which programs are known, and what else differs.`,
+    options: [
+      'minSize',
+      'kind',
+      'pid',
+      'memory',
+      'memoryName',
+      'allowDontneed',
+      'root',
+      'inPlace',
+      'sums',
+      'move',
+      'force',
+      'dryRun',
+      'incomplete',
+      'json',
+      ...SOURCE_OPTIONS,
+    ],
+    examples: `  pagepipe template DUMP OUT && criu restore -D OUT -d
+  pagepipe read DUMP | pagepipe template --memory /srv/memory |
+    pagepipe write OUT
+`,
+  },
+  untemplate: {
+    group: 'lazy',
+    summary: 'make an ordinary dump of one whose memory is mapped',
+    usage: ['DUMP OUT [--memory DIR] [options]'],
+    about: `Makes an ordinary, complete dump of a template, or of a dump of a process that
+was restored from one. The pages that are not in DUMP come from the mapped
+files, or from its parent dumps.`,
+    options: ['memory', ...SINK_OPTIONS, 'incomplete', 'json', ...SOURCE_OPTIONS],
+    examples: `  criu dump -t PID -D AGAIN && pagepipe untemplate AGAIN FULL
 `,
   },
   copy: {

@@ -239,6 +239,46 @@ export const OPTIONS = {
   criu: { type: 'string', value: 'PATH', help: 'where criu is', fallback: 'criu' },
   keepListening: { type: 'boolean', help: 'serve any number of restores, until it is stopped' },
 
+  // A template.
+  minSize: {
+    type: 'number',
+    value: 'BYTES',
+    help: 'map areas of at least this size',
+    fallback: '1M',
+  },
+  memory: {
+    type: 'string',
+    value: 'DIR',
+    completes: 'folder',
+    help: 'folder of the mapped files, on the machine that runs pagepipe',
+    fallback: 'OUT/memory; of a dump, where the names of the files say',
+  },
+  memoryName: {
+    type: 'string',
+    value: 'DIR',
+    help: 'the name of that folder for the restored tasks, if it is another one, as in a container',
+    fallback: 'its path',
+  },
+  allowDontneed: {
+    type: 'string',
+    value: 'PID|all',
+    isMultiple: true,
+    help: 'map the memory of this process even if it may count on zeros behind MADV_DONTNEED',
+  },
+  root: {
+    type: 'string',
+    value: 'DIR',
+    completes: 'folder',
+    help: 'root folder of the dumped tasks, such as that of their container: their programs are looked at',
+    fallback: '/',
+  },
+  inPlace: {
+    type: 'boolean',
+    help: 'map areas that are whole in a pages file of DUMP from that file, without a copy. Only for programs that never grow them by mremap, and as long as DUMP exists',
+  },
+  sums: { type: 'boolean', help: 'sum up the content of each mapped file, for verify --sums' },
+  move: { type: 'boolean', help: 'OUT is a template that was moved: write the new names into it' },
+
   // To another machine.
   lazy: { type: 'boolean', help: 'send first what is needed at once, the other pages on demand' },
   pageServer: {

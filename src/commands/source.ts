@@ -4,8 +4,10 @@ import type { HoldOptions } from '../arrival/hold.js';
 import { type HeldArrival, openRandom, SOURCE_KINDS } from '../arrival/open.js';
 import type { KnownDump } from '../arrival/summary.js';
 import { dashed, type OptionName } from '../command-line/options.js';
+import { hasMappedFiles } from '../containers/directory/files.js';
 import { CountedFiles } from '../dump/counted.js';
 import { type DumpFiles, dumpPlaces } from '../dump/files.js';
+import { MEMORY_FOLDER } from '../dump/names.js';
 import { hasSeveralPageSizes } from '../dump/page-size.js';
 import type { DumpRecord } from '../dump/records.js';
 import { onFile, UsageError } from '../errors.js';
@@ -55,6 +57,11 @@ export async function openCommandSource(
   const { kind, known } = opened;
   const isRandom = opened.files !== undefined;
   const place = opened.files?.path ?? path;
+  if (opened.files?.kind === 'directory' && hasMappedFiles(place)) {
+    io.note(
+      `${place} maps files of its folder ${MEMORY_FOLDER}, and so will what is made of it; see pagepipe untemplate`,
+    );
+  }
   const paths = opened.files ? [place] : names.filter((name) => typeof name === 'string');
   return {
     ...opened,

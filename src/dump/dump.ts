@@ -112,16 +112,31 @@ export class Dump {
    * reference, valid until {@link Dump.close}.
    */
   *records(): Generator<DumpRecord> {
-    yield {
-      type: 'header',
-      pageSize: this.pageSize,
-      directoryMode: this.files.mode,
-      payloadBytes: this.payloadBytes,
-      ...(this.march === undefined ? {} : { march: this.march }),
-    };
-    if (this.files.kind === 'tar') yield* this.inOrder();
-    else yield* this.metadataFirst();
+    if (this.files.kind === 'tar') {
+      yield this.header();
+      yield* this.inOrder();
+    } else {
+      yield* this.metadata();
+      for (const space of this.spaces) yield* this.runsOf(space);
+    }
     yield { type: 'end' };
+  }
+
+  /** The header, all files, and the areas of all spaces. */
+  *metadata(): Generator<DumpRecord> {
+    yield this.header();
+    const ownFiles = new Set(this.spaces.flatMap((space) => [space.pagemap, pagesName(space)]));
+    for (const entry of this.entries.values()) if (!ownFiles.has(entry.name)) yield* this.fileRecords(entry);
+    for (const space of this.spaces) yield* this.spaceRecords(space);
+  }
+
+  /** The runs of a space, with their payload. */
+  *runsOf(space: Space): Generator<DumpRecord> {
+    const file = this.payloadOf(pagesName(space));
+    for (const { runs, extents } of readPagemap(this.files, space.pagemap, this.pageSize, this.hasParent)) {
+      yield { type: 'runs', space, runs, checked: false };
+      if (extents.length > 0) yield { type: 'extents', file, extents };
+    }
   }
 
   /** The areas of a task. */
@@ -136,11 +151,14 @@ export class Dump {
     return openAddressSpace(this.files, space.pagemap, this.pageSize);
   }
 
-  private *metadataFirst(): Generator<DumpRecord> {
-    const ownFiles = new Set(this.spaces.flatMap((space) => [space.pagemap, pagesName(space)]));
-    for (const entry of this.entries.values()) if (!ownFiles.has(entry.name)) yield* this.fileRecords(entry);
-    for (const space of this.spaces) yield* this.spaceRecords(space);
-    for (const space of this.spaces) yield* this.runRecords(space);
+  private header(): DumpRecord {
+    return {
+      type: 'header',
+      pageSize: this.pageSize,
+      directoryMode: this.files.mode,
+      payloadBytes: this.payloadBytes,
+      ...(this.march === undefined ? {} : { march: this.march }),
+    };
   }
 
   /** A space comes where the second of its two files is. */
@@ -153,7 +171,7 @@ export class Dump {
         yield* this.fileRecords(entry);
       } else if (begun.has(space)) {
         yield* this.spaceRecords(space);
-        yield* this.runRecords(space);
+        yield* this.runsOf(space);
       } else {
         begun.add(space);
       }
@@ -163,14 +181,6 @@ export class Dump {
   private *spaceRecords(space: Space): Generator<DumpRecord> {
     yield { type: 'space', space };
     if (space.kind === 'task') yield { type: 'areas', space, areas: this.areasOf(space) };
-  }
-
-  private *runRecords(space: Space): Generator<DumpRecord> {
-    const file = this.payloadOf(pagesName(space));
-    for (const { runs, extents } of readPagemap(this.files, space.pagemap, this.pageSize, this.hasParent)) {
-      yield { type: 'runs', space, runs, checked: false };
-      if (extents.length > 0) yield { type: 'extents', file, extents };
-    }
   }
 
   private *fileRecords(entry: DumpEntry): Generator<DumpRecord> {

@@ -50,6 +50,10 @@ export const isOriginalName = (name: string): boolean => name.startsWith(ORIGINA
  */
 export const UNDELIVERED = '.pagepipe-undelivered';
 
+/** In a template, the folder of the files that its areas map, and their manifest in it. */
+export const MEMORY_FOLDER = 'memory';
+export const MANIFEST = 'template.json';
+
 /** The mark of a dump from which pages were taken out that no lazy restore can fetch. */
 export const PARTIAL = 'pagepipe-partial.json';
 

@@ -4,7 +4,7 @@ import { constants as osConstants } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { FilePlace } from '../bytes.js';
-import { onFile, systemError } from '../errors.js';
+import { invariant, onFile, systemError } from '../errors.js';
 import type { AtomicDirectory } from './atomic-directory.js';
 import { type Linux, linux } from './linux.js';
 import { permitted } from './mode.js';
@@ -61,6 +61,13 @@ export class OutputFile {
       this.bytes += piece.length;
       if (piece.length === room) this.flush();
     }
+  }
+
+  /** Goes on at a later position, in bytes: what is in between is a hole. */
+  skipTo(position: number): void {
+    invariant(position >= this.bytes, 'a file is written from front to back');
+    this.flush();
+    this.bytes = position;
   }
 
   /**

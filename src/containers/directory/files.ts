@@ -3,7 +3,7 @@ import { existsSync, lstatSync, readdirSync, readlinkSync, realpathSync, type St
 import { join } from 'node:path';
 import type { FilePlace } from '../../bytes.js';
 import type { DumpEntry, DumpFiles, FileStat } from '../../dump/files.js';
-import { isImageName, isPagemapName, isPagesName, linkPlace } from '../../dump/names.js';
+import { isImageName, isPagemapName, isPagesName, linkPlace, MANIFEST, MEMORY_FOLDER } from '../../dump/names.js';
 import { MAX_CHAIN } from '../../dump/pagemap.js';
 import { DumpError, isErrno, onFile, systemError } from '../../errors.js';
 import { checkHoles, storedBytesOf } from '../../io/holes.js';
@@ -140,7 +140,7 @@ export class DirectoryFiles implements DumpFiles {
     const names = raw.map((bytes) => this.utf8Name(bytes)).filter((name) => name !== undefined);
     for (const bare of names.sort()) {
       const entry = this.carried(folder === '' ? bare : `${folder}/${bare}`);
-      if (!entry) continue;
+      if (!entry || (entry.kind === 'directory' && hasMappedFiles(this.path, entry.name))) continue;
       entries.push(entry);
       if (entry.kind === 'directory') this.list(entry.name, depth + 1, entries);
     }
@@ -182,6 +182,10 @@ export class DirectoryFiles implements DumpFiles {
     return undefined;
   }
 }
+
+/** Whether a folder has the files that areas of a template map: a copy of the dump maps the same ones. */
+export const hasMappedFiles = (path: string, folder = MEMORY_FOLDER): boolean =>
+  folder === MEMORY_FOLDER && existsSync(join(path, MEMORY_FOLDER, MANIFEST));
 
 /** A parent that was copied into its child, as by `cp -rL`, still counts as one. */
 const linkTo = (name: string, target: string): DumpEntry => ({

@@ -25,6 +25,11 @@ export class DirectorySink extends FilesSink {
     this.directory = new DumpDirectory(path, options);
   }
 
+  /** Where the directory is until it is finished. */
+  get temporary(): string {
+    return this.directory.temporary;
+  }
+
   get written(): Written {
     return { ...this.directory.written, holePages: this.holePages };
   }

@@ -1,0 +1,207 @@
+import { realpathSync } from 'node:fs';
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
+import { DirectorySink } from '../containers/directory/write.js';
+import { passPageStream } from '../containers/page-stream/pass.js';
+import { StreamSink } from '../containers/page-stream/stream.js';
+import { Dump } from '../dump/dump.js';
+import { dumpPlaces } from '../dump/files.js';
+import { MEMORY_FOLDER } from '../dump/names.js';
+import { pump, type RecordSink } from '../dump/pump.js';
+import { SizeSink } from '../dump/size.js';
+import { onFile, UsageError } from '../errors.js';
+import { areApart } from '../io/apart.js';
+import { PAGE_SIZES } from '../memory/runs.js';
+import { notPartial } from '../stages/not-partial.js';
+import { DryFolder } from '../template/dry-folder.js';
+import { placesInDump } from '../template/in-place.js';
+
+import { MappedMemory } from '../template/mapped-memory.js';
+import { MemoryFolder } from '../template/memory-folder.js';
+import { moveTemplate } from '../template/move.js';
+import { programCheck } from '../template/programs.js';
+import { type TemplateOptions, template } from '../template/stage.js';
+import { wholeRecords } from '../template/whole.js';
+import {
+  type Arguments,
+  type Command,
+  type Io,
+  inputs,
+  pageSizeFlag,
+  partialFlag,
+  refuseOptions,
+  refuseTerminals,
+} from './command.js';
+import { Progress } from './progress.js';
+import { inputPlaces, openCommandFiles } from './source.js';
+import { formatTemplate, templateReport } from './template-report.js';
+import { printJson } from './written.js';
+
+const MIB = 2 ** 20;
+
+export const command: Command = {
+  cleansUp: true,
+  async run(args, io) {
+    if (args.flags['move'] === true) move(args, io);
+    else if (args.input.length === 0) await runStage(args, io);
+    else await makeTemplate(args, io);
+  },
+};
+
+function move(args: Arguments, io: Io): void {
+  const [out] = inputs(args, 'OUT') as [string];
+  const folder = args.flags['memory'] as string | undefined;
+  const path = folder ?? join(out, MEMORY_FOLDER);
+  const files = moveTemplate(out, path, memoryName(args, path));
+  if (args.flags['json'] === true) printJson({ out, memory: path, files }, [out], io);
+  else io.tell(`${out}: ${files} names of mapped files written`);
+}
+
+async function runStage(args: Arguments, io: Io): Promise<void> {
+  const path = args.flags['memory'] as string | undefined;
+  if (path === undefined)
+    throw new UsageError('expected DUMP and OUT, or --memory DIR for a page stream; found neither');
+  refuseOptions(args, ['inPlace', 'dryRun'], ' needs DUMP and OUT, not a page stream');
+  refuseTerminals(io, { stdin: true, stdout: true });
+  const folder = openFolder(path, path, [io.stdinFd], args);
+  const stdout = new StreamSink(io.stdoutFd);
+  const { stage } = template({ ...planOptions(args), folder });
+  await pump(passPageStream(io.stdinFd, io.stdoutFd), [stage], withFolder(stdout, folder), io.signal);
+}
+
+async function makeTemplate(args: Arguments, io: Io): Promise<void> {
+  const [path, out] = inputs(args, 'DUMP', 'OUT') as [string, string];
+  const plan = planOptions(args);
+  const dryRun = args.flags['dryRun'] === true;
+  const progress = new Progress(io, () => 0);
+  const files = await openCommandFiles(path, args, io, { pages: 'hold', progress: progress.add });
+  let memory: MappedMemory | undefined;
+  try {
+    const incomplete = args.flags['incomplete'] === true;
+    const dump = await Dump.open(files, { ...pageSizeFlag(args, PAGE_SIZES), incomplete, warn: io.warn });
+    memory = MappedMemory.open(files, dump.march);
+    memory?.check();
+    const sources = [...inputPlaces(path, args, io), ...dumpPlaces(files), ...(memory ? [memory.folder] : [])];
+    const sink = dryRun ? new SizeSink() : new DirectorySink(out, { force: args.flags['force'] === true, sources });
+    const place = (args.flags['memory'] as string | undefined) ?? join(out, MEMORY_FOLDER);
+    const folder = await orDiscard(sink, () =>
+      sink instanceof SizeSink ? new DryFolder(place) : openFolderFor(place, sink, out, sources, args),
+    );
+    const options: TemplateOptions = {
+      ...plan,
+      folder,
+      inPlace: args.flags['inPlace'] === true ? placesInDump(dump, memory !== undefined) : undefined,
+    };
+    const { stage, plans } = template(options);
+    const stages = [notPartial(partialFlag(args, io)), stage];
+    await pump(wholeRecords(dump, memory), stages, withFolder(sink, folder), io.signal);
+    progress.done();
+    const bytes = sink instanceof SizeSink ? sink.bytes : sink.written.bytes;
+    const report = templateReport({ dump: path, out, memory: place, folder, dryRun, bytes }, dump, plans);
+    if (args.flags['json'] === true) printJson(report, [out], io);
+    else io.print(formatTemplate(report));
+  } finally {
+    progress.done();
+    memory?.close();
+    files.close();
+  }
+}
+
+/** What becomes the folder of the mapped files: inside OUT, or elsewhere. */
+function openFolderFor(
+  place: string,
+  sink: DirectorySink,
+  out: string,
+  sources: TemplateSources,
+  args: Arguments,
+): MemoryFolder {
+  if (args.flags['memory'] === undefined) {
+    return openFolder(join(sink.temporary, MEMORY_FOLDER), place, [], args);
+  }
+  if (!areApart(place, out))
+    throw new UsageError('--memory and OUT must be two places, neither of them inside the other');
+  return openFolder(place, place, sources, args);
+}
+
+type TemplateSources = NonNullable<ConstructorParameters<typeof MemoryFolder>[1]['sources']>;
+
+/** @param place where it is when it is complete */
+function openFolder(path: string, place: string, sources: TemplateSources, args: Arguments): MemoryFolder {
+  return new MemoryFolder(path, {
+    force: args.flags['force'] === true,
+    sources,
+    name: memoryName(args, place),
+    sums: args.flags['sums'] === true,
+  });
+}
+
+/** The name of a folder for the tasks. Throws {@link UsageError} for one that is relative. */
+function memoryName(args: Arguments, place: string): string {
+  const name = args.flags['memoryName'] as string | undefined;
+  if (name !== undefined && !isAbsolute(name))
+    throw new UsageError(`--memory-name: expected an absolute path, found ${name}`);
+  if (name !== undefined) return resolve(name);
+  return join(realName(dirname(resolve(place))), basename(resolve(place)));
+}
+
+/** A folder without links, as far as it exists. */
+function realName(folder: string): string {
+  const parent = dirname(folder);
+  try {
+    return realpathSync(folder);
+  } catch {
+    return parent === folder ? folder : join(realName(parent), basename(folder));
+  }
+}
+
+/** The folder appears before the dump that needs it, and goes with it if it fails. */
+function withFolder(sink: RecordSink, folder: MemoryFolder | DryFolder): RecordSink {
+  return {
+    write: (record) => sink.write(record),
+    finish: async () => {
+      await folder.commit();
+      await sink.finish();
+    },
+    discard: async () => {
+      await folder.discard();
+      await sink.discard();
+    },
+  };
+}
+
+async function orDiscard<T>(sink: RecordSink, action: () => T): Promise<T> {
+  try {
+    return action();
+  } catch (error) {
+    await sink.discard();
+    throw error;
+  }
+}
+
+function planOptions(args: Arguments): Omit<TemplateOptions, 'folder'> {
+  const {
+    minSize = MIB,
+    pid,
+    kind = [],
+    allowDontneed = [],
+    root = '/',
+  } = args.flags as {
+    minSize?: number;
+    pid?: number[];
+    kind?: string[];
+    allowDontneed?: string[];
+    root?: string;
+  };
+  if (!Number.isSafeInteger(minSize) || minSize < 0)
+    throw new UsageError(`--min-size: expected a size, found ${minSize}`);
+  const other = kind.find((word) => word !== 'anon');
+  if (other !== undefined)
+    throw new UsageError(`--kind: expected anon, the only kind that can be mapped, found ${other}`);
+  const bad = allowDontneed.find((word) => word !== 'all' && !/^[1-9]\d*$/.test(word));
+  if (bad !== undefined) throw new UsageError(`--allow-dontneed: expected a process id or all, found ${bad}`);
+  return {
+    minBytes: minSize,
+    pids: pid,
+    allowDontneed: allowDontneed.includes('all') ? 'all' : allowDontneed.map(Number),
+    check: programCheck(onFile(root, () => realpathSync(root))),
+  };
+}

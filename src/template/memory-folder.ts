@@ -1,0 +1,173 @@
+/**
+ * The folder of the mapped files while it is made. Each file has the pages of one area at their place, and behind them a hole
+ * that is larger than the area will ever grow by. It appears complete or not at all.
+ */
+import { statSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
+import { MANIFEST } from '../dump/names.js';
+import { DumpError, isErrno, onFile, systemError, systemReason } from '../errors.js';
+import { AtomicDirectory, type AtomicDirectoryOptions } from '../io/atomic-directory.js';
+import { OutputFile } from '../io/output-file.js';
+import { GROWTH_BYTES } from './areas.js';
+import { contentSum } from './content-sum.js';
+import { MAPPED_SUFFIX, type Manifest, type ManifestFile, manifestBytes } from './manifest.js';
+
+/** Nobody writes them, and only who may read the dump reads them. */
+const FILE_MODE = 0o400;
+const S_IFREG = 0o100000;
+/** A new folder is as private as a dump. */
+const FOLDER_MODE = 0o700;
+
+const README = `The files in this folder are the memory of processes: a template dump of
+pagepipe maps them in place of reading them. They must stay as they are, and
+under the names that they have, for as long as
+
+- the template is to be restored,
+- a process that was restored from it lives,
+- a dump of such a process is to be restored.
+
+template.json says what each file was like when it was made. "pagepipe verify"
+compares them, "pagepipe untemplate" makes ordinary dumps of dumps that depend
+on them.
+`;
+
+export interface MemoryFolderOptions extends Pick<AtomicDirectoryOptions, 'force' | 'sources'> {
+  /** The folder as the tasks will see it: an absolute path. */
+  name: string;
+  /** Whether the content of each file is summed up. */
+  sums?: boolean;
+}
+
+/** A file that is being filled with the pages of an area. */
+export interface MappedOutput {
+  /** Bytes, with the hole at its end. */
+  readonly size: number;
+  /** With the type of the file. */
+  readonly mode: number;
+  /** Where it can be read, when it is complete. */
+  readonly path: string;
+  /** Pages that come next begin here, in bytes. */
+  skipTo(position: number): void;
+  write(bytes: Uint8Array): void;
+  readonly copyFrom: OutputFile['copyFrom'];
+}
+
+/** Where mapped files go. */
+export interface MemoryPlace {
+  /** The folder as the tasks will see it. */
+  readonly name: string;
+  /** Whether a file that was written can be read. */
+  readonly canShare: boolean;
+  /** Begins a file; the one before is complete. */
+  begin(name: string, areaBytes: number): MappedOutput;
+  /** Completes the file that was begun last. */
+  endFile(): void;
+  /** Completes all files and writes the manifest, but does not put the folder in its place. */
+  complete(manifest: Manifest): Promise<void>;
+  /** Puts the folder in its place. */
+  commit(): Promise<void>;
+  discard(): Promise<void>;
+}
+
+export class MemoryFolder implements MemoryPlace {
+  readonly name: string;
+  readonly canShare = true;
+  private readonly directory: AtomicDirectory;
+  private readonly spare: Uint8Array[] = [];
+  private readonly finishing: Promise<void>[] = [];
+  private current: OutputFile | undefined;
+
+  /** @throws {DumpError} OUTPUT_EXISTS, OUTPUT_INSIDE_DUMP, SYSTEM */
+  constructor(
+    readonly path: string,
+    private readonly options: MemoryFolderOptions,
+  ) {
+    this.name = options.name;
+    this.directory = new AtomicDirectory(path, { ...options, foreign: notOfFolder });
+  }
+
+  begin(name: string, areaBytes: number): MappedOutput {
+    this.endFile();
+    const file = new OutputFile(this.directory, name, FILE_MODE, this.spare);
+    this.current = file;
+    const size = areaBytes + GROWTH_BYTES;
+    const path = join(this.directory.temporary, name);
+    // A file system that cannot have such a file says so now.
+    onLargeFile(name, () => truncateSync(path, size));
+    return {
+      size,
+      mode: S_IFREG | FILE_MODE,
+      path,
+      skipTo: (position) => file.skipTo(position),
+      write: (bytes) => file.write(bytes),
+      copyFrom: file.copyFrom,
+    };
+  }
+
+  endFile(): void {
+    if (!this.current) return;
+    const finished = this.current.finish();
+    // A failure is reported by complete().
+    finished.catch(() => {});
+    this.finishing.push(finished);
+    this.current = undefined;
+  }
+
+  async complete(manifest: Manifest): Promise<void> {
+    this.endFile();
+    await Promise.all(this.finishing);
+    const files = manifest.files.map((file) => this.described(file));
+    await this.write(MANIFEST, manifestBytes({ ...manifest, files }));
+    await this.write('README', Buffer.from(README));
+  }
+
+  commit(): Promise<void> {
+    return this.directory.commit(FOLDER_MODE);
+  }
+
+  async discard(): Promise<void> {
+    await this.current?.abandon();
+    this.current = undefined;
+    await Promise.allSettled(this.finishing);
+    await this.directory.discard();
+  }
+
+  /** What a file of the folder is like now; one that is elsewhere is described already. */
+  private described(file: ManifestFile): ManifestFile {
+    if (file.mtimeNs !== '') return file;
+    const path = join(this.directory.temporary, file.path);
+    const { mtimeNs, size } = onFile(file.path, () => statSync(path, { bigint: true }));
+    return {
+      ...file,
+      size: Number(size),
+      mtimeNs: String(mtimeNs),
+      ...(this.options.sums ? { sha256: contentSum(path, file.path, Number(size) - GROWTH_BYTES) } : {}),
+    };
+  }
+
+  private async write(name: string, bytes: Uint8Array): Promise<void> {
+    const file = new OutputFile(this.directory, name, FILE_MODE, this.spare);
+    file.write(bytes);
+    await file.finish();
+  }
+}
+
+/** Of the names in a directory, those for which it is no folder of mapped files; none if it is one. */
+function notOfFolder(names: readonly string[]): readonly string[] {
+  const isOne = names.includes(MANIFEST);
+  return isOne ? names.filter((name) => ![MANIFEST, 'README'].includes(name) && !name.endsWith(MAPPED_SUFFIX)) : names;
+}
+
+/** Makes a large file. Throws {@link DumpError} SYSTEM with what to do if the file system has no such files. */
+function onLargeFile(file: string, action: () => void): void {
+  try {
+    action();
+  } catch (error) {
+    if (!isErrno(error, 'EFBIG')) throw systemError(error, file);
+    throw new DumpError('SYSTEM', `${systemReason(error)}: it needs a hole of 1 TiB at its end`, {
+      file,
+      hint: 'give a folder on ext4, xfs, btrfs or tmpfs with --memory',
+      cause: error,
+    });
+  }
+}
