@@ -10,8 +10,9 @@ import { type Kind, kindOfArea, type MapFlags, mapFlagsOf } from '../memory/vma.
 /** What an area behind another one may grow by: mremap(2) shows what the file has there, which must be zeros. */
 export const GROWTH_BYTES = 2 ** 40;
 
-/** Bits of `vma_entry.madv` that only anonymous memory has: MADV_WIPEONFORK. */
+/** Bits of `vma_entry.madv`: MADV_WIPEONFORK, which only anonymous memory has; MADV_NOHUGEPAGE, which stacks of threads have. */
 const WIPEONFORK = 1 << 18;
+const NOHUGEPAGE = 1 << 15;
 const PROT_EXEC = 4;
 
 /** An area that can be mapped from a file. `start` and `end` are page numbers. */
@@ -26,6 +27,7 @@ export type Hindrance =
   | 'executable'
   | 'wiped on fork'
   | 'with guard pages inside'
+  | 'the stack of a thread'
   | `of kind ${Kind | 'guard'}`;
 
 export interface AreaRules {
@@ -77,5 +79,6 @@ function hindrance({ prot, madv }: Area, kind: Kind | 'guard', isSmall: boolean)
   if (kind !== 'anon') return `of kind ${kind}`;
   if (prot.lo & PROT_EXEC) return 'executable';
   if (madv.lo & WIPEONFORK) return 'wiped on fork';
+  if (madv.lo & NOHUGEPAGE) return 'the stack of a thread';
   return isSmall ? 'smaller than --min-size' : undefined;
 }

@@ -6,7 +6,7 @@ import { ExtentReader, FILE_PIECE_BYTES } from '../dump/extents.js';
 import { PayloadCheck } from '../dump/payload-check.js';
 import type { DumpRecord, FileRecord, PayloadRecord } from '../dump/records.js';
 import { DumpError } from '../errors.js';
-import type { file_entry } from '../generated/entries.js';
+import type { file_entry, reg_file_entry } from '../generated/entries.js';
 import { malformed, rawEntries } from '../image/framing.js';
 import { NumberFields } from '../image/number-fields.js';
 import { messageDescriptor } from '../protobuf/descriptor.js';
@@ -21,6 +21,8 @@ export interface KnownFile {
   name: string;
   /** Bytes; undefined where the dump does not say. */
   size: number | undefined;
+  /** Of a program or library, in hex. */
+  buildId: string | undefined;
 }
 
 /** An image that passed, with the record that it came with. */
@@ -145,10 +147,22 @@ export function regularFiles(image: Uint8Array): Map<number, KnownFile> {
   for (const { body, offset, entry } of rawEntries(image, 'FILES', FILES_IMAGE)) {
     try {
       const { id, reg } = readAnyObject(descriptor, body, 0, body.length) as unknown as file_entry;
-      if (reg) files.set(id, { name: reg.name, size: reg.size === undefined ? undefined : Number(reg.size) });
+      if (reg) files.set(id, knownFile(reg));
     } catch (cause) {
       throw malformed('file_entry', cause, FILES_IMAGE, offset, entry);
     }
   }
   return files;
+}
+
+const knownFile = ({ name, size, build_id: words = [] }: reg_file_entry): KnownFile => ({
+  name,
+  size: size === undefined ? undefined : Number(size),
+  buildId: words.length === 0 ? undefined : words.map(littleEndianHex).join(''),
+});
+
+function littleEndianHex(word: number): string {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(word);
+  return bytes.toString('hex');
 }

@@ -1,0 +1,184 @@
+/**
+ * What an ELF file says about its own use of memory: whether it is linked dynamically, the functions that it takes from other
+ * files, and the names of its sections. Only headers and tables of symbols are read.
+ *
+ * Source: elf(5).
+ */
+import { closeSync, fstatSync, readSync } from 'node:fs';
+import { readFully } from '../bytes.js';
+import { onFile } from '../errors.js';
+import { openRegular } from '../io/open-files.js';
+
+/** Limits on what is read, in bytes. */
+const MAX_TABLE_BYTES = 64 * 1024 * 1024;
+const MAX_SECTIONS = 4096;
+
+const PT_INTERP = 3;
+const SHT_DYNSYM = 11;
+const SHT_STRTAB = 3;
+
+export interface ElfFile {
+  /** Bytes of the file. */
+  size: number;
+  /** Whether a loader is named in it; libraries name none. */
+  hasLoader: boolean;
+  /** Whether it takes functions from other files at all: a static program does not. */
+  isDynamic: boolean;
+  /** Of the functions that were asked for: those that it takes from other files, and those that it gives to others. */
+  imports: string[];
+  exports: string[];
+  sections: string[];
+  /** Of the build, in hex; undefined if it has none. */
+  buildId: string | undefined;
+}
+
+/** Offsets of fields, and sizes of entries. */
+interface Layout {
+  word: 4 | 8;
+  phoff: number;
+  shoff: number;
+  phentsize: number;
+  shentsize: number;
+  section: { name: number; type: number; offset: number; size: number; link: number; entsize: number };
+  symbol: { size: number; shndx: number };
+}
+
+const LAYOUT_64: Layout = {
+  word: 8,
+  phoff: 32,
+  shoff: 40,
+  phentsize: 54,
+  shentsize: 58,
+  section: { name: 0, type: 4, offset: 24, size: 32, link: 40, entsize: 56 },
+  symbol: { size: 24, shndx: 6 },
+};
+
+const LAYOUT_32: Layout = {
+  word: 4,
+  phoff: 28,
+  shoff: 32,
+  phentsize: 42,
+  shentsize: 46,
+  section: { name: 0, type: 4, offset: 16, size: 20, link: 24, entsize: 36 },
+  symbol: { size: 16, shndx: 14 },
+};
+
+const HEADER_BYTES = 64;
+const NOTE_HEADER_BYTES = 12;
+const BUILD_ID_SECTION = '.note.gnu.build-id';
+
+/**
+ * @param wanted names of functions
+ * @returns undefined for what is no ELF file of a little-endian machine, or is damaged
+ * @throws {DumpError} SYSTEM if it cannot be read
+ */
+export function readElf(path: string, wanted: readonly string[]): ElfFile | undefined {
+  const fd = openRegular(path, path);
+  try {
+    const { size } = onFile(path, () => fstatSync(fd));
+    const read = (position: number, bytes: number): Buffer | undefined => {
+      if (position < 0 || bytes < 0 || bytes > MAX_TABLE_BYTES || position + bytes > size) return undefined;
+      const buffer = Buffer.alloc(bytes);
+      const count = readFully(
+        (part, at) => onFile(path, () => readSync(fd, part, 0, part.length, at)),
+        buffer,
+        position,
+      );
+      return count === bytes ? buffer : undefined;
+    };
+    return new ElfReader(read, wanted).file(size);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+class ElfReader {
+  private layout: Layout = LAYOUT_64;
+
+  constructor(
+    private readonly read: (position: number, bytes: number) => Buffer | undefined,
+    private readonly wanted: readonly string[],
+  ) {}
+
+  file(size: number): ElfFile | undefined {
+    const header = this.read(0, HEADER_BYTES);
+    if (header?.readUInt32BE(0) !== 0x7f454c46 || header[5] !== 1) return undefined;
+    this.layout = header[4] === 1 ? LAYOUT_32 : LAYOUT_64;
+    const { phoff, shoff, phentsize, shentsize } = this.layout;
+    const programs = this.table(this.number(header, phoff), header, phentsize);
+    const sections = this.table(this.number(header, shoff), header, shentsize);
+    if (!programs || !sections || sections.length === 0) return undefined;
+    const names = this.contentOf(sections[header.readUInt16LE(shentsize + 4)]);
+    const symbols = sections.find((section) => this.typeOf(section) === SHT_DYNSYM);
+    const found = symbols && this.symbols(symbols, sections);
+    if (!names || (symbols && !found)) return undefined;
+    const sectionNames = sections.map((section) => textAt(names, section.readUInt32LE(this.layout.section.name)));
+    return {
+      size,
+      hasLoader: programs.some((program) => program.readUInt32LE(0) === PT_INTERP),
+      isDynamic: symbols !== undefined,
+      imports: found?.imports ?? [],
+      exports: found?.exports ?? [],
+      sections: sectionNames,
+      buildId: this.buildId(sections[sectionNames.indexOf(BUILD_ID_SECTION)]),
+    };
+  }
+
+  /** The entries of a table; their size and number are next to each other in the header. */
+  private table(position: number, header: Buffer, sizeAt: number): Buffer[] | undefined {
+    const entryBytes = header.readUInt16LE(sizeAt);
+    const count = header.readUInt16LE(sizeAt + 2);
+    if (count === 0) return [];
+    if (entryBytes < 32 || count > MAX_SECTIONS) return undefined;
+    const bytes = this.read(position, entryBytes * count);
+    if (!bytes) return undefined;
+    return Array.from({ length: count }, (_, i) => bytes.subarray(i * entryBytes, (i + 1) * entryBytes));
+  }
+
+  /** A note: the sizes of its name and of what follows, its type, the name. */
+  private buildId(section: Buffer | undefined): string | undefined {
+    const note = section && this.contentOf(section);
+    if (!note || note.length < NOTE_HEADER_BYTES) return undefined;
+    const start = NOTE_HEADER_BYTES + Math.ceil(note.readUInt32LE(0) / 4) * 4;
+    return note.subarray(start, start + note.readUInt32LE(4)).toString('hex');
+  }
+
+  private symbols(symbols: Buffer, sections: readonly Buffer[]): Pick<ElfFile, 'imports' | 'exports'> | undefined {
+    const { section, symbol } = this.layout;
+    const strings = sections[symbols.readUInt32LE(section.link)];
+    const names = strings && this.typeOf(strings) === SHT_STRTAB ? this.contentOf(strings) : undefined;
+    const table = this.contentOf(symbols);
+    if (!names || !table) return undefined;
+    const wanted = new Set(this.wanted);
+    const imports = new Set<string>();
+    const exports = new Set<string>();
+    for (let at = 0; at + symbol.size <= table.length; at += symbol.size) {
+      const name = textAt(names, table.readUInt32LE(at));
+      if (wanted.has(name)) (table.readUInt16LE(at + symbol.shndx) === 0 ? imports : exports).add(name);
+    }
+    return { imports: [...imports], exports: [...exports] };
+  }
+
+  private typeOf(section: Buffer): number {
+    return section.readUInt32LE(this.layout.section.type);
+  }
+
+  private contentOf(section: Buffer | undefined): Buffer | undefined {
+    if (!section) return undefined;
+    const { offset, size } = this.layout.section;
+    return this.read(this.number(section, offset), this.number(section, size));
+  }
+
+  private number(bytes: Buffer, at: number): number {
+    return this.layout.word === 8 ? Number(bytes.readBigUInt64LE(at)) : bytes.readUInt32LE(at);
+  }
+}
+
+const MAX_NAME_BYTES = 256;
+
+function textAt(names: Buffer, at: number): string {
+  const end = names.indexOf(0, at);
+  return at >= names.length
+    ? ''
+    : names.toString('latin1', at, Math.min(end < 0 ? names.length : end, at + MAX_NAME_BYTES));
+}
