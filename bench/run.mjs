@@ -24,6 +24,7 @@ import { lazy } from './lazy.mjs';
 import { reflinks } from './reflinks.mjs';
 import { send } from './send.mjs';
 import { serve } from './serve.mjs';
+import { template } from './template.mjs';
 
 const GIB = 2 ** 30;
 const MIB = 2 ** 20;
@@ -42,6 +43,7 @@ const PARTS = {
   json: jsonMemory,
   serve: () => serve({ work, row, median, rounds: ROUNDS }),
   lazy: () => lazy({ work, row, median, rounds: ROUNDS }),
+  template: () => template({ work, pagepipe, measure, compare, row, median, rounds: ROUNDS }),
   send: () => send({ work, pagepipe, withPeaks, measure, compare, peaksOf, row }),
   archives: () => archives({ work, pagepipe, time, measure, compare }),
   reflinks: () => reflinks({ work, pagepipe, measure, row, median, rounds: ROUNDS }),

@@ -41,7 +41,7 @@ static void need(bool condition, const char *what)
 }
 
 /* The step of splitmix64. The state is a counter, so a sequence can start anywhere. */
-static uint64_t mix(uint64_t z)
+static inline uint64_t mix(uint64_t z)
 {
 	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
 	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
