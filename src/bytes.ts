@@ -7,6 +7,9 @@ export type Emit = (bytes: Uint8Array) => void;
 export const plainBytes = (bytes: Uint8Array): Uint8Array =>
   new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
+/** Memory with any content, for what is filled before it is read: zeros would be written to all of it. */
+export const scratch = (bytes: number): Uint8Array => plainBytes(Buffer.allocUnsafeSlow(bytes));
+
 export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
   const joined = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;

@@ -2,6 +2,7 @@
  * Reads the payload of extents, in pieces, into one buffer that stays in the processor's cache. An output that is a file may
  * have the kernel copy large extents instead.
  */
+import { scratch } from '../bytes.js';
 import { LOAD_AFTER_BYTES } from '../io/linux.js';
 import type { ExtentsRecord, FilePlace, PayloadFile } from './records.js';
 
@@ -57,7 +58,7 @@ export class ExtentReader {
   private payloadBytes = 0;
 
   constructor(pieceBytes: number) {
-    this.buffer = new Uint8Array(pieceBytes);
+    this.buffer = scratch(pieceBytes);
   }
 
   /** Says how many bytes the dump has. */

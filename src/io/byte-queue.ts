@@ -2,7 +2,7 @@
  * Bytes that came too early, first in, first out: in memory up to a budget that all queues share, beyond that in an unnamed
  * file. A queue that has begun to use the file continues there until it is empty.
  */
-import type { PayloadFile } from '../bytes.js';
+import { type PayloadFile, scratch } from '../bytes.js';
 import { TempFile } from './temp-file.js';
 
 /** Memory is used in blocks of this size. */
@@ -25,7 +25,7 @@ export interface MemoryBudget {
 export function takeBlock(budget: MemoryBudget): Uint8Array | undefined {
   if (budget.bytes < BLOCK_BYTES) return undefined;
   budget.bytes -= BLOCK_BYTES;
-  return budget.spare?.pop() ?? new Uint8Array(BLOCK_BYTES);
+  return budget.spare?.pop() ?? scratch(BLOCK_BYTES);
 }
 
 /** Gives back a block of {@link takeBlock}. */

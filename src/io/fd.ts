@@ -6,7 +6,7 @@
  */
 import { closeSync, constants, fstatSync, openSync, readSync, writeSync, writevSync } from 'node:fs';
 import { Socket } from 'node:net';
-import type { FilePlace } from '../bytes.js';
+import { type FilePlace, scratch } from '../bytes.js';
 import { isErrno, onFile, systemError } from '../errors.js';
 import { enlargePipe, LOAD_AFTER_BYTES, linux } from './linux.js';
 
@@ -46,7 +46,7 @@ export class FdReader {
     private readonly name = 'stdin',
   ) {
     const stats = onFile(name, () => fstatSync(fd));
-    this.buffer = new Uint8Array(stats.isFile() ? FILE_BYTES : PIPE_BYTES);
+    this.buffer = scratch(stats.isFile() ? FILE_BYTES : PIPE_BYTES);
     this.isPipe = stats.isFIFO();
     this.readFd = signal && this.isPipe ? nonBlocking(fd) : fd;
     signal?.addEventListener('abort', () => this.settle?.reject(signal.reason));
@@ -72,7 +72,7 @@ export class FdReader {
   /** For large amounts: a larger pipe takes fewer reads. */
   private enlarge(): void {
     if (this.buffer.length === FILE_BYTES || this.socket) return;
-    this.buffer = new Uint8Array(FILE_BYTES);
+    this.buffer = scratch(FILE_BYTES);
     enlargePipe(this.readFd);
   }
 
@@ -158,7 +158,7 @@ function nonBlocking(fd: number): number {
 
 /** Writes to a descriptor. Small pieces are gathered, large ones are written without a copy. */
 export class FdWriter {
-  private readonly gathered = new Uint8Array(GATHER_BYTES);
+  private readonly gathered = scratch(GATHER_BYTES);
   private gatheredBytes = 0;
   private kernelCopies = true;
 

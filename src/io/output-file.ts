@@ -3,7 +3,7 @@ import { closeSync, constants, fchmodSync, fdatasync, fstatSync, ftruncateSync, 
 import { constants as osConstants } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { FilePlace } from '../bytes.js';
+import { type FilePlace, scratch } from '../bytes.js';
 import { invariant, onFile, systemError } from '../errors.js';
 import type { AtomicDirectory } from './atomic-directory.js';
 import { type Linux, linux } from './linux.js';
@@ -114,7 +114,7 @@ export class OutputFile {
   }
 
   private gather(piece: Uint8Array): void {
-    this.gathered ??= this.spare.pop() ?? new Uint8Array(GATHER_BYTES);
+    this.gathered ??= this.spare.pop() ?? scratch(GATHER_BYTES);
     this.gathered.set(piece, this.gatheredBytes);
     this.gatheredBytes += piece.length;
   }

@@ -1,6 +1,6 @@
 /** Bytes that can be read at any position: a file, or anything that behaves like one. */
 import { closeSync, fstatSync, readSync, statSync } from 'node:fs';
-import { type FilePlace, readFully } from '../bytes.js';
+import { type FilePlace, readFully, scratch } from '../bytes.js';
 import { onFile } from '../errors.js';
 import { checkUnchanged, openRegular, stateOf } from './open-files.js';
 
@@ -53,7 +53,7 @@ const BUFFER_BYTES = 64 * 1024;
 export class SequentialReader {
   /** Offset of the next byte. */
   offset = 0;
-  private readonly buffer = new Uint8Array(BUFFER_BYTES);
+  private readonly buffer = scratch(BUFFER_BYTES);
   /** Offset of the buffer, and its filled bytes. */
   private from = 0;
   private filled = 0;

@@ -2,7 +2,7 @@
  * JSON as Python's json.dump writes it, straight into bytes: separators ", " and ": ", or one value a line, indented by
  * four; everything but printable ASCII escaped.
  */
-import type { Emit } from '../bytes.js';
+import { type Emit, scratch } from '../bytes.js';
 
 /** Handed on when it is full: what a pipe holds. */
 const BUFFER_BYTES = 64 * 1024;
@@ -33,7 +33,7 @@ const SHORT_ESCAPES = new Map(
 );
 
 export class JsonText {
-  private readonly buffer = new Uint8Array(BUFFER_BYTES + SLACK_BYTES);
+  private readonly buffer = scratch(BUFFER_BYTES + SLACK_BYTES);
   private at = 0;
   private depth = 0;
   /** Whether the innermost object or array is still empty. */

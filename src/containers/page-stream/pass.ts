@@ -3,7 +3,7 @@
  * pipe and drops the others. Pages need not be read, because their checksum is passed on with them.
  */
 import { closeSync, fstatSync, openSync } from 'node:fs';
-import { readFully } from '../../bytes.js';
+import { readFully, scratch } from '../../bytes.js';
 import { extentOf } from '../../dump/extents.js';
 import type { DumpRecord, PayloadFile } from '../../dump/records.js';
 import { onFile } from '../../errors.js';
@@ -37,7 +37,7 @@ export async function* passPageStream(fd: number, to: number): AsyncGenerator<It
 }
 
 function* passing(fd: number, decoder: PageStreamDecoder, system: Linux): Generator<DumpRecord> {
-  const buffer = new Uint8Array(BUFFER_BYTES);
+  const buffer = scratch(BUFFER_BYTES);
   const nowhere = openSync('/dev/null', 'w');
   try {
     for (;;) {
