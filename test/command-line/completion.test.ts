@@ -9,17 +9,28 @@ import { dashed, OPTIONS } from '../../src/command-line/options.js';
 import { cli } from '../helpers/cli.js';
 import { tempDir } from '../helpers/temp.js';
 
-/** What bash offers for the last of the words. */
-function bash(words: readonly string[], cwd = '/'): string[] {
+/** What bash offers for the last of the words, for several command lines. */
+function bashOfEach(lines: readonly (readonly string[])[], cwd = '/'): string[][] {
   const script = `${completionFor('bash')}
-COMP_WORDS=("$@")
-COMP_CWORD=$(($# - 1))
-_pagepipe
-printf '%s\\n' "\${COMPREPLY[@]}"`;
+line=()
+for word; do
+  if [ "$word" != $'\\n' ]; then line+=("$word"); continue; fi
+  COMP_WORDS=("\${line[@]}")
+  COMP_CWORD=$((\${#line[@]} - 1))
+  COMPREPLY=()
+  _pagepipe
+  printf '%s\\n' "\${COMPREPLY[@]}"
+  printf '\\0'
+  line=()
+done`;
+  const words = lines.flatMap((line) => [...line, '\n']);
   const { status, stdout, stderr } = spawnSync('bash', ['-euc', script, 'bash', ...words], { encoding: 'utf8', cwd });
   expect([status, stderr]).toEqual([0, '']);
-  return stdout.split('\n').filter((line) => line !== '');
+  const offers = stdout.split('\0').slice(0, -1);
+  return offers.map((text) => text.split('\n').filter((line) => line !== ''));
 }
+
+const bash = (words: readonly string[], cwd?: string): string[] => bashOfEach([words], cwd)[0] as string[];
 
 const names = (Object.keys(COMMANDS) as CommandName[]).filter((name) => name !== 'accept');
 
@@ -31,10 +42,13 @@ describe('completions for bash', () => {
     expect(bash(['pagepipe', 'help', 'ver'])).toEqual(['verify']);
   });
 
-  it.each(names)('of the options of %s', (name) => {
-    const spec = specOf(name);
-    const options = spec ? optionsOf(spec).map(dashed) : [];
-    expect(bash(['pagepipe', name, '-']).sort()).toEqual([...options, '--help'].sort());
+  it('of the options of each command', () => {
+    const offered = bashOfEach(names.map((name) => ['pagepipe', name, '-']));
+    for (const [i, name] of names.entries()) {
+      const spec = specOf(name);
+      const options = spec ? optionsOf(spec).map(dashed) : [];
+      expect(offered[i]?.sort(), name).toEqual([...options, '--help'].sort());
+    }
   });
 
   it('of values', () => {
