@@ -26,7 +26,7 @@ import { FdReader } from '../src/io/fd.js';
 import { classify } from '../src/stages/classify.js';
 import { DROP_LAZY, filter } from '../src/stages/filter.js';
 import { rebuild } from '../src/stages/rebuild.js';
-import { tar } from './helpers/archives.js';
+import { packed } from './helpers/archives.js';
 import { ANON, FILE, PE, writeDump } from './helpers/dump-writer.js';
 import { CALLS, type Call, faults } from './helpers/faults.js';
 import { describeTree, openFiles, tempDir } from './helpers/temp.js';
@@ -121,7 +121,7 @@ async function prepare(): Promise<Place & { root: string; box: string }> {
   const dump = tinyDump(root);
   const archive = join(root, 'archive.tar');
   mkdirSync(box);
-  tar(dump, '-cf', archive, '.');
+  writeFileSync(archive, packed(dump));
   await WORK['read']?.({ dump, out: stream, stream, archive });
   return { root, box, dump, stream, archive, out: join(box, 'out') };
 }

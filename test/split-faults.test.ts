@@ -1,9 +1,9 @@
 /** split and merge when a system call fails: an error, and either half is there as a whole or not at all. */
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { main } from '../src/cli.js';
-import { tar } from './helpers/archives.js';
+import { packed } from './helpers/archives.js';
 import { ANON, PE, writeDump } from './helpers/dump-writer.js';
 import { type Call, faults } from './helpers/faults.js';
 import { describeTree, openFiles, tempDir } from './helpers/temp.js';
@@ -52,7 +52,7 @@ async function prepare(): Promise<Place> {
     ],
   });
   const at = (name: string) => join(root, name);
-  tar(at('dump'), '-cf', at('dump.tar'), '.');
+  writeFileSync(at('dump.tar'), packed(at('dump')));
   expect((await run(['split', at('dump.tar'), at('hot.tar'), at('cold.tar')])).code).toBe(0);
   return { root, box };
 }

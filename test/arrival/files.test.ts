@@ -203,7 +203,7 @@ describe('the memory of a plain archive', () => {
     memory.close();
     const size = readFileSync(archive).length;
     for (const [cut, error] of [
-      [size >> 1, '@0x69000: expected 419328 more bytes of a file, found the end of the archive'],
+      [size >> 1, '@0x68500: expected 422144 more bytes of a file, found the end of the archive'],
       [5000, '@0x1200: expected 120 more bytes of a header, found the end of the archive'],
       [512, '@0x200: expected the end of the archive, found something else'],
     ] as const) {

@@ -3,9 +3,10 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { UNDELIVERED } from '../../src/dump/names.js';
-import { tar } from '../helpers/archives.js';
+import { packed } from '../helpers/archives.js';
 import { BIN, cli } from '../helpers/cli.js';
 import { expectEvents, jsonLines } from '../helpers/json-schema.js';
 import { connection, PageClient } from '../helpers/page-client.js';
@@ -76,8 +77,6 @@ const kill = (home: string, signal: NodeJS.Signals) =>
 
 describe('send of a whole dump', () => {
   it.each([
-    ['mosaic-criu-4.1.1', '810 KiB'],
-    ['mosaic-criu-4.2.1', '818 KiB'],
     ['family-criu-4.2.1', '2.24 MiB'],
     ['chain/mprotect00/3', '44.4 KiB'],
   ])('makes the same directory at the far side: %s', async (name, size) => {
@@ -91,12 +90,12 @@ describe('send of a whole dump', () => {
     expect(describeTree(join(home, 'out'))).toEqual(describeTree(fixture(name)));
   });
 
-  it.each(['tar', 'tgz', 'stream'])('takes it from any source: %s', async (kind) => {
+  it.each(['tgz', 'stream'])('takes it from any source: %s', async (kind) => {
     const path = fixture('mosaic-criu-4.2.1');
     const { home, rsh } = farSide();
     const stdin = join(tempDir(), 'in');
     if (kind === 'stream') await cli(['read', path], { stdout: stdin });
-    else writeFileSync(stdin, tar(path, '-c', ...(kind === 'tgz' ? ['-z'] : []), '.'));
+    else writeFileSync(stdin, gzipSync(packed(path)));
     const sent = await cli(['send', '-', 'far:out dir', '--compress', 'zstd', '-e', rsh], { stdin });
     const out = join(home, 'out dir');
     expect(sent).toEqual({ code: 0, stdout: '', stderr: landed(out, '818 KiB', `'${out}'`) });
@@ -161,7 +160,7 @@ describe('send --lazy', () => {
   it('serves from a plain archive, and tells programs what happens', async () => {
     const { path, oracle } = servedDump();
     const archive = join(tempDir(), 'dump.tar');
-    writeFileSync(archive, tar(path, '-c', '.'));
+    writeFileSync(archive, packed(path));
     const { home, rsh } = farSide();
     const near = lazily(archive, rsh, '--json');
     const [, first] = await near.prints(/^(.*)\n/, 'out');
@@ -183,7 +182,7 @@ describe('send --lazy', () => {
 
   it('refuses an archive without random access', async () => {
     const archive = join(tempDir(), 'dump.tar.gz');
-    writeFileSync(archive, tar(fixture('mosaic-criu-4.2.1'), '-c', '-z', '.'));
+    writeFileSync(archive, gzipSync(packed(fixture('mosaic-criu-4.2.1'))));
     const { home, rsh } = farSide();
     const { code, stderr } = await cli(['send', archive, 'far:out', '--lazy', '--rsh', rsh]);
     expect([code, stderr]).toEqual([

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { END, filesOf, header, member, rawMembers, tar } from '../../helpers/archives.js';
+import { END, filesOf, header, member, packed, rawMembers } from '../../helpers/archives.js';
 import { build, TABLES } from '../../helpers/broken-dumps.js';
 import { cli } from '../../helpers/cli.js';
 import { ANON, writeDump } from '../../helpers/dump-writer.js';
@@ -222,7 +222,7 @@ describe('make-lazy of an archive refuses what it refuses of a directory', () =>
         if (directory.code !== 1 || directory.stderr.startsWith('pagepipe: error: parent: ')) continue;
         const archive = join(tempDir(), 'in.tar');
         try {
-          writeFileSync(archive, tar(dump, '-c', '--format=pax', '.'));
+          writeFileSync(archive, packed(dump));
         } catch {
           continue;
         }
