@@ -101,8 +101,11 @@ to stderr; with --json both are lines of JSON on stdout.
 DUMP is a directory, a tar archive (plain, gzip or zstd), a page stream, or the
 shards of criu-image-streamer. - is stdin.
 
+The files that a template maps are compared with what they were when it was
+made, with --sums their content, too.
+
 Exit codes: 0 no findings or only warnings, 1 the dump is damaged.`,
-    options: ['json', ...SOURCE_OPTIONS],
+    options: ['memory', 'sums', 'json', ...SOURCE_OPTIONS],
     examples: `  criu dump --leave-stopped -t 1234 -D dump &&
     pagepipe verify dump && kill -9 1234
   pagepipe verify checkpoint.tar.zst

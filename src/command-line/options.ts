@@ -276,7 +276,7 @@ export const OPTIONS = {
     type: 'boolean',
     help: 'map areas that are whole in a pages file of DUMP from that file, without a copy. Only for programs that never grow them by mremap, and as long as DUMP exists',
   },
-  sums: { type: 'boolean', help: 'sum up the content of each mapped file, for verify --sums' },
+  sums: { type: 'boolean', help: 'sum up the content of each mapped file; of verify: compare it' },
   move: { type: 'boolean', help: 'OUT is a template that was moved: write the new names into it' },
 
   // To another machine.

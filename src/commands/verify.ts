@@ -44,7 +44,8 @@ async function verifySource(
   progress: Progress,
   take: (finding: Finding) => void,
 ): Promise<Verdict | DumpError> {
-  const page = pageSizeFlag(args, PAGE_SIZES);
+  const { memory, sums } = args.flags as { memory?: string; sums?: boolean };
+  const options = { ...pageSizeFlag(args, PAGE_SIZES), memory, sums };
   let files: DumpFiles;
   try {
     files = await openCommandFiles(path, args, io, { progress: progress.add });
@@ -54,7 +55,7 @@ async function verifySource(
     return error;
   }
   try {
-    return verify(files, take, page);
+    return verify(files, take, options);
   } finally {
     files.close();
   }

@@ -1,6 +1,6 @@
 /**
- * What an ELF file says about its own use of memory: whether it is linked dynamically, the functions that it takes from other
- * files, and the names of its sections. Only headers and tables of symbols are read.
+ * What an ELF file says about its use of memory: the functions that it takes from other files and gives to them, its sections,
+ * and whether its code makes certain system calls on its own.
  *
  * Source: elf(5).
  */
@@ -13,15 +13,16 @@ import { openRegular } from '../io/open-files.js';
 const MAX_TABLE_BYTES = 64 * 1024 * 1024;
 const MAX_SECTIONS = 4096;
 
-const PT_INTERP = 3;
+const PT_LOAD = 1;
+const PF_X = 1;
+/** Code is searched in pieces of so many bytes, which overlap. */
+const CODE_PIECE_BYTES = 1024 * 1024;
 const SHT_DYNSYM = 11;
 const SHT_STRTAB = 3;
 
 export interface ElfFile {
   /** Bytes of the file. */
   size: number;
-  /** Whether a loader is named in it; libraries name none. */
-  hasLoader: boolean;
   /** Whether it takes functions from other files at all: a static program does not. */
   isDynamic: boolean;
   /** Of the functions that were asked for: those that it takes from other files, and those that it gives to others. */
@@ -30,6 +31,8 @@ export interface ElfFile {
   sections: string[];
   /** Of the build, in hex; undefined if it has none. */
   buildId: string | undefined;
+  /** Whether its code has one of the byte sequences that were asked for. */
+  hasCode: boolean;
 }
 
 /** Offsets of fields, and sizes of entries. */
@@ -41,6 +44,7 @@ interface Layout {
   shentsize: number;
   section: { name: number; type: number; offset: number; size: number; link: number; entsize: number };
   symbol: { size: number; shndx: number };
+  program: { flags: number; size: number };
 }
 
 const LAYOUT_64: Layout = {
@@ -51,6 +55,7 @@ const LAYOUT_64: Layout = {
   shentsize: 58,
   section: { name: 0, type: 4, offset: 24, size: 32, link: 40, entsize: 56 },
   symbol: { size: 24, shndx: 6 },
+  program: { flags: 4, size: 32 },
 };
 
 const LAYOUT_32: Layout = {
@@ -61,6 +66,7 @@ const LAYOUT_32: Layout = {
   shentsize: 46,
   section: { name: 0, type: 4, offset: 16, size: 20, link: 24, entsize: 36 },
   symbol: { size: 16, shndx: 14 },
+  program: { flags: 24, size: 16 },
 };
 
 const HEADER_BYTES = 64;
@@ -69,10 +75,11 @@ const BUILD_ID_SECTION = '.note.gnu.build-id';
 
 /**
  * @param wanted names of functions
+ * @param code sequences of bytes to look for
  * @returns undefined for what is no ELF file of a little-endian machine, or is damaged
  * @throws {DumpError} SYSTEM if it cannot be read
  */
-export function readElf(path: string, wanted: readonly string[]): ElfFile | undefined {
+export function readElf(path: string, wanted: readonly string[], code: readonly Buffer[] = []): ElfFile | undefined {
   const fd = openRegular(path, path);
   try {
     const { size } = onFile(path, () => fstatSync(fd));
@@ -86,7 +93,7 @@ export function readElf(path: string, wanted: readonly string[]): ElfFile | unde
       );
       return count === bytes ? buffer : undefined;
     };
-    return new ElfReader(read, wanted).file(size);
+    return new ElfReader(read, wanted, code).file(size);
   } finally {
     closeSync(fd);
   }
@@ -98,6 +105,7 @@ class ElfReader {
   constructor(
     private readonly read: (position: number, bytes: number) => Buffer | undefined,
     private readonly wanted: readonly string[],
+    private readonly code: readonly Buffer[],
   ) {}
 
   file(size: number): ElfFile | undefined {
@@ -115,12 +123,12 @@ class ElfReader {
     const sectionNames = sections.map((section) => textAt(names, section.readUInt32LE(this.layout.section.name)));
     return {
       size,
-      hasLoader: programs.some((program) => program.readUInt32LE(0) === PT_INTERP),
       isDynamic: symbols !== undefined,
       imports: found?.imports ?? [],
       exports: found?.exports ?? [],
       sections: sectionNames,
       buildId: this.buildId(sections[sectionNames.indexOf(BUILD_ID_SECTION)]),
+      hasCode: programs.some((program) => this.hasCode(program)),
     };
   }
 
@@ -133,6 +141,20 @@ class ElfReader {
     const bytes = this.read(position, entryBytes * count);
     if (!bytes) return undefined;
     return Array.from({ length: count }, (_, i) => bytes.subarray(i * entryBytes, (i + 1) * entryBytes));
+  }
+
+  private hasCode(program: Buffer): boolean {
+    const { word, program: at } = this.layout;
+    if (program.readUInt32LE(0) !== PT_LOAD || (program.readUInt32LE(at.flags) & PF_X) === 0) return false;
+    const start = this.number(program, word);
+    const end = start + this.number(program, at.size);
+    const overlap = Math.max(0, ...this.code.map(({ length }) => length)) - 1;
+    for (let from = start; from < end && overlap >= 0; from += CODE_PIECE_BYTES) {
+      const piece = this.read(from, Math.min(CODE_PIECE_BYTES + overlap, end - from));
+      if (!piece) return false;
+      if (this.code.some((sequence) => piece.includes(sequence))) return true;
+    }
+    return false;
   }
 
   /** A note: the sizes of its name and of what follows, its type, the name. */

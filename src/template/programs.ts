@@ -46,6 +46,10 @@ const COUNTS_ON_ZEROS: readonly [name: RegExp, what: string][] = [
 
 /** Functions that give memory back or grow it. */
 const USES = ['madvise', 'process_madvise', 'mremap'];
+/** madvise(2) and mremap(2) without the C library: on x86-64, and on aarch64 as far as the numbers of the calls. */
+const SYSTEM_CALLS = ['b81c0000000f05', 'b8190000000f05', '281d80d2', '081b80d2'].map((code) =>
+  Buffer.from(code, 'hex'),
+);
 /** Functions of allocators that may be linked into a program. */
 const ALLOCATORS = ['mallctl', 'je_mallctl', 'mallocx', 'mi_malloc', 'tc_malloc', 'malloc'];
 
@@ -88,7 +92,8 @@ export function programCheck(root: string): ProgramCheck {
       const why = judged(file);
       if (why !== undefined) return why;
     }
-    return files.length === 0 ? 'it runs no program that could be looked at' : undefined;
+    const hasLibrary = names.some((name) => C_LIBRARY.some((pattern) => pattern.test(name)));
+    return hasLibrary ? undefined : `${files[0]?.name ?? 'its program'} has an allocator that cannot be told`;
   };
 }
 
@@ -100,7 +105,7 @@ function judge(file: KnownFile, root: string): string | undefined {
     const found = name === '' ? undefined : statSync(path, { throwIfNoEntry: false });
     if (!found) return `${name || 'its program'} is not here, so nobody can say whether it counts on zeros`;
     if (size !== undefined && found.size !== size) return `${name} is not the file here that was dumped`;
-    const elf = readElf(path, [...USES, ...ALLOCATORS]);
+    const elf = readElf(path, [...USES, ...ALLOCATORS], SYSTEM_CALLS);
     if (!elf) return `${name} cannot be looked at, and may count on zeros`;
     if (file.buildId !== undefined && elf.buildId !== undefined && elf.buildId !== file.buildId) {
       return `${name} is not the file here that was dumped`;
@@ -112,13 +117,15 @@ function judge(file: KnownFile, root: string): string | undefined {
   }
 }
 
-function judgeElf({ sections, isDynamic, imports, exports }: ElfFile, name: string): string | undefined {
+function judgeElf(elf: ElfFile, name: string): string | undefined {
+  const { sections, isDynamic, imports, exports } = elf;
   if (sections.includes('.go.buildinfo')) return `Go may count on zeros behind MADV_DONTNEED (${name})`;
   if (!isDynamic) return `${name} is linked statically, and may count on zeros`;
   const isOneOf = (patterns: readonly RegExp[]) => patterns.some((pattern) => pattern.test(basename(name)));
   if (exports.some((symbol) => ALLOCATORS.includes(symbol)) && !isOneOf(C_LIBRARY)) {
     return `${name} has an allocator of its own, which may count on zeros`;
   }
-  const use = imports.find((symbol) => USES.includes(symbol));
-  return use !== undefined && !isOneOf(HARMLESS) ? `${name} uses ${use}, and may count on zeros` : undefined;
+  if (isOneOf(HARMLESS)) return undefined;
+  const use = imports.find((symbol) => USES.includes(symbol)) ?? (elf.hasCode ? 'madvise or mremap' : undefined);
+  return use === undefined ? undefined : `${name} uses ${use}, and may count on zeros`;
 }

@@ -82,6 +82,8 @@ class WholeSpace {
   /** The first page that has not been looked at, and the index of the area that ends behind it. */
   private next = 0;
   private areaAt = 0;
+  /** Where the pages end that were added last, if they are in an area that maps a file. */
+  private mappedEnd = Number.NaN;
 
   constructor(
     private readonly dump: Dump,
@@ -177,7 +179,7 @@ class WholeSpace {
         this.pageSize,
       )) {
         const pages = (end - start) / this.pageSize;
-        this.runs.push(from + (start - position) / this.pageSize, pages, bits);
+        this.push(from + (start - position) / this.pageSize, pages, bits, undefined, true);
         this.addPayload(file.payload, start, end - start);
         if (this.runs.length >= BATCH_RUNS) yield* this.flush();
       }
@@ -193,15 +195,31 @@ class WholeSpace {
   }
 
   /** Cuts pages at the borders of areas. */
-  private *cut(pageNumber: number, pages: number): Generator<{ pageNumber: number; pages: number; isLazy: boolean }> {
+  private *cut(
+    pageNumber: number,
+    pages: number,
+  ): Generator<{ pageNumber: number; pages: number; isLazy: boolean; isMapped: boolean }> {
     const end = pageNumber + pages;
     for (let page = pageNumber; page < end; ) {
       const area = this.nextArea(page);
       const isInside = area !== undefined && area.start <= page;
       const stop = Math.min(end, (isInside ? area.end : area?.start) ?? end);
-      yield { pageNumber: page, pages: stop - page, isLazy: isInside && area.isLazy };
+      yield { pageNumber: page, pages: stop - page, isLazy: isInside && area.isLazy, isMapped: isInside };
       page = stop;
     }
+  }
+
+  /** Adds a run. In an area that maps a file it is part of the same entry as the pages before it. */
+  private push(
+    pageNumber: number,
+    pages: number,
+    bits: number,
+    detail: RunDetail | undefined,
+    isMapped: boolean,
+  ): void {
+    const isNext = isMapped && pageNumber === this.mappedEnd && pageNumber !== this.nextArea(pageNumber)?.start;
+    this.runs.pushOrExtend(pageNumber, pages, isNext ? bits | CONTINUES : bits, detail);
+    this.mappedEnd = isMapped ? pageNumber + pages : Number.NaN;
   }
 
   private addPayload(file: PayloadFile, position: number, bytes: number): void {

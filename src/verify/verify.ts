@@ -14,6 +14,7 @@ import { checkFileReferences } from './file-references.js';
 import { checkFileValues } from './file-values.js';
 import { type Finding, Findings, findingOf } from './findings.js';
 import { checkGhosts } from './ghosts.js';
+import { checkMapped, type MappedOptions } from './mapped.js';
 import { checkMemory, checkPages } from './memory.js';
 import { checkMms } from './mm.js';
 import { checkNamespaceValues } from './namespace-values.js';
@@ -26,7 +27,7 @@ import { checkTree } from './tree.js';
 import { checkUnixSockets } from './unix-sockets.js';
 import { checkVersions } from './versions.js';
 
-export interface VerifyOptions {
+export interface VerifyOptions extends MappedOptions {
   /** Bytes. Found in the dump if it is not given. */
   pageSize?: number;
 }
@@ -65,6 +66,7 @@ export function verify(files: DumpFiles, take: (finding: Finding) => void, optio
     checkGhosts(dump);
     if (files) checkDataReferences(dump, known, files);
     checkMemory(dump, known, pageSize, segments);
+    checkMapped(dump, known.march, options);
   });
 }
 
