@@ -102,10 +102,10 @@ DUMP is a directory, a tar archive (plain, gzip or zstd), a page stream, or the
 shards of criu-image-streamer. - is stdin.
 
 The files that a template maps are compared with what they were when it was
-made, with --sums their content, too.
+made, with --content their content, too.
 
 Exit codes: 0 no findings or only warnings, 1 the dump is damaged.`,
-    options: ['memory', 'sums', 'json', ...SOURCE_OPTIONS],
+    options: ['memory', 'content', 'json', ...SOURCE_OPTIONS],
     examples: `  criu dump --leave-stopped -t 1234 -D dump &&
     pagepipe verify dump && kill -9 1234
   pagepipe verify checkpoint.tar.zst
@@ -215,8 +215,23 @@ from a directory or a plain archive is read to its end first, within --buffer
 and --spill-dir.
 
 If criu restore fails, its exit code is that of the command.`,
-    options: ['workDir', 'order', 'record', 'wait', 'plain', 'criu', 'incomplete', 'json', ...SOURCE_OPTIONS],
+    options: [
+      'workDir',
+      'order',
+      'record',
+      'wait',
+      'plain',
+      'template',
+      'minSize',
+      'allowDontneed',
+      'root',
+      'criu',
+      'incomplete',
+      'json',
+      ...SOURCE_OPTIONS,
+    ],
     examples: `  pagepipe restore checkpoint.tar.zst -- --shell-job
+  pagepipe restore checkpoint.tar.zst --template /srv/template
   pagepipe restore DUMP --record faults.txt
   pagepipe restore DUMP --order faults.txt
 `,

@@ -240,6 +240,12 @@ export const OPTIONS = {
   keepListening: { type: 'boolean', help: 'serve any number of restores, until it is stopped' },
 
   // A template.
+  template: {
+    type: 'string',
+    value: 'DIR',
+    completes: 'folder',
+    help: 'restore from a template of the dump in DIR, which is made first if it is not there; see pagepipe template',
+  },
   minSize: {
     type: 'number',
     value: 'BYTES',
@@ -276,7 +282,18 @@ export const OPTIONS = {
     type: 'boolean',
     help: 'map areas that are whole in a pages file of DUMP from that file, without a copy. Only for programs that never grow them by mremap, and as long as DUMP exists',
   },
-  sums: { type: 'boolean', help: 'sum up the content of each mapped file; of verify: compare it' },
+  sums: {
+    type: 'string',
+    value: ['copied', 'all', 'none'],
+    help: 'which mapped files get a sum of their content, for verify --content',
+    meanings: {
+      copied: 'those that do not share their blocks with a file of DUMP',
+      all: 'also those, which are read for it',
+      none: 'none',
+    },
+    fallback: 'copied',
+  },
+  content: { type: 'boolean', help: 'compare the content of mapped files, too, which reads all of them' },
   move: { type: 'boolean', help: 'OUT is a template that was moved: write the new names into it' },
 
   // To another machine.

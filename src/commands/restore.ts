@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, constants, mkdtempSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdtempSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { DirectoryFiles } from '../containers/directory/files.js';
 import { Dump } from '../dump/dump.js';
 import { pump, type Stage } from '../dump/pump.js';
 import { DumpError, onFile, systemReason, UsageError } from '../errors.js';
@@ -14,8 +15,10 @@ import { FaultRecord } from '../serve/recorder.js';
 import { classify } from '../stages/classify.js';
 import { DROP_LAZY, filter } from '../stages/filter.js';
 import { rebuild } from '../stages/rebuild.js';
-import { type Arguments, type Command, type Io, ProgramFailed, pageSizeFlag } from './command.js';
+import { MappedMemory } from '../template/mapped-memory.js';
+import { type Arguments, type Command, type Io, ProgramFailed, pageSizeFlag, refuseOptions } from './command.js';
 import { type OpenPages, openPages, pageOrder, RestoreReport, requireDaemonCalls } from './lazy-source.js';
+import { writeTemplate } from './template.js';
 
 /** A folder in memory. */
 const MEMORY_FOLDER = '/dev/shm';
@@ -26,6 +29,12 @@ export const command: Command = {
   async run(args, io) {
     const [path, ...options] = args.input;
     if (path === undefined || path.startsWith('--')) throw new UsageError('expected DUMP, found nothing');
+    const folder = args.flags['template'] as string | undefined;
+    if (folder !== undefined) {
+      await restoreTemplate(path, folder, options, args, io);
+      return;
+    }
+    refuseOptions(args, ['minSize', 'allowDontneed', 'root'], ' is for --template');
     if (args.flags['plain'] !== true) requireDaemonCalls();
     const opened = await openPages(path, args, io);
     const isPlain = args.flags['plain'] === true;
@@ -47,6 +56,40 @@ export const command: Command = {
     }
   },
 };
+
+/** Restores from the template of a dump, which is made first if it is not there. */
+async function restoreTemplate(
+  path: string,
+  folder: string,
+  options: readonly string[],
+  args: Arguments,
+  io: Io,
+): Promise<void> {
+  refuseOptions(args, ['order', 'record', 'plain'], ' does not go with --template, which delivers no pages');
+  if (existsSync(join(folder, 'inventory.img'))) checkTemplate(folder);
+  else {
+    const { out, memory } = await writeTemplate(path, folder, args, io);
+    io.tell(`made the template ${out}: keep ${memory} as it is, and in its place`);
+  }
+  const parent = (args.flags['workDir'] as string | undefined) ?? tmpdir();
+  const work = onFile(parent, () => mkdtempSync(join(resolve(parent), 'pagepipe-restore-')));
+  try {
+    await restorePlainly(resolve(folder), work, options, args, io);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/** Throws {@link DumpError} if a mapped file of a template is not what it was. */
+function checkTemplate(folder: string): void {
+  const memory = MappedMemory.open(new DirectoryFiles(folder), undefined);
+  if (!memory) throw new DumpError('OUTPUT_EXISTS', 'expected a template, found another dump', { file: folder });
+  try {
+    memory.check();
+  } finally {
+    memory.close();
+  }
+}
 
 /** Where a work directory is made if none is given: a whole dump may be too large for memory. */
 function workParent(isPlain: boolean): string {

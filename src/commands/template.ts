@@ -8,7 +8,7 @@ import { dumpPlaces } from '../dump/files.js';
 import { MEMORY_FOLDER } from '../dump/names.js';
 import { pump, type RecordSink } from '../dump/pump.js';
 import { SizeSink } from '../dump/size.js';
-import { onFile, UsageError } from '../errors.js';
+import { DumpError, onFile, UsageError } from '../errors.js';
 import { areApart } from '../io/apart.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { notPartial } from '../stages/not-partial.js';
@@ -16,7 +16,7 @@ import { DryFolder } from '../template/dry-folder.js';
 import { placesInDump } from '../template/in-place.js';
 
 import { MappedMemory } from '../template/mapped-memory.js';
-import { MemoryFolder } from '../template/memory-folder.js';
+import { MemoryFolder, SUMS } from '../template/memory-folder.js';
 import { moveTemplate } from '../template/move.js';
 import { programCheck } from '../template/programs.js';
 import { type TemplateOptions, template } from '../template/stage.js';
@@ -24,6 +24,7 @@ import { wholeRecords } from '../template/whole.js';
 import {
   type Arguments,
   type Command,
+  choice,
   type Io,
   inputs,
   pageSizeFlag,
@@ -33,7 +34,7 @@ import {
 } from './command.js';
 import { Progress } from './progress.js';
 import { inputPlaces, openCommandFiles } from './source.js';
-import { formatTemplate, templateReport } from './template-report.js';
+import { formatTemplate, type TemplateReport, templateReport } from './template-report.js';
 import { printJson } from './written.js';
 
 const MIB = 2 ** 20;
@@ -70,6 +71,13 @@ async function runStage(args: Arguments, io: Io): Promise<void> {
 
 async function makeTemplate(args: Arguments, io: Io): Promise<void> {
   const [path, out] = inputs(args, 'DUMP', 'OUT') as [string, string];
+  const report = await writeTemplate(path, out, args, io);
+  if (args.flags['json'] === true) printJson(report, [out], io);
+  else io.print(formatTemplate(report));
+}
+
+/** Makes a template of a dump in any container. Throws {@link UsageError} or DumpError. */
+export async function writeTemplate(path: string, out: string, args: Arguments, io: Io): Promise<TemplateReport> {
   const plan = planOptions(args);
   const dryRun = args.flags['dryRun'] === true;
   const progress = new Progress(io, () => 0);
@@ -78,31 +86,41 @@ async function makeTemplate(args: Arguments, io: Io): Promise<void> {
   try {
     const incomplete = args.flags['incomplete'] === true;
     const dump = await Dump.open(files, { ...pageSizeFlag(args, PAGE_SIZES), incomplete, warn: io.warn });
-    memory = MappedMemory.open(files, dump.march);
-    memory?.check();
+    memory = mappedMemory(dump);
     const sources = [...inputPlaces(path, args, io), ...dumpPlaces(files), ...(memory ? [memory.folder] : [])];
     const sink = dryRun ? new SizeSink() : new DirectorySink(out, { force: args.flags['force'] === true, sources });
     const place = (args.flags['memory'] as string | undefined) ?? join(out, MEMORY_FOLDER);
     const folder = await orDiscard(sink, () =>
-      sink instanceof SizeSink ? new DryFolder(place) : openFolderFor(place, sink, out, sources, args),
+      sink instanceof SizeSink
+        ? new DryFolder(memoryName(args, place))
+        : openFolderFor(place, sink, out, sources, args),
     );
-    const options: TemplateOptions = {
-      ...plan,
-      folder,
-      inPlace: args.flags['inPlace'] === true ? placesInDump(dump, memory !== undefined) : undefined,
-    };
-    const { stage, plans } = template(options);
+    const inPlace = args.flags['inPlace'] === true ? { inPlace: placesInDump(dump, memory !== undefined) } : {};
+    const { stage, plans } = template({ ...plan, folder, ...inPlace });
     const stages = [notPartial(partialFlag(args, io)), stage];
     await pump(wholeRecords(dump, memory), stages, withFolder(sink, folder), io.signal);
-    progress.done();
     const bytes = sink instanceof SizeSink ? sink.bytes : sink.written.bytes;
-    const report = templateReport({ dump: path, out, memory: place, folder, dryRun, bytes }, dump, plans);
-    if (args.flags['json'] === true) printJson(report, [out], io);
-    else io.print(formatTemplate(report));
+    return templateReport({ dump: path, out, memory: place, folder, dryRun, bytes }, dump, plans);
   } finally {
     progress.done();
     memory?.close();
     files.close();
+  }
+}
+
+/** The mapped memory of a dump that depends on a template itself. */
+function mappedMemory({ files, march }: Dump): MappedMemory | undefined {
+  try {
+    const memory = MappedMemory.open(files, march);
+    memory?.check();
+    return memory;
+  } catch (error) {
+    if (!(error instanceof DumpError) || error.code !== 'MISSING_IMAGE') throw error;
+    // Here --memory is the new folder.
+    throw new DumpError(error.code, error.message, {
+      hint: `pagepipe untemplate ${files.path} FULL --memory DIR makes an ordinary dump, where DIR is that folder`,
+      cause: error,
+    });
   }
 }
 
@@ -130,7 +148,7 @@ function openFolder(path: string, place: string, sources: TemplateSources, args:
     force: args.flags['force'] === true,
     sources,
     name: memoryName(args, place),
-    sums: args.flags['sums'] === true,
+    sums: choice(args, 'sums', SUMS, 'copied'),
   });
 }
 

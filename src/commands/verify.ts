@@ -44,8 +44,8 @@ async function verifySource(
   progress: Progress,
   take: (finding: Finding) => void,
 ): Promise<Verdict | DumpError> {
-  const { memory, sums } = args.flags as { memory?: string; sums?: boolean };
-  const options = { ...pageSizeFlag(args, PAGE_SIZES), memory, sums };
+  const { memory, content } = args.flags as { memory?: string; content?: boolean };
+  const options = { ...pageSizeFlag(args, PAGE_SIZES), memory, content };
   let files: DumpFiles;
   try {
     files = await openCommandFiles(path, args, io, { progress: progress.add });

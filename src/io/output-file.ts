@@ -38,6 +38,8 @@ export class OutputFile {
   private writtenEnd = 0;
   private kernelCopies = true;
   private mayClone = true;
+  /** Whether some of its blocks are those of another file. */
+  sharesBlocks = false;
 
   constructor(
     private readonly directory: AtomicDirectory,
@@ -109,6 +111,7 @@ export class OutputFile {
     if (!this.mayClone || !isAligned || bytes === 0) return start;
     this.mayClone = system.cloneRange(fd, start, this.fd, this.bytes, bytes) === 0;
     if (!this.mayClone) return start;
+    this.sharesBlocks = true;
     this.writtenEnd = this.bytes + bytes;
     return start + bytes;
   }

@@ -1,14 +1,6 @@
 /** A folder of mapped files that is not written: only the sizes are known. */
-import type { MappedOutput, MemoryPlace } from './memory-folder.js';
-
-const NOTHING: MappedOutput = {
-  size: 0,
-  mode: 0,
-  path: '',
-  skipTo: () => {},
-  write: () => {},
-  copyFrom: (_place, _position, bytes) => bytes,
-};
+import { GROWTH_BYTES } from './areas.js';
+import { MAPPED_MODE, type MappedOutput, type MemoryPlace } from './memory-folder.js';
 
 export class DryFolder implements MemoryPlace {
   /** Pages of relatives cannot be compared with what is not written. */
@@ -16,8 +8,15 @@ export class DryFolder implements MemoryPlace {
 
   constructor(readonly name: string) {}
 
-  begin(): MappedOutput {
-    return NOTHING;
+  begin(path: string, areaBytes: number): MappedOutput {
+    return {
+      size: areaBytes + GROWTH_BYTES,
+      mode: MAPPED_MODE,
+      path,
+      skipTo: () => {},
+      write: () => {},
+      copyFrom: (_place, _position, bytes) => bytes,
+    };
   }
 
   endFile(): void {}

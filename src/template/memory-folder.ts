@@ -9,12 +9,13 @@ import { DumpError, isErrno, onFile, systemError, systemReason } from '../errors
 import { AtomicDirectory, type AtomicDirectoryOptions } from '../io/atomic-directory.js';
 import { OutputFile } from '../io/output-file.js';
 import { GROWTH_BYTES } from './areas.js';
-import { contentSum } from './content-sum.js';
+import { contentSumWithPauses } from './content-sum.js';
 import { MAPPED_SUFFIX, type Manifest, type ManifestFile, manifestBytes } from './manifest.js';
 
 /** Nobody writes them, and only who may read the dump reads them. */
 const FILE_MODE = 0o400;
-const S_IFREG = 0o100000;
+/** The same, with the type of the file. */
+export const MAPPED_MODE = 0o100000 | FILE_MODE;
 /** A new folder is as private as a dump. */
 const FOLDER_MODE = 0o700;
 
@@ -31,11 +32,15 @@ compares them, "pagepipe untemplate" makes ordinary dumps of dumps that depend
 on them.
 `;
 
+export const SUMS = ['copied', 'all', 'none'] as const;
+/** Which files get a sum of their content: with `copied` not those that share blocks with the dump, since they were not read. */
+export type Sums = (typeof SUMS)[number];
+
 export interface MemoryFolderOptions extends Pick<AtomicDirectoryOptions, 'force' | 'sources'> {
   /** The folder as the tasks will see it: an absolute path. */
   name: string;
-  /** Whether the content of each file is summed up. */
-  sums?: boolean;
+  /** By default `copied`. */
+  sums?: Sums;
 }
 
 /** A file that is being filled with the pages of an area. */
@@ -74,6 +79,8 @@ export class MemoryFolder implements MemoryPlace {
   readonly canShare = true;
   private readonly directory: AtomicDirectory;
   private readonly spare: Uint8Array[] = [];
+  /** By name. */
+  private readonly files = new Map<string, OutputFile>();
   private readonly finishing: Promise<void>[] = [];
   private current: OutputFile | undefined;
 
@@ -90,13 +97,14 @@ export class MemoryFolder implements MemoryPlace {
     this.endFile();
     const file = new OutputFile(this.directory, name, FILE_MODE, this.spare);
     this.current = file;
+    this.files.set(name, file);
     const size = areaBytes + GROWTH_BYTES;
     const path = join(this.directory.temporary, name);
     // A file system that cannot have such a file says so now.
     onLargeFile(name, () => truncateSync(path, size));
     return {
       size,
-      mode: S_IFREG | FILE_MODE,
+      mode: MAPPED_MODE,
       path,
       skipTo: (position) => file.skipTo(position),
       write: (bytes) => file.write(bytes),
@@ -115,8 +123,11 @@ export class MemoryFolder implements MemoryPlace {
 
   async complete(manifest: Manifest): Promise<void> {
     this.endFile();
+    // The disk works meanwhile.
+    const sums: (string | undefined)[] = [];
+    for (const { path, size } of manifest.files) sums.push(await this.sumOf(path, size));
     await Promise.all(this.finishing);
-    const files = manifest.files.map((file) => this.described(file));
+    const files = manifest.files.map((file, i) => this.described(file, sums[i]));
     await this.write(MANIFEST, manifestBytes({ ...manifest, files }));
     await this.write('README', Buffer.from(README));
   }
@@ -132,17 +143,21 @@ export class MemoryFolder implements MemoryPlace {
     await this.directory.discard();
   }
 
+  /** The sum of a file, if it is to have one. */
+  private async sumOf(name: string, size: number): Promise<string | undefined> {
+    const { sums = 'copied' } = this.options;
+    const file = this.files.get(name);
+    if (sums === 'none' || (sums === 'copied' && file?.sharesBlocks !== false)) return undefined;
+    return contentSumWithPauses(file ? join(this.directory.temporary, name) : name, name, contentBytes(size));
+  }
+
   /** What a file of the folder is like now; one that is elsewhere is described already. */
-  private described(file: ManifestFile): ManifestFile {
-    if (file.mtimeNs !== '') return file;
+  private described(file: ManifestFile, sha256: string | undefined): ManifestFile {
+    const sum = sha256 === undefined ? {} : { sha256 };
+    if (!this.files.has(file.path)) return { ...file, ...sum };
     const path = join(this.directory.temporary, file.path);
-    const { mtimeNs, size } = onFile(file.path, () => statSync(path, { bigint: true }));
-    return {
-      ...file,
-      size: Number(size),
-      mtimeNs: String(mtimeNs),
-      ...(this.options.sums ? { sha256: contentSum(path, file.path, Number(size) - GROWTH_BYTES) } : {}),
-    };
+    const { mtimeNs } = onFile(file.path, () => statSync(path, { bigint: true }));
+    return { ...file, mtimeNs: String(mtimeNs), ...sum };
   }
 
   private async write(name: string, bytes: Uint8Array): Promise<void> {
@@ -151,6 +166,9 @@ export class MemoryFolder implements MemoryPlace {
     await file.finish();
   }
 }
+
+/** Of the bytes of a mapped file, those that can be pages: behind them is its hole. */
+export const contentBytes = (size: number): number => (size > GROWTH_BYTES ? size - GROWTH_BYTES : size);
 
 /** Of the names in a directory, those for which it is no folder of mapped files; none if it is one. */
 function notOfFolder(names: readonly string[]): readonly string[] {

@@ -55,7 +55,8 @@ const ALLOCATORS = ['mallctl', 'je_mallctl', 'mallocx', 'mi_malloc', 'tc_malloc'
 
 /** The C libraries and their loaders, which give malloc to others. */
 const C_LIBRARY = [
-  /^libc\.so\.6$/,
+  /^libc\.so(\.6)?$/,
+  /^libc\.musl-.*\.so/,
   /^libc-2\.\d+\.so$/,
   /^ld-linux.*\.so/,
   /^ld-2\.\d+\.so$/,

@@ -1,21 +1,21 @@
 /** Checks the files that areas of a template map: whether they are there, and what they were when it was made. */
-import { GROWTH_BYTES } from '../template/areas.js';
 import { contentSum } from '../template/content-sum.js';
 import { FILES_IMAGE } from '../template/images.js';
 import { type MappedFile, MappedMemory } from '../template/mapped-memory.js';
+import { contentBytes } from '../template/memory-folder.js';
 import type { CheckedDump } from './checked-dump.js';
 
 export interface MappedOptions {
   /** The folder of the mapped files; by default it is found. */
   memory?: string | undefined;
   /** Whether their content is compared as well. */
-  sums?: boolean | undefined;
+  content?: boolean | undefined;
 }
 
 export function checkMapped(
   dump: CheckedDump,
   march: number | undefined,
-  { memory: folder, sums }: MappedOptions,
+  { memory: folder, content = false }: MappedOptions,
 ): void {
   if (!dump.isSound(FILES_IMAGE)) return;
   let memory: MappedMemory | undefined;
@@ -23,18 +23,18 @@ export function checkMapped(
     memory = MappedMemory.open(dump.files, march, folder);
   });
   try {
-    for (const file of memory?.used ?? []) dump.attempt(file.path, () => checkFile(dump, file, sums === true));
+    for (const file of memory?.used ?? []) dump.attempt(file.path, () => checkFile(dump, file, content));
   } finally {
     memory?.close();
   }
 }
 
-function checkFile(dump: CheckedDump, file: MappedFile, sums: boolean): void {
+function checkFile(dump: CheckedDump, file: MappedFile, content: boolean): void {
   const { change, path, entry } = file;
   if (change !== undefined) dump.error('CHANGED', path, change);
-  else if (sums && entry.sha256 === undefined) {
-    dump.warning('CHANGED', path, 'its content cannot be compared: the template was made without --sums');
-  } else if (sums && contentSum(path, path, entry.size - GROWTH_BYTES) !== entry.sha256) {
+  else if (content && entry.sha256 === undefined) {
+    dump.warning('CHANGED', path, 'its content cannot be compared: the template has no sum of it, see template --sums');
+  } else if (content && contentSum(path, path, contentBytes(entry.size)) !== entry.sha256) {
     dump.error('CHANGED', path, 'its content is not what the template was made with');
   }
 }

@@ -7,9 +7,13 @@ import {
   readdirSync,
   readFileSync,
   readSync,
+  renameSync,
   rmSync,
   statSync,
+  truncateSync,
   utimesSync,
+  writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -17,6 +21,7 @@ import { describe, expect, it } from 'vitest';
 import { cli, type InProcessOptions } from '../helpers/cli.js';
 import { type DumpSpec, PE, pageContent, readMemory, writeDump } from '../helpers/dump-writer.js';
 import { expectError } from '../helpers/expect-error.js';
+import { expectFits } from '../helpers/json-schema.js';
 import { anyDump } from '../helpers/random-dumps.js';
 import { copyFixture, describeTree, FIXTURES, fixture, openFiles, tempDir } from '../helpers/temp.js';
 
@@ -223,3 +228,271 @@ function readStart(path: string, bytes: number): Buffer {
     closeSync(fd);
   }
 }
+
+/** A dump of one process with an area of 300 pages, and a smaller one. */
+function plainDump(): { dump: string; at: (name: string) => string } {
+  const directory = tempDir();
+  const at = (name: string) => join(directory, name);
+  const entries = [
+    { vaddr: 0x100000n, pages: 300 },
+    { vaddr: 0x400000n, pages: 3 },
+  ];
+  const vmas = [
+    { start: 0x100000n, end: 0x22c000n, flags: 0x22, status: 0x201 },
+    { start: 0x400000n, end: 0x403000n, flags: 0x22, status: 0x201 },
+  ];
+  writeDump(at('dump'), { tasks: [{ pid: 7, vmas, entries }] });
+  return { dump: at('dump'), at };
+}
+
+const MAPPED = '7-100000.pagepipe-memory';
+
+/** What verify says of mapped files. */
+async function mappedFindings(dump: string, ...words: string[]): Promise<string[]> {
+  const stdout = join(tempDir(), 'findings');
+  await cli(['verify', dump, ...words], { stdout });
+  return readFileSync(stdout, 'utf8')
+    .split('\n')
+    .filter((line) => /pagepipe-memory|template/.test(line));
+}
+
+const ANY = ['--allow-dontneed', 'all'];
+
+describe('template', () => {
+  it('maps areas from --min-size on, and says what it does', async () => {
+    const { dump, at } = plainDump();
+    const { stdout } = await cli(['template', dump, at('out'), ...ANY, '--json']);
+    expectFits('template', JSON.parse(stdout));
+    expect(JSON.parse(stdout)).toMatchObject({
+      memory: at('out/memory'),
+      tasks: [
+        {
+          pid: 7,
+          mapped: { areas: 1, pages: 300 },
+          kept: [{ why: 'smaller than --min-size', areas: 1, pages: 3 }],
+        },
+      ],
+    });
+    expect(readdirSync(at('out/memory')).sort()).toEqual([MAPPED, 'README', 'template.json']);
+    expect(readdirSync(at(''))).toEqual(['dump', 'out']);
+    const text = await cli(['template', dump, at('out2'), ...ANY]);
+    expect(text.stderr).toBe(`pid 7 task7: 1.17 MiB mapped in 1 area
+
+size    12.4 KiB are read at a restore
+memory  ${at('out2/memory')}: keep it as it is, and in its place
+
+restore it, any number of times, with the options that the dump was made with:
+  criu restore -D ${at('out2')} -d
+`);
+  });
+
+  it('says what it would do, and writes nothing', async () => {
+    const { dump, at } = plainDump();
+    const real = JSON.parse((await cli(['template', dump, at('out'), ...ANY, '--json'])).stdout);
+    rmSync(at('out'), { recursive: true });
+    const dry = JSON.parse((await cli(['template', dump, at('out'), ...ANY, '--json', '--dry-run'])).stdout);
+    expect(dry).toEqual({ ...real, dryRun: true });
+    expect(readdirSync(at(''))).toEqual(['dump']);
+  });
+
+  it('leaves the memory of programs that cannot be looked at, and of others with --pid', async () => {
+    const { dump, at } = plainDump();
+    for (const [words, eager] of [
+      [[], 'its program has an allocator that cannot be told'],
+      [['--allow-dontneed', '8'], 'its program has an allocator that cannot be told'],
+      [['--pid', '8'], 'not selected'],
+    ] as const) {
+      const { stdout } = await cli(['template', dump, at('out'), ...words, '--json', '--dry-run']);
+      expect(JSON.parse(stdout).tasks).toMatchObject([{ eager, mapped: { areas: 0, pages: 0 } }]);
+    }
+    expect(
+      JSON.parse((await cli(['template', dump, at('out'), '--allow-dontneed', '7', '--json'])).stdout).tasks,
+    ).toMatchObject([{ mapped: { areas: 1, pages: 300 } }]);
+  });
+
+  it('puts the files elsewhere, under the name that the tasks will see', async () => {
+    const { dump, at } = plainDump();
+    await run(['template', dump, at('out'), ...ANY, '--memory', at('files'), '--memory-name', '/mnt/memory']);
+    expect(readdirSync(at('out'))).not.toContain('memory');
+    const { stdout } = await cli(['decode', at('out/files.img')], { stdout: at('json') });
+    expect(stdout).toBe('');
+    expect(readFileSync(at('json'), 'utf8')).toContain(`"name": "/mnt/memory/${MAPPED}"`);
+    expectError(
+      await cli(['untemplate', at('out'), at('full')]),
+      `/mnt/memory/template.json: expected the folder of /mnt/memory/${MAPPED}, which areas of the dump map, found none`,
+      'say with --memory where the folder is here',
+    );
+    await run(['untemplate', at('out'), at('full'), '--memory', at('files')]);
+    expect(memoryOf(at('full'))).toEqual(memoryOf(dump));
+    expect(await mappedFindings(at('out'), '--memory', at('files'))).toEqual([]);
+    expectError(
+      await cli(['template', at('out'), at('again'), ...ANY]),
+      `/mnt/memory/template.json: expected the folder of /mnt/memory/${MAPPED}, which areas of the dump map, found none`,
+      `pagepipe untemplate ${at('out')} FULL --memory DIR makes an ordinary dump, where DIR is that folder`,
+    );
+  });
+
+  it('writes new names after a move, also once more', async () => {
+    const { dump, at } = plainDump();
+    await run(['template', dump, at('out'), ...ANY]);
+    renameSync(at('out'), at('moved'));
+    for (let again = 0; again < 2; again++) {
+      const { stderr } = await cli(['template', '--move', at('moved')]);
+      expect(stderr).toBe(`pagepipe: ${at('moved')}: 1 names of mapped files written\n`);
+    }
+    expect(await mappedFindings(at('moved'), '--content')).toEqual([]);
+    await run(['untemplate', at('moved'), at('full')]);
+    expect(memoryOf(at('full'))).toEqual(memoryOf(dump));
+    expect(otherFiles(at('full'))).toEqual(otherFiles(dump));
+    const { stdout } = await cli(['template', '--move', at('moved'), '--memory-name', '/mnt', '--json']);
+    expectFits('template move', JSON.parse(stdout));
+    expectError(
+      await cli(['template', '--move', dump, '--memory', at('moved/memory')]),
+      `${dump}/files.img: expected names of mapped files, found none`,
+    );
+  });
+
+  it('maps areas from the dump itself with --in-place', async () => {
+    const { dump, at } = plainDump();
+    await run(['template', dump, at('out'), ...ANY, '--in-place', '--min-size', '0']);
+    expect(readdirSync(at('out/memory')).sort()).toEqual(['README', 'template.json']);
+    expect(JSON.parse(readFileSync(at('out/memory/template.json'), 'utf8'))).toMatchObject({
+      files: [{ name: join(dump, 'pages-1.img'), path: join(dump, 'pages-1.img'), size: 303 * 4096 }],
+      areas: [
+        { start: 0x100, end: 0x22c, file: 0, offset: 0 },
+        { start: 0x400, end: 0x403, file: 0, offset: 300 * 4096 },
+      ],
+    });
+    expect(statSync(at('out/pages-1.img')).size).toBe(0);
+    await run(['untemplate', at('out'), at('full')]);
+    expect(memoryOf(at('full'))).toEqual(memoryOf(dump));
+    expect(otherFiles(at('full'))).toEqual(otherFiles(dump));
+  });
+
+  it('copies areas with holes even with --in-place', async () => {
+    const dump = copyFixture('mosaic-criu-4.2.1', tempDir());
+    const at = (name: string) => join(dump, '..', name);
+    await run(['template', dump, at('out'), ...ALL, '--in-place']);
+    const files = readdirSync(at('out/memory')).filter((name) => name.endsWith('.pagepipe-memory'));
+    expect(files.length).toBeGreaterThan(0);
+    await run(['untemplate', at('out'), at('full')]);
+    expect(memoryOf(at('full'))).toEqual(memoryOf(dump));
+  });
+
+  it('is a template of a template, which depends on its own files', async () => {
+    const { dump, at } = plainDump();
+    await run(['template', dump, at('out'), ...ANY]);
+    await run(['template', at('out'), at('out2'), ...ALL]);
+    rmSync(at('out'), { recursive: true });
+    await run(['untemplate', at('out2'), at('full')]);
+    expect(memoryOf(at('full'))).toEqual(memoryOf(dump));
+    expect(otherFiles(at('full'))).toEqual(otherFiles(dump));
+  });
+
+  it('from an archive, and into one again', async () => {
+    const { dump, at } = plainDump();
+    await run(['copy', dump, at('dump.tar.zst')]);
+    await run(['template', at('dump.tar.zst'), at('out'), ...ANY]);
+    await run(['untemplate', at('out'), at('full.tar')]);
+    await run(['copy', at('full.tar'), at('full')]);
+    expect(memoryOf(at('full'))).toEqual(memoryOf(dump));
+  });
+});
+
+describe('what is refused', () => {
+  it.each([
+    [['--memory', 'out/files'], '--memory and OUT must be two places, neither of them inside the other'],
+    [['--memory-name', 'relative'], '--memory-name: expected an absolute path, found relative'],
+    [['--kind', 'heap'], '--kind: expected anon, the only kind that can be mapped, found heap'],
+    [['--allow-dontneed', 'some'], '--allow-dontneed: expected a process id or all, found some'],
+  ])('%s', async (words, message) => {
+    const { dump, at } = plainDump();
+    const given = words.map((word) => (word === 'out/files' ? at(word) : word));
+    const { code, stderr } = await cli(['template', dump, at('out'), ...given]);
+    expect({ code, stderr }).toEqual({
+      code: 2,
+      stderr: `pagepipe: ${message}\npagepipe: hint: pagepipe template --help\n`,
+    });
+    expect(readdirSync(at(''))).toEqual(['dump']);
+  });
+
+  it('a dump whose lazy pages are elsewhere', async () => {
+    const { dump, at } = plainDump();
+    await run(['make-lazy', dump, at('lazy'), '--policy', 'vma']);
+    expectError(
+      await cli(['template', at('lazy'), at('out'), ...ANY]),
+      'pagemap-7.img: the page at 0x100000 is not in this dump, and an area with it cannot be mapped',
+      'give the whole dump; pagepipe merge makes one of two halves',
+    );
+    expect(readdirSync(at(''))).toEqual(['dump', 'lazy']);
+  });
+
+  it('pages in a parent, in a stream', async () => {
+    const dump = copyFixture('chain/mprotect00/3', tempDir());
+    const at = (name: string) => join(dump, '..', name);
+    await run(['read', dump], { stdout: at('stream') });
+    expectError(
+      await cli(['template', '--memory', at('memory'), ...ALL], { stdin: at('stream'), stdout: at('out') }),
+      'parent: some of its pages are in the parent dump, which is not in the stream',
+      'give the dump itself to pagepipe template',
+    );
+    expect(readdirSync(at('')).filter((name) => name.includes('memory'))).toEqual([]);
+  });
+
+  it('a manifest that is none', async () => {
+    const { dump, at } = plainDump();
+    await run(['template', dump, at('out'), ...ANY]);
+    const manifest = at('out/memory/template.json');
+    const whole = JSON.parse(readFileSync(manifest, 'utf8'));
+    for (const [content, message] of [
+      ['{', /^expected the manifest of a template, found no JSON: /],
+      ['7', 'expected the manifest of a template, found something else'],
+      [JSON.stringify({ ...whole, template: 9 }), 'expected version 1 of a template, found 9'],
+      [
+        JSON.stringify({ ...whole, files: [{ ...whole.files[0], size: -1 }] }),
+        'expected a file in files[0], found something else',
+      ],
+      [
+        JSON.stringify({ ...whole, areas: [{ ...whole.areas[0], file: 1 }] }),
+        'expected an area in areas[0], found something else',
+      ],
+    ] as const) {
+      rmSync(manifest);
+      writeFileSync(manifest, content);
+      const outcome = await cli(['untemplate', at('out'), at('full')]);
+      if (typeof message === 'string') expectError(outcome, `${manifest}: ${message}`);
+      else expect(outcome.stderr.replace(`pagepipe: error: ${manifest}: `, '')).toMatch(message);
+      expect(existsSync(at('full'))).toBe(false);
+    }
+  });
+});
+
+describe('verify', () => {
+  it('compares the mapped files with what they were', async () => {
+    const { dump, at } = plainDump();
+    await run(['template', dump, at('out'), ...ANY]);
+    const path = at(`out/memory/${MAPPED}`);
+    const findings = (...words: string[]) => mappedFindings(at('out'), ...words);
+    expect(await findings('--content')).toEqual([]);
+    const { mtimeMs } = statSync(path);
+    const fd = openSync(path, 'r+');
+    writeSync(fd, 'changed', 4096);
+    closeSync(fd);
+    expect(await findings()).toEqual([`${path}: it has been written since the template was made`]);
+    // Somebody who sets the time back is found by the content.
+    const manifest = at('out/memory/template.json');
+    const whole = JSON.parse(readFileSync(manifest, 'utf8'));
+    utimesSync(path, mtimeMs / 1000, mtimeMs / 1000);
+    whole.files[0].mtimeNs = String(statSync(path, { bigint: true }).mtimeNs);
+    rmSync(manifest);
+    writeFileSync(manifest, JSON.stringify(whole));
+    expect(await findings()).toEqual([]);
+    expect(await findings('--content')).toEqual([`${path}: its content is not what the template was made with`]);
+    truncateSync(path, 4096);
+    expect(await findings()).toEqual([
+      `${path}: expected ${whole.files[0].size} bytes, which the template maps, found 4096`,
+    ]);
+    rmSync(path);
+    expect(await findings()).toEqual([`${path}: expected this file, which areas of the dump map, found none`]);
+  });
+});
