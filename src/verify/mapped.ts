@@ -5,17 +5,14 @@ import { type MappedFile, MappedMemory } from '../template/mapped-memory.js';
 import { contentBytes } from '../template/memory-folder.js';
 import type { CheckedDump } from './checked-dump.js';
 
-export interface MappedOptions {
-  /** The folder of the mapped files; by default it is found. */
-  memory?: string | undefined;
-  /** Whether their content is compared as well. */
-  content?: boolean | undefined;
-}
-
+/**
+ * @param folder of the mapped files; by default it is found
+ * @param content whether their content is compared as well
+ */
 export function checkMapped(
   dump: CheckedDump,
   march: number | undefined,
-  { memory: folder, content = false }: MappedOptions,
+  { folder, content }: { folder: string | undefined; content: boolean },
 ): void {
   if (!dump.isSound(FILES_IMAGE)) return;
   let memory: MappedMemory | undefined;

@@ -14,7 +14,7 @@ import { checkFileReferences } from './file-references.js';
 import { checkFileValues } from './file-values.js';
 import { type Finding, Findings, findingOf } from './findings.js';
 import { checkGhosts } from './ghosts.js';
-import { checkMapped, type MappedOptions } from './mapped.js';
+import { checkMapped } from './mapped.js';
 import { checkMemory, checkPages } from './memory.js';
 import { checkMms } from './mm.js';
 import { checkNamespaceValues } from './namespace-values.js';
@@ -27,9 +27,13 @@ import { checkTree } from './tree.js';
 import { checkUnixSockets } from './unix-sockets.js';
 import { checkVersions } from './versions.js';
 
-export interface VerifyOptions extends MappedOptions {
+export interface VerifyOptions {
   /** Bytes. Found in the dump if it is not given. */
   pageSize?: number;
+  /** The folder of the files that a template maps. Found if it is not given. */
+  memory?: string | undefined;
+  /** Whether the content of these files is compared as well. */
+  content?: boolean | undefined;
 }
 
 export interface Verdict {
@@ -66,7 +70,7 @@ export function verify(files: DumpFiles, take: (finding: Finding) => void, optio
     checkGhosts(dump);
     if (files) checkDataReferences(dump, known, files);
     checkMemory(dump, known, pageSize, segments);
-    checkMapped(dump, known.march, options);
+    checkMapped(dump, known.march, { folder: options.memory, content: options.content === true });
   });
 }
 
