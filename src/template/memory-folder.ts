@@ -82,7 +82,8 @@ export class MemoryFolder implements MemoryPlace {
   /** By name. */
   private readonly files = new Map<string, OutputFile>();
   private readonly finishing: Promise<void>[] = [];
-  private current: OutputFile | undefined;
+  /** The file that is being filled, and its size in bytes. */
+  private current: { file: OutputFile; size: number } | undefined;
 
   /** @throws {DumpError} OUTPUT_EXISTS, OUTPUT_INSIDE_DUMP, SYSTEM */
   constructor(
@@ -96,9 +97,9 @@ export class MemoryFolder implements MemoryPlace {
   begin(name: string, areaBytes: number): MappedOutput {
     this.endFile();
     const file = new OutputFile(this.directory, name, FILE_MODE, this.spare);
-    this.current = file;
-    this.files.set(name, file);
     const size = areaBytes + GROWTH_BYTES;
+    this.current = { file, size };
+    this.files.set(name, file);
     const path = join(this.directory.temporary, name);
     // A file system that cannot have such a file says so now.
     onLargeFile(name, () => truncateSync(path, size));
@@ -114,7 +115,9 @@ export class MemoryFolder implements MemoryPlace {
 
   endFile(): void {
     if (!this.current) return;
-    const finished = this.current.finish();
+    const { file, size } = this.current;
+    file.skipTo(size);
+    const finished = file.finish();
     // A failure is reported by complete().
     finished.catch(() => {});
     this.finishing.push(finished);
@@ -137,7 +140,7 @@ export class MemoryFolder implements MemoryPlace {
   }
 
   async discard(): Promise<void> {
-    await this.current?.abandon();
+    await this.current?.file.abandon();
     this.current = undefined;
     await Promise.allSettled(this.finishing);
     await this.directory.discard();

@@ -286,6 +286,19 @@ restore it, any number of times, with the options that the dump was made with:
 `);
   });
 
+  it('has the hole behind the area also where its last pages are zeros', async () => {
+    const { at } = plainDump();
+    const zeroPages = Array.from({ length: 32 }, (_, i) => 268 + i);
+    const vmas = [{ start: 0x100000n, end: 0x22c000n, flags: 0x22, status: 0x201 }];
+    writeDump(at('zeros'), { tasks: [{ pid: 7, vmas, entries: [{ vaddr: 0x100000n, pages: 300, zeroPages }] }] });
+    await run(['read', at('zeros')], { stdout: at('stream') });
+    await run(['template', '--memory', at('memory'), ...ANY], { stdin: at('stream'), stdout: at('out') });
+    await run(['template', at('zeros'), at('out2'), ...ANY]);
+    for (const folder of ['memory', 'out2/memory']) {
+      expect(statSync(at(`${folder}/${MAPPED}`)).size).toBe(300 * 4096 + TIB);
+    }
+  });
+
   it('says what it would do, and writes nothing', async () => {
     const { dump, at } = plainDump();
     const real = JSON.parse((await cli(['template', dump, at('out'), ...ANY, '--json'])).stdout);
