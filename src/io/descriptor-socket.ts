@@ -122,6 +122,11 @@ export class DescriptorSocket {
     return { bytes, ...controlOf(control.subarray(0, controlBytes)) };
   }
 
+  /** The other end can send no more, and is told so when it tries. What it has sent before is received first. */
+  refuseMore(): void {
+    this.calls.shutdownReceiving(this.fd);
+  }
+
   close(): void {
     this.calls.close(this.fd);
   }

@@ -78,6 +78,8 @@ export interface DaemonCalls {
   /** `header` is a `msghdr`. Descriptors that come are closed at an exec. */
   receiveMessage(fd: number, header: Uint8Array): number;
   setSocketOption(fd: number, level: number, name: number, value: Uint8Array): number;
+  /** From now on the other end cannot send. What it has sent can still be received. */
+  shutdownReceiving(fd: number): number;
   pidfdOpen(pid: number): number;
   pidfdSendSignal(pidfd: number, signal: number): number;
 }
@@ -91,6 +93,7 @@ const FICLONERANGE = 0x4020940d;
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
+const SHUT_RD = 0;
 /** SOCK_NONBLOCK | SOCK_CLOEXEC; EFD_* and EPOLL_CLOEXEC are the same numbers. */
 const NONBLOCK_CLOEXEC = 0o2004000;
 const CLOEXEC = 0o2000000;
@@ -175,6 +178,7 @@ function callsOfDaemon(library: Library, koffi: Koffi): DaemonCalls {
   const accept = library.func('int accept4(int, void *, void *, int)');
   const receive = library.func('long recvmsg(int, void *, int)');
   const setOption = library.func('int setsockopt(int, int, int, void *, unsigned int)');
+  const shutdown = library.func('int shutdown(int, int)');
   const call = library.func('long syscall(long, long, long, long, long)');
   const result = (value: number): number => (value < 0 ? -koffi.errno() : value);
   return {
@@ -206,6 +210,7 @@ function callsOfDaemon(library: Library, koffi: Koffi): DaemonCalls {
     accept: (fd) => result(accept(fd, null, null, NONBLOCK_CLOEXEC)),
     receiveMessage: (fd, header) => result(receive(fd, header, MSG_CMSG_CLOEXEC)),
     setSocketOption: (fd, level, name, value) => result(setOption(fd, level, name, value, value.length)),
+    shutdownReceiving: (fd) => result(shutdown(fd, SHUT_RD)),
     pidfdOpen: (pid) => result(call(SYS_PIDFD_OPEN, pid, 0, 0, 0)),
     pidfdSendSignal: (pidfd, signal) => result(call(SYS_PIDFD_SEND_SIGNAL, pidfd, signal, 0, 0)),
   };

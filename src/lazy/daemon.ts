@@ -250,12 +250,13 @@ export class LazyDaemon {
     this.tell(() => this.options.began?.(restore));
   }
 
-  private receive(restore: Restore): void {
+  /** Returns whether there may be more. */
+  private receive(restore: Restore): boolean {
     const received = restore.socket.receive();
-    if (!received) return;
+    if (!received) return false;
     if (received.bytes.length === 0) {
       this.hangUp(restore);
-      return;
+      return false;
     }
     try {
       for (const message of restore.messages.push(received.bytes, received.descriptors)) {
@@ -269,6 +270,17 @@ export class LazyDaemon {
     } catch (error) {
       if (!(error instanceof DumpError)) throw error;
       this.fail(restore, error);
+    }
+    return true;
+  }
+
+  /** Makes a restore fail that is not finished yet. If it has just been finished, its tasks run, and are stopped. */
+  private refuse(restore: Restore): void {
+    restore.socket.refuseMore();
+    try {
+      for (let more = true; more; ) more = this.receive(restore);
+    } catch {
+      // It has failed already.
     }
   }
 
@@ -381,6 +393,7 @@ export class LazyDaemon {
    * connection is closed; stopped, they would make it wait forever. Returns the error with what was stopped.
    */
   private stopped(error: unknown): unknown {
+    for (const restore of this.restores) if (!restore.isFinished) this.refuse(restore);
     const tasks = [...this.restores]
       .filter(({ isFinished }) => isFinished)
       .flatMap((restore) => [...restore.tasks])

@@ -341,7 +341,7 @@ describe.skipIf(whyNot !== '')(`lazy-pages${whyNot && `, not tested: ${whyNot}`}
   });
 
   /** A task whose pid in the dump is its own, and a signal that comes a second time. */
-  async function visibleTask() {
+  async function visibleTask(...options: string[]) {
     const directory = tempDir();
     const dump = join(directory, 'dump');
     const simulator = await Simulator.launch(directory);
@@ -349,7 +349,7 @@ describe.skipIf(whyNot !== '')(`lazy-pages${whyNot && `, not tested: ${whyNot}`}
     await simulator.does(15, 'map', ...AREA);
     writeDump(dump, { tasks: [task(pid)] });
     const second = new AbortController();
-    const daemon = await telling(directory, [dump], { secondSignal: second.signal });
+    const daemon = await telling(directory, [dump, ...options], { secondSignal: second.signal });
     await simulator.connect();
     await simulator.send(15, pid);
     return { dump, pid, simulator, second, daemon };
@@ -376,5 +376,16 @@ describe.skipIf(whyNot !== '')(`lazy-pages${whyNot && `, not tested: ${whyNot}`}
     expect(daemon.err.match(/^pagepipe: error: .*$/gm)).toEqual([
       'pagepipe: error: ended by a second signal; 629 pages had not been delivered',
     ]);
+  });
+
+  test('a second signal when the restore has just been finished: the task is stopped, though that was not read yet', async () => {
+    // Otherwise all pages might be there before the signal.
+    const { pid, simulator, daemon, second } = await visibleTask('--record', join(tempDir(), 'list'));
+    await simulator.finish();
+    daemon.stop();
+    second.abort();
+    await simulator.stopped(15);
+    expect(await daemon.outcome).toMatchObject({ code: 1 });
+    expect(daemon.err).toContain(`; stopped 1 task: process ${pid} has no page at 0x${BASE.toString(16)}`);
   });
 });
