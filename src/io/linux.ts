@@ -63,6 +63,8 @@ export interface DaemonCalls {
   ioctl(fd: number, request: number, argument: Uint8Array): number;
   /** Bytes read; -EAGAIN without an exception. */
   read(fd: number, buffer: Uint8Array): number;
+  /** Reads from a position of a file to an address in this process. */
+  readAt(fd: number, address: number, bytes: number, position: number): number;
   write(fd: number, bytes: Uint8Array): number;
   close(fd: number): number;
   eventfd(): number;
@@ -166,6 +168,7 @@ function copyingCalls(library: Library, koffi: Koffi): Linux {
 function callsOfDaemon(library: Library, koffi: Koffi): DaemonCalls {
   const ioctl = library.func('int ioctl(int, unsigned long, void *)');
   const read = library.func('long read(int, void *, size_t)');
+  const pread = library.func('long pread(int, size_t, size_t, int64_t)');
   const write = library.func('long write(int, void *, size_t)');
   const close = library.func('int close(int)');
   const eventfd = library.func('int eventfd(unsigned int, int)');
@@ -185,6 +188,7 @@ function callsOfDaemon(library: Library, koffi: Koffi): DaemonCalls {
     addressOf: (buffer) => Number(koffi.address(buffer)),
     ioctl: (fd, request, argument) => result(ioctl(fd, request, argument)),
     read: (fd, buffer) => result(read(fd, buffer, buffer.length)),
+    readAt: (fd, address, bytes, position) => result(pread(fd, address, bytes, position)),
     write: (fd, bytes) => result(write(fd, bytes, bytes.length)),
     close: (fd) => result(close(fd)),
     eventfd: () => result(eventfd(0, NONBLOCK_CLOEXEC)),

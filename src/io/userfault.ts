@@ -7,7 +7,7 @@
 import { constants } from 'node:os';
 import type { DaemonCalls } from './linux.js';
 
-const { EAGAIN, EEXIST } = constants.errno;
+const { EAGAIN } = constants.errno;
 
 const UFFDIO_WAKE = 0x8010aa02;
 const UFFDIO_COPY = 0xc028aa03;
@@ -31,16 +31,10 @@ export interface UserfaultHandler {
   unmapped(page: number, pages: number): void;
 }
 
-/** How a copy ended. */
-export interface CopyResult {
-  /** Pages that were placed. */
-  pages: number;
-  /** 0 if these are all; otherwise the errno that the next page gave. */
-  errno: number;
-}
-
 export class Userfault {
   private readonly messages = Buffer.allocUnsafeSlow(MESSAGE_BYTES * MESSAGES);
+  /** 0 if the last copy placed all pages; otherwise the errno that the next page gave. */
+  errno = 0;
   private isOpen = true;
 
   /** @param fd is owned, and closed by {@link close} */
@@ -63,22 +57,21 @@ export class Userfault {
   }
 
   private take(at: number, handler: UserfaultHandler): void {
-    const page = (offset: number) => this.pageAt(at + offset);
     switch (this.messages[at]) {
       case EVENT.PAGEFAULT:
-        handler.fault(page(16));
+        handler.fault(this.pageAt(at + 16));
         break;
       case EVENT.FORK:
         handler.forked(this.messages.readUInt32LE(at + 8));
         break;
       case EVENT.REMAP:
-        handler.moved(page(8), page(16), page(24));
+        handler.moved(this.pageAt(at + 8), this.pageAt(at + 16), this.pageAt(at + 24));
         break;
       case EVENT.REMOVE:
-        handler.removed(page(8), page(16) - page(8));
+        handler.removed(this.pageAt(at + 8), this.pageAt(at + 16) - this.pageAt(at + 8));
         break;
       case EVENT.UNMAP:
-        handler.unmapped(page(8), page(16) - page(8));
+        handler.unmapped(this.pageAt(at + 8), this.pageAt(at + 16) - this.pageAt(at + 8));
         break;
     }
   }
@@ -91,8 +84,9 @@ export class Userfault {
   /**
    * Copies pages to where they are missing, and wakes who waits for them. All must be in one area.
    * @param source address in this process
+   * @returns pages that were placed; why these are not all is in {@link errno}
    */
-  copy(page: number, source: number, pages: number): CopyResult {
+  copy(page: number, source: number, pages: number): number {
     put(page * this.pageSize, 0);
     put(source, 8);
     put(pages * this.pageSize, 16);
@@ -101,8 +95,8 @@ export class Userfault {
     return this.placed(this.calls.ioctl(this.fd, UFFDIO_COPY, ARGUMENT), 32, pages);
   }
 
-  /** Makes missing pages zeros, and wakes who waits for them. All must be in one area. */
-  zero(page: number, pages: number): CopyResult {
+  /** Makes missing pages zeros, and wakes who waits for them. All must be in one area. Returns the same as {@link copy}. */
+  zero(page: number, pages: number): number {
     put(page * this.pageSize, 0);
     put(pages * this.pageSize, 8);
     put(0, 16);
@@ -123,17 +117,14 @@ export class Userfault {
   }
 
   /** @param at of the number of bytes that the kernel has placed; a negative errno if none */
-  private placed(result: number, at: number, pages: number): CopyResult {
-    if (result >= 0) return { pages, errno: 0 };
-    const bytes = ARGUMENT.readInt32LE(at + 4) < 0 ? 0 : NUMBERS[at / 4 + 1] * TWO_32 + NUMBERS[at / 4];
-    return { pages: bytes / this.pageSize, errno: -result };
+  /** @param at of the number of bytes that the kernel has placed; a negative errno if none */
+  private placed(result: number, at: number, pages: number): number {
+    this.errno = result < 0 ? -result : 0;
+    if (result >= 0) return pages;
+    const high = NUMBERS[at / 4 + 1];
+    return high >= TWO_32 / 2 ? 0 : (high * TWO_32 + NUMBERS[at / 4]) / this.pageSize;
   }
 }
-
-/** Whether a copy ended only because something else must be done first: an event waits to be read. */
-export const isForLater = ({ errno }: CopyResult): boolean => errno === EAGAIN;
-
-export const isThere = ({ errno }: CopyResult): boolean => errno === EEXIST;
 
 /** The argument of an ioctl. All calls are synchronous, so one serves them all. */
 const ARGUMENT = Buffer.allocUnsafeSlow(40);

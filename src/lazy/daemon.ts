@@ -17,6 +17,7 @@ import { addressHex } from '../memory/runs.js';
 import { counted } from '../printable.js';
 import { LazyRuns } from './lazy-runs.js';
 import type { PageOrder } from './order.js';
+import { PageBuffer } from './page-buffer.js';
 import { isArriving, isRemote, type PageSource } from './page-source.js';
 import { PendingPages } from './pending.js';
 import { Restore } from './restore.js';
@@ -27,24 +28,18 @@ import { LazyTask, type TaskContext } from './task.js';
 /** Where CRIU looks for its daemon, in the work directory. */
 export const SOCKET_NAME = 'lazy-pages.socket';
 
-/** A piece of the sweep in bytes, by how long there has been no fault, in ms: a fault waits for one piece. */
-const PIECES: readonly (readonly [quietMs: number, bytes: number])[] = [
-  [50, 1024 * 1024],
-  [10, 256 * 1024],
-  [0, 64 * 1024],
-];
+/** A piece of the sweep in bytes: after a fault, and what it grows to while there are none. A fault waits for one piece. */
+const MIN_PIECE_BYTES = 64 * 1024;
 const MAX_PIECE_BYTES = 1024 * 1024;
-/** A task that has just had its page may want the next one at once: the sweep lets it for so many ms. */
-const AFTER_FAULT_MS = 0.3;
-/** But it makes a piece at least so often, in ms. */
-const MAX_PAUSE_MS = 1;
+/** After a fault, the next one is looked for without sleep, for so many ms. */
+const SPIN_MS = 0.2;
 /** Timers, signals and the network have their turn after so many ms. */
-const TURN_MS = 5;
+const TURN_MS = 10;
 /** While faults are recorded, the sweep waits until there have been none for this many ms. */
 export const QUIET_MS = 1000;
 
 /** How often it is tried to deliver the order before the tasks run, in ms. */
-const EARLY_MS = 2;
+const EARLY_MS = 1;
 
 /** What a daemon tells. */
 export interface DaemonEvents {
@@ -84,9 +79,10 @@ export class LazyDaemon {
   private isEnding = false;
   /** The first failure to say or to record something. */
   private untold: unknown;
-  /** When the last fault was answered, and the last piece delivered. */
+  /** When the last fault was answered. */
   private faultedAt = 0;
-  private sweptAt = 0;
+  /** Of the next piece of the sweep. */
+  private pieceBytes = MIN_PIECE_BYTES;
   /** Tasks with faults to answer. */
   private readonly faulting = new Set<LazyTask>();
 
@@ -100,11 +96,9 @@ export class LazyDaemon {
     private readonly calls: DaemonCalls,
     private readonly options: DaemonOptions,
   ) {
-    const buffer = Buffer.allocUnsafeSlow(Math.max(MAX_PIECE_BYTES, source.pageSize));
     this.context = {
       source,
-      buffer,
-      address: calls.addressOf(buffer),
+      buffer: new PageBuffer(calls, source.pageSize, pagesOf(MAX_PIECE_BYTES, source)),
       singly: options.record !== undefined,
       faulted: (pid, page) => this.tell(() => options.record?.(pid, page)),
     };
@@ -179,21 +173,26 @@ export class LazyDaemon {
   /** Returns whether there is more to do at once. */
   private turn(): boolean {
     this.poller.poll();
-    if (this.faulting.size > 0) {
-      for (const task of this.faulting) {
-        task.serveFaults();
-        if (task.isGone || !task.hasFaults) this.faulting.delete(task);
-      }
-      this.faultedAt = performance.now();
-      return true;
-    }
+    const hasFaults = this.faulting.size > 0;
+    if (hasFaults) this.serveFaults();
     const now = performance.now();
-    const quietMs = now - this.faultedAt;
-    if (this.isQuietFor(now) > 0) return false;
-    if (quietMs < AFTER_FAULT_MS && now - this.sweptAt < MAX_PAUSE_MS) return true;
-    this.sweptAt = now;
-    const [, bytes] = PIECES.find(([least]) => quietMs >= least) as [number, number];
-    const most = Math.max(1, Math.floor(bytes / this.source.pageSize));
+    if (this.isQuietFor(now) <= 0 && this.sweep()) return true;
+    return hasFaults || now - this.faultedAt < SPIN_MS;
+  }
+
+  private serveFaults(): void {
+    for (const task of this.faulting) {
+      task.serveFaults();
+      if (task.isGone || !task.hasFaults) this.faulting.delete(task);
+    }
+    this.faultedAt = performance.now();
+    this.pieceBytes = MIN_PIECE_BYTES;
+  }
+
+  /** Delivers one piece of what nobody has asked for. Returns whether it did anything. */
+  private sweep(): boolean {
+    const most = pagesOf(this.pieceBytes, this.source);
+    this.pieceBytes = Math.min(2 * this.pieceBytes, MAX_PIECE_BYTES);
     for (const restore of this.restores) {
       if (!restore.isFinished && !restore.hasOrder) continue;
       if (!restore.sweep(most)) {
@@ -201,9 +200,11 @@ export class LazyDaemon {
         this.end(restore);
         return true;
       }
-      // The next piece is another's.
-      this.restores.delete(restore);
-      this.restores.add(restore);
+      if (this.restores.size > 1) {
+        // The next piece is another's.
+        this.restores.delete(restore);
+        this.restores.add(restore);
+      }
       return true;
     }
     return false;
@@ -426,3 +427,6 @@ export class LazyDaemon {
     await this.poller.close();
   }
 }
+
+/** Pages of so many bytes. */
+const pagesOf = (bytes: number, { pageSize }: PageSource): number => Math.max(1, Math.floor(bytes / pageSize));

@@ -12,6 +12,9 @@ import type { DumpMemory } from '../serve/memory.js';
 import { LazyRuns } from './lazy-runs.js';
 import type { LocalSource } from './page-source.js';
 
+/** A look at a file takes as long as a page. */
+const UNCHANGED_MS = 10;
+
 /** Page numbers from and to, of one area. */
 export type AreaRange = readonly [start: number, end: number];
 
@@ -20,7 +23,10 @@ const EVERYWHERE: readonly AreaRange[] = [[0, 2 ** 52]];
 
 export class DumpSource implements LocalSource {
   readonly pageSize: number;
+  fd = -1;
   private readonly known = new Map<number, LazyRuns>();
+  /** The task that was read last, where its pages file is, and until when, in ms, it counts as unchanged. */
+  private last: { pid: number; space: AddressSpace; offset: number; until: number } | undefined;
 
   /**
    * Reads the pagemaps of all tasks, so that what is wrong with one is found before a restore begins.
@@ -44,7 +50,21 @@ export class DumpSource implements LocalSource {
   }
 
   read(pid: number, page: number, bytes: Uint8Array): void {
-    readPages(this.memory.space(pid) as AddressSpace, page, bytes, this.pageSize);
+    const space = this.memory.space(pid) as AddressSpace;
+    this.last = undefined;
+    readPages(space, page, bytes, this.pageSize);
+    // The read has found the file unchanged.
+    const place = space.file.place?.();
+    if (!place) return;
+    this.fd = place.fd;
+    this.last = { pid, space, offset: place.offset, until: performance.now() + UNCHANGED_MS };
+  }
+
+  positionOf(pid: number, page: number, pages: number): number {
+    const { last } = this;
+    if (last?.pid !== pid || performance.now() > last.until) return -1;
+    const position = last.space.positionOf(page, pages);
+    return position < 0 ? -1 : last.offset + position;
   }
 
   close(): void {

@@ -7,11 +7,14 @@ import { lowerBound } from '../columns.js';
 /** Pages of the dump that follow each other in the task as well. */
 export interface Range {
   /** First page number in the task. */
-  readonly at: number;
+  at: number;
   /** First page number in the dump. */
-  readonly source: number;
-  readonly pages: number;
+  source: number;
+  pages: number;
 }
+
+/** A range to be filled in: who looks for one page after the other uses the same object. */
+export const newRange = (): Range => ({ at: 0, source: 0, pages: 0 });
 
 /** All page numbers there are: an address is a u64. */
 const ALL_PAGES = 2 ** 52;
@@ -32,13 +35,13 @@ export class Layout {
   }
 
   /** The part of a range of the task from its first page on that lies in one range; undefined if that page is in none. */
-  at(page: number, pages: number): Range | undefined {
-    return part(find(this.byPlace, page, placeOf), page, pages, placeOf);
+  at(page: number, pages: number, into = newRange()): Range | undefined {
+    return part(find(this.byPlace, page, placeOf), page, pages, placeOf, into);
   }
 
   /** The same for pages of the dump. */
-  of(source: number, pages: number): Range | undefined {
-    return part(find(this.bySource, source, sourceOf), source, pages, sourceOf);
+  of(source: number, pages: number, into = newRange()): Range | undefined {
+    return part(find(this.bySource, source, sourceOf), source, pages, sourceOf, into);
   }
 
   /** Takes out a range of the task. Returns what the dump had there. */
@@ -88,18 +91,20 @@ function insert(ranges: Range[], range: Range, side: Side): void {
 
 /** The range that has a page on this side. */
 function find(ranges: readonly Range[], page: number, side: Side): Range | undefined {
-  const range = ranges[lowerBound(ranges.length, (i) => side(ranges[i] as Range) <= page) - 1];
+  // Most tasks move nothing.
+  const index = ranges.length === 1 ? 0 : lowerBound(ranges.length, (i) => side(ranges[i] as Range) <= page) - 1;
+  const range = ranges[index];
+  if (range && page < side(range)) return undefined;
   return range && page < side(range) + range.pages ? range : undefined;
 }
 
-function part(range: Range | undefined, page: number, pages: number, side: Side): Range | undefined {
+function part(range: Range | undefined, page: number, pages: number, side: Side, into: Range): Range | undefined {
   if (!range) return undefined;
   const skipped = page - side(range);
-  return {
-    at: range.at + skipped,
-    source: range.source + skipped,
-    pages: Math.min(pages, range.pages - skipped),
-  };
+  into.at = range.at + skipped;
+  into.source = range.source + skipped;
+  into.pages = Math.min(pages, range.pages - skipped);
+  return into;
 }
 
 /** The pages of a range from one place to another. */

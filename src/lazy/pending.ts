@@ -1,6 +1,6 @@
 /** The pages that one task still waits for, and where it wants them. Pure bookkeeping: nothing is read or copied here. */
 import { invariant } from '../errors.js';
-import { Layout, type Range } from './layout.js';
+import { Layout, newRange, type Range } from './layout.js';
 import type { LazyRuns } from './lazy-runs.js';
 
 export class PendingPages {
@@ -75,16 +75,17 @@ export class PendingPages {
 
   /**
    * The waiting pages from a page of the task on that follow each other, at most `most` of them.
+   * @param into is filled in and returned
    * @returns undefined if that page does not wait
    */
-  at(page: number, most: number): Range | undefined {
-    const range = this.layout.at(page, most);
+  at(page: number, most: number, into = newRange()): Range | undefined {
+    const range = this.layout.at(page, most, into);
     return range && this.waiting(range);
   }
 
   /** The same from a page of the dump on. */
-  of(source: number, most: number): Range | undefined {
-    const range = this.layout.of(source, most);
+  of(source: number, most: number, into = newRange()): Range | undefined {
+    const range = this.layout.of(source, most, into);
     return range && this.waiting(range);
   }
 
@@ -101,7 +102,7 @@ export class PendingPages {
   }
 
   /** The next waiting pages of the sweep, largest run first; undefined if none is left. */
-  next(most: number): Range | undefined {
+  next(most: number, into = newRange()): Range | undefined {
     const { runs, order } = this;
     for (; this.sweptRuns < runs.length; this.sweptRuns++, this.sweptPages = 0) {
       const run = order ? (order[this.sweptRuns] as number) : this.sweptRuns;
@@ -109,8 +110,9 @@ export class PendingPages {
       const first = runs.ordinals[run] as number;
       this.sweptPages = this.nextOpen(first + this.sweptPages, first + pages) - first;
       if (this.sweptPages === pages) continue;
-      const range = this.of((runs.pageNumbers[run] as number) + this.sweptPages, most);
-      return range && { ...range, pages: this.unasked(first + this.sweptPages, range.pages) };
+      const range = this.of((runs.pageNumbers[run] as number) + this.sweptPages, most, into);
+      if (range) range.pages = this.unasked(first + this.sweptPages, range.pages);
+      return range;
     }
     return undefined;
   }
@@ -175,7 +177,8 @@ export class PendingPages {
     const end = Math.min(ordinal + range.pages, ordinal + this.runs.endOf(run) - range.source);
     let stop = ordinal;
     while (stop < end && !this.isDone(stop)) stop++;
-    return stop === ordinal ? undefined : { ...range, pages: stop - ordinal };
+    range.pages = stop - ordinal;
+    return stop === ordinal ? undefined : range;
   }
 
   private ordinalOf(source: number): number | undefined {

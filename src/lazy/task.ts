@@ -4,8 +4,10 @@ import { getSystemErrorName } from 'node:util';
 import { DumpError } from '../errors.js';
 import type { Userfault, UserfaultHandler } from '../io/userfault.js';
 import { addressHex } from '../memory/runs.js';
-import type { Range } from './layout.js';
+import { FaultQueue } from './fault-queue.js';
+import { newRange, type Range } from './layout.js';
 import { LazyRuns } from './lazy-runs.js';
+import type { PageBuffer } from './page-buffer.js';
 import { isArriving, isRemote, type LocalSource, type PageSource, type RemoteSource } from './page-source.js';
 import type { PendingPages } from './pending.js';
 import type { LazyStats } from './stats.js';
@@ -22,10 +24,8 @@ const WINDOW_GROWTH = 4;
 /** What all tasks use. */
 export interface TaskContext {
   source: PageSource;
-  /** Pages pass through it: what is copied once more in the cache costs less than a mapping of the file. */
-  buffer: Uint8Array;
-  /** Address of the buffer. */
-  address: number;
+  /** Pages pass through it. */
+  buffer: PageBuffer;
   stats: LazyStats;
   /** Whether each fault brings one page alone, so that all that are touched are seen. */
   singly: boolean;
@@ -33,13 +33,6 @@ export interface TaskContext {
   faulted(pid: number, page: number): void;
   /** The task has forked. */
   forked(parent: LazyTask, fd: number): void;
-}
-
-/** A thread waits for this page. */
-interface Fault {
-  page: number;
-  /** When it was read, in ms. */
-  since: number;
 }
 
 /**
@@ -53,10 +46,15 @@ export class LazyTask implements UserfaultHandler {
   isGone = false;
   /** Whether its restore is finished. Until then areas may not be registered yet. */
   isRunning = false;
-  private faults: Fault[] = [];
+  private faults = new FaultQueue();
+  /** Those that are being answered, and the page of the one. */
+  private served = new FaultQueue();
+  private serving: number | undefined;
   /** Faults on pages that the source does not have yet. */
-  private waiting: Fault[] = [];
+  private readonly waiting = new FaultQueue();
   private window = 1;
+  /** For those who are done with a range before they ask for another one. */
+  private readonly range = newRange();
   /** Where the last fault was, and the page behind what it brought. */
   private last = { page: -1, end: -1 };
 
@@ -88,7 +86,7 @@ export class LazyTask implements UserfaultHandler {
 
   /** The first page that a thread waits for; undefined if none does. */
   get awaited(): number | undefined {
-    return (this.faults[0] ?? this.waiting[0])?.page;
+    return this.serving ?? [this.faults, this.waiting].find(({ length }) => length > 0)?.pages[0];
   }
 
   /** Reads what has happened. Faults are only remembered, because an event may follow that changes where they are. */
@@ -97,7 +95,7 @@ export class LazyTask implements UserfaultHandler {
   }
 
   fault(page: number): void {
-    this.faults.push({ page, since: performance.now() });
+    this.faults.push(page, performance.now());
   }
 
   forked(fd: number): void {
@@ -122,8 +120,9 @@ export class LazyTask implements UserfaultHandler {
   /** The source has more pages than before, or knows of more. */
   arrived(): void {
     this.pending.grow(this.context.source.runs(this.pid) ?? LazyRuns.of([]));
-    this.faults.push(...this.waiting);
-    this.waiting = [];
+    const { waiting, faults } = this;
+    for (let i = 0; i < waiting.length; i++) faults.push(waiting.pages[i] as number, waiting.times[i] as number);
+    waiting.length = 0;
   }
 
   /**
@@ -131,15 +130,20 @@ export class LazyTask implements UserfaultHandler {
    * @throws {DumpError} if pages cannot be read or delivered
    */
   serveFaults(): void {
-    const { faults } = this;
-    this.faults = [];
-    for (const fault of faults) {
-      if (this.isGone) return;
-      const outcome = this.serve(fault.page);
-      if (outcome === 'waits') this.waiting.push(fault);
-      else if (outcome === 'later') this.faults.push(fault);
-      else this.context.stats.fault(performance.now() - fault.since);
+    const { faults, served } = this;
+    this.faults = served;
+    this.served = faults;
+    for (let i = 0; i < faults.length && !this.isGone; i++) {
+      const page = faults.pages[i] as number;
+      const since = faults.times[i] as number;
+      this.serving = page;
+      const outcome = this.serve(page);
+      if (outcome === 'waits') this.waiting.push(page, since);
+      else if (outcome === 'later') this.faults.push(page, since);
+      else this.context.stats.fault(performance.now() - since);
     }
+    faults.length = 0;
+    this.serving = undefined;
   }
 
   private serve(page: number): Outcome {
@@ -157,21 +161,27 @@ export class LazyTask implements UserfaultHandler {
     const { source } = context;
     const own = wanted.source + page - wanted.at;
     if (isRemote(source)) return this.askForFault(source, page, wanted);
-    const whole = source.ready(this.pid, wanted.source, wanted.pages) === wanted.pages;
-    const range = whole ? wanted : { at: page, source: own, pages: source.ready(this.pid, own, 1) };
-    if (range.pages === 0) return 'waits';
+    if (source.ready(this.pid, wanted.source, wanted.pages) < wanted.pages) {
+      if (source.ready(this.pid, own, 1) === 0) return 'waits';
+      [wanted.at, wanted.source, wanted.pages] = [page, own, 1];
+    }
     context.faulted(this.pid, own);
-    this.last = { page, end: range.at + range.pages };
-    return this.place(source, range);
+    this.note(page, wanted);
+    return this.place(source, wanted);
   }
 
   private askForFault(source: RemoteSource, page: number, wanted: Range): Outcome {
-    if (this.waiting.some((fault) => fault.page === page)) return 'waits';
+    if (this.waiting.has(page)) return 'waits';
     this.context.faulted(this.pid, wanted.source + page - wanted.at);
-    this.last = { page, end: wanted.at + wanted.pages };
+    this.note(page, wanted);
     source.ask(this.pid, wanted.source, wanted.pages, true);
     this.pending.ask(wanted.source, wanted.pages);
     return 'waits';
+  }
+
+  private note(page: number, brought: Range): void {
+    this.last.page = page;
+    this.last.end = brought.at + brought.pages;
   }
 
   /** How many pages a fault brings: more, if it is near the last one. */
@@ -184,13 +194,13 @@ export class LazyTask implements UserfaultHandler {
 
   /** The waiting pages around a fault: after it or, if the faults go down, before it. */
   private around(page: number, most: number): Range | undefined {
-    const { pending } = this;
+    const { pending, range } = this;
     if (page < this.last.page && most > 1) {
       const start = Math.max(0, page - most + 1);
-      const before = pending.at(start, most);
+      const before = pending.at(start, most, range);
       if (before && before.at + before.pages === page + 1) return before;
     }
-    return pending.at(page, most);
+    return pending.at(page, most, range);
   }
 
   /**
@@ -198,7 +208,7 @@ export class LazyTask implements UserfaultHandler {
    * @returns whether it can go on: not if the source has to be waited for, or nothing is left
    */
   sweep(most: number): boolean {
-    const range = this.pending.next(most);
+    const range = this.pending.next(most, this.range);
     if (!range) return false;
     return this.deliver(range) !== 'waits';
   }
@@ -207,10 +217,11 @@ export class LazyTask implements UserfaultHandler {
   deliverSource(source: number, pages: number): Outcome {
     for (let page = source; page < source + pages; ) {
       if (!this.pending.isSourceKnown(page)) return 'waits';
-      const range = this.pending.of(page, source + pages - page);
+      const range = this.pending.of(page, source + pages - page, this.range);
+      const count = range?.pages ?? 1;
       const outcome = range ? this.deliver(range) : 'done';
       if (outcome !== 'done') return outcome;
-      page += range?.pages ?? 1;
+      page += count;
     }
     return 'done';
   }
@@ -222,8 +233,8 @@ export class LazyTask implements UserfaultHandler {
       this.pending.ask(range.source, range.pages);
       return 'done';
     }
-    const pages = source.ready(this.pid, range.source, range.pages);
-    return pages > 0 ? this.place(source, { ...range, pages }) : 'waits';
+    range.pages = source.ready(this.pid, range.source, range.pages);
+    return range.pages > 0 ? this.place(source, range) : 'waits';
   }
 
   /**
@@ -231,9 +242,10 @@ export class LazyTask implements UserfaultHandler {
    * @param source page number in the dump
    */
   take(source: number, bytes: Uint8Array): void {
-    const { buffer, address, source: from } = this.context;
+    const { buffer, source: from } = this.context;
+    const { address } = buffer;
     const { pageSize } = from;
-    buffer.set(bytes);
+    buffer.bytes.set(bytes);
     const end = source + bytes.length / pageSize;
     for (let page = source; page < end && !this.isGone; ) {
       const range = this.pending.of(page, end - page);
@@ -249,18 +261,18 @@ export class LazyTask implements UserfaultHandler {
       if (outcome === 'later' && isRemote(from)) from.ask(this.pid, range.source, range.pages, true);
     }
     const now = performance.now();
-    this.waiting = this.waiting.filter((fault) => {
-      if (this.pending.at(fault.page, 1)) return true;
-      this.context.stats.fault(now - fault.since);
+    this.waiting.keep((page, since) => {
+      if (this.pending.at(page, 1, this.range)) return true;
+      this.context.stats.fault(now - since);
       return false;
     });
   }
 
   /** Reads pages and copies them to the task. */
   private place(source: LocalSource, range: Range): Outcome {
-    const { buffer, address } = this.context;
-    source.read(this.pid, range.source, buffer.subarray(0, range.pages * source.pageSize));
-    return this.copy(range, address);
+    const { buffer } = this.context;
+    buffer.fill(source, this.pid, range.source, range.pages);
+    return this.copy(range, buffer.address);
   }
 
   /**
@@ -276,7 +288,8 @@ export class LazyTask implements UserfaultHandler {
     while (done < range.pages) {
       const at = range.at + done;
       const count = Math.min(step, range.pages - done);
-      const { pages, errno } = this.userfault.copy(at, address + done * pageSize, count);
+      const pages = this.userfault.copy(at, address + done * pageSize, count);
+      const { errno } = this.userfault;
       if (pages > 0) {
         stats.copied(pages);
         this.pending.settle(range.source + done, pages);
@@ -299,7 +312,8 @@ export class LazyTask implements UserfaultHandler {
   }
 
   private zero(page: number, most: number): Outcome {
-    const { pages, errno } = this.userfault.zero(page, most);
+    const pages = this.userfault.zero(page, most);
+    const { errno } = this.userfault;
     // Only the page itself matters.
     return pages > 0 || errno === 0 ? 'done' : this.afterFailure(errno, page);
   }

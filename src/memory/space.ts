@@ -115,6 +115,24 @@ export class RunTable {
     return lowerBound(this.length, (i) => (this.pageNumbers[i] as number) + (this.pages[i] as number) <= pageNumber);
   }
 
+  /** Where pages of plain runs are, if they follow each other in the file; -1 otherwise. */
+  positionOf(pageNumber: number, pages: number): number {
+    const { pageSize } = this;
+    const end = pageNumber + pages;
+    const first = this.find(pageNumber);
+    /** Of the page with number 0, if all pages followed each other. */
+    let base = Number.NaN;
+    for (let i = first, page = pageNumber; page < end; i++) {
+      if (i >= this.length || ((this.bits[i] as number) & (PE_PRESENT | PE_PARENT | DETAIL)) !== PE_PRESENT) return -1;
+      const start = this.pageNumbers[i] as number;
+      const runBase = (this.positions[i] as number) - start * pageSize;
+      if (i === first) base = runBase;
+      if (start > page || runBase !== base) return -1;
+      page = start + (this.pages[i] as number);
+    }
+    return base + pageNumber * pageSize;
+  }
+
   /** The runs in a range, and the gaps between them: bits are 0 for a gap. */
   *walk(pageNumber: number, pages: number): Generator<TableSpan> {
     const end = pageNumber + pages;
@@ -176,7 +194,7 @@ export interface AddressSpaceOptions {
 export class AddressSpace {
   constructor(
     private readonly table: RunTable,
-    private readonly file: PayloadFile,
+    readonly file: PayloadFile,
     private readonly options: AddressSpaceOptions,
   ) {}
 
@@ -195,6 +213,13 @@ export class AddressSpace {
         yield { ...range, state: run.bits & PE_LAZY ? 'lazy' : 'absent' };
       }
     }
+  }
+
+  /**
+   * Where the pages of a range begin in {@link file}, if all are there, plain, and one behind the other; -1 otherwise.
+   */
+  positionOf(pageNumber: number, pages: number): number {
+    return this.table.positionOf(pageNumber, pages);
   }
 
   /**

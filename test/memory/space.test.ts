@@ -111,6 +111,15 @@ describe('an address space', () => {
             return { state: 'stored', bytes: Buffer.from(bytes) };
           });
           expect(readPages(space, FIRST + from, pages, pieceBytes)).toEqual(expected);
+          const states = levels.at(-1)?.slice(from, from + pages) as string[];
+          const isPlain =
+            states.length === pages && states.every((state) => state === 'present') && !('pagesPerBlock' in form);
+          const position = space.positionOf(FIRST + from, pages);
+          expect(position >= 0).toBe(isPlain);
+          if (!isPlain) return;
+          const bytes = Buffer.alloc(pages * 4096);
+          space.file.read(bytes, position);
+          expect(bytes.equals(Buffer.concat(expected.map(({ bytes }) => bytes as Buffer)))).toBe(true);
         },
       ),
       { numRuns: 60 },
