@@ -16,7 +16,7 @@ import { DryFolder } from '../template/dry-folder.js';
 import { placesInDump } from '../template/in-place.js';
 
 import { MappedMemory } from '../template/mapped-memory.js';
-import { MemoryFolder, SUMS } from '../template/memory-folder.js';
+import { MemoryFolder, type MemoryFolderOptions, SUMS } from '../template/memory-folder.js';
 import { moveTemplate } from '../template/move.js';
 import { programCheck } from '../template/programs.js';
 import { type TemplateOptions, template } from '../template/stage.js';
@@ -63,9 +63,9 @@ async function runStage(args: Arguments, io: Io): Promise<void> {
     throw new UsageError('expected DUMP and OUT, or --memory DIR for a page stream; found neither');
   refuseOptions(args, ['inPlace', 'dryRun'], ' needs DUMP and OUT, not a page stream');
   refuseTerminals(io, { stdin: true, stdout: true });
-  const folder = openFolder(path, path, [io.stdinFd], args);
+  const folder = openFolder(path, path, { sources: [io.stdinFd] }, args);
   const stdout = new StreamSink(io.stdoutFd);
-  const { stage } = template({ ...planOptions(args), folder });
+  const { stage } = template({ ...planOptions(args), folder, signal: io.signal });
   await pump(passPageStream(io.stdinFd, io.stdoutFd), [stage], withFolder(stdout, folder), io.signal);
 }
 
@@ -80,23 +80,27 @@ async function makeTemplate(args: Arguments, io: Io): Promise<void> {
 export async function writeTemplate(path: string, out: string, args: Arguments, io: Io): Promise<TemplateReport> {
   const plan = planOptions(args);
   const dryRun = args.flags['dryRun'] === true;
-  const progress = new Progress(io, () => 0);
-  const files = await openCommandFiles(path, args, io, { pages: 'hold', progress: progress.add });
+  const files = await openCommandFiles(path, args, io, { pages: 'hold' });
+  let totalBytes = 0;
+  const progress = new Progress(io, () => totalBytes);
   let memory: MappedMemory | undefined;
   try {
     const incomplete = args.flags['incomplete'] === true;
     const dump = await Dump.open(files, { ...pageSizeFlag(args, PAGE_SIZES), incomplete, warn: io.warn });
     memory = mappedMemory(dump);
+    totalBytes = dump.bytes;
     const sources = [...inputPlaces(path, args, io), ...dumpPlaces(files), ...(memory ? [memory.folder] : [])];
-    const sink = dryRun ? new SizeSink() : new DirectorySink(out, { force: args.flags['force'] === true, sources });
+    const sink = dryRun
+      ? new SizeSink()
+      : new DirectorySink(out, { force: args.flags['force'] === true, sources, progress: progress.add });
     const place = (args.flags['memory'] as string | undefined) ?? join(out, MEMORY_FOLDER);
     const folder = await orDiscard(sink, () =>
       sink instanceof SizeSink
         ? new DryFolder(memoryName(args, place))
-        : openFolderFor(place, sink, out, sources, args),
+        : openFolderFor(place, sink, out, { sources, progress: progress.add }, args),
     );
     const inPlace = args.flags['inPlace'] === true ? { inPlace: placesInDump(dump, memory !== undefined) } : {};
-    const { stage, plans } = template({ ...plan, folder, ...inPlace });
+    const { stage, plans } = template({ ...plan, folder, ...inPlace, signal: io.signal });
     const stages = [notPartial(partialFlag(args, io)), stage];
     await pump(wholeRecords(dump, memory), stages, withFolder(sink, folder), io.signal);
     const bytes = sink instanceof SizeSink ? sink.bytes : sink.written.bytes;
@@ -129,24 +133,24 @@ function openFolderFor(
   place: string,
   sink: DirectorySink,
   out: string,
-  sources: TemplateSources,
+  options: FolderOptions,
   args: Arguments,
 ): MemoryFolder {
   if (args.flags['memory'] === undefined) {
-    return openFolder(join(sink.temporary, MEMORY_FOLDER), place, [], args);
+    return openFolder(join(sink.temporary, MEMORY_FOLDER), place, { ...options, sources: [] }, args);
   }
   if (!areApart(place, out))
     throw new UsageError('--memory and OUT must be two places, neither of them inside the other');
-  return openFolder(place, place, sources, args);
+  return openFolder(place, place, options, args);
 }
 
-type TemplateSources = NonNullable<ConstructorParameters<typeof MemoryFolder>[1]['sources']>;
+type FolderOptions = Pick<MemoryFolderOptions, 'sources' | 'progress'>;
 
 /** @param place where it is when it is complete */
-function openFolder(path: string, place: string, sources: TemplateSources, args: Arguments): MemoryFolder {
+function openFolder(path: string, place: string, options: FolderOptions, args: Arguments): MemoryFolder {
   return new MemoryFolder(path, {
+    ...options,
     force: args.flags['force'] === true,
-    sources,
     name: memoryName(args, place),
     sums: choice(args, 'sums', SUMS, 'copied'),
   });

@@ -18,18 +18,20 @@ export const command: Command = {
     const [path, out] = inputs(args, 'DUMP', 'OUT') as [string, string];
     const target = targetOf(args, out);
     const budget = budgetOf(args);
-    const progress = new Progress(io, () => 0);
-    const files = await openCommandFiles(path, args, io, { pages: 'hold', budget, progress: progress.add });
+    const files = await openCommandFiles(path, args, io, { pages: 'hold', budget });
+    let totalBytes = 0;
+    const progress = new Progress(io, () => totalBytes);
     let memory: MappedMemory | undefined;
     try {
       const incomplete = args.flags['incomplete'] === true;
       const dump = await Dump.open(files, { ...pageSizeFlag(args, PAGE_SIZES), incomplete, warn: io.warn });
       memory = MappedMemory.open(files, dump.march, args.flags['memory'] as string | undefined);
       memory?.check();
+      totalBytes = dump.bytes;
       if (!memory) io.note(`${path}: none of its areas map files of a template`);
       const places = memory ? [memory.folder, ...memory.used.map((file) => file.path)] : [];
       const inputs = [...inputPlaces(path, args, io), ...dumpPlaces(files), ...places];
-      const options = sinkOptions(args, () => {});
+      const options = sinkOptions(args, progress.add);
       const sink = openSink(target, { kind: 'directory', inputs, budget }, options, io);
       await pump(wholeRecords(dump, memory), [notPartial(partialFlag(args, io))], sink, io.signal);
       progress.done();

@@ -296,19 +296,31 @@ export class AddressSpace {
     if (stored === 0) return new Uint8Array(plain);
     const bytes = new Uint8Array(stored);
     file.read(bytes, position);
-    const place = { file: file.name, offset: position };
-    const { decodeBlock } = this.options;
-    if (stored === plain) return bytes;
-    if (!decodeBlock) throw new DumpError('UNSUPPORTED', 'expected plain pages, found an LZ4 block', place);
-    try {
-      const decoded = decodeBlock(bytes, plain);
-      if (decoded.length === plain) return decoded;
-      throw new RangeError(`it gives ${decoded.length} bytes`);
-    } catch (cause) {
-      throw new DumpError('MALFORMED', `this is no LZ4 block of ${plain} bytes: ${(cause as Error).message}`, {
-        ...place,
-        cause,
-      });
-    }
+    return plainBlock(bytes, plain, this.options.decodeBlock, { file: file.name, offset: position });
+  }
+}
+
+/**
+ * The pages of a block, of which zeros have no bytes and pages that do not compress are stored as they are.
+ * @throws {DumpError} UNSUPPORTED without a decoder, MALFORMED
+ */
+export function plainBlock(
+  block: Uint8Array,
+  plainBytes: number,
+  decode: DecodeBlock | undefined,
+  place: { file: string; offset?: number },
+): Uint8Array {
+  if (block.length === 0) return new Uint8Array(plainBytes);
+  if (block.length === plainBytes) return block;
+  if (!decode) throw new DumpError('UNSUPPORTED', 'expected plain pages, found an LZ4 block', place);
+  try {
+    const decoded = decode(block, plainBytes);
+    if (decoded.length === plainBytes) return decoded;
+    throw new RangeError(`it gives ${decoded.length} bytes`);
+  } catch (cause) {
+    throw new DumpError('MALFORMED', `this is no LZ4 block of ${plainBytes} bytes: ${(cause as Error).message}`, {
+      ...place,
+      cause,
+    });
   }
 }

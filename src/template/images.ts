@@ -60,14 +60,6 @@ export class HeldImages {
     return true;
   }
 
-  /** The pids whose areas are here. */
-  get pids(): number[] {
-    return [...this.images.keys()]
-      .map((name) => MM_NAME.exec(name)?.[1])
-      .filter((pid) => pid !== undefined)
-      .map(Number);
-  }
-
   /** The mm image of a task; undefined if it has none. */
   mm(pid: number): Uint8Array | undefined {
     return this.images.get(`mm-${pid}.img`)?.bytes;

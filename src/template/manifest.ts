@@ -2,6 +2,8 @@
  * The manifest of the folder of mapped files, `template.json`: what each file was like when it was made, and which areas map
  * it. So a change of a file is noticed, and the areas can be made anonymous memory again.
  */
+import { basename, isAbsolute } from 'node:path';
+import { isPagesName } from '../dump/names.js';
 import { DumpError } from '../errors.js';
 
 /** Ends the name of every mapped file that was made. */
@@ -94,6 +96,8 @@ const isFile = (value: unknown): value is ManifestFile =>
   isObject(value) &&
   isText(value['name']) &&
   isText(value['path']) &&
+  // What is outside of the folder is a pages file; a manifest must not have other files read.
+  (isAbsolute(value['path']) ? isPagesName(basename(value['path'])) : value['path'].endsWith(MAPPED_SUFFIX)) &&
   isCount(value['size']) &&
   isCount(value['mode']) &&
   isText(value['mtimeNs']) &&

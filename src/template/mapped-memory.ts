@@ -2,10 +2,9 @@
  * The mapped memory of a dump: of a template, or of a process that was restored from one. Its areas refer to files whose
  * manifest says what they must be like, and what the areas were before.
  */
-import { closeSync, existsSync, fstatSync, readSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, lstatSync, readSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import { readFully } from '../bytes.js';
-import { MAX_MM_BYTES } from '../dump/dump.js';
 import { type DumpFiles, readAll } from '../dump/files.js';
 import { MANIFEST, MEMORY_FOLDER } from '../dump/names.js';
 import type { PayloadFile } from '../dump/records.js';
@@ -51,7 +50,9 @@ export class MappedFile {
 
   /** What differs from the manifest; undefined if nothing does. @throws {DumpError} SYSTEM */
   get change(): string | undefined {
-    if (!existsSync(this.path)) return 'expected this file, which areas of the dump map, found none';
+    const found = onFile(this.path, () => lstatSync(this.path, { throwIfNoEntry: false }));
+    if (!found) return 'expected this file, which areas of the dump map, found none';
+    if (!found.isFile()) return 'expected a file, which areas of the dump map, found something else';
     const stats = onFile(this.path, () => fstatSync(this.descriptor, { bigint: true }));
     const { size, mode, mtimeNs } = this.entry;
     if (stats.size !== BigInt(size)) return `expected ${size} bytes, which the template maps, found ${stats.size}`;
@@ -200,9 +201,6 @@ export class MappedMemory {
     return Buffer.compare(mapped, area) === 0 ? before : undefined;
   }
 }
-
-/** The areas of a task, from the files of its dump. */
-export const readMm = (files: DumpFiles, name: string): Uint8Array => readAll(files, name, MAX_MM_BYTES);
 
 /** The folder of the mapped files: inside the dump, or where their names say. */
 function findFolder(files: DumpFiles, names: readonly string[]): string | undefined {

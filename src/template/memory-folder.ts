@@ -41,6 +41,8 @@ export interface MemoryFolderOptions extends Pick<AtomicDirectoryOptions, 'force
   name: string;
   /** By default `copied`. */
   sums?: Sums;
+  /** Called with the bytes of each piece of memory. */
+  progress?: (bytes: number) => void;
 }
 
 /** A file that is being filled with the pages of an area. */
@@ -108,8 +110,15 @@ export class MemoryFolder implements MemoryPlace {
       mode: MAPPED_MODE,
       path,
       skipTo: (position) => file.skipTo(position),
-      write: (bytes) => file.write(bytes),
-      copyFrom: file.copyFrom,
+      write: (bytes) => {
+        file.write(bytes);
+        this.options.progress?.(bytes.length);
+      },
+      copyFrom: (place, position, bytes) => {
+        const copied = file.copyFrom(place, position, bytes);
+        this.options.progress?.(copied);
+        return copied;
+      },
     };
   }
 

@@ -1,8 +1,8 @@
 /** The payload of one run as plain pages: blocks of compressed pages are decoded one by one. */
 import { concatBytes } from '../bytes.js';
-import { DumpError } from '../errors.js';
 import { decodeLz4Block } from '../image/lz4.js';
 import type { RunDetail } from '../memory/runs.js';
+import { plainBlock } from '../memory/space.js';
 
 export class PlainPages {
   private block = 0;
@@ -40,20 +40,7 @@ export class PlainPages {
       this.parts = [];
       this.partBytes = 0;
       this.block++;
-      yield this.decode(block, plainPages * this.pageSize);
-    }
-  }
-
-  private decode(block: Uint8Array, plainBytes: number): Uint8Array {
-    if (block.length === 0) return new Uint8Array(plainBytes);
-    if (block.length === plainBytes) return block;
-    try {
-      const plain = decodeLz4Block(block, plainBytes);
-      if (plain.length === plainBytes) return plain;
-      throw new RangeError(`it gives ${plain.length} bytes`);
-    } catch (cause) {
-      const what = `expected an LZ4 block of ${plainBytes} bytes, found something else: ${(cause as Error).message}`;
-      throw new DumpError('MALFORMED', what, { file: this.pagemap, cause });
+      yield plainBlock(block, plainPages * this.pageSize, decodeLz4Block, { file: this.pagemap });
     }
   }
 }

@@ -101,7 +101,8 @@ export function programCheck(root: string): ProgramCheck {
 /** Why the memory of a task that runs this file must stay as it is. */
 function judge(file: KnownFile, root: string): string | undefined {
   const { name, size } = file;
-  const path = join(root, name);
+  // Of .. in a name only as much counts as stays below the root.
+  const path = join(root, join('/', name));
   try {
     const found = name === '' ? undefined : statSync(path, { throwIfNoEntry: false });
     if (!found) return `${name || 'its program'} is not here, so nobody can say whether it counts on zeros`;

@@ -9,12 +9,13 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { flushable } from 'stream-chain';
 import { none } from 'stream-chain/defs.js';
-import { ExtentReader, FILE_PIECE_BYTES } from '../dump/extents.js';
+import { ExtentReader, FILE_PIECE_BYTES, portions } from '../dump/extents.js';
 import { PayloadCheck } from '../dump/payload-check.js';
 import type { Stage } from '../dump/pump.js';
-import type { DumpRecord, PayloadRecord, RunsRecord, Space } from '../dump/records.js';
+import type { DumpRecord, ExtentsRecord, PayloadRecord, RunsRecord, Space } from '../dump/records.js';
 import { DumpError, invariant, onFile } from '../errors.js';
 import { Fifo } from '../fifo.js';
+import { Breather } from '../io/breathe.js';
 import { addressHex, detailOf, isReadHere, type RunBatch, runPayloadBytes, sliceRuns } from '../memory/runs.js';
 import { HeldImages } from './images.js';
 import { MAPPED_SUFFIX, type Manifest, newManifest } from './manifest.js';
@@ -36,6 +37,7 @@ export interface TemplateOptions extends PlanOptions {
   folder: MemoryPlace;
   /** Where an area is in a pages file, if all its pages are there in one piece. */
   inPlace?: ((space: Space, area: MappedArea) => PlaceInDump | undefined) | undefined;
+  signal?: AbortSignal;
 }
 
 export interface TemplateStage {
@@ -78,6 +80,9 @@ class TemplateMaker implements Placing {
   /** Whether the payload that comes belongs to what passes as it is. */
   private passes = true;
   private readonly check = new PayloadCheck();
+  private readonly breather = new Breather();
+  /** Indices of files of the dump that are mapped, by path. */
+  private readonly inPlace = new Map<string, number>();
 
   constructor(private readonly options: TemplateOptions) {}
 
@@ -89,7 +94,8 @@ class TemplateMaker implements Placing {
         hint: 'give the archive to pagepipe template, not its page stream',
       });
     }
-    return record.type === 'end' ? this.end(record) : this.takeOther(record);
+    if (record.type === 'end') return this.end(record);
+    return record.type === 'extents' && !this.passes ? this.copied(record) : this.takeOther(record);
   }
 
   close(): void {
@@ -130,6 +136,15 @@ class TemplateMaker implements Placing {
         break;
       default:
         yield record;
+    }
+  }
+
+  /** Payload by reference, which may be all memory of a task: signals are handled in between. */
+  private async *copied(record: ExtentsRecord): AsyncGenerator<DumpRecord> {
+    for (const portion of portions(record)) {
+      yield* this.payload(portion);
+      await this.breather.due();
+      this.options.signal?.throwIfAborted();
     }
   }
 
@@ -341,9 +356,10 @@ class TemplateMaker implements Placing {
   }
 
   private fileInPlace(path: string): number {
+    const known = this.inPlace.get(path);
+    if (known !== undefined) return known;
     const { files } = this.manifestOf();
-    const known = files.findIndex((file) => file.path === path);
-    if (known >= 0) return known;
+    this.inPlace.set(path, files.length);
     const { size, mode, mtimeNs } = onFile(path, () => statSync(path, { bigint: true }));
     return files.push({ name: path, path, size: Number(size), mode: Number(mode), mtimeNs: String(mtimeNs) }) - 1;
   }
