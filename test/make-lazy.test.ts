@@ -196,35 +196,36 @@ describe('on generated dumps', () => {
   it('cuts compressed entries between blocks, and refuses where a block is lazy in part', async () => {
     const dir = tempDir();
     const outcomes = { made: 0, refused: 0 };
-    await fc.assert(
-      fc.asyncProperty(generatedDump('4.3'), fc.constantFrom(2, 3, 4), async (generated, pagesPerBlock) => {
-        const spec = { ...generated, pagesPerBlock };
-        const pageSize = spec.pageSize ?? 4096;
-        const dump = join(dir, `dump-${outcomes.made}-${outcomes.refused}`);
-        writeDump(dump, spec);
-        const rules: Rules = { policy: 'vma', holes: 'flag', pageSize };
-        const kept = expectLazy(dump, rules).get('pagemap-7.img')?.pages;
-        const mixed = spec.tasks[0]?.entries?.some(({ vaddr, pages }) => {
-          const isKept = (page: number) => kept?.has(vaddr + BigInt(page * pageSize)) === true;
-          return Array.from({ length: pages }, (_, page) => page).some(
-            (page) => isKept(page) !== isKept(page - (page % pagesPerBlock)),
-          );
-        });
-        const more = ['--page-size', String(pageSize)];
-        if (mixed) {
-          const run = await cli(['make-lazy', dump, `${dump}-out`, '--policy', 'vma', ...more]);
-          expect(run.code).toBe(1);
-          expect(run.stderr).toMatch(
-            /^pagepipe: error: pagemap-7\.img: a compressed block would have to be cut at 0x[0-9a-f]+, where lazy and eager memory meet\n$/,
-          );
-          outcomes.refused++;
-        } else {
-          await check(dump, `${dump}-out`, rules, ...more);
-          outcomes.made++;
-        }
-      }),
-      { numRuns: 12 },
-    );
+    const law = fc.asyncProperty(generatedDump('4.3'), fc.constantFrom(2, 3, 4), async (generated, pagesPerBlock) => {
+      const spec = { ...generated, pagesPerBlock };
+      const pageSize = spec.pageSize ?? 4096;
+      const dump = join(dir, `dump-${outcomes.made}-${outcomes.refused}`);
+      writeDump(dump, spec);
+      const rules: Rules = { policy: 'vma', holes: 'flag', pageSize };
+      const kept = expectLazy(dump, rules).get('pagemap-7.img')?.pages;
+      const mixed = spec.tasks[0]?.entries?.some(({ vaddr, pages }) => {
+        const isKept = (page: number) => kept?.has(vaddr + BigInt(page * pageSize)) === true;
+        return Array.from({ length: pages }, (_, page) => page).some(
+          (page) => isKept(page) !== isKept(page - (page % pagesPerBlock)),
+        );
+      });
+      const more = ['--page-size', String(pageSize)];
+      if (mixed) {
+        const run = await cli(['make-lazy', dump, `${dump}-out`, '--policy', 'vma', ...more]);
+        expect(run.code).toBe(1);
+        expect(run.stderr).toMatch(
+          /^pagepipe: error: pagemap-7\.img: a compressed block would have to be cut at 0x[0-9a-f]+, where lazy and eager memory meet\n$/,
+        );
+        outcomes.refused++;
+      } else {
+        await check(dump, `${dump}-out`, rules, ...more);
+        outcomes.made++;
+      }
+    });
+    // Either may be missing among a dozen dumps.
+    for (let round = 0; round < 20 && (round === 0 || Math.min(outcomes.made, outcomes.refused) === 0); round++) {
+      await fc.assert(law, { numRuns: 12 });
+    }
     expect(outcomes.made).toBeGreaterThan(0);
     expect(outcomes.refused).toBeGreaterThan(0);
   });

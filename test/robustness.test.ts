@@ -343,7 +343,7 @@ function slow(objectMode: boolean, pulledBytes: () => number) {
 }
 
 describe('a slow consumer', () => {
-  const PIECES = 2048;
+  const PIECES = 512;
   const PIECE_BYTES = 64 * 1024;
 
   it('holds back the source of a chain that encodes', async () => {

@@ -108,7 +108,9 @@ describe('archives', () => {
   it.each(FIXTURES)('of %s become it, plain, through a pipe and compressed', async (name) => {
     const dir = tempDir();
     const dump = copyFixture(name, dir);
-    for (const [i, words] of [[], ['--gzip'], ['--zstd']].entries()) {
+    // What unpacks them does not look at what is in them.
+    const compressed = name === DUMP ? [['--gzip'], ['--zstd']] : [];
+    for (const [i, words] of [[], ...compressed].entries()) {
       const archive = join(dir, `${i}.tar`);
       tar(dump, '-cf', archive, ...words, '.');
       await copy([archive, join(dir, `file${i}`)]);

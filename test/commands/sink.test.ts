@@ -3,12 +3,14 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { SOUND } from '../helpers/broken-dumps.js';
 import { cli, type InProcessOptions } from '../helpers/cli.js';
-import { describeTree, fixture, tempDir } from '../helpers/temp.js';
+import { writeDump } from '../helpers/dump-writer.js';
+import { describeTree, tempDir } from '../helpers/temp.js';
 
-const DUMP = fixture('mosaic-criu-4.2.1');
 const inputs = mkdtempSync(join(tmpdir(), 'pagepipe-test-'));
 const at = (name: string) => join(inputs, name);
+const DUMP = at('dump');
 
 async function run(words: readonly string[], options: InProcessOptions = {}): Promise<void> {
   const { code, stderr } = await cli(words, options);
@@ -16,6 +18,7 @@ async function run(words: readonly string[], options: InProcessOptions = {}): Pr
 }
 
 beforeAll(async () => {
+  writeDump(DUMP, SOUND);
   await run(['copy', DUMP, at('dump.tar')]);
   await run(['read', DUMP], { stdout: at('stream') });
   await run(['split', DUMP, at('hot'), at('cold')]);

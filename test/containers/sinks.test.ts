@@ -129,7 +129,9 @@ describe('archives', () => {
     const dir = tempDir();
     const dump = copyFixture(name, dir);
     await run(['read', dump], { stdout: join(dir, 'stream') });
-    const shapes = [[], ['--compress', 'gzip'], ['--compress', 'zstd', '--buffer', '0']];
+    // Compression does not depend on what is in the dump.
+    const compressed = name.startsWith('family-') ? ['gzip', 'zstd'] : [];
+    const shapes = [[], ...compressed.map((compression) => ['--compress', compression, '--buffer', '0'])];
     for (const [i, words] of shapes.entries()) {
       const archive = join(dir, `${i}.tar`);
       const options = ['--prefix', 'images/checkpoint', '--spill-dir', dir, ...words];

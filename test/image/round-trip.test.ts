@@ -146,7 +146,7 @@ describe('a cut', () => {
 });
 
 /** An image to JSON and back in one go; what is held is looked at on the way. */
-function pass(chunks: () => Iterable<Uint8Array>, pretty: boolean) {
+function pass(chunks: () => Iterable<Uint8Array>, pretty: boolean, everyChunks: number) {
   const found = { images: createHash('sha1'), jsonBytes: 0, longestPiece: 0, growth: 0 };
   const piece = (bytes: Uint8Array) => {
     found.longestPiece = Math.max(found.longestPiece, bytes.length);
@@ -172,7 +172,8 @@ function pass(chunks: () => Iterable<Uint8Array>, pretty: boolean) {
     decoder.push(chunk);
     // The first ones fill buffers and caches.
     if (++chunkIndex === 5) before = heldBytes();
-    else if (before !== undefined && chunkIndex % 10 === 0) found.growth = Math.max(found.growth, heldBytes() - before);
+    else if (before !== undefined && chunkIndex % everyChunks === 0)
+      found.growth = Math.max(found.growth, heldBytes() - before);
   }
   decoder.end();
   reader.end();
@@ -183,7 +184,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 describe('what is large', () => {
-  it('a pagemap of 150,000 entries passes in short pieces, and nothing of it is kept', () => {
+  it('a pagemap of 100,000 entries passes in short pieces, and nothing of it is kept', () => {
     const entries = Array.from({ length: 5000 }, (_, i) =>
       new Message()
         .int(1, 0x7f0000000000n + BigInt(i) * 0x3000n)
@@ -195,11 +196,11 @@ describe('what is large', () => {
     const chunk = imageOf('PAGEMAP', ...entries).subarray(8);
     const chunks = function* () {
       yield start;
-      for (let i = 0; i < 30; i++) yield chunk;
+      for (let i = 0; i < 20; i++) yield chunk;
     };
-    const { isSame, chunks: count, longestPiece, growth, jsonBytes } = pass(chunks, false);
-    expect({ isSame, count }).toEqual({ isSame: true, count: 31 });
-    expect(jsonBytes).toBeGreaterThan(10 * MIB);
+    const { isSame, chunks: count, longestPiece, growth, jsonBytes } = pass(chunks, false, 10);
+    expect({ isSame, count }).toEqual({ isSame: true, count: 21 });
+    expect(jsonBytes).toBeGreaterThan(7 * MIB);
     expect(longestPiece).toBeLessThan(160 * KIB);
     expect(growth / MIB).toBeLessThan(3);
   });
@@ -211,7 +212,7 @@ describe('what is large', () => {
       yield imageOf('GHOST_FILE', ghost);
       for (let i = 0; i < 128; i++) yield content;
     };
-    const { isSame, longestPiece, growth } = pass(chunks, true);
+    const { isSame, longestPiece, growth } = pass(chunks, true, 40);
     expect(isSame).toBe(true);
     expect(longestPiece / MIB).toBeLessThan(1.2);
     expect(growth / MIB).toBeLessThan(6);
