@@ -492,32 +492,32 @@ describe('parts in another order', () => {
 describe('a bad image', () => {
   const { image } = sampleOf('pipes');
 
-  it.each<[what: string, bytes: Uint8Array, type: ImageType | undefined, code: string, error: RegExp]>([
+  it.each<[what: string, bytes: Uint8Array, type: ImageType | undefined, code: string, error: string]>([
     [
       'cut',
       image.subarray(0, -1),
       undefined,
       'TRUNCATED',
-      /^x\.img@0x[\da-f]+ entry 2: expected 1 more bytes of payload/,
+      '@0xed entry 2: expected 1 more bytes of payload, found the end of the file',
     ],
     [
       'of another type',
       image,
       'MM',
       'WRONG_MAGIC',
-      /^x\.img@0x4: expected MM magic 0x57492820, found 0x56453709 \(PIPES_DATA\)$/,
+      '@0x4: expected MM magic 0x57492820, found 0x56453709 (PIPES_DATA)',
     ],
-    ['empty', new Uint8Array(0), undefined, 'TRUNCATED', /^x\.img: it is empty; expected an image$/],
+    ['empty', new Uint8Array(0), undefined, 'TRUNCATED', ': it is empty; expected an image'],
     [
       'damaged',
       imageOf('UTSNS', new Message().int(0, 0)),
       undefined,
       'MALFORMED',
-      /^x\.img@0xc entry 0: expected a field number/,
+      '@0xc entry 0: expected a field number, found none',
     ],
   ])('fails the chain: %s', async (_, bytes, type, code, error) => {
     const found = await failureOf(partsOf(bytes, 5, { file: 'x.img', type }));
-    expect(found.message).toMatch(error);
+    expect(found.message).toBe(`x.img${error}`);
     expect(found.code).toBe(code);
   });
 });

@@ -111,6 +111,16 @@ describe('payloads of every size around a line of base64, in pieces of every siz
       .replace(/.{1,76}/g, '$&\n');
 });
 
+/** All that is said of an image that is cut off. */
+const CUT = new RegExp(
+  `^x\\.img(@0x[\\da-f]+)?( entry \\d+)?: expected (${[
+    'an image, found \\d+ bytes?',
+    'an entry of \\d+ bytes with its size, found \\d+',
+    'the rest of an entry, found the end of the file',
+    '\\d+ more bytes of payload, found the end of the file',
+  ].join('|')})$`,
+);
+
 describe('a cut', () => {
   const isEnd = ({ ends, openFrom }: Sample, length: number) => ends.includes(length) || length >= openFrom;
 
@@ -125,11 +135,7 @@ describe('a cut', () => {
       for (const chunkBytes of [1, length]) {
         const error = dumpErrorOf(() => toJson(cut, { chunkBytes, file: 'x.img' }));
         expect(error.code, `${length}: ${error.message}`).toBe('TRUNCATED');
-        expect(error.message).toMatch(
-          length === 0
-            ? /^x\.img: it is empty; expected an image$/
-            : /^x\.img(@0x[\da-f]+)?( entry \d+)?: expected .*, found .*$/,
-        );
+        expect(error.message).toMatch(length === 0 ? /^x\.img: it is empty; expected an image$/ : CUT);
       }
     }
   });
