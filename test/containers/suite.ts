@@ -62,6 +62,8 @@ export interface Container {
   write(source: readonly string[], places: string): readonly string[];
 }
 
+/** A dump of several tasks. */
+const FAMILY = 'family-criu-4.2.1';
 const DUMPS = FIXTURES.filter((name) => !name.startsWith('chain/'));
 
 /** The calls that opening and reading make. */
@@ -96,13 +98,12 @@ async function explored([path = '', ...options]: readonly string[]): Promise<Rec
   return said;
 }
 
-/** The same of a fixture as a directory: once for all containers. */
-const fixturesExplored = new Map<string, Promise<Record<string, string>>>();
+let familyExplored: Promise<Record<string, string>> | undefined;
 
-function exploredFixture(name: string): Promise<Record<string, string>> {
-  const known = fixturesExplored.get(name) ?? explored([fixture(name)]);
-  fixturesExplored.set(name, known);
-  return known;
+/** The same of the family as a directory: once for all containers. */
+function exploredFamily(): Promise<Record<string, string>> {
+  familyExplored ??= explored([fixture(FAMILY)]);
+  return familyExplored;
 }
 
 export function containerSuite(container: Container): void {
@@ -202,7 +203,8 @@ export function containerSuite(container: Container): void {
       const files = await open(places, { pages: 'hold', budget: { bytes: 0, directory: dir } });
       onTestFinished(() => files.close());
       expect(filesIn(files)).toEqual(treeOf(fixture(name)));
-      expect(await explored(wordsOf(places))).toEqual(await exploredFixture(name));
+      // What is printed depends on the files alone, which are the same.
+      if (name === FAMILY) expect(await explored(wordsOf(places))).toEqual(await exploredFamily());
     });
 
     it('has its folders, links and modes, or is of files alone', async () => {

@@ -206,10 +206,9 @@ describe('text that is not ASCII', () => {
 
   it('is refused if it is cut inside a character', () => {
     const cut = text('').subarray(0, text('').indexOf('€') + 1);
-    for (const bytes of [cut, Buffer.concat([cut, Buffer.alloc(40, 'x')])]) {
-      expect(dumpErrorOf(() => imageOfJson(bytes)).message).toBe(
-        'x.json: expected UTF-8, found other bytes, behind entries[0].nodename',
-      );
-    }
+    const found = 'x.json: expected UTF-8, found other bytes';
+    expect(dumpErrorOf(() => imageOfJson(cut)).message).toBe(`${found}, behind entries[0].nodename`);
+    const more = Buffer.concat([cut, Buffer.alloc(40, 'x')]);
+    expect(dumpErrorOf(() => imageOfJson(more)).message).toBe(found);
   });
 });

@@ -8,7 +8,7 @@ import { verify } from '../../src/verify/verify.js';
 import { archiveOf, END, forms, member, shardsOf, tar } from '../helpers/archives.js';
 import { cli, type InProcessOptions, type Outcome } from '../helpers/cli.js';
 import { sourceFiles } from '../helpers/dump-files.js';
-import { FIXTURES, fixture, openFiles, tempDir } from '../helpers/temp.js';
+import { fixture, openFiles, tempDir } from '../helpers/temp.js';
 import { copyOf, copyOfChain } from './harness.js';
 
 const MOSAIC = fixture('mosaic-criu-4.2.1');
@@ -42,7 +42,7 @@ describe('the same is found as in the directory', () => {
   const damage = (name: string) =>
     copyOf(name).resize('core-15.img', -3).write('pages-9.img', 'x').write('fdinfo-2.img', '').path;
   test.each([
-    ...FIXTURES.map((name) => [name, (): string => fixture(name)] as const),
+    ...['family-criu-4.2.1', 'chain/mprotect00/3'].map((name) => [name, (): string => fixture(name)] as const),
     ['a damaged dump', () => damage('mosaic-criu-4.2.1')] as const,
     ['another one', () => damage('family-criu-4.2.1')] as const,
   ])('%s', async (_, make) => {
