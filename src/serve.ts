@@ -1,4 +1,12 @@
-/** `pagepipe/serve`: a page server for lazy restores by CRIU, and the receiving end of `criu dump --page-server`. */
+/** `pagepipe/serve`: the daemon of lazy restores by CRIU, a page server for them, and the receiving end of `criu dump --page-server`. */
+export type { RestoreSummary } from './lazy/stats.js';
+export {
+  type LazyPages,
+  type LazyPagesOptions,
+  type LazyRestore,
+  openLazyPages,
+  type ServeRestoresOptions,
+} from './library/lazy-pages.js';
 export { type ServeClientOptions, serveClient } from './library/serve.js';
 export type { Message } from './protocol/page-server.js';
 export type { Address } from './serve/address.js';

@@ -28,9 +28,9 @@ const EXPORTS: Record<string, string> = {
     typeOfMagic typeOfName
   `,
   serve: `
-    Address ClientEnd DumpMemory DumpMemoryOptions Message ParentDump ReceiveDumpOptions ReceiveOptions
-    ReceivedStats Serve ServeClientOptions ServerOptions SessionObserver TlsFiles listen openMemory parentDump
-    readTlsFiles receiveDump serveClient
+    Address ClientEnd DumpMemory DumpMemoryOptions LazyPages LazyPagesOptions LazyRestore Message ParentDump
+    ReceiveDumpOptions ReceiveOptions ReceivedStats RestoreSummary Serve ServeClientOptions ServeRestoresOptions
+    ServerOptions SessionObserver TlsFiles listen openLazyPages openMemory parentDump readTlsFiles receiveDump serveClient
   `,
 };
 

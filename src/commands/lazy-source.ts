@@ -1,56 +1,21 @@
 /** What `lazy-pages` and `restore` share: the pages, the order in which they go out, and what is said meanwhile. */
 import prettyBytes from 'pretty-bytes';
-import { openRandom, SOURCE_KINDS } from '../arrival/open.js';
 import { type DumpFiles, dumpPlaces } from '../dump/files.js';
-import { DumpError } from '../errors.js';
-import { type DaemonCalls, daemonCalls } from '../io/linux.js';
-import { ArrivingSource } from '../lazy/arriving-source.js';
-import { DumpSource, lacksPages } from '../lazy/dump-source.js';
+import type { DumpError } from '../errors.js';
+import { checkDump, type DumpCheck } from '../lazy/check-dump.js';
+import { DumpSource } from '../lazy/dump-source.js';
 import { PageOrder } from '../lazy/order.js';
 import type { PageSource } from '../lazy/page-source.js';
 import type { Restore } from '../lazy/restore.js';
+import type { OpenPages } from '../library/lazy-pages.js';
 import { checkListPageSize } from '../memory/fault-list.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { counted, ERASE_LINE } from '../printable.js';
-import { DumpMemory } from '../serve/memory.js';
-import { refusePartial } from '../stages/not-partial.js';
-import { quickFindings } from '../verify/verify.js';
-import { type Arguments, choice, type Io, pageSizeFlag, partialFlag } from './command.js';
+import type { DumpMemory } from '../serve/memory.js';
+import { type Arguments, type Io, pageSizeFlag, partialFlag } from './command.js';
 import { readFaultList } from './eager-list.js';
 import { reportFindings } from './quick-check.js';
-import { holdCommandFiles, openCommandFiles } from './source.js';
-
-/** A machine whose structures and system calls are known here: 64 bits, little endian. */
-const MACHINES = ['x64', 'arm64', 'riscv64', 'loong64'];
-
-/** The system calls of a daemon. Throws {@link DumpError} UNSUPPORTED with what to do. */
-export function requireDaemonCalls(): DaemonCalls {
-  const calls = MACHINES.includes(process.arch) ? daemonCalls() : undefined;
-  if (calls) return calls;
-  throw new DumpError('UNSUPPORTED', 'system calls for lazy restores are not available', {
-    hint: MACHINES.includes(process.arch)
-      ? 'npm install koffi in the folder of pagepipe; or use criu lazy-pages'
-      : 'on this machine use criu lazy-pages',
-  });
-}
-
-/** Findings that are none here: COLD is a half of a dump, and a page server has the pages that OUT leaves to it. */
-const COLD_HALF = 'COLD_HALF';
-const LAZY_ONLY = 'LAZY_ONLY';
-
-/** Faults wait for so many ms while a dump arrives. */
-const ARRIVAL_TURN_MS = 1;
-
-/** A look at a file takes as long as a page: so often, in ms, it is enough. */
-const GUARD_MS = 10;
-
-/** Pages of a dump, and all that they are read from. */
-export interface OpenPages {
-  source: PageSource;
-  /** Of the dump; closed with the source. */
-  files: DumpFiles;
-  places: readonly string[];
-}
+import { openCommandFiles, openCommandPages, openCommandUnchanging } from './source.js';
 
 /**
  * The pages of a dump in any container. What arrives is read to its end first.
@@ -60,36 +25,11 @@ export const openPages = (path: string, args: Arguments, io: Io): Promise<OpenPa
   openChecked(path, args, io, async (memory, files) => new DumpSource(files, memory), false);
 
 /**
- * The same, but of what arrives only the beginning is read. Closing the source ends the reading.
+ * The same, but of what arrives only the beginning is read.
  * @throws {DumpError} if that is damaged. Damage that is found later is a failure of the source
  */
-export async function openPagesEarly(path: string, args: Arguments, io: Io): Promise<OpenPages> {
-  const random = await openRandomly(path, args);
-  if (random) return checked(random, path, args, io, async (memory, files) => new DumpSource(files, memory), false);
-  const reading = new AbortController();
-  const interrupt = () => reading.abort(io.signal.reason);
-  io.signal.addEventListener('abort', interrupt);
-  try {
-    const arrival = await holdCommandFiles(path, args, { ...io, signal: reading.signal }, ARRIVAL_TURN_MS);
-    const source = await ArrivingSource.open(arrival, {
-      ...pageSizeFlag(args, PAGE_SIZES),
-      incomplete: args.flags['incomplete'] === true,
-      check: (files) => check(files, path, args, io, false).pageSize,
-    });
-    const close = source.close.bind(source);
-    source.close = () => {
-      reading.abort(new DumpError('SYSTEM', 'the rest is not read'));
-      close();
-    };
-    return { source, files: arrival.files, places: dumpPlaces(arrival.files) };
-  } finally {
-    // From now on the pages that are still to come are needed, even to come to an end.
-    io.signal.removeEventListener('abort', interrupt);
-  }
-}
-
-/** Opens a dump, checks it, and makes a source of it. */
-type MakeSource = (memory: DumpMemory, files: DumpFiles) => Promise<PageSource>;
+export const openPagesEarly = (path: string, args: Arguments, io: Io): Promise<OpenPages> =>
+  openCommandPages(path, args, io, (files) => checkDump(files, checkOf(args, io, false)));
 
 /**
  * Opens a dump, checks it, and makes a source of it.
@@ -100,30 +40,13 @@ export async function openChecked(
   path: string,
   args: Arguments,
   io: Io,
-  make: MakeSource,
+  make: (memory: DumpMemory, files: DumpFiles) => Promise<PageSource>,
   leavesPages: boolean,
 ): Promise<OpenPages> {
-  const files = (await openRandomly(path, args)) ?? (await openCommandFiles(path, args, io, { pages: 'hold' }));
-  return checked(files, path, args, io, make, leavesPages);
-}
-
-/** The files of a directory or a plain archive; undefined for a dump that arrives. */
-async function openRandomly(path: string, args: Arguments): Promise<DumpFiles | undefined> {
-  const from = args.flags['from'] === undefined ? undefined : choice(args, 'from', SOURCE_KINDS, 'directory');
-  const hasShards = from === 'shards' || args.flags['shardFds'] !== undefined;
-  return hasShards ? undefined : openRandom(path, { from, guard: true, guardEveryMs: GUARD_MS });
-}
-
-async function checked(
-  files: DumpFiles,
-  path: string,
-  args: Arguments,
-  io: Io,
-  make: MakeSource,
-  leavesPages: boolean,
-): Promise<OpenPages> {
+  const random = await openCommandUnchanging(path, args, io);
+  const files = random ?? (await openCommandFiles(path, args, io, { pages: 'hold' }));
   try {
-    const source = await make(check(files, path, args, io, leavesPages), files);
+    const source = await make(checkDump(files, checkOf(args, io, leavesPages)), files);
     return { source, files, places: dumpPlaces(files) };
   } catch (error) {
     files.close();
@@ -131,17 +54,15 @@ async function checked(
   }
 }
 
-/** Does the checks of a whole dump, and returns its memory. Throws {@link DumpError}. */
-function check(files: DumpFiles, path: string, args: Arguments, io: Io, leavesPages: boolean): DumpMemory {
-  const pageSize = pageSizeFlag(args, PAGE_SIZES);
-  const all = quickFindings(files, pageSize);
-  const lazyOnly = all.some(({ code }) => code === LAZY_ONLY);
-  if (lazyOnly && !leavesPages && args.flags['incomplete'] !== true) throw lacksPages(path);
-  const findings = all.filter(({ code }) => code !== COLD_HALF && !(code === LAZY_ONLY && leavesPages));
-  reportFindings(findings, args.flags['incomplete'] === true, io);
-  const memory = new DumpMemory(files, pageSize);
-  if (memory.isPartial) refusePartial(partialFlag(args, io));
-  return memory;
+function checkOf(args: Arguments, io: Io, leavesPages: boolean): DumpCheck {
+  const incomplete = args.flags['incomplete'] === true;
+  return {
+    ...pageSizeFlag(args, PAGE_SIZES),
+    incomplete,
+    leavesPages,
+    report: (findings) => reportFindings(findings, incomplete, io),
+    warnOfPartial: partialFlag(args, io),
+  };
 }
 
 /** The order of `--order`; undefined if it is not given. Throws {@link DumpError} for a list of another page size. */

@@ -7,10 +7,11 @@ import { connect as connectTls } from 'node:tls';
 import { DumpError, systemError, systemReason, UsageError } from '../errors.js';
 import { SocketPair } from '../io/socket-pair.js';
 import { type Connect, ServerSource } from '../lazy/server-source.js';
+import type { OpenPages } from '../library/lazy-pages.js';
 import { type Address, addressText } from '../serve/address.js';
 import type { TlsFiles } from '../serve/tls.js';
 import type { Arguments, Io } from './command.js';
-import { type OpenPages, openChecked } from './lazy-source.js';
+import { openChecked } from './lazy-source.js';
 import { addressFlag, tlsFlags } from './serve.js';
 
 export interface PageServer {

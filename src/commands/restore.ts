@@ -9,6 +9,8 @@ import { pump, type Stage } from '../dump/pump.js';
 import { DumpError, onFile, systemReason, UsageError } from '../errors.js';
 import { checkApart } from '../io/apart.js';
 import { LazyDaemon } from '../lazy/daemon.js';
+import { requireDaemonCalls } from '../lazy/daemon-calls.js';
+import type { OpenPages } from '../library/lazy-pages.js';
 import { directorySink } from '../library/sinks.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { FaultRecord } from '../serve/recorder.js';
@@ -17,7 +19,7 @@ import { DROP_LAZY, filter } from '../stages/filter.js';
 import { rebuild } from '../stages/rebuild.js';
 import { MappedMemory } from '../template/mapped-memory.js';
 import { type Arguments, type Command, type Io, ProgramFailed, pageSizeFlag, refuseOptions } from './command.js';
-import { type OpenPages, openPages, pageOrder, RestoreReport, requireDaemonCalls } from './lazy-source.js';
+import { openPages, pageOrder, RestoreReport } from './lazy-source.js';
 import { writeTemplate } from './template.js';
 
 /** A folder in memory. */

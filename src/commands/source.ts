@@ -1,7 +1,7 @@
 /** The flags of commands that read a dump, and how they open it: a directory, an archive, shards, a page stream or stdin. */
 import { tmpdir } from 'node:os';
 import type { HoldOptions } from '../arrival/hold.js';
-import { type HeldArrival, openRandom, SOURCE_KINDS } from '../arrival/open.js';
+import { openRandom, SOURCE_KINDS } from '../arrival/open.js';
 import type { KnownDump } from '../arrival/summary.js';
 import { dashed, type OptionName } from '../command-line/options.js';
 import { hasMappedFiles } from '../containers/directory/files.js';
@@ -14,8 +14,10 @@ import { onFile, UsageError } from '../errors.js';
 import type { Place } from '../io/apart.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import { reachOf } from '../io/mode.js';
-import { holdArriving, type OpenDump, openDump, openDumpFiles, type SourceOptions } from '../library/open-dump.js';
+import { type OpenPages, openPageSource } from '../library/lazy-pages.js';
+import { type OpenDump, openDump, openDumpFiles, openUnchanging, type SourceOptions } from '../library/open-dump.js';
 import { PAGE_SIZES } from '../memory/runs.js';
+import type { DumpMemory } from '../serve/memory.js';
 import { type Arguments, choice, type Io, pageSizeFlag } from './command.js';
 import { Progress } from './progress.js';
 import type { ReportedDump } from './report.js';
@@ -90,11 +92,20 @@ export async function openCommandFiles(
 }
 
 /**
- * The files of a source that arrives, as they come, with their pages.
- * @param holdMs the longest time that the event loop may be blocked
+ * The pages of a source, for lazy restores; of a dump that arrives, as they come.
+ * @param check makes the checks of a whole dump
  */
-export const holdCommandFiles = (path: string, args: Arguments, io: Io, holdMs: number): Promise<HeldArrival> =>
-  holdArriving(shardsOf(path, args) ?? path, { ...openOptions(args, io), holdMs });
+export const openCommandPages = (
+  path: string,
+  args: Arguments,
+  io: Io,
+  check: (files: DumpFiles) => DumpMemory,
+): Promise<OpenPages> =>
+  openPageSource(shardsOf(path, args) ?? path, { ...openOptions(args, io), ...pageSizeFlag(args, PAGE_SIZES) }, check);
+
+/** The files of a source that allows random access, which must not change from now on; undefined for one that arrives. */
+export const openCommandUnchanging = (path: string, args: Arguments, io: Io): Promise<DumpFiles | undefined> =>
+  openUnchanging(shardsOf(path, args) ?? path, openOptions(args, io));
 
 /** The files of a source that allows random access; undefined for one that arrives. */
 export const openBeforehand = (path: string, args: Arguments, io: Io): Promise<DumpFiles | undefined> =>

@@ -21,10 +21,12 @@ import type { LocalSource } from './page-source.js';
 export interface ArrivingOptions {
   /** Bytes; by default found in the dump. */
   pageSize?: number | undefined;
-  /** Whether the dump may lack lazy pages. */
-  incomplete?: boolean;
+  /** Whether lazy pages may be missing. */
+  incomplete: boolean;
   /** Called when all has come. Throws {@link DumpError} for what is wrong, and returns the page size in bytes. */
   check(files: HeldFiles): number;
+  /** Called by {@link ArrivingSource.close}: ends the reading. */
+  end(): void;
 }
 
 /** Of a task of which nothing is known yet. */
@@ -62,7 +64,7 @@ export class ArrivingSource implements LocalSource, HoldObserver {
 
   /**
    * Resolves when restores can begin: the first pages are there, and so is what tells the page size.
-   * @param arrival its files are closed with the source; reading it ends by the signal that it was opened with
+   * @param arrival its files are closed with the source
    * @throws {DumpError} of the dump
    */
   static async open(arrival: HeldArrival, options: ArrivingOptions): Promise<ArrivingSource> {
@@ -133,7 +135,7 @@ export class ArrivingSource implements LocalSource, HoldObserver {
     let space = this.spaces.get(pid);
     if (!space) {
       const { files, pageSize } = this;
-      space = new ArrivingSpace(files, { pid, pagemap, pageSize, incomplete: this.options.incomplete === true });
+      space = new ArrivingSpace(files, { pid, pagemap, pageSize, incomplete: this.options.incomplete });
       this.spaces.set(pid, space);
     }
     return space;
@@ -169,6 +171,7 @@ export class ArrivingSource implements LocalSource, HoldObserver {
   }
 
   close(): void {
+    this.options.end();
     this.files.close();
   }
 }

@@ -6,7 +6,8 @@ import { decodeLz4Block } from '../image/lz4.js';
 import { PagemapDecoder } from '../image/pagemap.js';
 import type { RunBatch } from '../memory/runs.js';
 import { AddressSpace, pagesWithin, RunTable } from '../memory/space.js';
-import { type AreaRange, lacksPages, lazyAreas, lazyRuns } from './dump-source.js';
+import { lacksPages } from './check-dump.js';
+import { type AreaRange, lazyAreas, lazyRuns } from './dump-source.js';
 import { LazyRuns } from './lazy-runs.js';
 
 /** Bytes of a pagemap that are decoded at a time. */

@@ -4,7 +4,7 @@ import { type DumpFiles, readAll } from '../dump/files.js';
 import { Images } from '../dump/images.js';
 import { mmName } from '../dump/names.js';
 import { marchOf } from '../dump/tasks.js';
-import { DumpError, invariant } from '../errors.js';
+import { invariant } from '../errors.js';
 import { decodeAreas } from '../image/mm.js';
 import type { AddressSpace } from '../memory/space.js';
 import { lazyByVma, mapFlagsOf } from '../memory/vma.js';
@@ -107,13 +107,6 @@ export function lazyRuns(
   }
   return LazyRuns.of(ranges(), knownTo);
 }
-
-/** A dump that leaves its lazy pages to another one. */
-export const lacksPages = (file: string): DumpError =>
-  new DumpError('PARTIAL_DUMP', 'its lazy pages are not in it: this is what a lazy restore begins with', {
-    file,
-    hint: 'give the whole dump that it was made from, or a page server that has it: --page-server',
-  });
 
 /**
  * The areas of a task that a lazy restore leaves empty. The colder half of a dump does not have the list of areas, but only

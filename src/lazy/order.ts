@@ -6,6 +6,13 @@ export class PageOrder {
   private pages = new Float64Array(64);
   length = 0;
 
+  /** @param pages pid, and address of the first byte */
+  static of(pages: Iterable<readonly [pid: number, address: bigint]>, pageSize: number): PageOrder {
+    const order = new PageOrder();
+    for (const [pid, address] of pages) order.push(pid, Number(address / BigInt(pageSize)));
+    return order;
+  }
+
   readonly push = (pid: number, page: number): void => {
     if (this.length === this.pids.length) {
       this.pids = widen(this.pids);

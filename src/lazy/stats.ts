@@ -7,6 +7,20 @@ export interface StatsObserver {
   fault(milliseconds: number): void;
 }
 
+/** What one restore got; times in seconds. */
+export interface RestoreSummary {
+  pages: number;
+  bytes: number;
+  faults: number;
+  /** Pages that came by the order, before a task had to wait for them. */
+  ordered: number;
+  /** Since it connected. */
+  seconds: number;
+  /** From a fault until its page is there; null if there were none. */
+  faultP50: number | null;
+  faultP99: number | null;
+}
+
 export class LazyStats {
   readonly started = performance.now();
   /** Pages copied from the dump. */
@@ -31,7 +45,7 @@ export class LazyStats {
   }
 
   /** For programs: times in seconds. */
-  summary(pageSize: number) {
+  summary(pageSize: number): RestoreSummary {
     const seconds = (percent: number) => (this.faults > 0 ? this.times.percentile(percent) / 1e9 : null);
     return {
       pages: this.pages,

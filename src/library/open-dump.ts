@@ -104,6 +104,15 @@ export async function openDumpFiles(
   return openFiles(bytes, { ...all, pages });
 }
 
+/** A look at a file takes as long as a page: so often, in ms, it is enough. */
+const GUARD_MS = 10;
+
+/** The files of a dump with random access, which must not change from now on; undefined for one that arrives. */
+export function openUnchanging(source: DumpSource, options: SourceOptions): Promise<DumpFiles | undefined> {
+  const [bytes, all] = complete(source, options);
+  return openRandom(bytes, { ...all, guard: true, guardEveryMs: GUARD_MS });
+}
+
 /**
  * The files of a dump that can only be read from front to back, as they arrive, with their pages.
  * @param options holdMs: the longest time that the event loop may be blocked
