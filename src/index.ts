@@ -35,6 +35,13 @@ export {
   type SourceOptions,
 } from './library/open-dump.js';
 export { type SplitOptions, split } from './library/split.js';
+export {
+  type TemplateOptions,
+  type TemplateTask,
+  template,
+  type UntemplateOptions,
+  untemplate,
+} from './library/template.js';
 export { type FaultList, FaultListParser } from './memory/fault-list.js';
 export { RunCursor, type RunPart } from './memory/run-cursor.js';
 export {
@@ -61,5 +68,6 @@ export { DROP_LAZY, type FilterOptions, filter, type Selection } from './stages/
 export { type KeepOptions, keepEager } from './stages/keep.js';
 export { HOLES, type Holes, rebuild } from './stages/rebuild.js';
 export { type Amount, type KindTally, type SpaceTally, tally } from './stages/tally.js';
+export type { Sums } from './template/memory-folder.js';
 export type { Finding, FindingCode, FindingPlace, Severity } from './verify/findings.js';
 export { quickFindings, type Verdict, type VerifyOptions, verify } from './verify/verify.js';

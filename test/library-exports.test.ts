@@ -13,9 +13,9 @@ const EXPORTS: Record<string, string> = {
     ImageBlob KINDS KeepOptions Kind KindTally KnownDump MemoryBudget OpenDump OpenDumpOptions PAGE_SIZES
     POLICIES PageSpan PagesData PayloadFile PayloadRecord Policy ProcessData RUN_BITS ReadableFiles RecordSink
     RecordSource RunBatch RunBuilder RunCursor RunDetail RunPart RunTable RunsRecord Selection Severity SizeSink
-    SourceKind SourceOptions Space SpaceRecord SpaceTally SplitOptions Stage StageOutput StoredAt TableSpan Task
-    Verdict VerifyOptions classify exploreAreas exploreDescriptors explorePages exploreProcesses filter
-    hasPayload isPayload keepEager merge openDump openDumpFiles pump quickFindings rebuild split tally verify
+    SourceKind SourceOptions Space SpaceRecord SpaceTally SplitOptions Stage StageOutput StoredAt Sums TableSpan
+    Task TemplateOptions TemplateTask UntemplateOptions Verdict VerifyOptions classify exploreAreas exploreDescriptors explorePages exploreProcesses filter
+    hasPayload isPayload keepEager merge openDump openDumpFiles pump quickFindings rebuild split tally template untemplate verify
   `,
   containers: `
     ArchiveOptions BytePlace DirectoryOutput FilesOutput ImageOptions Place PlaceOptions Written

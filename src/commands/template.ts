@@ -1,5 +1,5 @@
 import { realpathSync } from 'node:fs';
-import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
+import { isAbsolute, join, resolve } from 'node:path';
 import { DirectorySink } from '../containers/directory/write.js';
 import { passPageStream } from '../containers/page-stream/pass.js';
 import { StreamSink } from '../containers/page-stream/stream.js';
@@ -10,17 +10,15 @@ import { pump, type RecordSink } from '../dump/pump.js';
 import { SizeSink } from '../dump/size.js';
 import { DumpError, onFile, UsageError } from '../errors.js';
 import { areApart } from '../io/apart.js';
+import { MIN_AREA_BYTES, placeName, pumpTemplate, withFolder } from '../library/template.js';
 import { PAGE_SIZES } from '../memory/runs.js';
-import { notPartial } from '../stages/not-partial.js';
 import { DryFolder } from '../template/dry-folder.js';
 import { placesInDump } from '../template/in-place.js';
-
 import { MappedMemory } from '../template/mapped-memory.js';
 import { MemoryFolder, type MemoryFolderOptions, SUMS } from '../template/memory-folder.js';
 import { moveTemplate } from '../template/move.js';
 import { programCheck } from '../template/programs.js';
 import { type TemplateOptions, template } from '../template/stage.js';
-import { wholeRecords } from '../template/whole.js';
 import {
   type Arguments,
   type Command,
@@ -36,8 +34,6 @@ import { Progress } from './progress.js';
 import { inputPlaces, openCommandFiles } from './source.js';
 import { formatTemplate, type TemplateReport, templateReport } from './template-report.js';
 import { printJson } from './written.js';
-
-const MIB = 2 ** 20;
 
 export const command: Command = {
   cleansUp: true,
@@ -100,9 +96,8 @@ export async function writeTemplate(path: string, out: string, args: Arguments, 
         : openFolderFor(place, sink, out, { sources, progress: progress.add }, args),
     );
     const inPlace = args.flags['inPlace'] === true ? { inPlace: placesInDump(dump, memory !== undefined) } : {};
-    const { stage, plans } = template({ ...plan, folder, ...inPlace, signal: io.signal });
-    const stages = [notPartial(partialFlag(args, io)), stage];
-    await pump(wholeRecords(dump, memory), stages, withFolder(sink, folder), io.signal);
+    const options = { ...plan, folder, ...inPlace, signal: io.signal };
+    const plans = await pumpTemplate(dump, memory, options, sink, partialFlag(args, io));
     const bytes = sink instanceof SizeSink ? sink.bytes : sink.written.bytes;
     return templateReport({ dump: path, out, memory: place, folder, dryRun, bytes }, dump, plans);
   } finally {
@@ -162,32 +157,7 @@ function memoryName(args: Arguments, place: string): string {
   if (name !== undefined && !isAbsolute(name))
     throw new UsageError(`--memory-name: expected an absolute path, found ${name}`);
   if (name !== undefined) return resolve(name);
-  return join(realName(dirname(resolve(place))), basename(resolve(place)));
-}
-
-/** A folder without links, as far as it exists. */
-function realName(folder: string): string {
-  const parent = dirname(folder);
-  try {
-    return realpathSync(folder);
-  } catch {
-    return parent === folder ? folder : join(realName(parent), basename(folder));
-  }
-}
-
-/** The folder appears before the dump that needs it, and goes with it if it fails. */
-function withFolder(sink: RecordSink, folder: MemoryFolder | DryFolder): RecordSink {
-  return {
-    write: (record) => sink.write(record),
-    finish: async () => {
-      await folder.commit();
-      await sink.finish();
-    },
-    discard: async () => {
-      await folder.discard();
-      await sink.discard();
-    },
-  };
+  return placeName(place);
 }
 
 async function orDiscard<T>(sink: RecordSink, action: () => T): Promise<T> {
@@ -201,7 +171,7 @@ async function orDiscard<T>(sink: RecordSink, action: () => T): Promise<T> {
 
 function planOptions(args: Arguments): Omit<TemplateOptions, 'folder'> {
   const {
-    minSize = MIB,
+    minSize = MIN_AREA_BYTES,
     pid,
     kind = [],
     allowDontneed = [],

@@ -89,8 +89,8 @@ function nameOfDescriptor(fd: number): string | undefined {
   }
 }
 
-/** The place with all links resolved, as far as it exists. */
-function realPlace(name: string): string {
+/** A place with all links resolved, as far as it exists. */
+export function realPlace(name: string): string {
   if (statSync(name, { throwIfNoEntry: false })) return realpathSync(name);
   const folder = dirname(name);
   return folder === name ? name : join(realPlace(folder), basename(name));

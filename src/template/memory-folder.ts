@@ -2,7 +2,7 @@
  * The folder of the mapped files while it is made. Each file has the pages of one area at their place, and behind them a hole
  * that is larger than the area will ever grow by. It appears complete or not at all.
  */
-import { statSync, truncateSync } from 'node:fs';
+import { rmSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { MANIFEST } from '../dump/names.js';
 import { DumpError, isErrno, onFile, systemError, systemReason } from '../errors.js';
@@ -84,6 +84,7 @@ export class MemoryFolder implements MemoryPlace {
   /** By name. */
   private readonly files = new Map<string, OutputFile>();
   private readonly finishing: Promise<void>[] = [];
+  private isInPlace = false;
   /** The file that is being filled, and its size in bytes. */
   private current: { file: OutputFile; size: number } | undefined;
 
@@ -144,11 +145,14 @@ export class MemoryFolder implements MemoryPlace {
     await this.write('README', Buffer.from(README));
   }
 
-  commit(): Promise<void> {
-    return this.directory.commit(FOLDER_MODE);
+  async commit(): Promise<void> {
+    await this.directory.commit(FOLDER_MODE);
+    this.isInPlace = true;
   }
 
+  /** Removes the folder, also where it is in its place: nothing depends on it yet. */
   async discard(): Promise<void> {
+    if (this.isInPlace) rmSync(this.path, { recursive: true, force: true });
     await this.current?.file.abandon();
     this.current = undefined;
     await Promise.allSettled(this.finishing);

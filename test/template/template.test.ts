@@ -18,6 +18,8 @@ import {
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { directorySink } from '../../src/containers.js';
+import { type DumpRecord, openDumpFiles, template, untemplate } from '../../src/index.js';
 import { cli, type InProcessOptions } from '../helpers/cli.js';
 import { type DumpSpec, PE, pageContent, readMemory, writeDump } from '../helpers/dump-writer.js';
 import { expectError } from '../helpers/expect-error.js';
@@ -409,6 +411,79 @@ restore it, any number of times, with the options that the dump was made with:
     await run(['untemplate', at('out'), at('full.tar')]);
     await run(['copy', at('full.tar'), at('full')]);
     expect(memoryOf(at('full'))).toEqual(memoryOf(dump));
+  });
+});
+
+describe('an image', () => {
+  it('of a file has an id that nothing else has', async () => {
+    const dump = copyFixture('family-criu-4.2.1', tempDir());
+    const at = (name: string) => join(dump, '..', name);
+    await run(['template', dump, at('out'), ...ALL]);
+    await cli(['decode', at('out/files.img')], { stdout: at('files') });
+    const ids = (JSON.parse(readFileSync(at('files'), 'utf8')).entries as { id: number }[]).map(({ id }) => id);
+    expect(new Set(ids).size).toBe(ids.length);
+    expect(ids.length).toBeGreaterThan(8);
+  });
+
+  it('says where in a file an area begins, also beyond 4 GiB', async () => {
+    const { at } = plainDump();
+    const pages = 2 ** 20 + 16;
+    const vmas = [
+      { start: 0x100000n, end: 0x100000n + BigInt(pages) * 4096n, flags: 0x22, status: 0x201 },
+      { start: 0x400000000n, end: 0x400003000n, flags: 0x22, status: 0x201 },
+    ];
+    const entries = vmas.map(({ start, end }) => ({ vaddr: start, pages: Number(end - start) / 4096 }));
+    writeDump(at('large'), { tasks: [{ pid: 7, vmas, entries }], sparse: true });
+    await run(['template', at('large'), at('out'), ...ALL, '--in-place']);
+    await cli(['decode', at('out/mm-7.img')], { stdout: at('mm') });
+    expect(JSON.parse(readFileSync(at('mm'), 'utf8')).entries[0].vmas).toMatchObject([
+      { pgoff: 0, shmid: 1, flags: 2, status: 65, fdflags: 0 },
+      { pgoff: pages * 4096, shmid: 1, flags: 2, status: 65, fdflags: 0 },
+    ]);
+    await run(['untemplate', at('out'), at('full')]);
+    expect(otherFiles(at('full'))).toEqual(otherFiles(at('large')));
+  });
+
+  it('is right with pages of 64 KiB', async () => {
+    const { at } = plainDump();
+    const vmas = [{ start: 0x100000n, end: 0x300000n, flags: 0x22, status: 0x201 }];
+    const entries = [
+      { vaddr: 0x100000n, pages: 9 },
+      { vaddr: 0x200000n, pages: 3 },
+    ];
+    writeDump(at('arm'), { tasks: [{ pid: 7, vmas, entries }], pageSize: 65536, march: 3 });
+    const page = ['--page-size', '65536'];
+    await run(['template', at('arm'), at('out'), ...ALL, ...page]);
+    await run(['untemplate', at('out'), at('full'), ...page]);
+    expect(readMemory(at('full'), 65536)).toEqual(readMemory(at('arm'), 65536));
+    expect(otherFiles(at('full'))).toEqual(otherFiles(at('arm')));
+  });
+});
+
+describe('the library', () => {
+  it('makes templates and ordinary dumps', async () => {
+    const { dump, at } = plainDump();
+    const files = await openDumpFiles(dump, { pages: 'hold' });
+    const options = { memory: at('memory'), allowDontneed: 'all' } as const;
+    expect(await template(files, await directorySink(at('out')), options)).toEqual([
+      { pid: 7, mappedAreas: 1, mappedPages: 300 },
+    ]);
+    await untemplate(await openDumpFiles(at('out'), { pages: 'hold' }), await directorySink(at('full')));
+    expect(memoryOf(at('full'))).toEqual(memoryOf(dump));
+  });
+
+  it('leaves no folder of a template that could not be put in its place', async () => {
+    const { dump, at } = plainDump();
+    const sink = await directorySink(at('out'));
+    const failing = {
+      write: (record: DumpRecord) => sink.write(record),
+      finish: () => Promise.reject(new Error('no place')),
+      discard: () => sink.discard(),
+    };
+    const files = await openDumpFiles(dump, { pages: 'hold' });
+    const made = template(files, failing, { memory: at('memory'), allowDontneed: 'all' });
+    await expect(made).rejects.toThrow('no place');
+    expect(readdirSync(at(''))).toEqual(['dump']);
   });
 });
 
