@@ -40,16 +40,12 @@ import type { FileArea, MappedMemory } from './mapped-memory.js';
 export function* wholeRecords(dump: Dump, memory: MappedMemory | undefined): Generator<DumpRecord> {
   const images = new HeldImages();
   let passes = true;
-  let areHeld = memory !== undefined;
   for (const record of dump.metadata()) {
-    if (record.type === 'file') passes = record.name !== 'parent';
+    if (record.type === 'file') passes = record.name !== 'parent' && !record.name.startsWith('parent/');
     if (!passes || (memory && images.take(record))) continue;
-    if (record.type === 'space' && memory && areHeld) {
-      areHeld = false;
-      yield* images.records((name, bytes) => memory.change(name, bytes));
-    }
     yield record.type === 'areas' && memory ? { ...record, areas: areasOf(record.space, dump, memory) } : record;
   }
+  if (memory) yield* images.records((name, bytes) => memory.change(name, bytes));
   for (const space of dump.spaces) {
     const areas = space.kind === 'task' && memory ? memory.areasOf(mmOf(dump, space), mmName(space.pid)) : [];
     if (areas.length === 0 && !dump.hasParent) yield* dump.runsOf(space);
