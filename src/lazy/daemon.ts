@@ -15,10 +15,9 @@ import { Poller } from '../io/poller.js';
 import { Userfault } from '../io/userfault.js';
 import { addressHex } from '../memory/runs.js';
 import { counted } from '../printable.js';
-import { LazyRuns } from './lazy-runs.js';
 import type { PageOrder } from './order.js';
 import { PageBuffer } from './page-buffer.js';
-import { isArriving, isRemote, type PageSource } from './page-source.js';
+import { isArriving, isRemote, type PageSource, runsOf } from './page-source.js';
 import { PendingPages } from './pending.js';
 import { Restore } from './restore.js';
 import type { StatsObserver } from './stats.js';
@@ -303,7 +302,13 @@ export class LazyDaemon {
   private addTask(restore: Restore, pid: number, seenPid: number, fd: number): void {
     const userfault = new Userfault(fd, this.calls, this.source.pageSize);
     restore.pids.add(pid);
-    const pending = PendingPages.of(this.source.runs(pid) ?? LazyRuns.of([]), isArriving(this.source));
+    let pending: PendingPages;
+    try {
+      pending = PendingPages.of(runsOf(this.source, pid), isArriving(this.source));
+    } catch (error) {
+      userfault.close();
+      throw error;
+    }
     this.serve(restore, new LazyTask(pid, seenPid, userfault, pending, this.contextOf(restore)));
   }
 
@@ -344,13 +349,14 @@ export class LazyDaemon {
 
   /** More has arrived, or nothing more comes. */
   private changed(): void {
+    this.poller.ring();
+    if (isRemote(this.source) || this.source.failure !== undefined) return;
     for (const { tasks } of this.restores) {
-      for (const task of isRemote(this.source) ? [] : tasks) {
+      for (const task of tasks) {
         task.arrived();
         if (task.hasFaults) this.faulting.add(task);
       }
     }
-    this.poller.ring();
   }
 
   /** Lets go of a task. The kernel then gives it zeros for what the dump has no page for. */

@@ -1,4 +1,5 @@
 /** Where the pages of lazy restores come from, whatever the dump is in. */
+import { DumpError } from '../errors.js';
 import type { LazyRuns } from './lazy-runs.js';
 
 interface AnySource {
@@ -49,6 +50,21 @@ export interface RemoteSource extends AnySource {
 }
 
 export type PageSource = LocalSource | RemoteSource;
+
+/**
+ * The pages of a task that a restore leaves out. A task that the dump does not have belongs to another dump: without its pages
+ * it would get zeros.
+ * @throws {DumpError} MISSING_IMAGE
+ */
+export function runsOf(source: PageSource, pid: number): LazyRuns {
+  const runs = source.runs(pid);
+  if (runs) return runs;
+  const message = 'expected the pagemap of a task that is restored, found none';
+  throw new DumpError('MISSING_IMAGE', message, {
+    file: `pagemap-${pid}.img`,
+    hint: 'is this dump the one that is restored?',
+  });
+}
 
 /** Whether the dump still arrives. */
 export const isArriving = (source: PageSource): boolean => !isRemote(source) && source.isArriving === true;

@@ -57,6 +57,11 @@ export class PendingPages {
     }
   }
 
+  /** Whether all has been delivered, and nothing can become known any more. */
+  get isComplete(): boolean {
+    return this.left === 0 && this.runs.knownTo === Number.POSITIVE_INFINITY;
+  }
+
   /** Whether it is known what belongs at a page of the task. */
   isKnown(page: number): boolean {
     return (this.layout.at(page, 1)?.source ?? 0) < this.runs.knownTo;

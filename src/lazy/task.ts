@@ -6,9 +6,8 @@ import type { Userfault, UserfaultHandler } from '../io/userfault.js';
 import { addressHex } from '../memory/runs.js';
 import { FaultQueue } from './fault-queue.js';
 import { newRange, type Range } from './layout.js';
-import { LazyRuns } from './lazy-runs.js';
 import type { PageBuffer } from './page-buffer.js';
-import { isArriving, isRemote, type LocalSource, type PageSource, type RemoteSource } from './page-source.js';
+import { isArriving, isRemote, type LocalSource, type PageSource, type RemoteSource, runsOf } from './page-source.js';
 import type { PendingPages } from './pending.js';
 import type { LazyStats } from './stats.js';
 
@@ -77,7 +76,7 @@ export class LazyTask implements UserfaultHandler {
 
   /** Whether nothing more can come: while the dump arrives, it may still turn out that a page was wrong. */
   get isDone(): boolean {
-    return this.isGone || (this.pending.left === 0 && !isArriving(this.context.source));
+    return this.isGone || (this.pending.isComplete && !isArriving(this.context.source));
   }
 
   get hasFaults(): boolean {
@@ -117,9 +116,9 @@ export class LazyTask implements UserfaultHandler {
     this.removed(page, pages);
   }
 
-  /** The source has more pages than before, or knows of more. */
+  /** The source has more pages than before, or knows of more. Throws {@link DumpError} if it has none of this task. */
   arrived(): void {
-    this.pending.grow(this.context.source.runs(this.pid) ?? LazyRuns.of([]));
+    this.pending.grow(runsOf(this.context.source, this.pid));
     const { waiting, faults } = this;
     for (let i = 0; i < waiting.length; i++) faults.push(waiting.pages[i] as number, waiting.times[i] as number);
     waiting.length = 0;

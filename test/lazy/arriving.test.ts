@@ -170,6 +170,29 @@ describe.skipIf(whyNot !== '')(`a dump that arrives${whyNot && `, not tested: ${
     await findsAll(simulator, 15, pid);
   });
 
+  test('that does not have a task: it is stopped', async () => {
+    const { directory, dump } = dumped([15]);
+    const [start, rest] = await inTwoParts(directory, dump, 'tar', 15, 300);
+    const feed = new Feed(directory);
+    const daemon = new Running(['lazy-pages', feed.path, '-W', directory]);
+    await feed.write(start);
+    await daemon.prints(/listening at /);
+    const simulator = await Simulator.launch(directory);
+    const pid = await simulator.start(16);
+    await simulator.does(16, 'map', ...AREA);
+    await simulator.connect();
+    await simulator.send(16, pid);
+    await simulator.finish();
+    await daemon.prints(/running/);
+    await feed.write(rest);
+    await feed.end();
+    await simulator.stopped(16);
+    expect(await daemon.code()).toBe(1);
+    expect(daemon.err).toContain(
+      `pagemap-${pid}.img: expected the pagemap of a task that is restored, found none; stopped 1 task`,
+    );
+  });
+
   test('that leaves its pages to another one is refused', async () => {
     const { directory, dump } = dumped([15]);
     writeDump(join(directory, 'small'), { tasks: [task(15, PE.LAZY)] });

@@ -228,6 +228,19 @@ describe.skipIf(whyNot !== '')(`lazy-pages${whyNot && `, not tested: ${whyNot}`}
     expect(daemon.err).toMatch(/^pagepipe: error: the restore failed: criu restore ended before the tasks ran$/m);
   });
 
+  test('a task of another dump: the restore fails, it does not get zeros', async () => {
+    const { directory, dump } = dumped([15]);
+    const daemon = await telling(directory, [dump]);
+    const simulator = await Simulator.launch(directory);
+    await simulator.connect();
+    await simulator.restore(16, AREA);
+    expect(await daemon.outcome).toMatchObject({ code: 1 });
+    expect(daemon.err).toMatch(
+      /^pagepipe: error: pagemap-16.img: expected the pagemap of a task that is restored, found none$/m,
+    );
+    await expect(simulator.finish()).rejects.toThrow();
+  });
+
   test('several restores, at once and one after the other', async () => {
     const { directory, dump } = dumped([15, 16]);
     const daemon = await serving(directory, [dump, '--keep-listening']);
