@@ -77,7 +77,7 @@ export function formatTemplate({ tasks, pageSize, ...report }: TemplateReport): 
   const size = (pages: number) => prettyBytes(pages * pageSize, { binary: true });
   const lines = tasks.map(({ pid, comm, mapped, shared, eager }) => {
     const task = `pid ${pid} ${oneLine(comm)}`;
-    if (eager !== undefined) return `${task}: not mapped, ${eager}`;
+    if (eager !== undefined) return `${task}: not mapped, ${oneLine(eager)}`;
     const relatives = shared > 0 ? `, ${shared} of them shared with a relative` : '';
     return `${task}: ${size(mapped.pages)} mapped in ${counted(mapped.areas, 'area')}${relatives}`;
   });

@@ -12,6 +12,7 @@ import { DumpError, onFile, UsageError } from '../errors.js';
 import { areApart } from '../io/apart.js';
 import { MIN_AREA_BYTES, placeName, pumpTemplate, withFolder } from '../library/template.js';
 import { PAGE_SIZES } from '../memory/runs.js';
+import { counted } from '../printable.js';
 import { DryFolder } from '../template/dry-folder.js';
 import { placesInDump } from '../template/in-place.js';
 import { MappedMemory } from '../template/mapped-memory.js';
@@ -44,13 +45,17 @@ export const command: Command = {
   },
 };
 
+/** Options of making a template. */
+const OF_MAKING = ['minSize', 'kind', 'pid', 'sums', 'inPlace', 'allowDontneed', 'root', 'dryRun', 'force'] as const;
+
 function move(args: Arguments, io: Io): void {
+  refuseOptions(args, OF_MAKING, ' does not go with --move');
   const [out] = inputs(args, 'OUT') as [string];
   const folder = args.flags['memory'] as string | undefined;
   const path = folder ?? join(out, MEMORY_FOLDER);
   const files = moveTemplate(out, path, memoryName(args, path));
   if (args.flags['json'] === true) printJson({ out, memory: path, files }, [out], io);
-  else io.tell(`${out}: ${files} names of mapped files written`);
+  else io.tell(`${out}: ${counted(files, 'name')} of mapped files written`);
 }
 
 async function runStage(args: Arguments, io: Io): Promise<void> {

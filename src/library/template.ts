@@ -1,5 +1,5 @@
 /** Templates: dumps whose memory is mapped from files, and ordinary dumps of them. */
-import { basename, dirname, join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { Dump, type DumpOptions } from '../dump/dump.js';
 import { type DumpFiles, dumpPlaces } from '../dump/files.js';
 import { pump, type RecordSink } from '../dump/pump.js';
@@ -121,8 +121,8 @@ export const withFolder = (sink: RecordSink, folder: MemoryPlace): RecordSink =>
   },
 });
 
-/** The absolute name of a place, without links. */
-export const placeName = (place: string): string => join(realPlace(dirname(resolve(place))), basename(resolve(place)));
+/** The absolute name of a place, without links: the kernel has names of mapped files so. */
+export const placeName = (place: string): string => realPlace(resolve(place));
 
 async function withDump<T>(
   files: DumpFiles,

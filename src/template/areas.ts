@@ -64,9 +64,10 @@ export function mappableAreas(
   });
   areas.sort((a, b) => a.start - b.start);
   guards.sort((a, b) => a - b);
+  let next = 0;
   return areas.filter(({ start, end }) => {
-    while (guards.length > 0 && (guards[0] as number) < start) guards.shift();
-    const isWhole = guards.length === 0 || (guards[0] as number) >= end;
+    while ((guards[next] ?? end) < start) next++;
+    const isWhole = (guards[next] ?? end) >= end;
     if (!isWhole) refuse('with guard pages inside', end - start);
     return isWhole;
   });

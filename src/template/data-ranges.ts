@@ -1,7 +1,7 @@
 /** Where a file has data: what is between is holes, which read as zeros. */
 import { fstatSync, readSync } from 'node:fs';
 import { constants } from 'node:os';
-import { onFile } from '../errors.js';
+import { DumpError, onFile } from '../errors.js';
 import { linux } from '../io/linux.js';
 
 const PIECE_BYTES = 256 * 1024;
@@ -27,7 +27,8 @@ export function* dataRanges(fd: number, name: string, from: number, to: number, 
   }
   for (let at = from; at < end; ) {
     const data = system.seekData(fd, at);
-    if (data < 0 || data >= end) return;
+    if (data === -constants.errno.ENXIO || data >= end) return;
+    if (data < 0) throw new DumpError('SYSTEM', `where it has data cannot be told (errno ${-data})`, { file: name });
     const start = from + Math.floor((data - from) / unit) * unit;
     const hole = system.seekHole(fd, data);
     at = Math.min(end, from + Math.ceil(((hole < 0 ? end : hole) - from) / unit) * unit);

@@ -42,9 +42,9 @@ interface Layout {
   shoff: number;
   phentsize: number;
   shentsize: number;
-  section: { name: number; type: number; offset: number; size: number; link: number; entsize: number };
+  section: { name: number; type: number; offset: number; size: number; link: number; bytes: number };
   symbol: { size: number; shndx: number };
-  program: { flags: number; size: number };
+  program: { flags: number; size: number; bytes: number };
 }
 
 const LAYOUT_64: Layout = {
@@ -53,9 +53,9 @@ const LAYOUT_64: Layout = {
   shoff: 40,
   phentsize: 54,
   shentsize: 58,
-  section: { name: 0, type: 4, offset: 24, size: 32, link: 40, entsize: 56 },
+  section: { name: 0, type: 4, offset: 24, size: 32, link: 40, bytes: 64 },
   symbol: { size: 24, shndx: 6 },
-  program: { flags: 4, size: 32 },
+  program: { flags: 4, size: 32, bytes: 56 },
 };
 
 const LAYOUT_32: Layout = {
@@ -64,9 +64,9 @@ const LAYOUT_32: Layout = {
   shoff: 32,
   phentsize: 42,
   shentsize: 46,
-  section: { name: 0, type: 4, offset: 16, size: 20, link: 24, entsize: 36 },
+  section: { name: 0, type: 4, offset: 16, size: 20, link: 24, bytes: 40 },
   symbol: { size: 16, shndx: 14 },
-  program: { flags: 24, size: 16 },
+  program: { flags: 24, size: 16, bytes: 32 },
 };
 
 const HEADER_BYTES = 64;
@@ -112,14 +112,15 @@ class ElfReader {
     const header = this.read(0, HEADER_BYTES);
     if (header?.readUInt32BE(0) !== 0x7f454c46 || header[5] !== 1) return undefined;
     this.layout = header[4] === 1 ? LAYOUT_32 : LAYOUT_64;
-    const { phoff, shoff, phentsize, shentsize } = this.layout;
-    const programs = this.table(this.number(header, phoff), header, phentsize);
-    const sections = this.table(this.number(header, shoff), header, shentsize);
+    const { phoff, shoff, phentsize, shentsize, program, section } = this.layout;
+    const programs = this.table(this.number(header, phoff), header, phentsize, program.bytes);
+    const sections = this.table(this.number(header, shoff), header, shentsize, section.bytes);
     if (!programs || !sections || sections.length === 0) return undefined;
     const names = this.contentOf(sections[header.readUInt16LE(shentsize + 4)]);
     const symbols = sections.find((section) => this.typeOf(section) === SHT_DYNSYM);
     const found = symbols && this.symbols(symbols, sections);
-    if (!names || (symbols && !found)) return undefined;
+    const hasCode = this.hasCode(programs, size);
+    if (!names || (symbols && !found) || hasCode === undefined) return undefined;
     const sectionNames = sections.map((section) => textAt(names, section.readUInt32LE(this.layout.section.name)));
     return {
       size,
@@ -128,31 +129,38 @@ class ElfReader {
       exports: found?.exports ?? [],
       sections: sectionNames,
       buildId: this.buildId(sections[sectionNames.indexOf(BUILD_ID_SECTION)]),
-      hasCode: programs.some((program) => this.hasCode(program)),
+      hasCode,
     };
   }
 
   /** The entries of a table; their size and number are next to each other in the header. */
-  private table(position: number, header: Buffer, sizeAt: number): Buffer[] | undefined {
+  private table(position: number, header: Buffer, sizeAt: number, leastBytes: number): Buffer[] | undefined {
     const entryBytes = header.readUInt16LE(sizeAt);
     const count = header.readUInt16LE(sizeAt + 2);
     if (count === 0) return [];
-    if (entryBytes < 32 || count > MAX_SECTIONS) return undefined;
+    if (entryBytes < leastBytes || count > MAX_SECTIONS) return undefined;
     const bytes = this.read(position, entryBytes * count);
     if (!bytes) return undefined;
     return Array.from({ length: count }, (_, i) => bytes.subarray(i * entryBytes, (i + 1) * entryBytes));
   }
 
-  private hasCode(program: Buffer): boolean {
+  /** Undefined for code that the file does not have, or has several times: `fileBytes` is its size. */
+  private hasCode(programs: readonly Buffer[], fileBytes: number): boolean | undefined {
     const { word, program: at } = this.layout;
-    if (program.readUInt32LE(0) !== PT_LOAD || (program.readUInt32LE(at.flags) & PF_X) === 0) return false;
-    const start = this.number(program, word);
-    const end = start + this.number(program, at.size);
     const overlap = Math.max(0, ...this.code.map(({ length }) => length)) - 1;
-    for (let from = start; from < end && overlap >= 0; from += CODE_PIECE_BYTES) {
-      const piece = this.read(from, Math.min(CODE_PIECE_BYTES + overlap, end - from));
-      if (!piece) return false;
-      if (this.code.some((sequence) => piece.includes(sequence))) return true;
+    if (overlap < 0) return false;
+    let codeBytes = 0;
+    for (const program of programs) {
+      if (program.readUInt32LE(0) !== PT_LOAD || (program.readUInt32LE(at.flags) & PF_X) === 0) continue;
+      const start = this.number(program, word);
+      const end = start + this.number(program, at.size);
+      codeBytes += end - start;
+      if (codeBytes > fileBytes) return undefined;
+      for (let from = start; from < end; from += CODE_PIECE_BYTES) {
+        const piece = this.read(from, Math.min(CODE_PIECE_BYTES + overlap, end - from));
+        if (!piece) return undefined;
+        if (this.code.some((sequence) => piece.includes(sequence))) return true;
+      }
     }
     return false;
   }

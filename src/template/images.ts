@@ -14,7 +14,8 @@ import { readAnyObject } from '../protobuf/object.js';
 import { MAX_HELD_BYTES } from './rewrite.js';
 
 export const FILES_IMAGE = 'files.img';
-const MM_NAME = /^mm-(\d+)\.img$/;
+const MM_NAME = /^mm-\d+\.img$/;
+export const isMmName = (name: string): boolean => MM_NAME.test(name);
 
 /** A regular file of the dump. */
 export interface KnownFile {
@@ -43,7 +44,7 @@ export class HeldImages {
   take(record: DumpRecord): boolean {
     if (record.type === 'file') {
       this.current = undefined;
-      if (record.kind !== 'regular' || record.outside || !(record.name === FILES_IMAGE || MM_NAME.test(record.name))) {
+      if (record.kind !== 'regular' || record.outside || !(record.name === FILES_IMAGE || isMmName(record.name))) {
         return false;
       }
       this.begin(record);

@@ -6,15 +6,15 @@ import { closeSync, existsSync, fstatSync, lstatSync, readSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import { readFully } from '../bytes.js';
 import { type DumpFiles, readAll } from '../dump/files.js';
-import { MANIFEST, MEMORY_FOLDER } from '../dump/names.js';
+import { isPagesName, MANIFEST, MEMORY_FOLDER } from '../dump/names.js';
 import type { PayloadFile } from '../dump/records.js';
 import { DumpError, onFile } from '../errors.js';
 import { rawEntries } from '../image/framing.js';
 import { eachArea } from '../image/mm.js';
-import { approximate, NumberFields } from '../image/number-fields.js';
+import { approximate, hex, NumberFields } from '../image/number-fields.js';
 import { openRegular } from '../io/open-files.js';
 import { lazyByVma, mapFlagsOf, VMA } from '../memory/vma.js';
-import { FILES_IMAGE, regularFiles } from './images.js';
+import { FILES_IMAGE, isMmName, type KnownFile, regularFiles } from './images.js';
 import {
   MAPPED_SUFFIX,
   MAX_MANIFEST_BYTES,
@@ -113,12 +113,7 @@ export class MappedMemory {
   static open(files: DumpFiles, march: number | undefined, folder?: string): MappedMemory | undefined {
     if (!files.stat(FILES_IMAGE)) return undefined;
     const regular = regularFiles(readAll(files, FILES_IMAGE, MAX_HELD_BYTES));
-    const place =
-      folder ??
-      findFolder(
-        files,
-        [...regular.values()].map(({ name }) => name),
-      );
+    const place = folder ?? findFolder(files, regular);
     if (place === undefined) return undefined;
     const manifest = readManifest(place);
     const mapped = manifest.files.map(
@@ -155,7 +150,18 @@ export class MappedMemory {
     }
   }
 
-  /** The areas of a task that map such files, ascending. */
+  /** @throws {DumpError} MALFORMED for a manifest that counts pages of another size */
+  checkPageSize(pageSize: number): void {
+    if (this.manifest.pageSize === pageSize) return;
+    throw new DumpError('MALFORMED', `expected pages of ${pageSize} bytes, found ${this.manifest.pageSize}`, {
+      file: join(this.folder, MANIFEST),
+    });
+  }
+
+  /**
+   * The areas of a task that map such files, ascending.
+   * @throws {DumpError} MALFORMED for one that begins inside a page of its file
+   */
   areasOf(image: Uint8Array, name: string): FileArea[] {
     const { pageSize } = this.manifest;
     const areas: FileArea[] = [];
@@ -167,7 +173,13 @@ export class MappedMemory {
       const at = { start: approximate(start) / pageSize, end: approximate(end) / pageSize };
       const map = mapFlagsOf(this.march);
       const isLazy = lazyByVma(flags.lo | map.ANONYMOUS, status.lo, map);
-      areas.push({ ...at, file, offset: approximate(pgoff), isLazy });
+      const offset = approximate(pgoff);
+      if (offset % pageSize !== 0 || !Number.isSafeInteger(offset)) {
+        throw new DumpError('MALFORMED', `an area maps ${file.path} from 0x${hex(pgoff)}, which is no page`, {
+          file: name,
+        });
+      }
+      areas.push({ ...at, file, offset, isLazy });
     });
     return areas.sort((a, b) => a.start - b.start);
   }
@@ -202,18 +214,43 @@ export class MappedMemory {
   }
 }
 
+const SAY_FOLDER = 'say with --memory where the folder is here';
+
 /** The folder of the mapped files: inside the dump, or where their names say. */
-function findFolder(files: DumpFiles, names: readonly string[]): string | undefined {
+function findFolder(files: DumpFiles, regular: ReadonlyMap<number, KnownFile>): string | undefined {
   const inside = join(files.path, MEMORY_FOLDER);
   if (files.kind === 'directory' && existsSync(join(inside, MANIFEST))) return inside;
-  const mapped = names.find((name) => name.endsWith(MAPPED_SUFFIX));
-  if (mapped === undefined) return undefined;
+  const mapped = [...regular.values()].find(({ name }) => name.endsWith(MAPPED_SUFFIX))?.name;
+  if (mapped === undefined) {
+    const inPlace = mappedInPlace(files, regular);
+    if (inPlace === undefined) return undefined;
+    throw new DumpError('MISSING_IMAGE', `areas map ${inPlace}, so the folder of their template cannot be found`, {
+      file: FILES_IMAGE,
+      hint: SAY_FOLDER,
+    });
+  }
   const folder = dirname(mapped);
   if (existsSync(join(folder, MANIFEST))) return folder;
   throw new DumpError('MISSING_IMAGE', `expected the folder of ${mapped}, which areas of the dump map, found none`, {
     file: join(folder, MANIFEST),
-    hint: 'say with --memory where the folder is here',
+    hint: SAY_FOLDER,
   });
+}
+
+/** A pages file that a private area maps: its template was made with --in-place, and its folder can be anywhere. */
+function mappedInPlace(files: DumpFiles, regular: ReadonlyMap<number, KnownFile>): string | undefined {
+  const pagesFiles = new Map([...regular].filter(([, { name }]) => isPagesName(basename(name))));
+  if (pagesFiles.size === 0) return undefined;
+  let found: string | undefined;
+  for (const { name } of files.entries()) {
+    if (!isMmName(name)) continue;
+    const [mm] = rawEntries(readAll(files, name, MAX_HELD_BYTES), 'MM', name);
+    if (!mm) continue;
+    eachArea({ bytes: mm.body, start: 0, end: mm.body.length }, ({ status, shmid }) => {
+      if (status.lo & VMA.FILE_PRIVATE) found ??= pagesFiles.get(approximate(shmid))?.name;
+    });
+  }
+  return found;
 }
 
 export function readManifest(folder: string): Manifest {

@@ -9,7 +9,7 @@
  */
 import { statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { DumpError } from '../errors.js';
+import { DumpError, onFile, systemReason } from '../errors.js';
 import { eachArea } from '../image/mm.js';
 import { approximate } from '../image/number-fields.js';
 import { hasFile } from '../memory/vma.js';
@@ -104,7 +104,8 @@ function judge(file: KnownFile, root: string): string | undefined {
   // Of .. in a name only as much counts as stays below the root.
   const path = join(root, join('/', name));
   try {
-    const found = name === '' ? undefined : statSync(path, { throwIfNoEntry: false });
+    const isName = name !== '' && !name.includes('\0');
+    const found = isName ? onFile(path, () => statSync(path, { throwIfNoEntry: false })) : undefined;
     if (!found) return `${name || 'its program'} is not here, so nobody can say whether it counts on zeros`;
     if (size !== undefined && found.size !== size) return `${name} is not the file here that was dumped`;
     const elf = readElf(path, [...USES, ...ALLOCATORS], SYSTEM_CALLS);
@@ -114,8 +115,9 @@ function judge(file: KnownFile, root: string): string | undefined {
     }
     return judgeElf(elf, name);
   } catch (error) {
-    if (error instanceof DumpError) return `${name} cannot be looked at: ${error.message}`;
-    throw error;
+    if (!(error instanceof DumpError)) throw error;
+    const reason = error.code === 'SYSTEM' ? systemReason(error.cause) : 'it is no regular file';
+    return `${name} cannot be looked at: ${reason}`;
   }
 }
 

@@ -35,9 +35,11 @@ import type { FileArea, MappedMemory } from './mapped-memory.js';
 /**
  * The records of a dump with random access, all metadata first.
  * @param memory that its areas map, checked by the caller
- * @throws {DumpError} as {@link Dump.records} does, and PARTIAL_DUMP for a page that is nowhere
+ * @throws {DumpError} as {@link Dump.records} does, PARTIAL_DUMP for a page that is nowhere, and MALFORMED for a template with
+ * pages of another size
  */
 export function* wholeRecords(dump: Dump, memory: MappedMemory | undefined): Generator<DumpRecord> {
+  memory?.checkPageSize(dump.pageSize);
   const images = new HeldImages();
   let passes = true;
   for (const record of dump.metadata()) {
@@ -143,8 +145,7 @@ class WholeSpace {
     for (const span of this.memory.locate(pageNumber, pages)) {
       const isFirst = span.pageNumber === pageNumber;
       const present = (isFirst ? clean : clean | CONTINUES) | PE_PRESENT;
-      if (span.state === 'absent') continue;
-      if (span.state === 'lazy' || !span.at) throw this.nowhere(span);
+      if (!span.at) throw this.nowhere(span);
       if (!span.at.compressed) {
         this.runs.push(span.pageNumber, span.pages, present);
         this.addPayload(span.at.file, span.at.position, span.pages * this.pageSize);

@@ -598,21 +598,28 @@ function takeApart(body: Uint8Array): { ints: Map<number, bigint>; bytes: Map<nu
   const ints = new Map<number, bigint>();
   const bytes = new Map<number, Uint8Array>();
   const order: number[] = [];
-  for (let at = 0; at < body.length; ) {
-    let tag: bigint;
-    [tag, at] = varint(body, at);
-    const field = Number(tag >> 3n);
+  for (const [field, value] of fieldsOf(body)) {
     order.push(field);
-    let value: bigint;
-    [value, at] = varint(body, at);
-    if ((tag & 7n) === 2n) {
-      bytes.set(field, body.subarray(at, at + Number(value)));
-      at += Number(value);
-    } else {
-      ints.set(field, value);
-    }
+    if (typeof value === 'bigint') ints.set(field, value);
+    else bytes.set(field, value);
   }
   return { ints, bytes, order };
+}
+
+/** Number and value of each field of a message, in order. */
+export function* fieldsOf(body: Uint8Array): Generator<[field: number, value: bigint | Uint8Array]> {
+  for (let at = 0; at < body.length; ) {
+    let tag: bigint;
+    let value: bigint;
+    [tag, at] = varint(body, at);
+    [value, at] = varint(body, at);
+    if ((tag & 7n) === 2n) {
+      yield [Number(tag >> 3n), body.subarray(at, at + Number(value))];
+      at += Number(value);
+    } else {
+      yield [Number(tag >> 3n), value];
+    }
+  }
 }
 
 function varint(bytes: Uint8Array, from: number): [value: bigint, at: number] {

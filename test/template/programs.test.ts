@@ -1,6 +1,6 @@
 /** Which programs keep their memory: those that may count on zeros. */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readElf } from '../../src/template/elf.js';
@@ -85,6 +85,28 @@ describe.runIf(hasCompiler)('a program', () => {
   });
 });
 
+/** An ELF file of one segment of code, with one section: the names of sections. */
+function smallElf(): Buffer {
+  const elf = Buffer.alloc(512);
+  elf.write('\x7fELF\x02\x01\x01', 'latin1');
+  elf.writeBigUInt64LE(64n, 32);
+  elf.writeBigUInt64LE(128n, 40);
+  for (const [value, at] of [
+    [56, 54],
+    [1, 56],
+    [64, 58],
+    [1, 60],
+    [0, 62],
+  ] as const)
+    elf.writeUInt16LE(value, at);
+  // PT_LOAD, read and execute, 256 bytes from 256 on.
+  elf.writeUInt32LE(1, 64);
+  elf.writeUInt32LE(5, 68);
+  elf.writeBigUInt64LE(256n, 64 + 8);
+  elf.writeBigUInt64LE(256n, 64 + 32);
+  return elf;
+}
+
 describe('a task', () => {
   const check = programCheck('/');
 
@@ -108,6 +130,36 @@ describe('a task', () => {
   it('without the C library keeps its memory', () => {
     expect(existsSync(LIBRARY)).toBe(true);
     expect(check([])).toBe('its program has an allocator that cannot be told');
+  });
+
+  it('whose program cannot be reached keeps its memory', () => {
+    const root = tempDir();
+    symlinkSync('loop', join(root, 'loop'));
+    writeFileSync(join(root, 'file'), '');
+    const long = `/${'x'.repeat(300)}`;
+    for (const [name, why] of [
+      ['/loop', 'cannot be looked at: too many levels of symbolic links (ELOOP)'],
+      ['/file/it', 'cannot be looked at: not a directory (ENOTDIR)'],
+      [long, 'cannot be looked at: file name too long (ENAMETOOLONG)'],
+      ['/a\0b', 'is not here, so nobody can say whether it counts on zeros'],
+    ] as const) {
+      expect(programCheck(root)([{ name, size: undefined, buildId: undefined }])).toBe(`${name} ${why}`);
+    }
+  });
+
+  it.each([
+    ['entries of sections that are too short', (elf: Buffer) => elf.writeUInt16LE(32, 58)],
+    ['entries of programs that are too short', (elf: Buffer) => elf.writeUInt16LE(32, 54)],
+    ['code behind its end', (elf: Buffer) => elf.writeBigUInt64LE(4096n, 64 + 8)],
+    ['more code than bytes', (elf: Buffer) => elf.writeBigUInt64LE(2n ** 40n, 64 + 32)],
+  ])('with %s keeps its memory', (_, damage) => {
+    const path = join(tempDir(), 'it');
+    const elf = smallElf();
+    writeFileSync(path, elf);
+    expect(readElf(path, [], [Buffer.from('code')])).toMatchObject({ hasCode: false, isDynamic: false });
+    damage(elf);
+    writeFileSync(path, elf);
+    expect(readElf(path, [], [Buffer.from('code')])).toBeUndefined();
   });
 
   it('with something that is no program keeps its memory', () => {

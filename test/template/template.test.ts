@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import {
   closeSync,
   existsSync,
+  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -10,6 +11,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   utimesSync,
   writeFileSync,
@@ -353,12 +355,17 @@ restore it, any number of times, with the options that the dump was made with:
     renameSync(at('out'), at('moved'));
     for (let again = 0; again < 2; again++) {
       const { stderr } = await cli(['template', '--move', at('moved')]);
-      expect(stderr).toBe(`pagepipe: ${at('moved')}: 1 names of mapped files written\n`);
+      expect(stderr).toBe(`pagepipe: ${at('moved')}: 1 name of mapped files written\n`);
     }
     expect(await mappedFindings(at('moved'), '--content')).toEqual([]);
     await run(['untemplate', at('moved'), at('full')]);
     expect(memoryOf(at('full'))).toEqual(memoryOf(dump));
     expect(otherFiles(at('full'))).toEqual(otherFiles(dump));
+    const dryRun = await cli(['template', '--move', at('moved'), '--memory-name', '/mnt', '--dry-run']);
+    expect(dryRun).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^pagepipe: --dry-run does not go with --move\n/),
+    });
     const { stdout } = await cli(['template', '--move', at('moved'), '--memory-name', '/mnt', '--json']);
     expectFits('template move', JSON.parse(stdout));
     expectError(
@@ -382,6 +389,60 @@ restore it, any number of times, with the options that the dump was made with:
     await run(['untemplate', at('out'), at('full')]);
     expect(memoryOf(at('full'))).toEqual(memoryOf(dump));
     expect(otherFiles(at('full'))).toEqual(otherFiles(dump));
+  });
+
+  it('with --in-place says that the folder of a dump of its clone must be given', async () => {
+    const { dump, at } = plainDump();
+    await run(['template', dump, at('out'), ...ALL, '--in-place']);
+    renameSync(at('out/memory'), at('elsewhere'));
+    const what = `files.img: areas map ${dump}/pages-1.img, so the folder of their template cannot be found`;
+    expectError(await cli(['untemplate', at('out'), at('full')]), what, 'say with --memory where the folder is here');
+    expectError(
+      await cli(['template', at('out'), at('out2'), ...ALL]),
+      what,
+      `pagepipe untemplate ${at('out')} FULL --memory DIR makes an ordinary dump, where DIR is that folder`,
+    );
+    await run(['untemplate', at('out'), at('full'), '--memory', at('elsewhere')]);
+    expect(memoryOf(at('full'))).toEqual(memoryOf(dump));
+  });
+
+  it('has the names that the kernel will have, also where its folder is a link', async () => {
+    const { dump, at } = plainDump();
+    mkdirSync(at('files'));
+    symlinkSync('files', at('link'));
+    await run(['template', dump, at('out'), ...ANY, '--memory', at('link')]);
+    expect(JSON.parse(readFileSync(at('files/template.json'), 'utf8')).files).toMatchObject([
+      { name: at(`files/${MAPPED}`) },
+    ]);
+  });
+
+  it('counts pages of the size of the dump', async () => {
+    const { dump, at } = plainDump();
+    await run(['template', dump, at('out'), ...ANY]);
+    const manifest = at('out/memory/template.json');
+    const text = readFileSync(manifest, 'utf8');
+    rmSync(manifest);
+    writeFileSync(manifest, text.replace('"pageSize": 4096', '"pageSize": 65536'));
+    expectError(
+      await cli(['untemplate', at('out'), at('full')]),
+      `${manifest}: expected pages of 4096 bytes, found 65536`,
+    );
+  });
+
+  it('refuses a page that is in no parent', async () => {
+    const { at } = plainDump();
+    const vmas = [{ start: 0x100000n, end: 0x120000n, flags: 0x22, status: 0x201 }];
+    writeDump(at('first'), { tasks: [{ pid: 7, vmas, entries: [] }] });
+    const entries = [{ vaddr: 0x101000n, pages: 2, flags: PE.PARENT }];
+    writeDump(at('second'), { tasks: [{ pid: 7, vmas, entries }] });
+    symlinkSync('../first', at('second/parent'));
+    for (const command of ['template', 'untemplate']) {
+      expectError(
+        await cli([command, at('second'), at('out'), '--quiet']),
+        'pagemap-7.img: the page at 0x101000 is in none of the parent dumps',
+      );
+    }
+    expect(existsSync(at('out'))).toBe(false);
   });
 
   it('copies areas with holes even with --in-place', async () => {
