@@ -172,11 +172,15 @@ export class LazyDaemon {
   /** Returns whether there is more to do at once. */
   private turn(): boolean {
     this.poller.poll();
-    const hasFaults = this.faulting.size > 0;
-    if (hasFaults) this.serveFaults();
+    if (this.faulting.size > 0) this.serveFaults();
     const now = performance.now();
     if (this.isQuietFor(now) <= 0 && this.sweep()) return true;
-    return hasFaults || now - this.faultedAt < SPIN_MS;
+    return this.faulting.size > 0 || (this.canSpin && now - this.faultedAt < SPIN_MS);
+  }
+
+  /** Whether pages need no turn of the event loop to come. */
+  private get canSpin(): boolean {
+    return !isRemote(this.source) && !isArriving(this.source);
   }
 
   private serveFaults(): void {
