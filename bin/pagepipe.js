@@ -15,13 +15,8 @@ for (const name of ['events', 'os', 'stream', 'stream/promises', 'url', 'util'])
 // so that a process takes the same memory for a dump of 1 GiB and for one of 64 GiB. The many tokens of a piece of JSON
 // live a little longer. Collecting them so early would take half of the time of encode.
 const command = process.argv[2] ?? '';
-// A task waits for each of their answers: no time for the garbage collector.
-const isDaemon = command === 'lazy-pages' || command === 'restore';
 if (command === 'encode') {
   v8.setFlagsFromString('--max-semi-space-size=4');
-} else if (isDaemon) {
-  v8.setFlagsFromString('--min-semi-space-size=8');
-  v8.setFlagsFromString('--max-semi-space-size=8');
 } else {
   v8.setFlagsFromString('--max-semi-space-size=1');
   v8.setFlagsFromString('--semi-space-growth-factor=1');
@@ -30,11 +25,11 @@ if (command === 'encode') {
 }
 // V8 would optimize functions that a short command is just about to be done with. So it gets 15 times its usual patience
 // until a command has turned out to be a longer one.
-const atStart = () => v8.setFlagsFromString(`--interrupt-budget=${isDaemon ? 20_000 : 1_000_000}`);
+const atStart = () => v8.setFlagsFromString('--interrupt-budget=1000000');
 const afterStart = () => v8.setFlagsFromString('--interrupt-budget=67584');
 const START_MS = 300;
 atStart();
-if (!isDaemon) setTimeout(afterStart, START_MS).unref();
+setTimeout(afterStart, START_MS).unref();
 
 const bundle = join(__dirname, '../dist/pagepipe.cjs');
 const code = readBundle();
