@@ -112,11 +112,11 @@ describe('an address space', () => {
           });
           expect(readPages(space, FIRST + from, pages, pieceBytes)).toEqual(expected);
           const states = levels.at(-1)?.slice(from, from + pages) as string[];
-          const isPlain =
-            states.length === pages && states.every((state) => state === 'present') && !('pagesPerBlock' in form);
+          const isPresent = states.length === pages && states.every((state) => state === 'present');
           const position = space.positionOf(FIRST + from, pages);
-          expect(position >= 0).toBe(isPlain);
-          if (!isPlain) return;
+          // Pages that do not compress may be stored plain in a dump of compressed ones.
+          if (form.generation !== '4.3' || !isPresent) expect(position >= 0).toBe(isPresent);
+          if (position < 0) return;
           const bytes = Buffer.alloc(pages * 4096);
           space.file.read(bytes, position);
           expect(bytes.equals(Buffer.concat(expected.map(({ bytes }) => bytes as Buffer)))).toBe(true);
