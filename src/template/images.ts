@@ -93,8 +93,12 @@ export class HeldImages {
   freeIds(count: number): number[] {
     const used = new Set<number>();
     const entry = new NumberFields('file_entry', ['id']);
-    for (const { body } of rawEntries(this.files, 'FILES', FILES_IMAGE)) {
-      entry.read({ bytes: body, start: 0, end: body.length });
+    for (const { body, offset, entry: index } of rawEntries(this.files, 'FILES', FILES_IMAGE)) {
+      try {
+        entry.read({ bytes: body, start: 0, end: body.length });
+      } catch (cause) {
+        throw malformed('file_entry', cause, FILES_IMAGE, offset, index);
+      }
       used.add(entry.fields.id.lo);
     }
     const ids: number[] = [];

@@ -4,7 +4,7 @@ import { basename, isAbsolute, join } from 'node:path';
 import { MANIFEST } from '../dump/names.js';
 import { DumpError, onFile } from '../errors.js';
 import type { file_entry } from '../generated/entries.js';
-import { checkMagic, rawEntries } from '../image/framing.js';
+import { checkMagic, malformed, rawEntries } from '../image/framing.js';
 import { AtomicFile } from '../io/atomic-file.js';
 import { messageDescriptor } from '../protobuf/descriptor.js';
 import { readAnyObject } from '../protobuf/object.js';
@@ -47,8 +47,13 @@ function renameFiles(image: Uint8Array, file: string, names: ReadonlyMap<string,
   out.raw(image.subarray(0, checkMagic(image, 'FILES', file)));
   const descriptor = messageDescriptor('file_entry');
   let count = 0;
-  for (const { body } of rawEntries(image, 'FILES', file)) {
-    const entry = readAnyObject(descriptor, body, 0, body.length) as unknown as file_entry;
+  for (const { body, offset, entry: index } of rawEntries(image, 'FILES', file)) {
+    let entry: file_entry;
+    try {
+      entry = readAnyObject(descriptor, body, 0, body.length) as unknown as file_entry;
+    } catch (cause) {
+      throw malformed('file_entry', cause, file, offset, index);
+    }
     const name = entry.reg && names.get(basename(entry.reg.name));
     const message =
       name === undefined ? body : encodeObject(descriptor, { ...entry, reg: { ...entry.reg, name } } as never);

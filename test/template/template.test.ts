@@ -476,6 +476,18 @@ restore it, any number of times, with the options that the dump was made with:
 });
 
 describe('an image', () => {
+  it('of files that is damaged is named', async () => {
+    const { dump, at } = plainDump();
+    await run(['template', dump, at('out'), ...ANY]);
+    const damaged = Buffer.concat([readFileSync(join(dump, 'files.img')), Buffer.from([1, 0, 0, 0, 0x0f])]);
+    for (const place of [dump, at('out')]) writeFileSync(join(place, 'files.img'), damaged);
+    const what = 'entry 0: expected a file_entry, found something else: expected a wire type from 0 to 5, found 7';
+    expectError(await cli(['template', '--move', at('out')]), `${at('out')}/files.img@0xc ${what}`);
+    await run(['read', dump], { stdout: at('stream') });
+    const { code, stderr } = await cli(['template', '--memory', at('memory'), ...ANY], { stdin: at('stream') });
+    expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining(`files.img@0xc ${what}`) });
+  });
+
   it('of a file has an id that nothing else has', async () => {
     const dump = copyFixture('family-criu-4.2.1', tempDir());
     const at = (name: string) => join(dump, '..', name);
