@@ -53,6 +53,8 @@ export const UNDELIVERED = '.pagepipe-undelivered';
 /** In a template, the folder of the files that its areas map, and their manifest in it. */
 export const MEMORY_FOLDER = 'memory';
 export const MANIFEST = 'template.json';
+/** Ends the name of every mapped file that was made. */
+export const MAPPED_SUFFIX = '.pagepipe-memory';
 
 /** The mark of a dump from which pages were taken out that no lazy restore can fetch. */
 export const PARTIAL = 'pagepipe-partial.json';

@@ -3,11 +3,9 @@
  * it. So a change of a file is noticed, and the areas can be made anonymous memory again.
  */
 import { basename, isAbsolute } from 'node:path';
-import { isPagesName } from '../dump/names.js';
+import { isPagesName, MAPPED_SUFFIX } from '../dump/names.js';
 import { DumpError } from '../errors.js';
 
-/** Ends the name of every mapped file that was made. */
-export const MAPPED_SUFFIX = '.pagepipe-memory';
 export const MAX_MANIFEST_BYTES = 256 * 1024 * 1024;
 const VERSION = 1;
 

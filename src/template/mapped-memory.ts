@@ -6,7 +6,7 @@ import { closeSync, existsSync, fstatSync, lstatSync, readSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import { readFully } from '../bytes.js';
 import { type DumpFiles, readAll } from '../dump/files.js';
-import { isPagesName, MANIFEST, MEMORY_FOLDER } from '../dump/names.js';
+import { isPagesName, MANIFEST, MAPPED_SUFFIX, MEMORY_FOLDER } from '../dump/names.js';
 import type { PayloadFile } from '../dump/records.js';
 import { DumpError, onFile } from '../errors.js';
 import { rawEntries } from '../image/framing.js';
@@ -15,14 +15,7 @@ import { approximate, hex, NumberFields } from '../image/number-fields.js';
 import { openRegular } from '../io/open-files.js';
 import { lazyByVma, mapFlagsOf, VMA } from '../memory/vma.js';
 import { FILES_IMAGE, isMmName, type KnownFile, regularFiles } from './images.js';
-import {
-  MAPPED_SUFFIX,
-  MAX_MANIFEST_BYTES,
-  type Manifest,
-  type ManifestArea,
-  type ManifestFile,
-  parseManifest,
-} from './manifest.js';
+import { MAX_MANIFEST_BYTES, type Manifest, type ManifestArea, type ManifestFile, parseManifest } from './manifest.js';
 import { MAX_HELD_BYTES, removeFiles, rewriteAreas } from './rewrite.js';
 import { anonymousEntry, mappedEntry } from './template-images.js';
 

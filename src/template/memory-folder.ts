@@ -4,13 +4,13 @@
  */
 import { rmSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
-import { MANIFEST } from '../dump/names.js';
+import { MANIFEST, MAPPED_SUFFIX } from '../dump/names.js';
 import { DumpError, isErrno, onFile, systemError, systemReason } from '../errors.js';
 import { AtomicDirectory, type AtomicDirectoryOptions } from '../io/atomic-directory.js';
 import { OutputFile } from '../io/output-file.js';
 import { GROWTH_BYTES } from './areas.js';
 import { contentSumWithPauses } from './content-sum.js';
-import { MAPPED_SUFFIX, type Manifest, type ManifestFile, manifestBytes } from './manifest.js';
+import { type Manifest, type ManifestFile, manifestBytes } from './manifest.js';
 
 /** Nobody writes them, and only who may read the dump reads them. */
 const FILE_MODE = 0o400;

@@ -5,11 +5,13 @@
  * Images must come before pages, as they do from a directory. Areas are no longer what they were, so their records do not go
  * on.
  */
+
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { flushable } from 'stream-chain';
 import { none } from 'stream-chain/defs.js';
 import { ExtentReader, FILE_PIECE_BYTES, portions } from '../dump/extents.js';
+import { MAPPED_SUFFIX } from '../dump/names.js';
 import { PayloadCheck } from '../dump/payload-check.js';
 import type { Stage } from '../dump/pump.js';
 import type { DumpRecord, ExtentsRecord, PayloadRecord, RunsRecord, Space } from '../dump/records.js';
@@ -18,7 +20,7 @@ import { Fifo } from '../fifo.js';
 import { Breather } from '../io/breathe.js';
 import { addressHex, detailOf, isReadHere, type RunBatch, runPayloadBytes, sliceRuns } from '../memory/runs.js';
 import { HeldImages } from './images.js';
-import { MAPPED_SUFFIX, type Manifest, newManifest } from './manifest.js';
+import { type Manifest, newManifest } from './manifest.js';
 import { type MappedArea, openShared, SharedPages } from './mapped-area.js';
 import type { MemoryPlace } from './memory-folder.js';
 import { Planner, type PlanOptions, type TaskPlan } from './plan.js';

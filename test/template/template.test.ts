@@ -205,6 +205,19 @@ describe('the mapped files', () => {
     expect(memoryOf(full)).toEqual(memoryOf(dump));
   });
 
+  it('whose manifest is gone are refused', async () => {
+    const dump = copyFixture('mosaic-criu-4.2.1', tempDir());
+    const [out, full] = [join(dump, '..', 'out'), join(dump, '..', 'full')];
+    await run(['template', dump, out, ...ALL]);
+    rmSync(join(out, 'memory/template.json'));
+    const [name] = readdirSync(join(out, 'memory')) as [string];
+    expectError(
+      await cli(['untemplate', out, full]),
+      `${out}/memory/template.json: expected the folder of ${out}/memory/${name}, which areas of the dump map, found none`,
+      'say with --memory where the folder is here',
+    );
+  });
+
   it('that were changed, or are gone, are refused', async () => {
     const dump = copyFixture('mosaic-criu-4.2.1', tempDir());
     const [out, full] = [join(dump, '..', 'out'), join(dump, '..', 'full')];

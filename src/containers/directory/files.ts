@@ -3,7 +3,15 @@ import { existsSync, lstatSync, readdirSync, readlinkSync, realpathSync, type St
 import { join } from 'node:path';
 import type { FilePlace } from '../../bytes.js';
 import type { DumpEntry, DumpFiles, FileStat } from '../../dump/files.js';
-import { isImageName, isPagemapName, isPagesName, linkPlace, MANIFEST, MEMORY_FOLDER } from '../../dump/names.js';
+import {
+  isImageName,
+  isPagemapName,
+  isPagesName,
+  linkPlace,
+  MANIFEST,
+  MAPPED_SUFFIX,
+  MEMORY_FOLDER,
+} from '../../dump/names.js';
 import { MAX_CHAIN } from '../../dump/pagemap.js';
 import { DumpError, isErrno, onFile, systemError } from '../../errors.js';
 import { checkHoles, storedBytesOf } from '../../io/holes.js';
@@ -184,8 +192,11 @@ export class DirectoryFiles implements DumpFiles {
 }
 
 /** Whether a folder has the files that areas of a template map: a copy of the dump maps the same ones. */
-export const hasMappedFiles = (path: string, folder = MEMORY_FOLDER): boolean =>
-  folder === MEMORY_FOLDER && existsSync(join(path, MEMORY_FOLDER, MANIFEST));
+export function hasMappedFiles(path: string, folder = MEMORY_FOLDER): boolean {
+  const place = join(path, MEMORY_FOLDER);
+  if (folder !== MEMORY_FOLDER || !existsSync(place)) return false;
+  return existsSync(join(place, MANIFEST)) || readdirSync(place).some((name) => name.endsWith(MAPPED_SUFFIX));
+}
 
 /** A parent that was copied into its child, as by `cp -rL`, still counts as one. */
 const linkTo = (name: string, target: string): DumpEntry => ({
