@@ -30,7 +30,7 @@ const ORDER = [
   'arrival',
   'template',
   ['explore', 'verify', 'halves', 'serve'],
-  ['send', 'lazy'],
+  ['send', 'lazy', 'stream-socket'],
   'library',
   'command-line',
   'commands',

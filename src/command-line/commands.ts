@@ -423,6 +423,53 @@ address is printed to stderr when clients can connect.`,
     -D small -W run -d
 `,
   },
+  capture: {
+    group: 'move',
+    summary: 'take what criu dump --stream sends',
+    usage: [
+      '-D DIR OUT [options]',
+      '-D DIR [-] [options] > STREAM',
+      '-D DIR -t PID [OUT | -] [options] [-- CRIU OPTIONS ...]',
+    ],
+    about: `Is the other end of criu dump --stream: takes the images from CRIU as they
+come, and writes them into any container, or as a page stream to stdout. No
+image is written to DIR, where the two meet at a socket. OUT appears complete
+or not at all: a dump that fails, or is cut off, leaves nothing.
+
+With -t it also runs criu dump, and its exit code is that of the command.
+Otherwise start criu when capture says so, with its --action-script. CRIU then
+waits, with the tasks still frozen, until OUT is complete, and if that fails,
+the tasks go on unharmed. Without the script a task that is left running may
+change pages that are still on their way. See docs/stream.md.`,
+    options: ['imagesDir', 'tree', 'criu', 'progressFd', ...SINK_OPTIONS, 'pageSize', 'buffer', 'spillDir', 'json'],
+    examples: `  pagepipe capture -D DIR dump.tar.zst -t PID -- --shell-job
+  pagepipe capture -D DIR -t PID -- --leave-running |
+    ssh host 'pagepipe write dump'
+  pagepipe capture -D DIR OUT &
+  criu dump --stream -D DIR --action-script DIR/pagepipe-post-dump -t PID
+`,
+  },
+  'capture-wait': {
+    summary: 'wait for the end of a capture, as the action script does',
+    usage: ['[-D DIR]'],
+    about: `Waits until the capture in DIR has ended. Exits with success if its dump is
+complete. CRIU runs it after a dump, through DIR/pagepipe-post-dump, which
+pagepipe capture makes.`,
+    options: ['imagesDir'],
+  },
+  provide: {
+    group: 'move',
+    summary: 'give criu restore --stream the images of a dump',
+    usage: ['DUMP -D DIR [options]'],
+    about: `Is the other end of criu restore --stream: gives CRIU the images of a dump in
+any container as it asks for them. DIR only has the socket at which the two
+meet. What does not come from a directory or a plain archive is read to its end
+first, within --buffer and --spill-dir. Ends when CRIU closes its connection.`,
+    options: ['imagesDir', 'incomplete', ...SOURCE_OPTIONS],
+    examples: `  pagepipe provide checkpoint.tar.zst -D DIR &
+  criu restore --stream -D DIR -d
+`,
+  },
   accept: {
     summary: 'run at the far end of send, which starts it',
     usage: ['OUT [--page-server HOST:PORT] [--force]'],

@@ -1,12 +1,10 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { accessSync, constants, existsSync, mkdtempSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { DirectoryFiles } from '../containers/directory/files.js';
 import { Dump } from '../dump/dump.js';
 import { pump, type Stage } from '../dump/pump.js';
-import { DumpError, onFile, systemReason, UsageError } from '../errors.js';
+import { DumpError, onFile, UsageError } from '../errors.js';
 import { checkApart } from '../io/apart.js';
 import { LazyDaemon } from '../lazy/daemon.js';
 import { requireDaemonCalls } from '../lazy/daemon-calls.js';
@@ -19,6 +17,7 @@ import { DROP_LAZY, filter } from '../stages/filter.js';
 import { rebuild } from '../stages/rebuild.js';
 import { MappedMemory } from '../template/mapped-memory.js';
 import { type Arguments, type Command, type Io, ProgramFailed, pageSizeFlag, refuseOptions } from './command.js';
+import { runCriu } from './criu.js';
 import { openPages, pageOrder, RestoreReport } from './lazy-source.js';
 import { writeTemplate } from './template.js';
 
@@ -184,18 +183,3 @@ async function restorePlainly(
 const placesOf = (images: string, work: string): string[] => ['-D', images, '-W', work];
 
 const detached = (args: Arguments): string[] => (args.flags['wait'] === true ? [] : ['-d']);
-
-/** Runs criu with our stdin, stdout and stderr; resolves to its exit code. Throws {@link DumpError} if it cannot be run. */
-async function runCriu(words: readonly string[], args: Arguments): Promise<number> {
-  const program = (args.flags['criu'] as string | undefined) ?? 'criu';
-  const child = spawn(program, words, { stdio: 'inherit' });
-  const ended = once(child, 'exit') as Promise<[code: number | null, signal: NodeJS.Signals | null]>;
-  try {
-    const [code] = await ended;
-    return code ?? 1;
-  } catch (error) {
-    throw new DumpError('SYSTEM', `${program} cannot be run: ${systemReason(error)}`, {
-      hint: 'install criu, or say with --criu where it is',
-    });
-  }
-}

@@ -1,0 +1,346 @@
+/** A dump that CRIU sends over its socket, with CRIU's side played by a small program. */
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import type { Io } from '../../src/commands/command.js';
+import { BIN, cli, pagepipe } from '../helpers/cli.js';
+import { ANON, PE, writeDump } from '../helpers/dump-writer.js';
+import { expectError } from '../helpers/expect-error.js';
+import { faults } from '../helpers/faults.js';
+import { expectFits } from '../helpers/json-schema.js';
+import { Running } from '../helpers/running.js';
+import { describeTree, fixture, openFiles, tempDir } from '../helpers/temp.js';
+import { Peer, whyNot } from './peer.js';
+
+const LAST = 'inventory.img';
+/** 12 MiB, far more than the pipes hold. */
+const PAGES = 3072;
+
+/** A dump in a directory, an images directory for the socket, and a place for the result. */
+function places() {
+  const root = tempDir();
+  const dump = join(root, 'dump');
+  const end = 0x1000_0000n + BigInt(PAGES) * 4096n;
+  const tasks = [15, 16].map((pid) => ({
+    pid,
+    vmas: [{ start: 0x1000_0000n, end, ...ANON }],
+    entries: [{ vaddr: 0x1000_0000n, pages: PAGES, flags: PE.PRESENT | PE.LAZY }],
+  }));
+  writeDump(dump, { tasks });
+  return { root, dump, images: tempDir(), out: join(root, 'out') };
+}
+
+/** A capture that listens. */
+async function capturing(images: string, words: readonly string[], io: Partial<Io> = {}): Promise<Running> {
+  const self = [process.execPath, BIN, 'capture', '-D', images, ...words];
+  const running = new Running(self.slice(2), { self, ...io });
+  await running.prints(/can start/);
+  return running;
+}
+
+async function connected(images: string): Promise<Peer> {
+  const peer = new Peer();
+  await peer.does('connect', join(images, 'streamer-capture.sock'));
+  return peer;
+}
+
+/** The order of CRIU: some files are open for the whole dump, pages come before what describes them, the inventory is last. */
+async function sendDump(peer: Peer, dump: string, without: readonly string[] = []): Promise<void> {
+  const names = readdirSync(dump).filter((name) => name !== LAST && !without.includes(name));
+  const isLong = (name: string) => /^(files|seccomp|memfd|core-|ids-|pagemap-)/.test(name);
+  const long = names.filter(isLong);
+  const others = names
+    .filter((name) => !isLong(name))
+    .sort((a, b) => Number(/^pages/.test(b)) - Number(/^pages/.test(a)));
+  for (const name of long) await peer.does('open', name);
+  for (const name of others) await sendFile(peer, dump, name);
+  for (const name of long) {
+    await peer.does('write', name, join(dump, name));
+    await peer.does('close', name);
+  }
+  if (!without.includes(LAST)) await sendFile(peer, dump, LAST);
+}
+
+async function sendFile(peer: Peer, dump: string, name: string): Promise<void> {
+  await peer.does('open', name);
+  await peer.does('write', name, join(dump, name));
+  await peer.does('close', name);
+}
+
+const content = (folder: string): string[] => describeTree(folder).slice(1);
+
+describe.skipIf(whyNot !== '')(`capture${whyNot && `, not tested: ${whyNot}`}`, () => {
+  test('to a directory', async () => {
+    const { dump, images, out } = places();
+    const capture = await capturing(images, [out]);
+    expect(statSync(join(images, 'streamer-capture.sock')).mode & 0o777).toBe(0o600);
+    const peer = await connected(images);
+    await sendDump(peer, dump);
+    await peer.does('disconnect');
+    expect(await capture.code()).toBe(0);
+    expect(content(out).map((line) => line.replace(' 600 ', ' 644 '))).toEqual(content(dump));
+    expect(readdirSync(images)).toEqual([]);
+  });
+
+  test('to an archive, with what must wait in a file', async () => {
+    const { root, dump, images } = places();
+    const archive = join(root, 'out.tar.zst');
+    const capture = await capturing(images, [archive, '--buffer', '1']);
+    const peer = await connected(images);
+    await sendDump(peer, dump);
+    await peer.does('disconnect');
+    expect(await capture.code()).toBe(0);
+    expect((await cli(['copy', archive, join(root, 'copy')])).code).toBe(0);
+    expect(content(join(root, 'copy')).map((line) => line.replace(' 600 ', ' 644 '))).toEqual(content(dump));
+  });
+
+  test('as a page stream, with the areas that stages need', async () => {
+    const { root, dump, images } = places();
+    const stream = join(root, 'stream');
+    const self = [process.execPath, BIN, 'capture', '-D', images];
+    const capture = cli(self.slice(2), { self, stdout: stream });
+    const peer = new Peer();
+    while (!(await peer.answer('connect', join(images, 'streamer-capture.sock'))).startsWith('ok'));
+    await sendDump(peer, dump);
+    await peer.does('disconnect');
+    expect((await capture).code).toBe(0);
+    const classified = join(root, 'classified');
+    expect(await cli(['classify', '--policy', 'vma'], { stdin: stream, stdout: classified })).toMatchObject({
+      code: 0,
+    });
+    expect((await cli(['write', join(root, 'copy')], { stdin: classified })).code).toBe(0);
+    expect(readFileSync(join(root, 'copy/pages-2.img'))).toEqual(readFileSync(join(dump, 'pages-2.img')));
+  });
+
+  test('two files of pages by turns, one file of many megabytes never waits for the other', async () => {
+    const { dump, images, out } = places();
+    const capture = await capturing(images, [out, '--json']);
+    const peer = await connected(images);
+    const both = ['pages-1.img', 'pages-2.img'];
+    for (const name of both) await peer.does('open', name);
+    for (let at = 0; at < PAGES * 4096; at += 2 ** 20) {
+      for (const name of both) await peer.does('write', name, join(dump, name), at, 2 ** 20);
+    }
+    for (const name of both) await peer.does('close', name);
+    await sendDump(peer, dump, both);
+    await peer.does('disconnect');
+    expect(await capture.code()).toBe(0);
+    expectFits('capture', JSON.parse(capture.out));
+    for (const name of both) expect(readFileSync(join(out, name))).toEqual(readFileSync(join(dump, name)));
+  });
+
+  test('the lines of criu-image-streamer', async () => {
+    const { root, dump, images, out } = places();
+    const lines = join(root, 'lines');
+    writeFileSync(lines, '');
+    const fd = faults.real.openSync(lines, 'w');
+    try {
+      const capture = await capturing(images, [out, '--progress-fd', String(fd)]);
+      const peer = await connected(images);
+      await sendFile(peer, fixture('family-criu-4.2.1'), 'stats-dump');
+      await sendDump(peer, dump);
+      await peer.does('disconnect');
+      expect(await capture.code()).toBe(0);
+    } finally {
+      faults.real.closeSync(fd);
+    }
+    const [first, second, json] = readFileSync(lines, 'utf8').trim().split('\n');
+    expect([first, second]).toEqual(['socket-init', 'checkpoint-start']);
+    const { shards } = JSON.parse(json as string);
+    expect(shards).toEqual([{ size: expect.any(Number), transfer_duration_millis: expect.any(Number) }]);
+    expect(shards[0].size).toBeGreaterThan(2 * PAGES * 4096);
+  });
+
+  test.each(['an end without the inventory', 'an end inside a request', 'a peer that is killed'])('%s', async (how) => {
+    const { root, dump, images, out } = places();
+    const capture = await capturing(images, [out]);
+    const peer = await connected(images);
+    await sendDump(peer, dump, [LAST]);
+    if (how === 'an end inside a request') await peer.does('send', '0f000000');
+    if (how === 'a peer that is killed') {
+      await peer.does('open', 'pages-9.img');
+      await peer.does('write', 'pages-9.img', join(dump, 'pages-1.img'), 0, 100_000);
+      peer.kill();
+    } else await peer.does('disconnect');
+    const code = await capture.code();
+    const stderr = capture.err;
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      how === 'an end inside a request' ? /ended inside a request/ : /without sending inventory\.img/,
+    );
+    expect(readdirSync(root)).toEqual(['dump']);
+    expect(readdirSync(images)).toEqual([]);
+    expect(openFiles(root)).toEqual([]);
+  });
+
+  test.each([
+    ['a length of 4 GiB', 'send ffffffff', /expected a request of at most 4096 bytes, found a length of 4294967295/],
+    ['a name that leads outside', 'open ../../escaped', /expected a file name inside the dump/],
+    ['a name in a folder', 'open folder/mm-1.img', /expected the name of a file/],
+    ['a request without a descriptor', 'send 070000000a05612e696d6700', /without its descriptor/],
+    ['a descriptor that is no pipe', 'open-socket mm-1.img', /the descriptor of a file is not a pipe/],
+  ])('%s is refused', async (_what, words, error) => {
+    const { root, images, out } = places();
+    const capture = await capturing(images, [out]);
+    const peer = await connected(images);
+    await peer.answer(words);
+    const code = await capture.code();
+    const stderr = capture.err;
+    expect(code).toBe(1);
+    expect(stderr).toMatch(error);
+    expect(readdirSync(root)).toEqual(['dump']);
+  });
+
+  test('a file that comes twice', async () => {
+    const { root, dump, images, out } = places();
+    const capture = await capturing(images, [out]);
+    const peer = await connected(images);
+    await sendFile(peer, dump, 'mm-15.img');
+    await peer.does('open', 'mm-15.img');
+    expect(await capture.code()).toBe(1);
+    expect(capture.err).toMatch(/mm-15\.img: /);
+    expect(readdirSync(root)).toEqual(['dump']);
+  });
+
+  test('a write that fails: CRIU finds its pipe broken, and its script fails', async () => {
+    const { root, dump, images, out } = places();
+    const capture = await capturing(images, [out]);
+    const script = join(images, 'pagepipe-post-dump');
+    const peer = await connected(images);
+    await peer.does('open', 'pages-1.img');
+    const waiting = pagepipe(['capture-wait', '-D', images]);
+    expect(readFileSync(script, 'utf8')).toContain('capture-wait -D .');
+    faults.fail('writeSync', 1, 'ENOSPC');
+    const answer = await peer.answer('write', 'pages-1.img', join(dump, 'pages-1.img'));
+    const code = await capture.code();
+    const stderr = capture.err;
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/no space left on device/);
+    expect(answer).toBe('error write: EPIPE');
+    expect((await waiting).code).toBe(1);
+    expect(readdirSync(root)).toEqual(['dump']);
+    expect(readdirSync(images)).toEqual([]);
+  });
+
+  test('a second connection is refused, the first goes on', async () => {
+    const { dump, images, out } = places();
+    const capture = await capturing(images, [out]);
+    const peer = await connected(images);
+    const other = await connected(images);
+    await capture.prints(/a second connection was refused/);
+    expect(await other.answer('open', 'mm-15.img')).toMatch(/^error send: /);
+    await sendDump(peer, dump);
+    await peer.does('disconnect');
+    expect(await capture.code()).toBe(0);
+  });
+
+  test('an interrupted capture leaves nothing', async () => {
+    const { root, dump, images, out } = places();
+    const capture = await capturing(images, [out]);
+    const peer = await connected(images);
+    await sendFile(peer, dump, 'pages-1.img');
+    await peer.does('open', 'mm-15.img');
+    capture.stop();
+    expect(await capture.code()).not.toBe(0);
+    expect(readdirSync(root)).toEqual(['dump']);
+    expect(readdirSync(images)).toEqual([]);
+  });
+
+  describe("CRIU's script after the dump", () => {
+    test('ends when the dump is in its place, while CRIU keeps its connection', async () => {
+      const { dump, images, out } = places();
+      const capture = await capturing(images, [out]);
+      const peer = await connected(images);
+      await sendDump(peer, dump);
+      const { code } = await pagepipe(['capture-wait', '-D', images]);
+      expect(code).toBe(0);
+      expect(readdirSync(out)).toContain(LAST);
+      expect(await capture.code()).toBe(0);
+    });
+
+    test('fails if the dump is damaged', async () => {
+      const { root, dump, images, out } = places();
+      const capture = await capturing(images, [out]);
+      const peer = await connected(images);
+      await sendDump(peer, dump, ['mm-16.img']);
+      expect((await pagepipe(['capture-wait', '-D', images])).code).toBe(1);
+      expect(await capture.code()).toBe(1);
+      expect(capture.err).toMatch(/mm-16\.img/);
+      expect(readdirSync(root)).toEqual(['dump']);
+    });
+
+    test('fails without a capture', async () => {
+      const outcome = await cli(['capture-wait', '-D', tempDir()]);
+      expectError(outcome, /pagepipe-wait\.sock: no capture can be reached: no such file or directory \(ENOENT\)/);
+    });
+  });
+
+  test('runs criu: its failure is the exit code, and another reason is not given', async () => {
+    const { root, images, out } = places();
+    const criu = join(root, 'criu');
+    writeFileSync(criu, `#!/bin/sh\necho "$@" >${root}/words\nexit 7\n`, { mode: 0o755 });
+    const words = ['capture', '-D', images, out, '-t', '15', '--criu', criu, '--', '--leave-running', '-v4'];
+    const outcome = await cli(words, { self: [process.execPath, BIN, ...words] });
+    expect(outcome.code).toBe(7);
+    expect(outcome.stderr).toBe('pagepipe: warning: criu dump ended with exit code 7\n');
+    expect(readFileSync(join(root, 'words'), 'utf8')).toBe(
+      `dump --stream -D ${images} -t 15 --action-script ${images}/pagepipe-post-dump --leave-running -v4\n`,
+    );
+    expect(readdirSync(images)).toEqual([]);
+  });
+
+  test('a socket that was left there is replaced', async () => {
+    const { dump, images, out } = places();
+    const path = join(images, 'streamer-capture.sock');
+    const leave = "require('net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))";
+    expect(spawnSync(process.execPath, ['-e', leave, path]).signal).toBe('SIGKILL');
+    expect(statSync(path).isSocket()).toBe(true);
+    const capture = await capturing(images, [out]);
+    const peer = await connected(images);
+    await sendDump(peer, dump);
+    await peer.does('disconnect');
+    expect(await capture.code()).toBe(0);
+  });
+});
+
+describe('a capture that cannot begin', () => {
+  const capture = (...words: string[]) =>
+    cli(['capture', ...words], { self: [process.execPath, BIN, 'capture', ...words] });
+
+  test('a file in the place of the socket', async () => {
+    const images = tempDir();
+    writeFileSync(join(images, 'streamer-capture.sock'), '');
+    expectError(
+      await capture('-D', images, join(images, '../out')),
+      /expected no file or a socket, found another file/,
+    );
+    expect(readdirSync(images)).toEqual(['streamer-capture.sock']);
+  });
+
+  test('a path that is too long for a socket', async () => {
+    const images = join(tempDir(), 'x'.repeat(100));
+    const hint = 'sockets have short names; go to the directory and use -D .';
+    expectError(await capture('-D', images, 'out'), /expected a path of at most 107 bytes, found \d+/, hint);
+  });
+
+  test('OUT exists: CRIU never hears of it', async () => {
+    const images = tempDir();
+    const out = tempDir();
+    writeFileSync(join(out, 'file'), '');
+    const { code, stderr } = await capture('-D', images, out);
+    expect(code).toBe(1);
+    expect(stderr).not.toMatch(/can start/);
+    expect(readdirSync(images)).toEqual([]);
+  });
+
+  test.each([
+    [[], /expected -D DIR, found nothing/],
+    [['-D', 'x', 'out', 'more'], /expected OUT, found one more: more; options for criu need -t/],
+    [['-D', 'x', '--force'], /--force: OUT is a page stream/],
+  ])('%j', async (words, error) => {
+    const { code, stderr } = await capture(...words);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(error);
+  });
+});
