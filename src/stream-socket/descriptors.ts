@@ -1,7 +1,6 @@
 /**
  * Descriptors over a unix socket (SCM_RIGHTS), by the handle with which Node passes handles between its own processes: its
- * class for pipes, in the mode for that. It is there without any addon, though it is no public interface. Tested with Node
- * 20, 24 and 26.
+ * class for pipes, in the mode for that. It is there without any addon, though it is no public interface. Tested with Node 20.
  *
  * A receive ends with each descriptor. So a descriptor belongs to the last byte of what came, and a read is short although
  * more waits: the handle takes a short read and a peer that has closed for the end. Reading goes on until an end comes
