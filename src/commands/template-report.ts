@@ -78,14 +78,16 @@ export function formatTemplate({ tasks, pageSize, ...report }: TemplateReport): 
   const lines = tasks.map(({ pid, comm, mapped, shared, eager }) => {
     const task = `pid ${pid} ${oneLine(comm)}`;
     if (eager !== undefined) return `${task}: not mapped, ${oneLine(eager)}`;
+    if (mapped.areas === 0) return `${task}: not mapped, it has no memory of the right kind and of at least --min-size`;
     const relatives = shared > 0 ? `, ${shared} of them shared with a relative` : '';
     return `${task}: ${size(mapped.pages)} mapped in ${counted(mapped.areas, 'area')}${relatives}`;
   });
+  const isMapped = tasks.some(({ mapped }) => mapped.areas > 0);
   const written = report.dryRun ? ' (dry run: nothing was written)' : '';
   return `${lines.join('\n')}
 
 size    ${prettyBytes(report.bytes, { binary: true })} are read at a restore${written}
-memory  ${report.memory}: keep it as it is, and in its place
+memory  ${isMapped ? `${report.memory}: keep it as it is, and in its place` : 'none is mapped'}
 
 restore it, any number of times, with the options that the dump was made with:
   ${report.restore}

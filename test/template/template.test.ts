@@ -325,6 +325,15 @@ restore it, any number of times, with the options that the dump was made with:
     expect(readdirSync(at(''))).toEqual(['dump']);
   });
 
+  it('says so if nothing is mapped', async () => {
+    const { dump, at } = plainDump();
+    const { stderr } = await cli(['template', dump, at('out'), ...ANY, '--min-size', '1G']);
+    expect(stderr).toContain(
+      'pid 7 task7: not mapped, it has no memory of the right kind and of at least --min-size\n',
+    );
+    expect(stderr).toContain('memory  none is mapped\n');
+  });
+
   it('leaves the memory of programs that cannot be looked at, and of others with --pid', async () => {
     const { dump, at } = plainDump();
     for (const [words, eager] of [
