@@ -26,6 +26,7 @@ export interface PagemapPart {
 
 /**
  * The runs of a pagemap, in batches, checked against the size of its pages file.
+ * @param mayLackPages whether the pages file may be missing
  * @throws {DumpError} also PAGES_SIZE, and NO_PARENT for pages in a parent dump that does not exist
  */
 export function* readPagemap(
@@ -33,24 +34,26 @@ export function* readPagemap(
   pagemap: string,
   pageSize: number,
   hasParent: boolean,
+  mayLackPages = false,
 ): Generator<PagemapPart> {
   const decoder = new PagemapDecoder(pageSize, pagemap);
   const layout = new PagesLayout(pageSize);
   let sizeBytes: number | undefined;
+  const sizeOfPages = (name: string) => (mayLackPages && !files.stat(name) ? undefined : sizeOf(files, name));
   for (const runs of decodePagemap(files, pagemap, decoder)) {
     const first = decoder.entries - runs.bits.length;
     if (!hasParent) checkNoParentPages(pagemap, runs, first);
     const file = pagesName(decoder);
-    sizeBytes ??= sizeOf(files, file);
+    sizeBytes ??= sizeOfPages(file) ?? Number.POSITIVE_INFINITY;
     const fileOffset = layout.end;
     const extents = layout.place(runs);
     if (layout.end > sizeBytes) throw tooShort({ pagemap, file, runs, first, fileOffset, sizeBytes, pageSize });
     yield { runs, extents, pagesId: decoder.pagesId };
   }
   const file = pagesName(decoder);
-  sizeBytes = sizeOf(files, file);
+  sizeBytes = sizeOfPages(file);
   const { end } = layout;
-  if (end !== sizeBytes) {
+  if (sizeBytes !== undefined && end !== sizeBytes) {
     throw new DumpError('PAGES_SIZE', `expected ${end} bytes of pages by ${pagemap}, found ${sizeBytes}`, {
       file,
       offset: end,
@@ -71,22 +74,36 @@ export function* decodePagemap(files: ReadableFiles, name: string, decoder: Page
  * The memory that a pagemap describes, including pages in parent dumps. The files must stay open while it is used.
  * @param files of a dump, or of a pre-dump, which has only memory
  * @param pageSize bytes
+ * @param isLenient whether pages in a parent that is not there are absent, and a missing pages file shows when it is read;
+ *   otherwise both are errors
  */
-export function openAddressSpace(files: DumpFiles, pagemap: string, pageSize: number): AddressSpace {
-  const parent = files.parent();
+export function openAddressSpace(files: DumpFiles, pagemap: string, pageSize: number, isLenient = false): AddressSpace {
+  const parent = isLenient ? reachableParent(files) : files.parent();
   const table = new RunTable(pageSize);
   let file = NO_FILE;
-  for (const part of readPagemap(files, pagemap, pageSize, parent !== undefined)) {
+  for (const part of readPagemap(files, pagemap, pageSize, isLenient || parent !== undefined, isLenient)) {
     table.add(part.runs);
     const name = pagesName(part);
-    if (file === NO_FILE) file = payloadFile(files, name, sizeOf(files, name));
+    if (file === NO_FILE)
+      file = payloadFile(files, name, isLenient ? (files.stat(name)?.size ?? 0) : sizeOf(files, name));
   }
   return new AddressSpace(table.finish(), file, {
     name: pagemap,
     pageSize,
     decodeBlock: decodeLz4Block,
-    ...(parent?.stat(pagemap) ? { parent: openAddressSpace(parent, pagemap, pageSize) } : {}),
+    isLenient,
+    ...(parent?.stat(pagemap) ? { parent: openAddressSpace(parent, pagemap, pageSize, isLenient) } : {}),
   });
+}
+
+/** The parent of a dump, if it can be opened. */
+function reachableParent(files: DumpFiles): DumpFiles | undefined {
+  try {
+    return files.parent();
+  } catch (error) {
+    if (error instanceof DumpError && error.code === 'SYSTEM') return undefined;
+    throw error;
+  }
 }
 
 /** The pages file of a pagemap without runs. Nothing is ever read from it. */

@@ -17,7 +17,11 @@ interface Known {
   reg?: string;
   pipe?: number;
   usk?: UnixSocket;
+  memfd?: number;
 }
+
+/** What dumps from before `files.img` had as well. */
+type OlderKind = Exclude<keyof Known, 'memfd'>;
 
 interface UnixSocket {
   ino: number;
@@ -44,12 +48,12 @@ const OLDER = {
   reg: { image: 'reg-files.img', message: 'reg_file_entry' },
   pipe: { image: 'pipes.img', message: 'pipe_entry' },
   usk: { image: 'unixsk.img', message: 'unix_sk_entry' },
-} as const satisfies Record<keyof Known, { image: string; message: MessageName }>;
+} as const satisfies Record<OlderKind, { image: string; message: MessageName }>;
 
 /** The files of a dump. An image is read when a file in it is first needed. */
 export class FileTable {
   private files: Map<number, Known> | undefined;
-  private readonly older: Partial<Record<keyof Known, Map<number, Known>>> = {};
+  private readonly older: Partial<Record<OlderKind, Map<number, Known>>> = {};
 
   constructor(private readonly images: Images) {}
 
@@ -77,6 +81,11 @@ export class FileTable {
     return this.find('reg', id) || null;
   }
 
+  /** The same where the dump may lack the image of files. */
+  pathIfKnown(id: number): string | null {
+    return this.images.has('files.img') || this.images.has(OLDER.reg.image) ? this.path(id) : null;
+  }
+
   /** For JSON. */
   data({ type, id }: FileRef): FileData {
     const file = { type: String(type), id };
@@ -87,7 +96,13 @@ export class FileTable {
     return { ...file, unix: socket ? { ino: socket.ino, peer: socket.peer, name: unixName(socket.name) } : null };
   }
 
-  private find<K extends keyof Known>(kind: K, id: number): Known[K] | undefined {
+  /** The inode number of a memfd; undefined for any other file. */
+  memfdInode(id: number): number | undefined {
+    this.files ??= this.readFiles();
+    return this.files.get(id)?.memfd;
+  }
+
+  private find<K extends OlderKind>(kind: K, id: number): Known[K] | undefined {
     this.files ??= this.readFiles();
     const known = this.files.get(id) ?? this.olderFiles(kind).get(id);
     return known?.[kind];
@@ -96,18 +111,19 @@ export class FileTable {
   private readFiles(): Map<number, Known> {
     const files = new Map<number, Known>();
     if (!this.images.has('files.img')) return files;
-    this.images.each('files.img', 'file_entry', ({ id, reg, pipe, usk }) => {
+    this.images.each('files.img', 'file_entry', ({ id, reg, pipe, usk, memfd }) => {
       if (files.has(id)) return;
       const known: Known = {};
       if (reg) known.reg = reg.name;
       if (pipe) known.pipe = pipe.pipe_id;
       if (usk) known.usk = { ino: usk.ino, peer: usk.peer, name: usk.name };
+      if (memfd) known.memfd = memfd.inode_id;
       files.set(id, known);
     });
     return files;
   }
 
-  private olderFiles(kind: keyof Known): Map<number, Known> {
+  private olderFiles(kind: OlderKind): Map<number, Known> {
     let files = this.older[kind];
     if (!files) {
       files = this.readOlder(kind);
@@ -116,7 +132,7 @@ export class FileTable {
     return files;
   }
 
-  private readOlder(kind: keyof Known): Map<number, Known> {
+  private readOlder(kind: OlderKind): Map<number, Known> {
     const { image, message } = OLDER[kind];
     const files = new Map<number, Known>();
     if (!this.images.has(image)) {

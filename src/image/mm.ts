@@ -89,8 +89,8 @@ export function decodeAreas(bytes: Uint8Array, pageSize: number, file: string): 
   );
 }
 
-/** An address as a page number: it may be beyond 2^53 bytes. */
-function pageNumber(address: Word, pageSize: number): number {
+/** An address as a page number: it may be beyond 2^53 bytes. Throws RangeError inside of a page. */
+export function pageNumber(address: Word, pageSize: number): number {
   if (address.lo % pageSize !== 0) {
     throw new RangeError(`an area that is not aligned to ${pageSize} bytes, at 0x${hex(address)}`);
   }

@@ -32,6 +32,8 @@ export interface PageSpan {
   state: 'stored' | 'lazy' | 'absent';
   /** Of stored pages: where they are. */
   at?: StoredAt;
+  /** Of pages that the dump leaves to its parents: how many dumps up this was found, 1 for the parent. */
+  depth?: number;
 }
 
 /** Where stored pages are. */
@@ -108,6 +110,12 @@ export class RunTable {
 
   private detailOf(i: number): RunDetail | undefined {
     return (this.bits[i] as number) & DETAIL ? this.details.get(i) : undefined;
+  }
+
+  /** The page after the last run; 0 without runs. */
+  get endPage(): number {
+    const last = this.length - 1;
+    return last < 0 ? 0 : (this.pageNumbers[last] as number) + (this.pages[last] as number);
   }
 
   /** Index of the first run that ends after a page. */
@@ -188,10 +196,14 @@ export interface AddressSpaceOptions {
   parent?: AddressSpace;
   /** For compressed pages. */
   decodeBlock?: DecodeBlock;
+  /** Whether pages of a parent that is not there are absent; otherwise they are an error. */
+  isLenient?: boolean | undefined;
 }
 
 /** The memory of one task or segment of one dump, with that of its parents where the dump refers to them. */
 export class AddressSpace {
+  private last: { file: PayloadFile; position: number; plain: Uint8Array } | undefined;
+
   constructor(
     private readonly table: RunTable,
     readonly file: PayloadFile,
@@ -200,13 +212,13 @@ export class AddressSpace {
 
   /**
    * Where the pages of a range are: segments without gaps, in order, each in one state and in one file.
-   * @throws {DumpError} NO_PARENT for a page of a parent dump that has no such address space
+   * @throws {DumpError} NO_PARENT for a page of a parent dump that has no such address space, if it is not lenient
    */
   *locate(pageNumber: number, pages: number): Generator<PageSpan> {
     for (const run of this.table.walk(pageNumber, pages)) {
       const range = { pageNumber: run.pageNumber, pages: run.pages };
       if (run.bits & PE_PARENT) {
-        yield* this.parent.locate(run.pageNumber, run.pages);
+        yield* this.inParent(run.pageNumber, run.pages);
       } else if (run.bits & PE_PRESENT) {
         yield { ...range, state: 'stored', at: this.placeOf(run) };
       } else {
@@ -245,12 +257,23 @@ export class AddressSpace {
     }
   }
 
-  private get parent(): AddressSpace {
-    const { parent, name } = this.options;
-    if (!parent) {
+  /** The page after the last one that the pagemap has; 0 for an empty one. */
+  get endPage(): number {
+    return this.table.endPage;
+  }
+
+  private *inParent(pageNumber: number, pages: number): Generator<PageSpan> {
+    const { parent, name, isLenient } = this.options;
+    if (parent) {
+      for (const span of parent.locate(pageNumber, pages)) {
+        span.depth = (span.depth ?? 0) + 1;
+        yield span;
+      }
+    } else if (isLenient) {
+      yield { pageNumber, pages, state: 'absent', depth: 1 };
+    } else {
       throw new DumpError('NO_PARENT', 'these pages are in a parent dump, and this dump has none', { file: name });
     }
-    return parent;
   }
 
   private placeOf(run: TableSpan): StoredAt {
@@ -291,12 +314,16 @@ export class AddressSpace {
     }
   }
 
-  /** One block of `plain` bytes. */
+  /** One block of `plain` bytes. The last one is kept, because a piece may end inside of it. */
   private block(file: PayloadFile, position: number, stored: number, plain: number): Uint8Array {
     if (stored === 0) return new Uint8Array(plain);
+    const { last } = this;
+    if (last?.file === file && last.position === position && last.plain.length === plain) return last.plain;
     const bytes = new Uint8Array(stored);
     file.read(bytes, position);
-    return plainBlock(bytes, plain, this.options.decodeBlock, { file: file.name, offset: position });
+    const decoded = plainBlock(bytes, plain, this.options.decodeBlock, { file: file.name, offset: position });
+    this.last = { file, position, plain: decoded };
+    return decoded;
   }
 }
 
