@@ -35,7 +35,7 @@ const ORDER = [
   'command-line',
   'commands',
   'cli.ts',
-  ['index.ts', 'images.ts', 'containers.ts', 'serve.ts'],
+  ['index.ts', 'images.ts', 'containers.ts', 'inspect.ts', 'serve.ts'],
 ];
 
 /** Imports between folders that are side by side. */

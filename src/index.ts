@@ -1,6 +1,6 @@
 /**
  * pagepipe as a library: dumps as records, and stages over them. Sources and sinks of each kind are in `pagepipe/containers`,
- * the codec of images in `pagepipe/images`, page servers in `pagepipe/serve`.
+ * the codec of images in `pagepipe/images`, the memory of processes in `pagepipe/inspect`, page servers in `pagepipe/serve`.
  *
  *     import { classify, DROP_LAZY, filter, openDump, pump, rebuild } from 'pagepipe';
  *     import { directorySink } from 'pagepipe/containers';

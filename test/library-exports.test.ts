@@ -27,6 +27,9 @@ const EXPORTS: Record<string, string> = {
     MessagesIn PayloadBytesPart PayloadEndPart PayloadPart decodeImage encodeImage imageToJson jsonToImage
     typeOfMagic typeOfName
   `,
+  inspect: `
+    MemoryArea MemoryAreas MemoryPiece MemorySpan MemoryState SegmentMemory TaskMemories TaskMemory
+  `,
   serve: `
     Address ClientEnd DumpMemory DumpMemoryOptions LazyPages LazyPagesOptions LazyRestore Message ParentDump
     ReceiveDumpOptions ReceiveOptions ReceivedStats RestoreSummary Serve ServeClientOptions ServeRestoresOptions

@@ -11,7 +11,7 @@ import { hasFile, KINDS, type Kind, kindIndex, kindOf, type MapFlags, VMA } from
 
 /** A million areas take 50 MB. */
 export class MemoryAreas {
-  private constructor(
+  constructor(
     readonly length: number,
     /** Page numbers; `ends` are exclusive. */
     readonly starts: Float64Array,
@@ -29,56 +29,6 @@ export class MemoryAreas {
     /** Where the area begins in its file or segment, in pages. */
     readonly pageOffsets: Float64Array,
   ) {}
-
-  /**
-   * The areas of a process.
-   * @param pageSize bytes
-   * @throws {DumpError} MISSING_IMAGE, MALFORMED, AREAS_OVERLAP
-   */
-  static of(images: Images, pid: number, pageSize: number, map: MapFlags): MemoryAreas {
-    const file = mmName(pid);
-    let areas = MemoryAreas.empty(0);
-    readMm(images, pid, (message) => {
-      let count = 0;
-      try {
-        eachArea(message, ({ status }) => {
-          if (!(status.lo & VMA.GUARD)) count++;
-        });
-        areas = MemoryAreas.empty(count);
-        let i = 0;
-        eachArea(message, ({ start, end, prot, flags, status, shmid, pgoff }) => {
-          if (status.lo & VMA.GUARD) return;
-          areas.starts[i] = pageNumber(start, pageSize);
-          areas.ends[i] = pageNumber(end, pageSize);
-          areas.prots[i] = prot.lo;
-          areas.flags[i] = flags.lo;
-          areas.status[i] = status.lo;
-          areas.kinds[i] = kindIndex(kindOf(flags.lo, status.lo, map));
-          areas.ids[i] = approximate(shmid);
-          areas.pageOffsets[i] = wholePages(pgoff, pageSize);
-          i++;
-        });
-      } catch (cause) {
-        throw malformed('mm_entry', cause, file, 0);
-      }
-    });
-    return areas.ascending(file, pageSize);
-  }
-
-  private static empty(length: number): MemoryAreas {
-    const [numbers, words] = [() => new Float64Array(length), () => new Uint32Array(length)];
-    return new MemoryAreas(
-      length,
-      numbers(),
-      numbers(),
-      words(),
-      words(),
-      words(),
-      new Uint8Array(length),
-      numbers(),
-      numbers(),
-    );
-  }
 
   kind(index: number): Kind {
     return KINDS[this.kinds[index] as number] as Kind;
@@ -101,8 +51,8 @@ export class MemoryAreas {
     return lowerBound(this.length, (i) => (this.ends[i] as number) <= page);
   }
 
-  /** The same areas in order: nearly always they are. */
-  private ascending(file: string, pageSize: number): MemoryAreas {
+  /** The same areas in order: nearly always they are. Throws {@link DumpError} AREAS_OVERLAP. */
+  ascending(file: string, pageSize: number): MemoryAreas {
     const { starts, ends, length } = this;
     const isInOrder = starts.every((start, i) => i === 0 || start >= (ends[i - 1] as number));
     const order = isInOrder ? undefined : Uint32Array.from(starts.keys()).sort((a, b) => at(starts, a) - at(starts, b));
@@ -136,6 +86,48 @@ export class MemoryAreas {
       numbers(this.pageOffsets),
     );
   }
+}
+
+/**
+ * The areas of a process.
+ * @param pageSize bytes
+ * @throws {DumpError} MISSING_IMAGE, MALFORMED, AREAS_OVERLAP
+ */
+export function readMemoryAreas(images: Images, pid: number, pageSize: number, map: MapFlags): MemoryAreas {
+  const file = mmName(pid);
+  let areas = emptyAreas(0);
+  readMm(images, pid, (message) => {
+    let count = 0;
+    try {
+      eachArea(message, ({ status }) => {
+        if (!(status.lo & VMA.GUARD)) count++;
+      });
+      areas = emptyAreas(count);
+      let i = 0;
+      eachArea(message, ({ start, end, prot, flags, status, shmid, pgoff }) => {
+        if (status.lo & VMA.GUARD) return;
+        areas.starts[i] = pageNumber(start, pageSize);
+        areas.ends[i] = pageNumber(end, pageSize);
+        areas.prots[i] = prot.lo;
+        areas.flags[i] = flags.lo;
+        areas.status[i] = status.lo;
+        areas.kinds[i] = kindIndex(kindOf(flags.lo, status.lo, map));
+        areas.ids[i] = approximate(shmid);
+        areas.pageOffsets[i] = wholePages(pgoff, pageSize);
+        i++;
+      });
+    } catch (cause) {
+      throw malformed('mm_entry', cause, file, 0);
+    }
+  });
+  return areas.ascending(file, pageSize);
+}
+
+function emptyAreas(length: number): MemoryAreas {
+  const numbers = () => new Float64Array(length);
+  const words = () => new Uint32Array(length);
+  const kinds = new Uint8Array(length);
+  return new MemoryAreas(length, numbers(), numbers(), words(), words(), words(), kinds, numbers(), numbers());
 }
 
 const at = (column: Float64Array | Uint32Array, index: number): number => column[index] as number;

@@ -23,7 +23,7 @@ import type { AddressSpace, PageSpan, StoredAt } from '../memory/space.js';
 import { PIECE_BYTES, SpanReader } from '../memory/span-reader.js';
 import { type Kind, VMA } from '../memory/vma.js';
 import { FileTable } from './file-table.js';
-import { MemoryAreas } from './memory-areas.js';
+import { type MemoryAreas, readMemoryAreas } from './memory-areas.js';
 import { lacksAsZombie, mapFlagsOfTask, processesOf } from './processes.js';
 import { SharedSegments } from './shared-segments.js';
 
@@ -79,8 +79,8 @@ export class TaskMemories {
   readonly pageSize: number;
   /** Of all processes, in the order of the dump. */
   readonly pids: readonly number[];
-  readonly images: Images;
-  readonly files: FileTable;
+  private readonly images: Images;
+  private readonly files: FileTable;
   private readonly shared: SharedSegments;
   private readonly listed = new Map<number, SegmentMemory | undefined>();
 
@@ -102,7 +102,7 @@ export class TaskMemories {
   /** The memory of a process: its areas are read at once, its pagemap when it is needed. Undefined for a zombie. */
   of(pid: number): TaskMemory | undefined {
     if (lacksAsZombie(this.images, pid, mmName(pid))) return undefined;
-    const areas = MemoryAreas.of(this.images, pid, this.pageSize, mapFlagsOfTask(this.images, pid));
+    const areas = readMemoryAreas(this.images, pid, this.pageSize, mapFlagsOfTask(this.images, pid));
     return new TaskMemory(pid, this.pageSize, areas, this, () => this.space(`pagemap-${pid}.img`));
   }
 
@@ -136,6 +136,11 @@ export class TaskMemories {
       return inode === undefined ? undefined : this.shared.idOfMemfd(inode);
     }
     return status & (VMA.ANON_SHARED | VMA.SYSVIPC) ? id : undefined;
+  }
+
+  /** The path of a file by its id in an area; null if the dump does not say. */
+  pathOf(id: number): string | null {
+    return this.files.pathIfKnown(id);
   }
 
   private space(pagemap: string): AddressSpace {
@@ -173,7 +178,7 @@ export class TaskMemory {
       flags: areas.flags[index] as number,
       status: areas.status[index] as number,
       kind: areas.kind(index),
-      ...(areas.isOfFile(index) ? { file: { id, path: this.all.files.pathIfKnown(id), pageOffset } } : {}),
+      ...(areas.isOfFile(index) ? { file: { id, path: this.all.pathOf(id), pageOffset } } : {}),
       ...(segment === undefined ? {} : { segment: { id: segment, pageOffset } }),
     };
   }
