@@ -9,12 +9,13 @@
  *     await pump(dump.records, [classify(), filter(DROP_LAZY), rebuild()], await directorySink('small'));
  */
 
+export type { WantedPages } from './arrival/hold.js';
 export type { ByteSource, SourceKind } from './arrival/open.js';
 export type { KnownDump } from './arrival/summary.js';
 export type { CheckpointImage, ImageBlob } from './containers/oci/layout.js';
 export { Dump, type DumpOptions } from './dump/dump.js';
 export type { FileBegin, FileEvent, FileEvents } from './dump/events.js';
-export type { DumpEntry, DumpFiles, FileStat, ReadableFiles } from './dump/files.js';
+export type { DumpEntry, DumpFiles, DumpOrigin, FileStat, ReadableFiles } from './dump/files.js';
 export { pump, type RecordSink, type RecordSource, type Stage, type StageOutput } from './dump/pump.js';
 export * from './dump/records.js';
 export { SizeSink } from './dump/size.js';

@@ -7,14 +7,14 @@ const EXPORTS: Record<string, string> = {
   index: `
     AddressSpace AddressSpaceOptions Amount ArchiveHeader AreaData AreaPages AreaTable AreasData AreasRecord
     ByteSource BytesRecord CheckRecord CheckpointImage ClassifyOptions CompressedBlocks Compression DROP_LAZY
-    DecodeBlock DescriptorsData Dump DumpEntry DumpError DumpErrorCode DumpFiles DumpOptions DumpRecord
+    DecodeBlock DescriptorsData Dump DumpEntry DumpError DumpErrorCode DumpFiles DumpOptions DumpOrigin DumpRecord
     DumpSource EndRecord ErrorPlace ExtentsRecord FaultList FaultListParser FileBegin FileData FileEvent
     FileEvents FilePlace FileRecord FileStat FilterOptions Finding FindingCode FindingPlace HOLES HeaderRecord Holes
     ImageBlob KINDS KeepOptions Kind KindTally KnownDump MemoryBudget OpenDump OpenDumpOptions PAGE_SIZES
     POLICIES PageSpan PagesData PayloadFile PayloadRecord Policy ProcessData RUN_BITS ReadableFiles RecordSink
     RecordSource RunBatch RunBuilder RunCursor RunDetail RunPart RunTable RunsRecord Selection Severity SizeSink
     SourceKind SourceOptions Space SpaceRecord SpaceTally SplitOptions Stage StageOutput StoredAt Sums TableSpan
-    Task TemplateOptions TemplateTask UntemplateOptions Verdict VerifyOptions classify exploreAreas exploreDescriptors explorePages exploreProcesses filter
+    Task TemplateOptions TemplateTask UntemplateOptions Verdict VerifyOptions WantedPages classify exploreAreas exploreDescriptors explorePages exploreProcesses filter
     hasPayload isPayload keepEager merge openDump openDumpFiles pump quickFindings rebuild split tally template untemplate verify
   `,
   containers: `

@@ -5,7 +5,14 @@
 
 import { FilesSink } from '../containers/files-sink.js';
 import type { FileEvents } from '../dump/events.js';
-import { type DumpEntry, type DumpFiles, type FileStat, followLinks, missingImage } from '../dump/files.js';
+import {
+  type DumpEntry,
+  type DumpFiles,
+  type DumpOrigin,
+  type FileStat,
+  followLinks,
+  missingImage,
+} from '../dump/files.js';
 import { checkLink, isPagesName, OUTSIDE, pagesName } from '../dump/names.js';
 import { pump } from '../dump/pump.js';
 import type { DumpRecord, FileRecord, Space } from '../dump/records.js';
@@ -31,8 +38,11 @@ export interface Arriving {
 
 export interface HoldOptions {
   budget: MemoryBudget;
-  /** `count`, the default: only the size of pages files is kept. `hold`: pages can be read. */
-  pages?: 'count' | 'hold';
+  /** `count`, the default: only the size of pages files is kept. `hold`: pages can be read, or those that are wanted. */
+  pages?: 'count' | 'hold' | WantedPages;
+  /** Whether files outside of the dump are held as well, up to {@link OUTSIDE_BYTES} of each. */
+  outside?: boolean;
+  origin?: DumpOrigin;
   /** Limit on the bytes of all files, including holes. */
   maxBytes?: number;
   signal?: AbortSignal;
@@ -42,15 +52,32 @@ export interface HoldOptions {
   holdMs?: number;
 }
 
+/** How much of a file outside of the dump is held, in bytes. What describes a container is far smaller. */
+export const OUTSIDE_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Which parts of a pages file are wanted, when it begins: ascending pairs of start and end in bytes. Undefined if that is not
+ * known yet; then all of it is held.
+ * @param files what has come so far
+ */
+export type WantedPages = (files: DumpFiles, pages: string) => Float64Array | undefined;
+
+/** Bytes of a file that come in order. */
+interface HeldBytes {
+  push(bytes: Uint8Array): void;
+  readSome(buffer: Uint8Array, position: number): number;
+}
+
 /** A file that is held, or only counted. */
 interface HeldEntry extends DumpEntry {
   size: number;
-  readonly bytes?: StoredFile | undefined;
+  readonly bytes?: HeldBytes | undefined;
 }
 
 export class HeldFiles implements DumpFiles {
   readonly kind = 'held';
   readonly mode = DIRECTORY_MODE;
+  readonly origin?: DumpOrigin;
   pageSize?: number;
   observer?: HoldObserver;
   private readonly byName = new Map<string, HeldEntry>();
@@ -63,6 +90,7 @@ export class HeldFiles implements DumpFiles {
     private readonly options: HoldOptions,
   ) {
     this.store = new HoldStore(options.budget);
+    if (options.origin) this.origin = options.origin;
   }
 
   /** Holds files that arrive. Throws {@link DumpError} of the source, and BAD_NAME, LIMIT, SYSTEM. */
@@ -98,7 +126,7 @@ export class HeldFiles implements DumpFiles {
   private async takeEvents(events: FileEvents): Promise<void> {
     try {
       for await (const event of this.breathing(events)) {
-        if (event.type === 'file' && !event.name.startsWith(OUTSIDE)) this.add(event);
+        if (event.type === 'file') this.addArriving(event);
         else if (event.type === 'data') this.push(event.name, event.bytes);
         else if (event.type === 'fileEnd') this.end(event.name);
       }
@@ -118,6 +146,19 @@ export class HeldFiles implements DumpFiles {
     }
   }
 
+  /** Begins a file of the dump, or one outside of it. */
+  addArriving(file: Omit<DumpEntry, 'size'>): void {
+    const { name } = file;
+    if (!name.startsWith(OUTSIDE)) this.add(file);
+    else if (this.options.outside && file.kind === 'regular' && !this.byName.has(name)) {
+      this.byName.set(name, {
+        ...file,
+        size: 0,
+        bytes: new PartsOfFile(this.store, Float64Array.of(0, OUTSIDE_BYTES)),
+      });
+    }
+  }
+
   /**
    * Begins a file.
    * @param holds whether its bytes can be read later
@@ -125,14 +166,20 @@ export class HeldFiles implements DumpFiles {
    */
   add(
     { name, kind, mode, target }: Omit<DumpEntry, 'size'>,
-    holds = this.options.pages === 'hold' || !isPagesName(name),
+    holds = !isPagesName(name) || (this.options.pages ?? 'count') !== 'count',
   ): void {
     if (this.byName.has(name)) {
       throw new DumpError('BAD_NAME', 'the name occurs twice', { file: name });
     }
     if (kind === 'link') checkLink(name, Buffer.from(target ?? []).toString());
-    const bytes = kind === 'regular' && holds ? this.store.file() : undefined;
+    const bytes = kind === 'regular' && holds ? this.newFile(name) : undefined;
     this.byName.set(name, { name, kind, mode, size: 0, bytes, ...(target ? { target } : {}) });
+  }
+
+  private newFile(name: string): HeldBytes {
+    const { pages } = this.options;
+    const parts = typeof pages === 'function' && isPagesName(name) ? pages(this, name) : undefined;
+    return parts ? new PartsOfFile(this.store, parts) : this.store.file();
   }
 
   /** Copies the next bytes of a file. A file that was not begun is outside the dump. */
@@ -182,6 +229,51 @@ export class HeldFiles implements DumpFiles {
   }
 }
 
+/** Parts of a file: the others are dropped. */
+class PartsOfFile implements HeldBytes {
+  private readonly files: StoredFile[] = [];
+  private size = 0;
+  /** The first part whose end has not come. */
+  private next = 0;
+
+  /** @param parts ascending pairs of start and end in bytes */
+  constructor(
+    store: HoldStore,
+    private readonly parts: Float64Array,
+  ) {
+    for (let i = 0; i < parts.length; i += 2) this.files.push(store.file());
+  }
+
+  push(bytes: Uint8Array): void {
+    const end = this.size + bytes.length;
+    for (let i = this.next; i < this.files.length && this.start(i) < end; i++) {
+      const from = Math.max(this.start(i), this.size);
+      const to = Math.min(this.end(i), end);
+      if (to > from) this.files[i]?.push(bytes.subarray(from - this.size, to - this.size));
+      if (this.end(i) <= end) this.next = i + 1;
+    }
+    this.size = end;
+  }
+
+  /** Throws {@link DumpError} UNSUPPORTED for what was dropped. */
+  readSome(buffer: Uint8Array, position: number): number {
+    if (position >= this.size) return 0;
+    const i = this.files.findIndex((_, part) => this.end(part) > position);
+    if (i < 0 || this.start(i) > position) {
+      throw new DumpError('UNSUPPORTED', 'this part of the file was not held', { offset: position });
+    }
+    return this.files[i]?.readSome(buffer, position - this.start(i)) ?? 0;
+  }
+
+  private start(part: number): number {
+    return this.parts[2 * part] as number;
+  }
+
+  private end(part: number): number {
+    return this.parts[2 * part + 1] as number;
+  }
+}
+
 class HoldSink extends FilesSink {
   constructor(private readonly files: HeldFiles) {
     super();
@@ -197,7 +289,7 @@ class HoldSink extends FilesSink {
 
   protected startFile(record: FileRecord): void {
     this.files.pageSize = this.header.pageSize;
-    if (!record.outside) this.files.add(record);
+    this.files.addArriving(record);
   }
 
   protected fileBytes(bytes: Uint8Array, { name }: FileRecord): void {

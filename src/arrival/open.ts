@@ -125,7 +125,9 @@ export interface HeldArrival {
 /** Opens a dump that arrives, to hold its files. Throws {@link DumpError} NOT_A_DUMP if it is in none of the containers. */
 export async function holdArrival(source: ByteSource, options: OpenOptions & HoldOptions): Promise<HeldArrival> {
   const arrival = await openArrival(source, options);
-  const files = new HeldFiles(typeof source === 'string' ? source : arrival.name, options);
+  const { kind, compression, image } = arrival;
+  const origin = { kind, compression, image };
+  const files = new HeldFiles(typeof source === 'string' ? source : arrival.name, { ...options, origin });
   return { files, fill: () => files.fill(arrival).finally(arrival.close) };
 }
 

@@ -84,9 +84,9 @@ export async function openCommandFiles(
   path: string,
   args: Arguments,
   io: Io,
-  { pages = 'count', budget = budgetOf(args), progress }: Partial<HoldOptions> = {},
+  { pages = 'count', outside = false, budget = budgetOf(args), progress }: Partial<HoldOptions> = {},
 ): Promise<DumpFiles> {
-  const options = { ...openOptions(args, io), pages, budget, progress };
+  const options = { ...openOptions(args, io), pages, outside, budget, progress };
   const files = await openDumpFiles(shardsOf(path, args) ?? path, options);
   return progress ? new CountedFiles(files, progress) : files;
 }

@@ -1,23 +1,25 @@
 /** The files of a dump, of which all bytes that are read are counted. */
 import type { FilePlace } from '../bytes.js';
-import type { DumpEntry, DumpFiles, FileStat } from './files.js';
+import type { DumpEntry, DumpFiles, DumpOrigin, FileStat } from './files.js';
 
 export class CountedFiles implements DumpFiles {
   readonly kind: DumpFiles['kind'];
   readonly path: string;
   readonly mode: number;
   readonly pageSize?: number;
+  readonly origin?: DumpOrigin;
 
   /** @param count told of the bytes of each read, also of the dumps that this one builds on */
   constructor(
     private readonly files: DumpFiles,
     private readonly count: (bytes: number) => void,
   ) {
-    const { kind, path, mode, pageSize } = files;
+    const { kind, path, mode, pageSize, origin } = files;
     this.kind = kind;
     this.path = path;
     this.mode = mode;
     if (pageSize !== undefined) this.pageSize = pageSize;
+    if (origin) this.origin = origin;
   }
 
   entries(): readonly DumpEntry[] {

@@ -47,6 +47,14 @@ export interface ReadableFiles {
   place?(name: string): FilePlace | undefined;
 }
 
+/** What a dump is in that was read from front to back. */
+export interface DumpOrigin {
+  readonly kind: 'tar' | 'oci' | 'stream' | 'shards';
+  readonly compression?: 'gzip' | 'zstd' | undefined;
+  /** Of an OCI image: its JSON. */
+  readonly image?: Readonly<Record<'index' | 'manifest' | 'config', Record<string, unknown>>> | undefined;
+}
+
 export interface DumpFiles extends ReadableFiles {
   readonly kind: 'directory' | 'tar' | 'held';
   /** Path of the directory or the container; also used in errors. */
@@ -55,6 +63,8 @@ export interface DumpFiles extends ReadableFiles {
   readonly mode: number;
   /** Bytes, if the container says so, as a page stream does. */
   readonly pageSize?: number;
+  /** Of a dump that was held. */
+  readonly origin?: DumpOrigin;
   /** All entries, sorted by name. Those of an archive come in its order, with the files outside the dump. */
   entries(): readonly DumpEntry[];
   /**

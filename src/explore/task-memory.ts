@@ -49,10 +49,15 @@ export interface MemorySpan {
   area: number;
   /** Of pages whose bytes are in this dump or in a parent. */
   at?: StoredAt;
+  /** Of pages of shared memory: the id of their segment. */
+  segment?: number;
 }
 
 /** A span, or a part of one, with its bytes if there are any: until the next one is asked for. */
 export type MemoryPiece = MemorySpan & { bytes?: Uint8Array };
+
+/** Of a smaller range, only its own bytes are read from the pages file: those around it may not be held. */
+const SMALL_READ_BYTES = 8 * 1024 * 1024;
 
 /** An area as an object, for those that are looked at one by one. */
 export interface MemoryArea {
@@ -211,8 +216,9 @@ export class TaskMemory {
    * also by that of another call.
    */
   *read(pageNumber = 0, pages = this.allPages, pieceBytes = PIECE_BYTES): Generator<MemoryPiece> {
+    const options = { pieceBytes, readsAhead: pages * this.pageSize > SMALL_READ_BYTES };
     for (const span of this.spans(pageNumber, pages)) {
-      if (span.at) yield* this.reader.read(span, this.space as AddressSpace, pieceBytes);
+      if (span.at) yield* this.reader.read(span, this.space as AddressSpace, options);
       else yield span;
     }
   }
@@ -250,6 +256,7 @@ export class TaskMemory {
     for (const span of segment.spans(pageNumber - shift, pages)) {
       span.pageNumber += shift;
       span.area = area;
+      span.segment = segmentId;
       if (span.at) span.at = { ...span.at, firstPage: span.at.firstPage + shift };
       yield span;
     }
@@ -283,8 +290,9 @@ export class SegmentMemory {
 
   /** The same with bytes, as {@link TaskMemory.read} gives them. */
   *read(pageNumber = 0, pages = this.pages, pieceBytes = PIECE_BYTES): Generator<MemoryPiece> {
+    const options = { pieceBytes, readsAhead: pages * this.pageSize > SMALL_READ_BYTES };
     for (const span of this.spans(pageNumber, pages)) {
-      if (span.at) yield* this.reader.read(span, this.space, pieceBytes);
+      if (span.at) yield* this.reader.read(span, this.space, options);
       else yield span;
     }
   }

@@ -1,4 +1,6 @@
 /** Opens a dump in any container, as records or as files. Every command that reads a dump begins here. */
+
+import type { WantedPages } from '../arrival/hold.js';
 import {
   type Arrival,
   type ArrivingDump,
@@ -92,13 +94,13 @@ export async function openDump(source: DumpSource, options: OpenDumpOptions = {}
 /**
  * Opens the files of a dump to random access. What can only be read from front to back is held: in memory within the budget,
  * past that in a temporary file.
- * @param options pages: `count`, the default, knows only the size of pages files; `hold` makes them readable; progress: told of
- *   all bytes that arrive
+ * @param options pages: `count`, the default, knows only the size of pages files; `hold` makes them readable, a function those
+ *   parts that it names; outside: whether files outside of the dump are held, too; progress: told of all bytes that arrive
  * @throws {DumpError} as {@link openDump} does, also for what is cut off or damaged
  */
 export async function openDumpFiles(
   source: DumpSource,
-  { pages = 'count', ...options }: SourceOptions & { pages?: 'count' | 'hold' } = {},
+  { pages = 'count', ...options }: SourceOptions & { pages?: 'count' | 'hold' | WantedPages; outside?: boolean } = {},
 ): Promise<DumpFiles> {
   const [bytes, all] = complete(source, options);
   return openFiles(bytes, { ...all, pages });

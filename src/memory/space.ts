@@ -60,6 +60,20 @@ export function pagesWithin({ pageNumber, pages, at }: PageSpan, bytes: number, 
   return Math.min(pages, Math.max(0, Math.floor((bytes - start) / pageSize)));
 }
 
+/** The bytes of its file that the pages of a stored span are in, compressed blocks as a whole: start and end. */
+export function storedRange({ pageNumber, pages, at }: PageSpan, pageSize: number): [number, number] | undefined {
+  if (!at) return undefined;
+  const first = pageNumber - at.firstPage;
+  if (!at.compressed) return [at.position + first * pageSize, at.position + (first + pages) * pageSize];
+  const { blockBytes, pagesPerBlock } = at.compressed;
+  let start = at.position;
+  let block = 0;
+  for (; (block + 1) * pagesPerBlock <= first; block++) start += blockBytes[block] as number;
+  let end = start;
+  for (; block * pagesPerBlock < first + pages; block++) end += blockBytes[block] as number;
+  return [start, end];
+}
+
 /** Decodes one LZ4 block into exactly `plainBytes` bytes. */
 export type DecodeBlock = (block: Uint8Array, plainBytes: number) => Uint8Array;
 

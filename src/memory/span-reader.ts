@@ -28,12 +28,12 @@ export class SpanReader {
   /**
    * A span in pieces with their bytes, which the next piece overwrites.
    * @param space decodes the blocks of compressed pages
-   * @param pieceBytes a piece has no more, but at least a page
+   * @param options pieceBytes: a piece has no more, but at least a page; readsAhead: whether the next spans are wanted, too
    */
   *read<Span extends StoredSpan>(
     span: Span,
     space: AddressSpace,
-    pieceBytes: number,
+    { pieceBytes, readsAhead }: { pieceBytes: number; readsAhead: boolean },
   ): Generator<Span & { bytes: Uint8Array }> {
     const { at } = span;
     const { pageSize } = this;
@@ -43,7 +43,7 @@ export class SpanReader {
       const left = (span.pages - done) * pageSize;
       const bytes = at.compressed
         ? this.decoded(space, pageNumber, at, Math.min(left, most))
-        : this.plain(at.file, at.position + (pageNumber - at.firstPage) * pageSize, left, most);
+        : this.plain(at.file, at.position + (pageNumber - at.firstPage) * pageSize, { left, most, readsAhead });
       const pages = bytes.length / pageSize;
       yield { ...span, pageNumber, pages, bytes };
       done += pages;
@@ -57,14 +57,18 @@ export class SpanReader {
     return bytes;
   }
 
-  /** Whole pages from a position on: at least one, and no more than `wanted` bytes. */
-  private plain(file: PayloadFile, position: number, wanted: number, most: number): Uint8Array {
+  /** Whole pages from a position on: at least one, and no more than are left or a piece may have. */
+  private plain(
+    file: PayloadFile,
+    position: number,
+    { left, most, readsAhead }: { left: number; most: number; readsAhead: boolean },
+  ): Uint8Array {
     const { pageSize } = this;
     const isHere = file === this.file && position >= this.start && position + pageSize <= this.end;
     if (!isHere) {
       // As long as the reader goes on where it was, it reads more and more beyond what is asked for.
-      const ahead = file === this.file && position === this.end ? 2 * (this.end - this.start) : 0;
-      const length = Math.min(most, Math.max(wanted, Math.min(ahead, file.size - position)));
+      const ahead = readsAhead && file === this.file && position === this.end ? 2 * (this.end - this.start) : 0;
+      const length = Math.min(most, Math.max(left, Math.min(ahead, file.size - position)));
       this.file = undefined;
       file.read(this.room(length), position);
       this.file = file;
@@ -73,7 +77,7 @@ export class SpanReader {
     }
     const from = position - this.start;
     const here = Math.floor((this.end - position) / pageSize) * pageSize;
-    return this.buffer.subarray(from, from + Math.min(here, wanted, most));
+    return this.buffer.subarray(from, from + Math.min(here, left, most));
   }
 
   private room(bytes: number): Uint8Array {
