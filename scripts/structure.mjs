@@ -30,7 +30,7 @@ const ORDER = [
   'arrival',
   'template',
   ['explore', 'verify', 'halves', 'serve'],
-  ['send', 'lazy', 'stream-socket'],
+  ['send', 'lazy', 'stream-socket', 'core-dump'],
   'library',
   'command-line',
   'commands',

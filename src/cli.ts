@@ -14,6 +14,7 @@ import { printable } from './printable.js';
 /** A command is loaded only when it is used, so that `--help` is fast. */
 const LOADERS: Record<CommandName, () => Promise<Command>> = {
   x: async () => (await import('./commands/x.js')).command,
+  core: async () => (await import('./commands/core.js')).command,
   show: async () => (await import('./commands/show.js')).command,
   info: async () => (await import('./commands/info.js')).command,
   decode: async () => (await import('./commands/decode.js')).command,

@@ -9,3 +9,4 @@ export {
   TaskMemories,
   type TaskMemory,
 } from './explore/task-memory.js';
+export { type CoreReport, type WriteCoreOptions, writeCore, writeCores } from './library/core.js';

@@ -28,7 +28,8 @@ const EXPORTS: Record<string, string> = {
     typeOfMagic typeOfName
   `,
   inspect: `
-    MemoryArea MemoryAreas MemoryPiece MemorySpan MemoryState SegmentMemory TaskMemories TaskMemory
+    CoreReport MemoryArea MemoryAreas MemoryPiece MemorySpan MemoryState SegmentMemory TaskMemories TaskMemory
+    WriteCoreOptions writeCore writeCores
   `,
   serve: `
     Address ClientEnd DumpMemory DumpMemoryOptions LazyPages LazyPagesOptions LazyRestore Message ParentDump

@@ -57,6 +57,24 @@ page stream, or shards; - is stdin.`,
     jq '.[] | {pid, heap: [.areas[] | select(.kind == "heap").pages] | add}'
 `,
   },
+  core: {
+    group: 'look',
+    summary: 'make an ELF core of a process, for gdb',
+    usage: ['DUMP [--pid PID] [-o CORE] [options]', 'DUMP --all -o DIR [options]'],
+    about: `Makes a core of a process: its memory, and its threads with their registers,
+for gdb and other debuggers. It has the pages of the dump and of its parents,
+also those of shared memory. Code and constants are in the files that the
+process has mapped: a debugger finds them by name, or they go into the core by
+--files. Processes are of x86-64, i386 or aarch64, whatever this machine is.
+
+Without --pid the dump must have one process. DUMP is a directory, a tar archive
+(a plain one is read in place), a page stream, or shards; - is stdin.
+docs/core.md shows how to use a core.`,
+    options: ['pid', 'all', 'out', 'files', 'root', 'force', 'incomplete', 'json', ...SOURCE_OPTIONS],
+    examples: `  pagepipe core checkpoint.tar.zst --pid 12 -o core.12
+  gdb -iex 'set sysroot /srv/rootfs' /srv/rootfs/usr/bin/app core.12
+`,
+  },
   show: {
     group: 'look',
     summary: 'print an image as JSON for reading',

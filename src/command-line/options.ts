@@ -202,6 +202,13 @@ export const OPTIONS = {
     help: 'the dump that this one builds on, relative to OUT, as for criu',
   },
 
+  // A core of a process.
+  all: { type: 'boolean', help: 'one core for each process, core.PID in the directory of --out' },
+  files: {
+    type: 'boolean',
+    help: 'include the pages of mapped files, such as code, from the files in --root; otherwise a debugger looks for them',
+  },
+
   // A lazy restore.
   workDir: {
     type: 'string',
@@ -287,7 +294,7 @@ export const OPTIONS = {
     type: 'string',
     value: 'DIR',
     completes: 'folder',
-    help: 'root folder of the dumped tasks, such as that of their container: their programs are looked at',
+    help: 'root folder of the dumped tasks, such as that of their container: their programs are looked at, and of core the files that they have mapped',
     fallback: '/',
   },
   inPlace: {

@@ -82,7 +82,7 @@ export async function tarSink(place: BytePlace, options: ArchiveOptions = {}): P
 
 /** The same at once. @param name of a descriptor, for errors */
 export const openTar = (place: BytePlace, options: ArchiveOptions, name?: string): TarSink =>
-  new TarSink(archiveOutput(place, options, options.compression, name), tarOptions(options));
+  new TarSink(fileOutput(place, options, options.compression, name), tarOptions(options));
 
 export interface ImageOptions extends ArchiveOptions {
   /** The image that the dump comes from: {@link OpenDump.image}. All of it but its layer is kept. */
@@ -101,10 +101,14 @@ export async function ociSink(place: BytePlace, options: ImageOptions = {}): Pro
 export function openOci(place: BytePlace, { image, ...options }: ImageOptions, name?: string): OciSink {
   const { compression } = options;
   const layer: OciSinkOptions = { ...tarOptions(options), image, compression };
-  return new OciSink(archiveOutput(place, options, undefined, name), layer);
+  return new OciSink(fileOutput(place, options, undefined, name), layer);
 }
 
-function archiveOutput(
+/**
+ * One file. @param name of a descriptor, for errors
+ * @throws {DumpError} OUTPUT_EXISTS, OUTPUT_INSIDE_DUMP, SYSTEM; UNSUPPORTED without a zstd
+ */
+export function fileOutput(
   place: BytePlace,
   { sources = [], force = false }: PlaceOptions,
   compression: Compression | undefined,
