@@ -5,8 +5,9 @@
  *
  * Before 4.3 the field held the sizes alone, and the rest was in fields 7 and 8 of the entry. No release of CRIU had that.
  */
-import { blockSum, blocksComplaint, type CompressedBlocks } from '../memory/runs.js';
+import { blockPagesComplaint, blockSum, blocksComplaint, type CompressedBlocks } from '../memory/runs.js';
 import { WIRE_BYTES, WIRE_VARINT, WireError, WireReader } from '../protobuf/wire.js';
+import { approximate, decimal, type Word } from './number-fields.js';
 
 /** Why an entry is refused. */
 export interface Complaint {
@@ -30,8 +31,6 @@ const BLOCK_SIZES = 1;
 const TOTAL_BYTES = 2;
 const PAGES_PER_BLOCK = 3;
 
-const TWO_32 = 2 ** 32;
-
 /**
  * Reads the message in `bytes[start, end)` and checks it, also against the number of pages.
  * @param pageSize bytes
@@ -46,7 +45,7 @@ export function readBlocks(
 ): CompressedBlocks | Complaint {
   const reader = new WireReader().over(bytes, start, end);
   const sizes: number[] = [];
-  let totalBytes: number | undefined;
+  let totalBytes: Word | undefined;
   let pagesPerBlock: number | undefined;
   while (reader.nextTag()) {
     const { number } = reader;
@@ -61,9 +60,9 @@ export function readBlocks(
     }
     if (reader.wireType !== WIRE_VARINT) throw noVarint(reader);
     reader.varint();
-    const value = reader.hi * TWO_32 + reader.lo;
-    if (number === TOTAL_BYTES) totalBytes = value;
-    else pagesPerBlock = value;
+    if (number === TOTAL_BYTES) totalBytes = { lo: reader.lo, hi: reader.hi };
+    else if (reader.hi === 0) pagesPerBlock = reader.lo;
+    else return malformed(blockPagesComplaint(decimal(reader), pageSize));
   }
   if (totalBytes === undefined) return malformed('total_payload_size in pagemap_blocks');
   if (pagesPerBlock === undefined) return malformed('pages_per_block in pagemap_blocks');
@@ -71,9 +70,9 @@ export function readBlocks(
   const complaint = blocksComplaint(blocks, pages, pageSize);
   if (complaint) return malformed(complaint);
   const sum = blockSum(blocks);
-  return sum === totalBytes
+  return sum === approximate(totalBytes)
     ? blocks
-    : malformed(`total_payload_size ${sum}, the sum of the blocks, found ${totalBytes}`);
+    : malformed(`total_payload_size ${sum}, the sum of the blocks, found ${decimal(totalBytes)}`);
 }
 
 /** Sizes of blocks: packed, or one of them. */

@@ -15,6 +15,7 @@ import {
   pageNumberLimit,
 } from '../memory/runs.js';
 import { WIRE_BYTES, WIRE_VARINT, WireError, WireReader } from '../protobuf/wire.js';
+import { decimal, type Word } from './number-fields.js';
 import { type Complaint, malformed, noVarint, readBlocks, unreleased, unsupported } from './pagemap-blocks.js';
 
 const TWO_28 = 2 ** 28;
@@ -78,6 +79,8 @@ export class EntryParser {
   private inParent = false;
   private flags = 0;
   private pages = 0;
+  /** Field 5 exactly, where it may go beyond 2^53. */
+  private readonly exactPages: Word = { lo: 0, hi: 0 };
   /** Where field 6 is in the bytes. */
   private blocksStart = 0;
   private blocksEnd = 0;
@@ -187,6 +190,8 @@ export class EntryParser {
         if (hi !== 0) canonical = false;
       } else if (number === PAGES) {
         pages = hi * TWO_32 + lo;
+        this.exactPages.lo = lo;
+        this.exactPages.hi = hi;
       } else {
         this.inParent = lo !== 0 || hi !== 0;
         if (lo > 1 || hi !== 0) canonical = false;
@@ -224,7 +229,7 @@ export class EntryParser {
     }
     const pages = seen & SEEN_PAGES ? this.pages : oldPages;
     if (pages < 1) return malformed('at least one page, found 0');
-    if (pages > limit) return malformed(`at most ${limit} pages, found ${pages}`);
+    if (pages > limit) return malformed(`at most ${limit} pages, found ${decimal(this.exactPages)}`);
     if (vaddrLow % pageSize !== 0) {
       const address = BigInt(vaddrHigh) * BigInt(TWO_28) + BigInt(vaddrLow);
       return malformed(`an address aligned to ${pageSize} bytes, found 0x${address.toString(16)}`);

@@ -145,6 +145,10 @@ export function blockSum({ blockBytes }: CompressedBlocks): number {
   return sum;
 }
 
+/** For blocks of a number of pages that none has; it may be beyond 2^53, so in digits. */
+export const blockPagesComplaint = (digits: string, pageSize: number): string =>
+  `blocks of 1 to ${MAX_BLOCK_BYTES / pageSize} pages, found ${digits}`;
+
 /**
  * What is wrong with the blocks of a run, for `expected …`; undefined if they fit it.
  * @param pageSize bytes
@@ -155,9 +159,7 @@ export function blocksComplaint(
   pageSize: number,
 ): string | undefined {
   const plainBytes = pagesPerBlock * pageSize;
-  if (plainBytes < 1 || plainBytes > MAX_BLOCK_BYTES) {
-    return `blocks of 1 to ${MAX_BLOCK_BYTES / pageSize} pages, found ${pagesPerBlock}`;
-  }
+  if (plainBytes < 1 || plainBytes > MAX_BLOCK_BYTES) return blockPagesComplaint(String(pagesPerBlock), pageSize);
   const count = Math.ceil(pages / pagesPerBlock);
   if (blockBytes.length !== count) return `${count} compressed blocks for ${pages} pages, found ${blockBytes.length}`;
   const lastBytes = (pages - (count - 1) * pagesPerBlock) * pageSize;

@@ -30,7 +30,7 @@ function encodeAll(head: Uint8Array, batches: RunBatch[]): Buffer {
 }
 
 /** An entry of CRIU 4.2 on. */
-const present = (pages: number, flags: number = PE.PRESENT): Message =>
+const present = (pages: number | bigint, flags: number = PE.PRESENT): Message =>
   new Message().int(1, 4096).int(2, 0).int(4, flags).int(5, pages);
 
 /** Blocks whose numbers need not fit each other. */
@@ -185,13 +185,16 @@ describe('the decoder', () => {
     ['no count', new Message().int(1, 4096).int(5, 1), 'MALFORMED', 'expected field 2 (nr_pages)'],
     ['no pages', new Message().int(1, 4096).int(2, 0), 'MALFORMED', 'expected at least one page, found 0'],
     [
-      '2^60 pages',
-      new Message()
-        .int(1, 0)
-        .int(2, 0)
-        .int(5, 2n ** 60n),
+      '2^53 + 1 pages',
+      present(2n ** 53n + 1n),
       'MALFORMED',
-      'expected at most 4503599627370496 pages, found 1152921504606847000',
+      'expected at most 4503599627370496 pages, found 9007199254740993',
+    ],
+    [
+      '2^64 - 1 pages',
+      present(2n ** 64n - 1n),
+      'MALFORMED',
+      'expected at most 4503599627370496 pages, found 18446744073709551615',
     ],
     [
       'an unaligned address',
@@ -239,7 +242,13 @@ describe('the decoder', () => {
       'a sum of 2^64 - 1',
       present(1).field(6, blocks([40], 2n ** 64n - 1n, 1)),
       'MALFORMED',
-      'expected total_payload_size 40, the sum of the blocks, found 18446744073709552000',
+      'expected total_payload_size 40, the sum of the blocks, found 18446744073709551615',
+    ],
+    [
+      'a sum of 2^53 + 1',
+      present(1).field(6, blocks([40], 2n ** 53n + 1n, 1)),
+      'MALFORMED',
+      'expected total_payload_size 40, the sum of the blocks, found 9007199254740993',
     ],
     [
       'no sum',
@@ -287,7 +296,13 @@ describe('the decoder', () => {
       'blocks of 2^64 - 1 pages',
       present(1).field(6, blocks([0], 0, 2n ** 64n - 1n)),
       'MALFORMED',
-      'expected blocks of 1 to 1024 pages, found 18446744073709552000',
+      'expected blocks of 1 to 1024 pages, found 18446744073709551615',
+    ],
+    [
+      'blocks of 2^53 + 1 pages',
+      present(1).field(6, blocks([0], 0, 2n ** 53n + 1n)),
+      'MALFORMED',
+      'expected blocks of 1 to 1024 pages, found 9007199254740993',
     ],
     [
       'blocks of pages in the parent',
