@@ -1,6 +1,7 @@
 /** Runs before each test file. Files share modules: what is to run once is in a module of its own. */
 import { afterAll, expect } from 'vitest';
 import './helpers/equal-bytes.js';
+import './helpers/whole-messages.js';
 import { fixture, openFiles } from './helpers/temp.js';
 
 // Files share a process, too, and some tests look at what it has open.

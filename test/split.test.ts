@@ -18,11 +18,13 @@ import { copyFixture, describeTree, FIXTURES, fixture, openFiles, tempDir } from
 
 const DUMP = 'mosaic-criu-4.2.1';
 
+const NEVER =
+  /^(pagepipe: warning: \S+: never restore this directory without --lazy-pages: its lazy pages are not in it, and CRIU would spin forever, or restore a process that computes on zeros\n)?$/;
+
 async function run(words: readonly string[], options: InProcessOptions = {}): Promise<void> {
   const { code, stderr } = await cli(words, options);
   // Split says how to restore, and merge warns of a dump that was lazy before it was split.
-  const said =
-    words[0] === 'split' ? /^size {2}[^\n]+ in HOT/ : /^(|pagepipe: warning: [^\n]*: never restore [^\n]*\n)$/;
+  const said = words[0] === 'split' ? /^size {2}[^\n]+ in HOT/ : NEVER;
   expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(said) });
 }
 
@@ -395,7 +397,7 @@ describe('halves of which one fails', () => {
     const { signal } = controller;
     const { stderr } = await cli(['split', fixture(DUMP), join(dir, 'hot'), join(dir, 'cold')], { signal });
     // The reason is an error of the test.
-    expect(stderr).toMatch(/^pagepipe: bug: Error: stop\n/);
+    expect(stderr.split('\n')[0]).toBe('pagepipe: bug: Error: stop');
     expect(readdirSync(dir)).toEqual([]);
   });
 });

@@ -54,11 +54,14 @@ describe('base64', () => {
     ['AA\0A', 'expected base64, found "\\u0000A"'],
     ['... <5B>', 'expected base64, found "... <5B>"'],
   ])('%j is none', (text, error) => {
+    // Read letter by letter, the first one that is wrong is all that is known.
+    const first = /^expected base64, found "(\\u0000|.)/.exec(error);
+    const early = first ? `${first[0]}"` : error;
     expect(() => decodeBase64(text)).toThrow(expect.objectContaining({ message: error }));
     const reader = new Base64Reader();
     expect(() => {
       for (const letter of text) reader.push(letter);
       reader.end();
-    }).toThrow(/^expected base64, found /);
+    }).toThrow(early);
   });
 });

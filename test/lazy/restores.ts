@@ -59,6 +59,10 @@ export const restoresOf = ({ out }: Running): Record<string, unknown>[] =>
     .map((line) => JSON.parse(line) as Record<string, unknown>)
     .filter(({ event }) => event === 'restored');
 
+/** What it says is wrong. */
+export const errorsOf = ({ err }: Running): string[] =>
+  err.split('\n').flatMap((line) => /^pagepipe: error: (.*)$/.exec(line)?.[1] ?? []);
+
 /** All of the area at BASE, as the dump of a task has it. */
 export async function findsAll(simulator: Simulator, number: number, pid = number): Promise<void> {
   await simulator.finds(number, BASE, PAGES, { pid, address: BASE });

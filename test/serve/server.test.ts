@@ -38,16 +38,16 @@ describe('a server', () => {
       expect((await good.answer())?.bytes.equals(pagesAt(pages, 0x400000n, 3))).toBe(true);
     };
     await check();
-    const misdeeds: [(socket: Socket) => void, RegExp | undefined][] = [
+    const misdeeds: [(socket: Socket) => void, string | RegExp | undefined][] = [
       [
         (socket) => socket.end(message(24, { command: GET, pages: 1, vaddr: 0x400000n, dstId: 4711 })),
-        /^GET of 1 page at 0x400000 of pid 4711: no such process in the dump$/,
+        'GET of 1 page at 0x400000 of pid 4711: no such process in the dump',
       ],
       [
         (socket) => socket.end(Buffer.from('GET / HTTP/1.1\r\nHost: me\r\n\r\n')),
-        /^28 bytes of a message, then the end$/,
+        '28 bytes of a message, then the end',
       ],
-      [(socket) => socket.end(Buffer.alloc(7)), /^7 bytes of a message, then the end$/],
+      [(socket) => socket.end(Buffer.alloc(7)), '7 bytes of a message, then the end'],
       [(socket) => socket.end(), undefined],
       [
         (socket) => socket.write(Buffer.alloc(7), () => socket.resetAndDestroy()),
@@ -58,7 +58,7 @@ describe('a server', () => {
           const all = message(32, { command: GET, pages: 1024, vaddr: 0x500000n, dstId: 15 });
           socket.write(Buffer.concat(Array(50).fill(all)), () => socket.resetAndDestroy());
         },
-        /^left$/,
+        'left',
       ],
     ];
     for (const [i, [misdeed, error]] of misdeeds.entries()) {
@@ -67,8 +67,9 @@ describe('a server', () => {
       socket.resume();
       const ends = await server.ended(i + 1);
       expect(ends[i]?.closed).toBe(false);
-      if (error) expect(ends[i]?.error).toMatch(error);
-      else expect(ends[i]?.error).toBe(undefined);
+      // What is on its way when the connection breaks may be lost.
+      if (error instanceof RegExp) expect(ends[i]?.error).toMatch(error);
+      else expect(ends[i]?.error).toBe(error);
       await check();
     }
     expect(await good.close()).toBe(0);

@@ -169,8 +169,9 @@ describe('classify', () => {
     const warnings: string[] = [];
     const stage = classify({ warn: (message) => warnings.push(message) });
     feed(stage, HEADER, AREAS, runsOf(TASK, [30, 3, LAZY]), { type: 'end' });
-    expect(warnings).toHaveLength(1);
-    expect(warnings[0]).toMatch(/^3 pages .* locked area 0x1e000-0x28000 of pagemap-5.img/);
+    expect(warnings).toEqual([
+      '3 pages are flagged lazy where CRIU fetches no pages, the first in the locked area 0x1e000-0x28000 of pagemap-5.img; --policy vma keeps them',
+    ]);
   });
 
   it.each([5, 25, 29, 40])('refuses page %i, which is in no area', (page) => {
@@ -181,7 +182,9 @@ describe('classify', () => {
   });
 
   it('refuses a run that begins in an area and ends outside', () => {
-    expect(() => feed(classify(), HEADER, AREAS, runsOf(TASK, [22, 4, EAGER]))).toThrow(/found 0x19000 in none/);
+    expect(() => feed(classify(), HEADER, AREAS, runsOf(TASK, [22, 4, EAGER]))).toThrow(
+      "pagemap-5.img: expected pages inside the task's areas, found 0x19000 in none",
+    );
   });
 
   it('leaves shared memory alone', () => {
@@ -192,7 +195,9 @@ describe('classify', () => {
 
   it('goes by flags alone where no areas are known', () => {
     expect(describeRuns(feed(classify(), HEADER, runsOf(TASK, [0, 4, LAZY])))).toEqual(['0+4 present lazy-flag lazy']);
-    expect(() => feed(classify({ policy: 'vma' }), HEADER, runsOf(TASK, [0, 4, LAZY]))).toThrow(/needs the areas/);
+    expect(() => feed(classify({ policy: 'vma' }), HEADER, runsOf(TASK, [0, 4, LAZY]))).toThrow(
+      'pagemap-5.img: policy vma needs the areas of the task, and the stream has none',
+    );
   });
 
   const blocks = (pages: number, pagesPerBlock: number): RunDetail => ({
@@ -215,7 +220,7 @@ describe('classify', () => {
   it('refuses to cut a compressed block where lazy and eager memory meet, and only there', () => {
     const stage = () => classify({ policy: 'vma' });
     expect(() => feed(stage(), HEADER, AREAS, runsOf(TASK, [12, 12, EAGER, blocks(12, 5)]))).toThrow(
-      /a compressed block would have to be cut at 0x14000/,
+      'pagemap-5.img: a compressed block would have to be cut at 0x14000, where lazy and eager memory meet',
     );
     const alike: DumpRecord = { type: 'areas', space: TASK, areas: areas([10, 13, ANON], [13, 20, ANON]) };
     expect(describeRuns(feed(stage(), HEADER, alike, runsOf(TASK, [10, 8, EAGER, blocks(8, 4)])))).toEqual([
@@ -298,7 +303,7 @@ describe('filter', () => {
 
   it('asks for a class where it is to go by class', () => {
     expect(() => feed(filter(DROP_LAZY), HEADER, runsOf(TASK, [1, 1, LAZY]))).toThrow(
-      /the runs have neither a class nor a kind of memory/,
+      'pagemap-5.img: the runs have neither a class nor a kind of memory',
     );
   });
 
@@ -309,7 +314,9 @@ describe('filter', () => {
     const good = crc32(payload(1, 2, 3, 4, 5));
     const out = feed(filter(DROP_LAZY), ...records, check(good));
     expect(out.some((record) => record.type === 'check')).toBe(false);
-    expect(() => feed(filter(DROP_LAZY), ...records, check(good ^ 1))).toThrow(/does not match its checksum/);
+    expect(() => feed(filter(DROP_LAZY), ...records, check(good ^ 1))).toThrow(
+      'pagemap-5.img: the payload does not match its checksum',
+    );
     const untouched = feed(filter({ action: 'drop', selection: { pids: [6] } }), ...records, check(good));
     expect(untouched.at(-1)).toEqual(check(good));
   });

@@ -13,6 +13,9 @@ function places() {
   return { root, dump: copyFixture('family-criu-4.2.1', root), images: tempDir() };
 }
 
+const listening = (images: string): string =>
+  `pagepipe: listening at ${images}/streamer-serve.sock; criu restore --stream can start\n`;
+
 async function providing(source: string, images: string, io = {}): Promise<{ provider: Running; peer: Peer }> {
   const provider = new Running(['provide', source, '-D', images], io);
   await provider.prints(/can start/);
@@ -70,15 +73,22 @@ describe.skipIf(whyNot !== '')(`provide${whyNot && `, not tested: ${whyNot}`}`, 
     truncateSync(join(dump, 'pages-1.img'), 4096);
     await peer.does('ask', 'pages-1.img');
     expect(await provider.code()).toBe(1);
-    expect(provider.err).toMatch(/pages-1\.img/);
+    expect(provider.err).toBe(
+      `${listening(images)}pagepipe: error: pages-1.img: expected 65536 bytes as before, found 4096\n`,
+    );
   });
 
-  test.each(['ffffffff', '010000000a', '080000000a062e2e2f612e62'])('the bytes %s are refused', async (bytes) => {
+  test.each([
+    ['ffffffff', 'expected a request of at most 4096 bytes, found a length of 4294967295'],
+    ['010000000a', 'expected a varint, found the end of the message'],
+    ['080000000a062e2e2f612e62', 'expected a file name inside the dump, found "../a.b"'],
+  ])('the bytes %s are refused', async (bytes, error) => {
     const { dump, images } = places();
     const { provider, peer } = await providing(dump, images);
     await peer.does('send', bytes);
     await peer.answer('disconnect');
     expect(await provider.code()).toBe(1);
+    expect(provider.err).toBe(`${listening(images)}pagepipe: error: criu: ${error}\n`);
     expect(readdirSync(images)).toEqual([]);
   });
 
@@ -107,7 +117,7 @@ describe('a dump that is not provided', () => {
     const outcome = await cli(['provide', dump, '-D', images]);
     expectError(
       outcome,
-      /a streamed restore cannot reach the parent dump/,
+      `${dump}: a streamed restore cannot reach the parent dump`,
       'make it complete first: pagepipe untemplate DUMP OUT',
     );
   });
@@ -115,6 +125,6 @@ describe('a dump that is not provided', () => {
   test('no directory is given', async () => {
     const { code, stderr } = await cli(['provide', 'dump']);
     expect(code).toBe(2);
-    expect(stderr).toMatch(/expected -D DIR, found nothing/);
+    expect(stderr).toBe('pagepipe: expected -D DIR, found nothing\npagepipe: hint: pagepipe provide --help\n');
   });
 });

@@ -77,7 +77,7 @@ describe('an image by podman', () => {
 
   it('has the commands that restore what is made of it', async () => {
     const out = join(tempDir(), 'small');
-    expect(await run('make-lazy', IMAGE, out)).toContain(`pagepipe lazy-pages ${IMAGE} -W ${out} -d`);
+    expect((await run('make-lazy', IMAGE, out)).split('\n')).toContain(`  pagepipe lazy-pages ${IMAGE} -W ${out} -d`);
   });
 });
 
@@ -103,56 +103,57 @@ describe('an image is refused', () => {
 
   const digest = `sha256:${'0'.repeat(64)}`;
 
-  it.each<[string, () => Buffer, RegExp]>([
+  it.each<[string, () => Buffer, string | RegExp]>([
     [
       'with a layer of other bytes',
       () => changed((_, data) => (data.length > 10_000 ? otherPage(data) : data)),
-      /^blobs\/sha256\/\w{64}: expected sha256:\w{64}, found sha256:\w{64}$/,
+      'blobs/sha256/f40c3d5343bf38dcbe3f9a01ee3a9d5293d987b468f64badac2c5a1f5a497b3f: expected sha256:f40c3d5343bf38dcbe3f9a01ee3a9d5293d987b468f64badac2c5a1f5a497b3f, found sha256:39a0fc9cf923ee6909e1f276a7a8922a11bf557966e2113c6adbf78f6a5e8186',
     ],
     [
       'with a layer of another size',
       () => changed((_, data) => (data.length > 10_000 ? Buffer.concat([data, Buffer.alloc(1)]) : data)),
-      /^blobs\/sha256\/\w{64}: expected a blob of \d+ bytes, found \d+$/,
+      'blobs/sha256/f40c3d5343bf38dcbe3f9a01ee3a9d5293d987b468f64badac2c5a1f5a497b3f: expected a blob of 854016 bytes, found 854017',
     ],
     [
       'with several manifests',
       () => index({ manifests: [{}, {}] }),
-      /^index\.json: expected the image of a checkpoint with one manifest, found 2$/,
+      'index.json: expected the image of a checkpoint with one manifest, found 2',
     ],
     [
       'with no manifest',
       () => index({}),
-      /^index\.json: expected the image of a checkpoint with one manifest, found none$/,
+      'index.json: expected the image of a checkpoint with one manifest, found none',
     ],
     [
       'without a digest',
       () => index({ manifests: [{ size: 1 }] }),
-      /^index\.json: expected a digest by sha256 or sha512, found none$/,
+      'index.json: expected a digest by sha256 or sha512, found none',
     ],
     [
       'with a digest without end',
       () => index({ manifests: [{ digest: 'x'.repeat(100_000), size: 1 }] }),
-      /^index\.json: expected a digest by sha256 or sha512, found "x{39}…$/,
+      'index.json: expected a digest by sha256 or sha512, found "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…',
     ],
     [
       'with a digest that is a path',
       () => index({ manifests: [{ digest: 'sha256:../../etc/passwd', size: 1 }] }),
-      /^index\.json: expected a digest by sha256 or sha512, found "sha256:\.\.\/\.\.\/etc\/passwd"$/,
+      'index.json: expected a digest by sha256 or sha512, found "sha256:../../etc/passwd"',
     ],
     [
       'without the blob of its manifest',
       () => index({ manifests: [{ digest, size: 1 }] }),
-      /^blobs\/sha256\/0{64}: expected this image, found none$/,
+      'blobs/sha256/0000000000000000000000000000000000000000000000000000000000000000: expected this image, found none',
     ],
     [
       'with an index that is no JSON',
       () => changed((name, data) => (name === 'index.json' ? Buffer.from('{') : data)),
+      // V8 says what is wrong with it.
       /^index\.json: expected JSON, found something else: /,
     ],
     [
       'of another layer',
       () => ociArchive(Buffer.concat([member('etc/passwd', Buffer.from('x')), END])),
-      /found no image/,
+      'PLACE: expected a dump, found no image in the archive',
     ],
   ])('%s', async (_, bytes, message) => {
     const dir = tempDir();
@@ -164,8 +165,9 @@ describe('an image is refused', () => {
         source.stdin ? { stdin: path } : {},
       );
       expect(code).toBe(1);
-      const [, text = ''] = /^pagepipe: error: ([^\n]*)/.exec(stderr) ?? [];
-      expect(text).toMatch(message);
+      const [, text = ''] = /^pagepipe: error: ([^\n]*)\n/.exec(stderr) ?? [];
+      if (typeof message === 'string') expect(text).toBe(message.replace('PLACE', source.stdin ? 'stdin' : path));
+      else expect(text).toMatch(message);
     }
     expect(describeTree(dir).length).toBe(2);
     expect(openFiles(dir)).toEqual([]);

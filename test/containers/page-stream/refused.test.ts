@@ -150,57 +150,85 @@ describe('write refuses a stream of our own making', () => {
   });
 
   const DATA = (length: number) => Buffer.from([6, 0, 0, 0, ...new Uint8Array(Uint32Array.of(length).buffer)]);
-  const rows: [what: string, stream: () => Uint8Array, error: RegExp][] = [
+  const rows: [what: string, stream: () => Uint8Array, error: string][] = [
     [
       'a data frame too long',
       () => withPage().raw(DATA(4097), PAGE, Buffer.alloc(1)).end(),
-      /a data frame of 4096 bytes, found 4097$/,
+      'stdin@0xc0: expected a data frame of 4096 bytes, found 4097',
     ],
-    ['a data frame too short', () => withPage().raw(DATA(4095), PAGE).end(), /a data frame of 4096 bytes, found 4095$/],
-    ['a data frame of nothing', () => withPage().raw(DATA(0)).end(), /a data frame of 4096 bytes, found 0$/],
+    [
+      'a data frame too short',
+      () => withPage().raw(DATA(4095), PAGE).end(),
+      'stdin@0xc0: expected a data frame of 4096 bytes, found 4095',
+    ],
+    [
+      'a data frame of nothing',
+      () => withPage().raw(DATA(0)).end(),
+      'stdin@0xc0: expected a data frame of 4096 bytes, found 0',
+    ],
     [
       'a data frame of 4 GiB',
       () => withPage().raw(DATA(0xffffffff)).end(),
-      /a data frame of 4096 bytes, found 4294967295$/,
+      'stdin@0xc0: expected a data frame of 4096 bytes, found 4294967295',
     ],
     [
       'data that nobody announced',
       () => begun().raw(DATA(4), PAGE.subarray(0, 4)).end(),
-      /expected no payload here, found a data frame$/,
+      'stdin@0x4d: expected no payload here, found a data frame',
     ],
-    ['data twice', () => withPage().payload(PAGE).payload(PAGE).end(), /expected no payload here, found a data frame$/],
-    ['no data', () => withPage().end(), /expected 4096 more bytes of payload, found END$/],
-    ['no check', () => withPage().data(PAGE).end(), /expected a check, found END$/],
-    ['a check that nobody needs', () => begun().check(0).end(), /expected no check here/],
+    [
+      'data twice',
+      () => withPage().payload(PAGE).payload(PAGE).end(),
+      'stdin@0x10d5: expected no payload here, found a data frame',
+    ],
+    ['no data', () => withPage().end(), 'stdin@0xc0: expected 4096 more bytes of payload, found END'],
+    ['no check', () => withPage().data(PAGE).end(), 'stdin@0x10c8: expected a check, found END'],
+    ['a check that nobody needs', () => begun().check(0).end(), 'stdin@0x4d: expected no check here'],
     [
       'a wrong check',
       () => withPage().data(PAGE).check(1).end(),
-      /pages-1\.img: the payload does not match its checksum$/,
+      'pages-1.img: the payload does not match its checksum',
     ],
     [
       'a header frame of 2 GiB',
       () => new StreamWriter().raw(Buffer.from([1, 0, 0, 0, 0, 0, 0, 0x80])).bytes(),
-      /expected a frame of at most 1048576 bytes, found 2147483648$/,
+      'stdin@0xc: expected a frame of at most 1048576 bytes, found 2147483648',
     ],
-    ['an unknown frame', () => begun().frame(99, Buffer.alloc(0)).end(), /expected a frame, found type 99$/],
-    ['a frame named like a method', () => begun().frame(0, Buffer.alloc(0)).end(), /expected a frame, found type 0$/],
-    ['no header', () => new StreamWriter().file('a', '').end(), /expected a HEADER here, found FILE$/],
-    ['a second header', () => begun().header().end(), /expected no second HEADER here/],
-    ['an empty header', () => new StreamWriter().frame(1, Buffer.alloc(0)).end(), /expected a HEADER message$/],
+    ['an unknown frame', () => begun().frame(99, Buffer.alloc(0)).end(), 'stdin@0x4d: expected a frame, found type 99'],
+    [
+      'a frame named like a method',
+      () => begun().frame(0, Buffer.alloc(0)).end(),
+      'stdin@0x4d: expected a frame, found type 0',
+    ],
+    ['no header', () => new StreamWriter().file('a', '').end(), 'stdin@0xc: expected a HEADER here, found FILE'],
+    ['a second header', () => begun().header().end(), 'stdin@0x4d: expected no second HEADER here, found HEADER'],
+    [
+      'an empty header',
+      () => new StreamWriter().frame(1, Buffer.alloc(0)).end(),
+      'stdin@0xc: expected a HEADER message',
+    ],
     [
       'a page size of 5000',
       () => new StreamWriter().header(5000).end(),
-      /expected a page size of 4096, .*, found 5000$/,
+      'stdin@0xc: expected a page size of 4096, 8192, 16384, 32768, 65536, found 5000',
     ],
-    ['a page size of 0', () => new StreamWriter().header(0).end(), /expected a page size of 4096, .*, found 0$/],
-    ['a space that does not count', () => begun().space(1, 'pagemap-7.img', 1).end(), /expected space 0, found 1$/],
+    [
+      'a page size of 0',
+      () => new StreamWriter().header(0).end(),
+      'stdin@0xc: expected a page size of 4096, 8192, 16384, 32768, 65536, found 0',
+    ],
+    [
+      'a space that does not count',
+      () => begun().space(1, 'pagemap-7.img', 1).end(),
+      'stdin@0x4d: expected space 0, found 1',
+    ],
     [
       'runs of no space',
       () =>
         begun()
           .runs(0, [[1, 1, RUN_PRESENT]])
           .end(),
-      /expected a known space, found 0$/,
+      'stdin@0x4d: expected a known space, found 0',
     ],
     [
       'runs of an earlier space',
@@ -211,7 +239,7 @@ describe('write refuses a stream of our own making', () => {
           .runs(1, [[1, 1, RUN_HOLE]])
           .runs(0, [[1, 1, RUN_HOLE]])
           .end(),
-      /expected the runs of each space together, in order$/,
+      'stdin@0xbb: expected the runs of each space together, in order',
     ],
     [
       'runs that overlap',
@@ -223,7 +251,7 @@ describe('write refuses a stream of our own making', () => {
             [2, 1, RUN_HOLE],
           ])
           .end(),
-      /expected ascending runs$/,
+      'stdin@0x72: expected ascending runs',
     ],
     [
       'runs that overlap between frames',
@@ -233,7 +261,7 @@ describe('write refuses a stream of our own making', () => {
           .runs(0, [[1, 2, RUN_HOLE]])
           .runs(0, [[2, 1, RUN_HOLE]])
           .end(),
-      /expected ascending runs$/,
+      'stdin@0x96: expected ascending runs',
     ],
     [
       'a run of no pages',
@@ -242,7 +270,7 @@ describe('write refuses a stream of our own making', () => {
           .space(0, 'pagemap-7.img', 1)
           .runs(0, [[1, 0, RUN_HOLE]])
           .end(),
-      /expected ascending runs$/,
+      'stdin@0x72: expected ascending runs',
     ],
     [
       'a run of all pages there are',
@@ -251,7 +279,7 @@ describe('write refuses a stream of our own making', () => {
           .space(0, 'pagemap-7.img', 1)
           .runs(0, [[1, 2 ** 52, RUN_HOLE]])
           .end(),
-      /expected ascending runs$/,
+      'stdin@0x72: expected ascending runs',
     ],
     [
       'more payload than a number can say',
@@ -260,7 +288,7 @@ describe('write refuses a stream of our own making', () => {
           .space(0, 'pagemap-7.img', 1)
           .runs(0, [[1, 2 ** 51, RUN_PRESENT]])
           .end(),
-      /expected less payload$/,
+      'stdin@0x72: expected less payload',
     ],
     [
       'a run of unknown bits',
@@ -269,7 +297,7 @@ describe('write refuses a stream of our own making', () => {
           .space(0, 'pagemap-7.img', 1)
           .runs(0, [[1, 1, 0x80000000]])
           .end(),
-      /expected known bits in a run, found 0x80000000$/,
+      'stdin@0x72: expected known bits in a run, found 0x80000000',
     ],
     [
       'a detail that is not there',
@@ -278,7 +306,7 @@ describe('write refuses a stream of our own making', () => {
           .space(0, 'pagemap-7.img', 1)
           .runs(0, [[1, 1, RUN_HOLE | RUN_DETAIL]])
           .end(),
-      /expected a detail where a run announces one$/,
+      'stdin@0x72: expected a detail where a run announces one',
     ],
     [
       'a shape that counts no pages',
@@ -287,7 +315,7 @@ describe('write refuses a stream of our own making', () => {
           .space(0, 'pagemap-7.img', 1)
           .runs(0, [[1, 1, RUN_HOLE & ~HAS_FIELD_5]])
           .end(),
-      /expected a shape that holds the number of pages, found 0x802$/,
+      'stdin@0x72: expected a shape that holds the number of pages, found 0x802',
     ],
     [
       'more pages than its shape can count',
@@ -296,7 +324,7 @@ describe('write refuses a stream of our own making', () => {
           .space(0, 'pagemap-7.img', 1)
           .runs(0, [[1, 2 ** 32, RUN_HOLE | COUNT_IN_FIELD_2]])
           .end(),
-      /expected a shape that holds the number of pages, found 0x1902$/,
+      'stdin@0x72: expected a shape that holds the number of pages, found 0x1902',
     ],
     ...[
       RUN_HOLE & ~HAS_FLAGS,
@@ -310,7 +338,7 @@ describe('write refuses a stream of our own making', () => {
           .space(0, 'pagemap-7.img', 1)
           .runs(0, [[1, 1, bits]])
           .end(),
-      /expected a shape that says what its pages are, found 0x/,
+      `stdin@0x72: expected a shape that says what its pages are, found 0x${bits.toString(16)}`,
     ]),
     [
       'compressed blocks of a hole',
@@ -319,7 +347,7 @@ describe('write refuses a stream of our own making', () => {
           .space(0, 'pagemap-7.img', 1)
           .runs(0, [[1, 1, RUN_HOLE | RUN_DETAIL]], [{ run: 0, blocks: [5] }])
           .end(),
-      /expected compressed blocks of pages that are present$/,
+      'stdin@0x72: expected compressed blocks of pages that are present',
     ],
     [
       'blocks without their pages',
@@ -328,7 +356,7 @@ describe('write refuses a stream of our own making', () => {
           .space(0, 'pagemap-7.img', 1)
           .runs(0, [[1, 1, RUN_PRESENT | RUN_DETAIL]], [{ run: 0, blocks: [5], pagesPerBlock: 'none' }])
           .end(),
-      /expected blocks with their pages_per_block$/,
+      'stdin@0x72: expected blocks with their pages_per_block',
     ],
     [
       'a block that is larger than its pages',
@@ -337,7 +365,7 @@ describe('write refuses a stream of our own making', () => {
           .space(0, 'pagemap-7.img', 1)
           .runs(0, [[1, 3, RUN_PRESENT | RUN_DETAIL]], [{ run: 0, blocks: [8192, 4097], pagesPerBlock: 2 }])
           .end(),
-      /expected at most 4096 bytes in block 1, found 4097$/,
+      'stdin@0x72: expected at most 4096 bytes in block 1, found 4097',
     ],
     [
       'blocks of more than 4 MiB',
@@ -346,7 +374,7 @@ describe('write refuses a stream of our own making', () => {
           .space(0, 'pagemap-7.img', 1)
           .runs(0, [[1, 3, RUN_PRESENT | RUN_DETAIL]], [{ run: 0, blocks: [1], pagesPerBlock: 1025 }])
           .end(),
-      /expected blocks of 1 to 1024 pages, found 1025$/,
+      'stdin@0x72: expected blocks of 1 to 1024 pages, found 1025',
     ],
     ...[
       ['of a hole', RUN_HOLE | RUN_ALIGNED],
@@ -358,7 +386,7 @@ describe('write refuses a stream of our own making', () => {
           .space(0, 'pagemap-7.img', 1)
           .runs(0, [[1, 1, Number(bits)]])
           .end(),
-      /expected only the first of present pages aligned$/,
+      'stdin@0x72: expected only the first of present pages aligned',
     ]),
     [
       'alignment that its shape cannot say',
@@ -367,7 +395,7 @@ describe('write refuses a stream of our own making', () => {
           .space(0, 'pagemap-7.img', 1)
           .runs(0, [[1, 1, (RUN_PRESENT & ~HAS_FLAGS) | RUN_ALIGNED]])
           .end(),
-      /expected a shape that says that payload is aligned$/,
+      'stdin@0x72: expected a shape that says that payload is aligned',
     ],
     [
       'more blocks than an entry can have',
@@ -376,7 +404,7 @@ describe('write refuses a stream of our own making', () => {
           .space(0, 'pagemap-7.img', 1)
           .runs(0, [[1, 300_000, RUN_PRESENT | RUN_DETAIL]], [{ run: 0, blocks: Array(300_000).fill(0) }])
           .end(),
-      /expected at most 262144 blocks in a run$/,
+      'stdin@0x72: expected at most 262144 blocks in a run',
     ],
     [
       'columns of different length',
@@ -393,7 +421,7 @@ describe('write refuses a stream of our own making', () => {
               .finish(),
           )
           .end(),
-      /expected columns of equal length$/,
+      'stdin@0x72: expected columns of equal length',
     ],
     [
       'a column longer than its frame',
@@ -402,7 +430,7 @@ describe('write refuses a stream of our own making', () => {
           .space(0, 'pagemap-7.img', 1)
           .frame(5, Uint8Array.of(8, 0, 0x12, 0x7f, 1, 2))
           .end(),
-      /expected a RUNS message$/,
+      'stdin@0x72: expected a RUNS message',
     ],
     [
       'areas that overlap',
@@ -414,7 +442,7 @@ describe('write refuses a stream of our own making', () => {
             [2, 4],
           ])
           .end(),
-      /expected ascending areas$/,
+      'stdin@0x72: expected ascending areas',
     ],
     [
       'an area of no pages',
@@ -423,7 +451,7 @@ describe('write refuses a stream of our own making', () => {
           .space(0, 'pagemap-7.img', 1)
           .areas(0, [[3, 3]])
           .end(),
-      /expected ascending areas$/,
+      'stdin@0x72: expected ascending areas',
     ],
     [
       'an area beyond the address space',
@@ -432,7 +460,7 @@ describe('write refuses a stream of our own making', () => {
           .space(0, 'pagemap-7.img', 1)
           .areas(0, [[1, 2 ** 53]])
           .end(),
-      /expected areas inside the address space$/,
+      'stdin@0x72: expected areas inside the address space',
     ],
     [
       'areas behind runs',
@@ -441,40 +469,42 @@ describe('write refuses a stream of our own making', () => {
           .payload(PAGE)
           .areas(0, [[5, 6]])
           .end(),
-      /expected the areas of a space before its runs$/,
+      'stdin@0x10d5: expected the areas of a space before its runs',
     ],
     [
       'an end in the middle',
       () => Buffer.concat([begun().end(), begun().end()]),
-      /expected the end of the stream, found more bytes$/,
+      'stdin@0x62: expected the end of the stream, found more bytes',
     ],
     [
       'a byte behind the end',
       () => Buffer.concat([begun().end(), Buffer.from('x')]),
-      /expected the end of the stream, found (1 )?more bytes$/,
+      'stdin@0x62: expected the end of the stream, found more bytes',
     ],
     [
       'a page behind the end',
       () => Buffer.concat([begun().end(), Buffer.alloc(70_000)]),
-      /expected the end of the stream, found more bytes$/,
+      'stdin@0x62: expected the end of the stream, found more bytes',
     ],
     [
       'an end that miscounts files',
       () => begun().end({ files: 2 }),
-      /expected 2,0,0,0 files, spaces, runs and bytes of payload, found 1,0,0,0$/,
+      'stdin@0x4d: expected 2,0,0,0 files, spaces, runs and bytes of payload, found 1,0,0,0',
     ],
     [
       'an end that miscounts payload',
       () => withPage().payload(PAGE).end({ payloadBytes: 1 }),
-      /expected 1,1,1,1 files, spaces, runs and bytes of payload, found 1,1,1,4096$/,
+      'stdin@0x10d5: expected 1,1,1,1 files, spaces, runs and bytes of payload, found 1,1,1,4096',
     ],
-    ['an end with another checksum', () => begun().end({ crc32: 1 }), /expected frames that match their checksum$/],
-    ['an empty end', () => begun().frame(8, Buffer.alloc(0)).bytes(), /expected an? END message$/],
+    [
+      'an end with another checksum',
+      () => begun().end({ crc32: 1 }),
+      'stdin@0x4d: expected frames that match their checksum',
+    ],
+    ['an empty end', () => begun().frame(8, Buffer.alloc(0)).bytes(), 'stdin@0x4d: expected a END message'],
   ];
   it.each(rows)('%s', async (_, stream, error) => {
-    const outcome = await writeRefuses(stream());
-    expectError(outcome, error);
-    expect(outcome.stderr).toMatch(/^pagepipe(?: \w+)?: error: (stdin@0x[0-9a-f]+|[\w.-]+): /);
+    expectError(await writeRefuses(stream()), error);
   });
 });
 
@@ -495,24 +525,28 @@ describe('write refuses names', () => {
     },
   );
 
-  it.each(['pstree.img', 'pagemap-7.img', 'pages-1.img'])('%s twice', async (name) => {
+  it.each([
+    ['pstree.img', '0x4d'],
+    ['pagemap-7.img', '0x6b'],
+    ['pages-1.img', '0x69'],
+  ])('%s twice', async (name, place) => {
     const stream = name === 'pstree.img' ? begun().file(name, '') : begun().file(name, '').space(0, 'pagemap-7.img', 1);
-    expectError(
-      await writeRefuses(stream.end()),
-      new RegExp(`^stdin@0x[0-9a-f]+: expected each name once, found "${name}"$`),
-    );
+    expectError(await writeRefuses(stream.end()), `stdin@${place}: expected each name once, found "${name}"`);
   });
 
   it('two spaces in one pages file', async () => {
     const stream = begun().space(0, 'pagemap-7.img', 1).space(1, 'pagemap-8.img', 1).end();
-    expectError(await writeRefuses(stream), /^stdin@0x[0-9a-f]+: expected each name once, found "pages-1\.img"$/);
+    expectError(await writeRefuses(stream), 'stdin@0x72: expected each name once, found "pages-1.img"');
   });
 
   it.each(['pagemap-7', '../pagemap-7.img', 'mm-7.img', 'pagemap-x.img', 'a/pagemap-7.img'])(
     'of a pagemap: %j',
     async (name) => {
       const stream = begun().space(0, name, 1).end();
-      expectError(await writeRefuses(stream), /^stdin@0x[0-9a-f]+: expected the name of a pagemap, found /);
+      expectError(
+        await writeRefuses(stream),
+        `stdin@0x4d: expected the name of a pagemap, found ${JSON.stringify(name)}`,
+      );
     },
   );
 
@@ -525,18 +559,20 @@ describe('write refuses names', () => {
     'links to something of no or too much length, or with a NUL',
     async (target) => {
       const stream = begun().link('innocent', target).end();
-      const error = /^stdin@0x[0-9a-f]+: expected a link target of 1 to 4096 bytes, none of them 0$/;
+      const error = 'stdin@0x4d: expected a link target of 1 to 4096 bytes, none of them 0';
       expectError(await writeRefuses(stream), error);
     },
   );
 
-  it('a parent that leads to itself: no OUT, or no failure', async () => {
+  it('a parent that leads to itself: it leads nowhere', async () => {
     const root = tempDir();
     const out = join(root, 'out');
     writeFileSync(join(root, 'stream'), begun().link('parent', 'parent').end());
     const { code, stderr } = await cli(['write', out], { stdin: join(root, 'stream') });
-    expect(stderr).toMatch(/^pagepipe(?: \w+)?: (error: parent: |warning: .*\/parent leads nowhere)/);
-    expect({ code, there: existsSync(out) }).toEqual(code === 0 ? { code, there: true } : { code: 1, there: false });
+    expect(stderr).toBe(
+      `pagepipe write: warning: ${out}/parent leads nowhere; put ${out} next to the dump, or the parent dump next to ${out}\n`,
+    );
+    expect({ code, there: existsSync(out) }).toEqual({ code: 0, there: true });
   });
 
   it('a file in a folder that is none', async () => {

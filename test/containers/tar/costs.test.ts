@@ -57,37 +57,37 @@ const hole = (name: string, size: number): Buffer =>
     header(name, 0),
   ]);
 
-type Row = [what: string, front: () => Buffer[], error: RegExp | undefined];
+type Row = [what: string, front: () => Buffer[], error: string | undefined];
 const ROWS: Row[] = [
   [
     'a name of slashes',
     () => [extension('x', record('path', `x${'/'.repeat(900 * KIB)}x`)), member('x', data)],
-    /expected a name of at most 4096 bytes, found 921602/,
+    'IN: expected a name of at most 4096 bytes, found 921602',
   ],
   [
     'a long name of dots and slashes',
     () => [extension('L', `${'.//'.repeat(300 * KIB)}\0`), member('x', data)],
-    /expected a name of at most 4096 bytes, found 921600/,
+    'IN: expected a name of at most 4096 bytes, found 921600',
   ],
   [
     'a long target',
     () => [extension('K', 'x'.repeat(900 * KIB)), header('x', 0, { type: '2' })],
-    /expected a name of at most 4096 bytes, found 921600/,
+    'IN: expected a name of at most 4096 bytes, found 921600',
   ],
   [
     'a name as long as it may be, of slashes',
     () => [extension('x', record('path', `x/${'./'.repeat(2000)}`)), member('x', data)],
-    /expected a file name inside the dump/,
+    `IN: expected a file name inside the dump, found "x/${'./'.repeat(1999)}."`,
   ],
   [
     'extensions without a member',
     () => [...Array<Buffer>(20).fill(extension('x', record('comment', ' '.repeat(500 * KIB)))), member('x', data)],
-    /expected extensions of at most 1048576 bytes before a file/,
+    'IN: expected extensions of at most 1048576 bytes before a file, found something else',
   ],
   [
     'headers of empty extensions',
     () => [...Array<Buffer>(20_000).fill(header('x', 0, { type: 'x' })), member('x', data)],
-    /expected extensions of at most 1048576 bytes before a file/,
+    'IN: expected extensions of at most 1048576 bytes before a file, found something else',
   ],
   [
     'a global header of many records, for many members',
@@ -100,18 +100,22 @@ const ROWS: Row[] = [
   [
     'a global header with a long name',
     () => [extension('g', record('path', 'x'.repeat(900 * KIB))), member('x', data)],
-    /expected a name of at most 4096 bytes, found 921600/,
+    'IN: expected a name of at most 4096 bytes, found 921600',
   ],
   [
     'the pieces of a sparse file, a record each',
     () => [extension('x', record('GNU.sparse.offset', '1').repeat(44_000)), member('x', data)],
-    /expected the map of a sparse file/,
+    'IN: expected the map of a sparse file, found something else',
   ],
-  ['blocks of a sparse map without pieces', () => [emptySparse(50_000)], /expected the map of a sparse file/],
+  [
+    'blocks of a sparse map without pieces',
+    () => [emptySparse(50_000)],
+    'IN: expected the map of a sparse file, found something else',
+  ],
   [
     'a sparse map of zeros alone',
     () => [extension('x', sparse1), header('x', 10_000 * 512), Buffer.alloc(10_000 * 512)],
-    /expected the map of a sparse file/,
+    'IN: expected the map of a sparse file, found something else',
   ],
   [
     'many sparse files of many pieces',
@@ -122,22 +126,22 @@ const ROWS: Row[] = [
           header('x', 0),
         ]),
       ),
-    /expected each file once|expected at most 1000000 pieces of sparse files in an archive, found more/,
+    'IN: expected at most 1000000 pieces of sparse files in an archive, found more',
   ],
   [
     'an image that is a hole',
     () => [hole('checkpoint/tty.img', 900 * 1024 ** 3)],
-    /tty\.img: expected at most 1073741824 bytes of holes, found 966367641600/,
+    'tty.img: expected at most 1073741824 bytes of holes, found 966367641600',
   ],
   [
     'holes without end',
     () => Array.from({ length: 3 }, (_, i) => hole(`rootfs${i}`, TIB / 2)),
-    /expected at most 1099511627776 bytes of holes in an archive, found more/,
+    'IN: expected at most 1099511627776 bytes of holes in an archive, found more',
   ],
   [
     'long names of many members',
     () => [extension('g', record('path', 'x'.repeat(4000))), ...Array<Buffer>(9000).fill(header('x', 0))],
-    /expected at most 33554432 bytes of names in an archive, found more/,
+    'IN: expected at most 33554432 bytes of names in an archive, found more',
   ],
 ];
 
@@ -150,14 +154,14 @@ async function cheap(bytes: Uint8Array, maxMebibytes = MEBIBYTES): Promise<{ cod
   const { code, stderr, cpuSeconds, mebibytes } = await costOf(['x', path, 'ps']);
   expect(cpuSeconds).toBeLessThan(CPU_SECONDS);
   expect(mebibytes).toBeLessThan(maxMebibytes);
-  return { code, stderr };
+  // Where in the archive is left out.
+  return { code, stderr: stderr.replace(/\/\S+\/in@0x[0-9a-f]+:/, 'IN:') };
 }
 
 describe('an archive costs little', () => {
   it.each(ROWS)('with %s', async (_, front, error) => {
     const { code, stderr } = await cheap(gzipSync(archive(front()), { level: 1 }));
-    if (error) expect(stderr).toMatch(error);
-    else expect(stderr).toBe('');
+    expect(stderr).toBe(error ? `pagepipe: error: ${error}\n` : '');
     expect(code).toBe(error ? 1 : 0);
   });
 
@@ -201,7 +205,9 @@ describe('an archive costs little', () => {
     }
     const tar = new TarReader(new BytesReader(blocks()), 'in.tar');
     for (let i = 0; i < 250_000; i++) await tar.next();
-    await expect(tar.next()).rejects.toThrow('expected at most 250000 files in an archive, found more');
+    await expect(tar.next()).rejects.toThrow(
+      'in.tar@0x7a12000: expected at most 250000 files in an archive, found more',
+    );
   });
 });
 

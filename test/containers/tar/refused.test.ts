@@ -10,7 +10,7 @@ import { ANON, writeDump } from '../../helpers/dump-writer.js';
 import { describeTree, openFiles, tempDir } from '../../helpers/temp.js';
 
 /** Both ways out refuse it, with this one line; where in the archive is left out. */
-async function expectRefused(archive: Uint8Array, error: string | RegExp, ...options: string[]): Promise<void> {
+async function expectRefused(archive: Uint8Array, error: string, ...options: string[]): Promise<void> {
   const dir = tempDir();
   const path = join(dir, 'in');
   writeFileSync(path, archive);
@@ -19,8 +19,7 @@ async function expectRefused(archive: Uint8Array, error: string | RegExp, ...opt
     const run = await cli(['make-lazy', path, join(dir, 'out'), '--to', to, ...options]);
     const [, message] = /^pagepipe: error: ([^\n]*)\n(?:pagepipe: hint: [^\n]*\n)?$/.exec(run.stderr) ?? [];
     const bare = message?.replace(`${dir}/`, '').replace(/@0x[0-9a-f]+:/, ':');
-    if (typeof error === 'string') expect(bare).toBe(error);
-    else expect(bare).toMatch(error);
+    expect(bare).toBe(error);
     expect(run.code).toBe(1);
     expect(run.stdout).toBe('');
     expect(describeTree(dir)).toEqual(before);
@@ -62,9 +61,10 @@ describe('a damaged archive', () => {
     for (const at of [100, gzip.length >> 1, gzip.length - 6, gzip.length - 2]) {
       const damaged = Buffer.from(gzip);
       damaged[at] = (damaged[at] as number) ^ 0x55;
+      const what = at === gzip.length - 2 ? 'length' : 'data';
       await expectRefused(
         damaged,
-        /^in: the gzip data is cut off or damaged after 0 plain bytes: incorrect (data|length) check$/,
+        `in: the gzip data is cut off or damaged after 0 plain bytes: incorrect ${what} check`,
       );
     }
     const zstd = execFileSync('zstd', ['-qc', '--check'], { input: whole });
@@ -196,16 +196,29 @@ describe('a place for the output', () => {
     symlinkSync('in.tar', join(dir, 'link'));
     mkdirSync(join(dir, 'folder'));
     const before = describeTree(dir);
-    const refused = async (error: RegExp, ...words: string[]) => {
-      const run = await cli(['make-lazy', ...words]);
-      expect([run.code, run.stderr.split('\n')[0]]).toEqual([1, expect.stringMatching(error)]);
+    const refused = async (error: string, ...words: string[]) => {
+      const { code, stderr } = await cli(['make-lazy', ...words]);
+      expect([code, stderr.split('\n')[0]?.replaceAll(`${dir}/`, '')]).toEqual([1, `pagepipe: error: ${error}`]);
       expect(describeTree(dir)).toEqual(before);
     };
-    await refused(/the output must be outside of what is read/, archive, archive, '--force');
-    await refused(/the output must be outside of what is read/, archive, join(dir, 'link'), '--force');
-    await refused(/expected a new file, found a file/, archive, join(dir, 'there.tar'));
-    await refused(/expected a new file, found something else/, archive, join(dir, 'folder'), '--to', 'tar', '--force');
-    await refused(/the output must be outside of what is read/, dump, join(dump, 'out.tar'), '--to', 'tar');
+    await refused('in.tar: the output must be outside of what is read: in.tar', archive, archive, '--force');
+    await refused('link: the output must be outside of what is read: in.tar', archive, join(dir, 'link'), '--force');
+    await refused('there.tar: expected a new file, found a file', archive, join(dir, 'there.tar'));
+    await refused(
+      'folder: expected a new file, found something else',
+      archive,
+      join(dir, 'folder'),
+      '--to',
+      'tar',
+      '--force',
+    );
+    await refused(
+      'checkpoint/out.tar: the output must be outside of what is read: checkpoint',
+      dump,
+      join(dump, 'out.tar'),
+      '--to',
+      'tar',
+    );
     const run = await cli(['make-lazy', archive, join(dir, 'there.tar'), '--force']);
     expect(run.code, run.stderr).toBe(0);
   });
