@@ -52,6 +52,8 @@ export interface PayloadFile {
   readonly size: number;
   /** Whether it stays as it is until the dump is closed; else what is read later may be something else. */
   readonly isLasting?: boolean;
+  /** Keeps what does not last past its record as it is, until the function is called that it returns. */
+  keep?(): () => void;
   /** Where its bytes are, if they are in one piece of a file; good until the file is read again. */
   place?(): FilePlace | undefined;
   /**
@@ -61,4 +63,13 @@ export interface PayloadFile {
   spliceTo?(fd: number, position: number, bytes: number): number;
   /** Fills all of `buffer` from `position`; throws DumpError if the file is shorter. */
   read(buffer: Uint8Array, position: number): void;
+}
+
+/** Bytes that wait in a pipe, and need not be read. */
+export interface WaitingBytes {
+  /**
+   * Has the kernel move what is there, and what comes meanwhile, to a position of a file.
+   * @returns bytes; 0 if nothing is there, or if the kernel cannot do it
+   */
+  moveTo(fd: number, position: number): number;
 }

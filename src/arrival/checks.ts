@@ -234,14 +234,20 @@ export class ArrivalChecks {
     checkHoles(name, this.waitingHoleBytes, 0, 'put the pagemaps in front of their pages: tar --sort=name');
   }
 
+  /** Takes bytes of a file that are not looked at: of pages, or of what is no image. */
+  takeUnseen(name: string, bytes: number): void {
+    this.bytes += bytes;
+    const pages = this.pages.get(name);
+    if (pages) pages.bytes += bytes;
+  }
+
   private data(name: string, bytes: Uint8Array): void {
     if (name.startsWith(OUTSIDE)) return;
-    this.bytes += bytes.length;
-    const pages = this.pages.get(name);
-    if (pages) {
-      pages.bytes += bytes.length;
+    if (this.pages.has(name)) {
+      this.takeUnseen(name, bytes.length);
       return;
     }
+    this.bytes += bytes.length;
     this.checkStart(name, bytes);
     const pagemap = this.pagemaps.get(name);
     if (pagemap) this.addRuns(pagemap, bytes);

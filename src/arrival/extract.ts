@@ -67,7 +67,7 @@ class Extraction {
     this.checks.take(event);
     if (event.type === 'fileEnd') return this.end(event.name);
     if (event.type === 'file') this.begin(event);
-    else this.write(this.files.get(event.name), event.bytes);
+    else this.write(event);
     return this.pause();
   }
 
@@ -95,11 +95,14 @@ class Extraction {
     else this.files.set(name, this.directory.addFile(name, mode));
   }
 
-  /** @param file undefined for one outside the dump */
-  private write(file: OutputFile | undefined, bytes: Uint8Array): void {
+  /** Files outside the dump are left out. */
+  private write({ name, bytes, waiting }: FileEvent & { type: 'data' }): void {
+    const file = this.files.get(name);
     if (!file) return;
     file.write(bytes);
-    this.options.progress?.(bytes.length);
+    const moved = waiting ? file.writeWaiting(waiting) : 0;
+    this.checks.takeUnseen(name, moved);
+    this.options.progress?.(bytes.length + moved);
   }
 
   private end(name: string): Promise<void> | undefined {

@@ -4,6 +4,7 @@
  * Complete files go on at once. Pages wait until their space is known ({@link SpacesInTurn}). In an archive names usually
  * ascend, so nothing waits: core, mm and pagemap come before pages. A capture of criu-image-streamer has the pages first.
  */
+import type { WaitingBytes } from '../bytes.js';
 import type { FileBegin, FileEvent, FileEvents } from '../dump/events.js';
 import { leftOut, notLeftOut, pagesLeftOut } from '../dump/leftovers.js';
 import { isPagesName, OUTSIDE } from '../dump/names.js';
@@ -100,7 +101,7 @@ export class SequentialDump {
   private *take(event: FileEvent): Generator<DumpRecord> {
     this.checks.take(event);
     if (event.type === 'file') yield* this.begin(event);
-    else if (event.type === 'data') yield* this.data(event.name, event.bytes);
+    else if (event.type === 'data') yield* this.data(event);
     else this.end(event.name);
     yield* this.flow();
   }
@@ -125,16 +126,16 @@ export class SequentialDump {
     }
   }
 
-  private *data(name: string, bytes: Uint8Array): Generator<DumpRecord> {
+  private *data({ name, bytes, waiting }: FileEvent & { type: 'data' }): Generator<DumpRecord> {
     const file = this.files.get(name);
     if (name === this.direct) yield { type: 'bytes', bytes };
     else if (file) file.bytes.push(bytes);
-    else if (isPagesName(name)) yield* this.pages(name, bytes);
+    else if (isPagesName(name)) yield* this.pages(name, bytes, waiting);
     else this.spaces.notePagemap(name);
   }
 
   /** Pages that come in their turn are not held. */
-  private *pages(name: string, bytes: Uint8Array): Generator<DumpRecord> {
+  private *pages(name: string, bytes: Uint8Array, waiting?: WaitingBytes): Generator<DumpRecord> {
     let rest = bytes;
     while (rest.length > 0 && this.spaces.isNext(name)) {
       if (!this.spaces.owesPayload) yield* this.flow();
@@ -144,7 +145,7 @@ export class SequentialDump {
       if (payload > 0) yield { type: 'bytes', bytes: rest.subarray(padding, end) };
       rest = rest.subarray(end);
     }
-    if (rest.length > 0) this.spaces.hold(name, rest);
+    if (rest.length > 0) this.checks.takeUnseen(name, this.spaces.hold(name, rest, waiting));
   }
 
   private end(name: string): void {

@@ -2,6 +2,7 @@
  * Pagemaps and pages that arrive in any order, as records of one space after the other. Pages wait for their pagemap and, if
  * areas are wanted, for the mm image of their task. While one space is passed on, the others wait.
  */
+import type { WaitingBytes } from '../bytes.js';
 import type { FileBegin } from '../dump/events.js';
 import { mmName } from '../dump/names.js';
 import type { DumpRecord, Space } from '../dump/records.js';
@@ -127,9 +128,11 @@ export class SpacesInTurn {
     return this.current?.walk.step(bytes.length) ?? { padding: 0, payload: 0 };
   }
 
-  /** Keeps a copy of pages until their turn. */
-  hold(name: string, bytes: Uint8Array): void {
-    this.pages.get(name)?.bytes.push(bytes);
+  /** Keeps a copy of pages until their turn, and what waits behind them; returns how many bytes that was. */
+  hold(name: string, bytes: Uint8Array, waiting?: WaitingBytes): number {
+    const queue = this.pages.get(name)?.bytes;
+    queue?.push(bytes);
+    return (waiting && queue?.pushWaiting(waiting)) ?? 0;
   }
 
   /** Called after the last bytes of a pages file. */

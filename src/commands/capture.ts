@@ -4,7 +4,7 @@ import { arrivingDump } from '../arrival/open.js';
 import { StreamSink } from '../containers/page-stream/stream.js';
 import type { FileEvents } from '../dump/events.js';
 import { pump } from '../dump/pump.js';
-import { DumpError, invariant, isErrno, onFile, systemError, UsageError } from '../errors.js';
+import { DumpError, isErrno, onFile, systemError, UsageError } from '../errors.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { Capture } from '../stream-socket/capture.js';
 import {
@@ -30,14 +30,19 @@ export const command: Command = {
     const { out, options } = wordsOf(args);
     const target = targetOrStream(args, out, io);
     const lines = new StreamerLines(args);
+    const progress = new Progress(io, () => 0);
     const { tree } = args.flags as { tree?: number };
     const capture = await Capture.listen(directory, {
-      program: programOf(io),
       signal: io.signal,
       warn: io.warn,
       frozen: () => lines.frozen(),
+      runsScript: tree !== undefined,
+      goesOn: options.some((option) => /^(-R|--leave-running)$/.test(option)),
+      progress: (bytes) => {
+        lines.bytes += bytes;
+        progress.add(bytes);
+      },
     });
-    const progress = new Progress(io, () => 0);
     let criu: Promise<number> | undefined;
     const ready = () => {
       lines.say('socket-init');
@@ -54,11 +59,7 @@ export const command: Command = {
       );
     };
     try {
-      const events = passing(capture, ready, (bytes) => {
-        lines.bytes += bytes;
-        progress.add(bytes);
-      });
-      const finished = await write(events, target, directory, args, io);
+      const finished = await write(begun(capture, ready), target, directory, args, io);
       capture.succeed();
       const code = await criu;
       if (code) throw new ProgramFailed('criu dump', code);
@@ -105,19 +106,10 @@ function targetOrStream(args: Arguments, out: string, io: Io): Target | undefine
   return undefined;
 }
 
-/** The words that start this program. */
-function programOf({ self }: Io): string[] {
-  invariant(self, 'the program knows how it was started');
-  return self.slice(0, self.indexOf('capture'));
-}
-
 /** The files of a capture. The place of the dump has been checked and opened when they are asked for. */
-async function* passing(capture: Capture, ready: () => void, progress: (bytes: number) => void): FileEvents {
+async function* begun(capture: Capture, ready: () => void): FileEvents {
   ready();
-  for await (const event of capture.events()) {
-    if (event.type === 'data') progress(event.bytes.length);
-    yield event;
-  }
+  yield* capture.events();
 }
 
 /** Writes the dump; returns what was written, which is not known of a page stream. */

@@ -1,4 +1,5 @@
 /** The files of a dump that arrives, as events. Their bytes come in pieces, and the pieces of several files may alternate. */
+import type { WaitingBytes } from '../bytes.js';
 import type { ArchiveHeader } from './records.js';
 
 export type FileEvent =
@@ -15,8 +16,8 @@ export type FileEvent =
       target?: Uint8Array;
       header?: ArchiveHeader;
     }
-  /** Bytes of a file, valid until the next event is asked for. */
-  | { type: 'data'; name: string; bytes: Uint8Array }
+  /** Bytes of a file, valid until the next event is asked for; more may be waiting behind them. */
+  | { type: 'data'; name: string; bytes: Uint8Array; waiting?: WaitingBytes }
   | { type: 'fileEnd'; name: string };
 
 /** The first event of a file. */

@@ -2,11 +2,14 @@
  * Bytes that came too early, first in, first out: in memory up to a budget that all queues share, beyond that in an unnamed
  * file. A queue that has begun to use the file continues there until it is empty.
  */
-import { type PayloadFile, scratch } from '../bytes.js';
+import { type PayloadFile, scratch, type WaitingBytes } from '../bytes.js';
 import { TempFile } from './temp-file.js';
 
 /** Memory is used in blocks of this size. */
 export const BLOCK_BYTES = 256 * 1024;
+
+/** What need not be read goes into the file from here on: memory would have to be filled with it. */
+const FILE_AFTER_BYTES = 4 * 1024 * 1024;
 
 /** Bytes of a queue, or a reference to them. */
 type Queued = { type: 'bytes'; bytes: Uint8Array } | { type: 'extents'; file: PayloadFile; extents: Float64Array };
@@ -66,6 +69,12 @@ export class ByteQueue {
     this.file.append(bytes.subarray(at));
   }
 
+  /** Takes what waits into the file, if there is one or enough to begin it; returns how many bytes that was. */
+  pushWaiting(waiting: WaitingBytes): number {
+    if (this.memoryBytes >= FILE_AFTER_BYTES) this.file ??= new FileQueue(this.budget.directory);
+    return this.file?.appendWaiting(waiting) ?? 0;
+  }
+
   /** The block to write to, if memory is free. */
   private room(): Uint8Array | undefined {
     if (this.blocks.length > 0 && this.lastBytes < BLOCK_BYTES) return this.blocks.at(-1);
@@ -115,6 +124,8 @@ class FileQueue {
   position = 0;
   private end = 0;
   private readonly file: TempFile;
+  /** Who still reads what was taken out, and the queue itself. */
+  private users = 1;
 
   constructor(directory: string) {
     const file = new TempFile(directory);
@@ -123,6 +134,10 @@ class FileQueue {
       name: 'temporary file',
       size: Number.MAX_SAFE_INTEGER,
       read: (buffer, position) => file.read(buffer, position),
+      keep: () => {
+        this.users++;
+        return () => this.leave();
+      },
     };
   }
 
@@ -135,6 +150,12 @@ class FileQueue {
     this.end += bytes.length;
   }
 
+  appendWaiting(waiting: WaitingBytes): number {
+    const count = this.file.take(waiting, this.end);
+    this.end += count;
+    return count;
+  }
+
   take(count: number): Queued {
     const extents = Float64Array.of(this.position, count);
     this.position += count;
@@ -142,7 +163,12 @@ class FileQueue {
   }
 
   close(): undefined {
-    this.file.close();
+    this.leave();
     return undefined;
+  }
+
+  private leave(): void {
+    this.users--;
+    if (this.users === 0) this.file.close();
   }
 }

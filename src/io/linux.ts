@@ -32,6 +32,8 @@ export interface Linux {
    * @returns bytes, possibly fewer than asked for; 0 at the end of the input
    */
   splice(from: number, to: number, bytes: number): number;
+  /** Moves what is in a pipe to a position of a file, without waiting for more; -EAGAIN if nothing is there. */
+  spliceReady(pipe: number, to: number, toPosition: number, bytes: number): number;
   /** Sets the capacity of a pipe, which the kernel may limit. Returns it in bytes. */
   setPipeSize(fd: number, bytes: number): number;
   /** Position of the next data at or after a position; -ENXIO if only a hole follows. Moves the file offset. */
@@ -87,6 +89,7 @@ export interface DaemonCalls {
 }
 
 const SPLICE_F_MOVE = 1;
+const SPLICE_F_NONBLOCK = 2;
 const F_SETPIPE_SZ = 1031;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
@@ -159,6 +162,10 @@ function copyingCalls(library: Library, koffi: Koffi): Linux {
     syncFileSystem: (fd) =>
       new Promise((resolve) => syncfs.async(fd, (_error: unknown, value: number) => resolve(value))),
     splice: (from, to, bytes) => result(splice(from, null, to, null, bytes, SPLICE_F_MOVE)),
+    spliceReady(pipe, to, toPosition, bytes) {
+      toAt[0] = BigInt(toPosition);
+      return result(splice(pipe, null, to, toAt, bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+    },
     setPipeSize: (fd, bytes) => result(fcntl(fd, F_SETPIPE_SZ, bytes)),
     seekData: (fd, position) => result(lseek(fd, position, SEEK_DATA)),
     seekHole: (fd, position) => result(lseek(fd, position, SEEK_HOLE)),

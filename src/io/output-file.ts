@@ -3,7 +3,7 @@ import { closeSync, constants, fchmodSync, fdatasync, fstatSync, ftruncateSync, 
 import { constants as osConstants } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { type FilePlace, scratch } from '../bytes.js';
+import { type FilePlace, scratch, type WaitingBytes } from '../bytes.js';
 import { invariant, onFile, systemError } from '../errors.js';
 import type { AtomicDirectory } from './atomic-directory.js';
 import { type Linux, linux } from './linux.js';
@@ -63,6 +63,15 @@ export class OutputFile {
       this.bytes += piece.length;
       if (piece.length === room) this.flush();
     }
+  }
+
+  /** Takes what waits, zeros as zeros; returns how many bytes that was. */
+  writeWaiting(waiting: WaitingBytes): number {
+    this.flush();
+    const count = onFile(this.name, () => waiting.moveTo(this.fd, this.bytes), this.bytes);
+    this.bytes += count;
+    if (count > 0) this.wrote(count, this.bytes);
+    return count;
   }
 
   /** Goes on at a later position, in bytes: what is in between is a hole. */

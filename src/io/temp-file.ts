@@ -1,7 +1,7 @@
 /** An unnamed file for what does not fit into memory. It vanishes with the process, however that ends. */
 import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { readFully } from '../bytes.js';
+import { readFully, type WaitingBytes } from '../bytes.js';
 import { DumpError, onFile } from '../errors.js';
 import { uniquePart } from './temporary-name.js';
 
@@ -30,6 +30,11 @@ export class TempFile {
       const count = bytes.length - at;
       done += onFile(NAME, () => writeSync(this.fd, bytes, at, count, position + at), position + at);
     }
+  }
+
+  /** Takes what waits to a position; returns how many bytes that was. */
+  take(waiting: WaitingBytes, position: number): number {
+    return onFile(NAME, () => waiting.moveTo(this.fd, position), position);
   }
 
   /** Fills `buffer` from a position in bytes. Throws {@link DumpError} SYSTEM. */

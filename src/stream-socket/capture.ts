@@ -9,22 +9,29 @@ import { CriuSession } from './criu-session.js';
 import type { ReceivedDescriptor } from './descriptors.js';
 import { MergedFiles } from './merged-files.js';
 import { PostDump } from './post-dump.js';
+import { socketPath } from './private-socket.js';
 import { CAPTURE_SOCKET, LAST_IMAGE } from './protocol.js';
 
 /** What `criu dump` may ask for before it freezes the tasks. */
 const BEFORE_FREEZE = 'cpuinfo.img';
 
 export interface CaptureOptions {
-  /** The words that start pagepipe, for CRIU's action script. */
-  program: readonly string[];
+  /** The words that start pagepipe. The script needs only a shell. */
+  program?: readonly string[];
   signal: AbortSignal;
   warn(message: string): void;
   /** Called when the tasks are frozen. */
   frozen(): void;
+  /** Told of the bytes of files as they come. */
+  progress?(bytes: number): void;
+  /** Whether CRIU is known to run the script. Without it, pages that are still in a pipe may change. */
+  runsScript?: boolean;
+  /** Whether the tasks go on however the capture ends. Then they wait only until all bytes are here. */
+  goesOn?: boolean;
 }
 
 export class Capture {
-  private readonly files = new MergedFiles();
+  private readonly files: MergedFiles;
   private session: CriuSession | undefined;
   private isFrozen = false;
   private hasLast = false;
@@ -35,6 +42,16 @@ export class Capture {
     private readonly postDump: PostDump,
     private readonly options: CaptureOptions,
   ) {
+    const { runsScript = false, goesOn = false, progress = () => {} } = options;
+    this.files = new MergedFiles({
+      enlarges: runsScript,
+      pagesFirst: goesOn,
+      progress,
+      ended: (name) => {
+        this.hasLast ||= name === LAST_IMAGE;
+        this.checkEnd();
+      },
+    });
     postDump.onWaiting = () => this.checkEnd();
     options.signal.addEventListener('abort', this.abort);
   }
@@ -44,7 +61,8 @@ export class Capture {
    * @throws {DumpError} BAD_NAME, OUTPUT_EXISTS, SYSTEM
    */
   static async listen(directory: string, options: CaptureOptions): Promise<Capture> {
-    const capture = new Capture(directory, await PostDump.open(directory, options.program), options);
+    socketPath(directory, CAPTURE_SOCKET);
+    const capture = new Capture(directory, await PostDump.open(directory), options);
     try {
       capture.session = await CriuSession.listen(directory, CAPTURE_SOCKET, {
         wants: () => true,
@@ -80,10 +98,7 @@ export class Capture {
    * @throws {DumpError} TRUNCATED if CRIU has closed without a complete dump, and those of the protocol
    */
   async *events(): FileEvents {
-    yield* this.files.events((name) => {
-      if (name === LAST_IMAGE) this.hasLast = true;
-      this.checkEnd();
-    });
+    yield* this.files.events();
     if (this.hasLast) return;
     throw new DumpError('TRUNCATED', `criu closed the connection without sending ${LAST_IMAGE}`, {
       file: this.directory,
@@ -118,6 +133,8 @@ export class Capture {
 
   /** CRIU keeps its connection while its script waits, but sends nothing any more. */
   private checkEnd(): void {
-    if (this.postDump.isWaiting && this.hasLast && !this.files.hasOpen) this.files.complete();
+    if (!this.postDump.isWaiting || !this.hasLast || this.files.hasOpen) return;
+    this.files.complete();
+    if (this.options.goesOn) this.succeed();
   }
 }

@@ -7,7 +7,15 @@
 import { type CopyRange, portions } from '../../dump/extents.js';
 import { pagesName } from '../../dump/names.js';
 import { payloadLength } from '../../dump/payload-cutter.js';
-import type { ArchiveHeader, DumpRecord, ExtentsRecord, FileRecord, PayloadRecord, Space } from '../../dump/records.js';
+import type {
+  ArchiveHeader,
+  DumpRecord,
+  ExtentsRecord,
+  FileRecord,
+  PayloadFile,
+  PayloadRecord,
+  Space,
+} from '../../dump/records.js';
 import { Breather } from '../../io/breathe.js';
 import type { ByteOutput } from '../../io/byte-output.js';
 import { ByteQueue, type MemoryBudget } from '../../io/byte-queue.js';
@@ -103,7 +111,7 @@ export class TarSink extends FilesSink {
       this.fileSize += payloadLength(record);
       return true;
     }
-    if (!this.incomplete || !record.file.isLasting) return false;
+    if (!this.incomplete || !(record.file.isLasting || record.file.keep)) return false;
     this.incomplete.pages.refer(record);
     return true;
   }
@@ -165,6 +173,8 @@ class WaitingFile {
   /** References, and how many bytes of the queue come between them. */
   private readonly parts: (ExtentsRecord | number)[] = [];
   private readonly queue: ByteQueue;
+  /** Files that are referred to and do not last, with what lets go of them. */
+  private readonly kept = new Map<PayloadFile, () => void>();
 
   constructor(budget: MemoryBudget) {
     this.queue = new ByteQueue(budget);
@@ -180,6 +190,8 @@ class WaitingFile {
   }
 
   refer(record: ExtentsRecord): void {
+    const { file } = record;
+    if (file.keep && !this.kept.has(file)) this.kept.set(file, file.keep());
     this.parts.push(record);
     this.size += payloadLength(record);
   }
@@ -193,6 +205,8 @@ class WaitingFile {
   }
 
   close(): void {
+    for (const release of this.kept.values()) release();
+    this.kept.clear();
     this.queue.close();
   }
 }

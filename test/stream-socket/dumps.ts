@@ -1,0 +1,54 @@
+/** A dump, and how CRIU sends it. */
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { ANON, PE, writeDump } from '../helpers/dump-writer.js';
+import { tempDir } from '../helpers/temp.js';
+import { Peer } from './peer.js';
+
+/** What CRIU sends last. */
+export const LAST = 'inventory.img';
+/** 12 MiB, far more than the pipes hold. */
+export const PAGES = 3072;
+
+/** A dump in a directory, an images directory for the socket, and a place for the result. */
+export function places() {
+  const root = tempDir();
+  const dump = join(root, 'dump');
+  const end = 0x1000_0000n + BigInt(PAGES) * 4096n;
+  const tasks = [15, 16].map((pid) => ({
+    pid,
+    vmas: [{ start: 0x1000_0000n, end, ...ANON }],
+    entries: [{ vaddr: 0x1000_0000n, pages: PAGES, flags: PE.PRESENT | PE.LAZY }],
+  }));
+  writeDump(dump, { tasks });
+  return { root, dump, images: tempDir(), out: join(root, 'out') };
+}
+
+export async function connected(images: string): Promise<Peer> {
+  const peer = new Peer();
+  await peer.does('connect', join(images, 'streamer-capture.sock'));
+  return peer;
+}
+
+/** The order of CRIU: some files are open for the whole dump, pages come before what describes them, the inventory is last. */
+export async function sendDump(peer: Peer, dump: string, without: readonly string[] = []): Promise<void> {
+  const names = readdirSync(dump).filter((name) => name !== LAST && !without.includes(name));
+  const isLong = (name: string) => /^(files|seccomp|memfd|core-|ids-|pagemap-)/.test(name);
+  const long = names.filter(isLong);
+  const others = names
+    .filter((name) => !isLong(name))
+    .sort((a, b) => Number(/^pages/.test(b)) - Number(/^pages/.test(a)));
+  for (const name of long) await peer.does('open', name);
+  for (const name of others) await sendFile(peer, dump, name);
+  for (const name of long) {
+    await peer.does('write', name, join(dump, name));
+    await peer.does('close', name);
+  }
+  if (!without.includes(LAST)) await sendFile(peer, dump, LAST);
+}
+
+export async function sendFile(peer: Peer, dump: string, name: string): Promise<void> {
+  await peer.does('open', name);
+  await peer.does('write', name, join(dump, name));
+  await peer.does('close', name);
+}
