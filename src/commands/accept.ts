@@ -1,8 +1,9 @@
+import { PlainConnection } from '../io/plain-connection.js';
 import { accept } from '../send/far.js';
 import { CUT_OFF, LEFT } from '../serve/server.js';
 import { type Command, inputs } from './command.js';
 import { warnOfCopy, warnOfParent } from './report.js';
-import { addressFlag, stdioStream } from './serve.js';
+import { addressFlag, overStdio } from './serve.js';
 
 export const command: Command = {
   cleansUp: true,
@@ -15,7 +16,7 @@ export const command: Command = {
       ...(address ? { address } : {}),
     };
     await accept(
-      stdioStream(io),
+      overStdio(io, PlainConnection.ofDescriptors),
       {
         ...options,
         onWritten: (written) => {

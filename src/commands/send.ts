@@ -1,8 +1,8 @@
 import prettyBytes from 'pretty-bytes';
 import { pump, type Stage } from '../dump/pump.js';
 import { PAGE_SIZES } from '../memory/runs.js';
-import { ConnectionError, type Shipment, send } from '../send/near.js';
-import { type Landed, undelivered } from '../send/protocol.js';
+import { type Shipment, send } from '../send/near.js';
+import { ConnectionError, type Landed, undelivered } from '../send/protocol.js';
 import { type Destination, parseDestination, RemoteProgram } from '../send/remote-shell.js';
 import { type Address, addressText, LOOPBACK } from '../serve/address.js';
 import type { DumpMemory } from '../serve/memory.js';

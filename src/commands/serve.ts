@@ -144,12 +144,15 @@ export function warnOfAddress(address: Address, tls: TlsFiles | undefined, io: I
 }
 
 /** Stdin and stdout as one stream: pipes or sockets, such as those of ssh and socat. Throws {@link UsageError}. */
-export function stdioStream(io: Io): Duplex {
+export const stdioStream = (io: Io): Duplex => overStdio(io, SocketPair.ofDescriptors);
+
+/** The same by a given function. */
+export function overStdio<T>(io: Io, open: (inputFd: number, outputFd: number) => T): T {
   if (io.stdinIsTerminal || io.stdoutIsTerminal) {
     throw new UsageError('--stdio: stdin or stdout is a terminal; pagepipe connect is the other end');
   }
   try {
-    return SocketPair.ofDescriptors(io.stdinFd, io.stdoutFd);
+    return open(io.stdinFd, io.stdoutFd);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_INVALID_FD_TYPE') throw error;
     throw new UsageError('--stdio: stdin or stdout is a file, not a pipe or socket');

@@ -56,7 +56,7 @@ export class FdReader {
   async *chunks(): AsyncGenerator<Uint8Array> {
     try {
       for (;;) {
-        const bytes = this.readNow() ?? (await this.readLater());
+        const bytes = readAvailable(this.readFd, this.buffer) ?? (await this.readLater());
         if (bytes === 0) return;
         yield this.buffer.subarray(0, bytes);
         this.bytes += bytes;
@@ -80,18 +80,6 @@ export class FdReader {
   private close(): void {
     if (this.socket) this.socket.destroy();
     else if (this.readFd !== this.fd) closeSync(this.readFd);
-  }
-
-  /** Bytes read, or undefined if there are none yet and the descriptor does not block. */
-  private readNow(): number | undefined {
-    for (let spin = 0; ; spin++) {
-      try {
-        return readSync(this.readFd, this.buffer, 0, this.buffer.length, null);
-      } catch (error) {
-        if (!isErrno(error, 'EAGAIN')) throw error;
-        if (spin === SPINS) return undefined;
-      }
-    }
   }
 
   /** Bytes read into the buffer by the event loop. */
@@ -121,6 +109,18 @@ export class FdReader {
     socket.on('end', () => this.settle?.resolve(0));
     socket.on('error', (error) => this.settle?.reject(error));
     return socket;
+  }
+}
+
+/** Bytes read, 0 at the end, or undefined if there are none yet and the descriptor does not block. */
+export function readAvailable(fd: number, buffer: Uint8Array): number | undefined {
+  for (let spin = 0; ; spin++) {
+    try {
+      return readSync(fd, buffer, 0, buffer.length, null);
+    } catch (error) {
+      if (!isErrno(error, 'EAGAIN')) throw error;
+      if (spin === SPINS) return undefined;
+    }
   }
 }
 

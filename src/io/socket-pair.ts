@@ -12,7 +12,7 @@ export class SocketPair extends Duplex {
   private readonly quiet = new Set<Socket>();
 
   constructor(
-    private readonly input: Socket,
+    protected readonly input: Socket,
     private readonly output: Socket,
   ) {
     super();

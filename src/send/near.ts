@@ -1,33 +1,24 @@
 /** The near end of `pagepipe send`: sends the dump, then its pages on demand, over one connection. */
-import {
-  constants,
-  type IncomingHttpHeaders,
-  performServerHandshake,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from 'node:http2';
 import type { Duplex } from 'node:stream';
 import type { RecordSink } from '../dump/pump.js';
-import { DumpError, type ErrorPlace } from '../errors.js';
+import { DumpError } from '../errors.js';
 import type { Compression } from '../io/compression.js';
-import { type ClientEnd, CUT_OFF, runClient, type Serve } from '../serve/server.js';
-import { PageStreamSink } from './page-stream-sink.js';
+import { readLine } from '../io/line.js';
+import type { ClientEnd, Serve } from '../serve/server.js';
+import { connectionSink } from './connection-sink.js';
+import { servePages } from './near-pages.js';
 import {
-  CLIENT_HEADER,
+  beginning,
+  ConnectionError,
+  compressionNamed,
+  DONE,
+  greeting,
   isOfConnection,
   type Landed,
   MAX_LANDED_BYTES,
-  PATH,
-  SESSION_WINDOW_BYTES,
-  SETTINGS,
+  MAX_LINE_BYTES,
+  parseGreeting,
 } from './protocol.js';
-
-/** The connection ended too early: how the program at the far end exited may say why. */
-export class ConnectionError extends DumpError {
-  constructor(what: string, place: ErrorPlace) {
-    super('PROTOCOL', what, place);
-  }
-}
 
 export interface Shipment {
   /** Writes all of the dump, once. */
@@ -52,152 +43,60 @@ export interface Shipment {
  */
 export async function send(connection: Duplex, place: string, shipment: Shipment, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
-  const session = performServerHandshake(connection, { settings: SETTINGS });
-  session.setLocalWindowSize(SESSION_WINDOW_BYTES);
-  const stop = () => {
-    session.destroy();
-    connection.destroy();
-  };
+  const stop = () => connection.destroy();
   signal.addEventListener('abort', stop);
-  // The session itself does not end with its input, which is all that is seen of a far end that was killed.
-  connection.on('end', stop);
-  const closed = new Promise<void>((resolve) => {
-    session.on('close', resolve);
-    // In Node 20 a session never emits 'close' if its last frame cannot be written. Its other events come before this.
-    connection.on('close', () => setImmediate(resolve));
-  });
   try {
-    await new NearEnd(session, place, shipment).run(closed);
+    shipment.onLanded(await handOver(connection, place, shipment));
+    if (shipment.serve) await servePages(connection, place, shipment.serve, shipment);
+    else connection.end(`${DONE}\n`);
   } catch (error) {
-    throw signal.aborted ? signal.reason : error;
+    connection.destroy();
+    if (signal.aborted) throw signal.reason;
+    throw isOfConnection(error) ? tooEarly(place) : error;
   } finally {
     signal.removeEventListener('abort', stop);
   }
 }
 
-class NearEnd {
-  private asked = false;
-  private landed: Landed | undefined;
-  /** Clients that are connected now. */
-  private clients = 0;
-  /** Whether a client has fetched all its pages. */
-  private delivered = false;
-  /** The request that is answered then. */
-  private waiting: ServerHttp2Stream | undefined;
-  private failure: unknown;
-
-  constructor(
-    private readonly session: ServerHttp2Session,
-    private readonly place: string,
-    private readonly shipment: Shipment,
-  ) {}
-
-  /** @param closed resolves when the connection is gone */
-  async run(closed: Promise<void>): Promise<void> {
-    const { session } = this;
-    session.on('error', (error) => this.fail(this.notOurs(error)));
-    session.on('stream', (stream, headers) => {
-      // Its reader or writer sees the error as well.
-      stream.on('error', () => {});
-      this.answer(stream, headers).catch((error) => this.fail(error));
-    });
-    await closed;
-    // When all is done it does not matter how the connection ends.
-    if (this.failure !== undefined && !(this.isDone && this.failure instanceof ConnectionError)) throw this.failure;
-    if (!this.landed) throw this.brokenOff('before the far side had all of the dump');
-    if (!this.isDone) {
-      throw this.brokenOff('before a restore had fetched all pages', 'the same command sends the dump again');
-    }
-  }
-
-  private get isDone(): boolean {
-    const { serve, keep } = this.shipment;
-    return this.landed !== undefined && (!serve || (this.delivered && (keep || this.clients === 0)));
-  }
-
-  private brokenOff(when: string, hint?: string): DumpError {
-    return new ConnectionError(`the connection ended ${when}`, {
-      file: this.place,
-      ...(hint === undefined ? {} : { hint }),
-    });
-  }
-
-  private notOurs(cause: unknown): unknown {
-    if (this.asked || (cause as NodeJS.ErrnoException).code !== 'ERR_HTTP2_ERROR') return cause;
-    return new DumpError('PROTOCOL', 'the far side printed something that is not from pagepipe', {
-      file: this.place,
-      hint: 'does a startup file of its shell print something?',
-      cause,
-    });
-  }
-
-  private fail(error: unknown): void {
-    this.failure ??= isOfConnection(error) ? this.brokenOff('too early') : error;
-    this.session.destroy(undefined, constants.NGHTTP2_INTERNAL_ERROR);
-  }
-
-  private async answer(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Promise<void> {
-    const path = headers[':path'];
-    if (path === PATH.DUMP && !this.asked) {
-      this.asked = true;
-      await this.ship(stream, String(headers['accept-encoding'] ?? ''));
-    } else if (path === PATH.LANDED && this.asked && !this.landed) {
-      const landed = await readLanded(stream, this.place);
-      this.landed = landed;
-      stream.respond({ ':status': 200 }, { endStream: true });
-      this.shipment.onLanded(landed);
-    } else if (path === PATH.DELIVERED && this.landed && !this.waiting) {
-      this.waiting = stream;
-      this.endIfDone();
-    } else if (path === PATH.PAGES && this.landed && this.shipment.serve) {
-      await this.serve(stream, String(headers[CLIENT_HEADER] ?? 'unknown'), this.shipment.serve);
-    } else {
-      stream.respond({ ':status': 404 }, { endStream: true });
-    }
-  }
-
-  private async ship(stream: ServerHttp2Stream, accepted: string): Promise<void> {
-    const { compression, ship, progress } = this.shipment;
-    const encoding = compression && (accepted.includes(compression) ? compression : 'gzip');
-    stream.respond({ ':status': 200, ...(encoding ? { 'content-encoding': encoding } : {}) });
-    await ship(new PageStreamSink(stream, encoding, progress));
-  }
-
-  private async serve(stream: ServerHttp2Stream, client: string, serve: Serve): Promise<void> {
-    // The client may be gone by now.
-    if (stream.closed || stream.destroyed) return;
-    stream.respond({ ':status': 200 });
-    this.clients++;
-    const end = await runClient(stream, client, serve, 0);
-    this.clients--;
-    this.shipment.onEnd(this.session.destroyed && !end.closed ? { ...end, error: CUT_OFF } : end);
-    if (end.closed) this.delivered = true;
-    this.endIfDone();
-  }
-
-  /** Answers the far end when pages are delivered. A client may be faster than the request for this answer. */
-  private endIfDone(): void {
-    const { waiting } = this;
-    if (!this.delivered || !waiting) return;
-    if (!waiting.headersSent) waiting.respond({ ':status': 200 }, { endStream: true });
-    if (this.isDone && !this.shipment.keep) this.session.close();
-  }
-}
-
-async function readLanded(stream: ServerHttp2Stream, place: string): Promise<Landed> {
-  const pieces: Buffer[] = [];
-  let bytes = 0;
-  for await (const piece of stream.iterator({ destroyOnReturn: false })) {
-    bytes += piece.length;
-    if (bytes > MAX_LANDED_BYTES) break;
-    pieces.push(piece);
-  }
+/** Sends the dump. Resolves when it is in its place. */
+async function handOver(connection: Duplex, place: string, shipment: Shipment): Promise<Landed> {
+  connection.write(greeting('send', shipment.compression));
+  const compression = await agreedCompression(connection, place);
+  const shipped = shipment.ship(connectionSink(connection, compression, shipment.progress));
+  // The far side says nothing until it has the dump. That it is gone is noticed while the dump is still being read.
+  const [answer] = await Promise.all([lineFrom(connection, place, MAX_LANDED_BYTES), shipped]);
   try {
-    return parseLanded(Buffer.concat(pieces).toString());
+    return parseLanded(answer);
   } catch (cause) {
     throw new DumpError('PROTOCOL', 'the far side did not say where the dump is', { file: place, cause });
   }
 }
+
+/** The compression that the far side takes. */
+async function agreedCompression(connection: Duplex, place: string): Promise<Compression | undefined> {
+  const found = parseGreeting(await lineFrom(connection, place, MAX_LINE_BYTES, beginning('accept')), 'accept');
+  if (found === 'another version') {
+    throw new DumpError('PROTOCOL', 'the far side is another version of pagepipe', { file: place });
+  }
+  if (found === 'foreign') {
+    throw new DumpError('PROTOCOL', 'the far side printed something that is not from pagepipe', {
+      file: place,
+      hint: 'does a startup file of its shell print something?',
+    });
+  }
+  return compressionNamed(found.compression);
+}
+
+/** The next line. What follows stays in the connection. */
+async function lineFrom(connection: Duplex, place: string, maxBytes: number, beginning?: string): Promise<string> {
+  const line = await readLine(connection.iterator({ destroyOnReturn: false }), maxBytes, beginning);
+  if (!line) throw tooEarly(place);
+  if (line.rest.length > 0) connection.unshift(line.rest);
+  return line.text;
+}
+
+const tooEarly = (place: string): ConnectionError =>
+  new ConnectionError('the connection ended before the far side had all of the dump', { file: place });
 
 function parseLanded(text: string): Landed {
   const { out, bytes, pageServer } = JSON.parse(text) as Record<string, unknown>;

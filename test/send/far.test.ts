@@ -6,55 +6,83 @@ import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { UNDELIVERED } from '../../src/dump/names.js';
-import { accept } from '../../src/send/far.js';
+import { readLine } from '../../src/io/line.js';
+import { accept, type NearConnection } from '../../src/send/far.js';
 import { PATH } from '../../src/send/protocol.js';
 import { cli } from '../helpers/cli.js';
 import { fixture, tempDir } from '../helpers/temp.js';
 
-/** A near end that is gone as soon as it is asked for something, or has given the dump. */
-async function nearEnd(stream: Buffer, goneAt: string): Promise<Socket> {
+type GoneAt = 'the beginning' | 'the middle of the dump' | 'the end of the dump' | 'the request for pages';
+
+/** A connection to a near end that is played by `answer`. */
+async function nearEnd(answer: (socket: Socket) => Promise<void>): Promise<NearConnection> {
   const server = createServer((socket) => {
     server.close();
+    socket.on('error', () => {});
+    void answer(socket);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const connection = connect((server.address() as { port: number }).port, '127.0.0.1');
+  return Object.assign(connection, { chunks: () => connection.iterator({ destroyOnReturn: false }) });
+}
+
+/** Is gone at a certain point. */
+const gone =
+  (stream: Buffer, goneAt: GoneAt) =>
+  async (socket: Socket): Promise<void> => {
+    if (goneAt === 'the beginning') return void socket.destroy();
+    socket.write('pagepipe send 2 none\n');
+    const line = await readLine(socket.iterator({ destroyOnReturn: false }), 100);
+    expect(line?.text).toBe('pagepipe accept 2 none');
+    if (goneAt === 'the middle of the dump') return void socket.end(stream.subarray(0, stream.length >> 1));
+    socket.write(stream);
+    if (goneAt === 'the end of the dump') return void socket.end();
+    const landed = await readLine(socket.iterator({ destroyOnReturn: false }), 1000);
+    socket.unshift(landed?.rest);
     const session = performServerHandshake(socket);
     session.on('error', () => {});
     session.on('stream', (request, headers) => {
       request.on('error', () => {});
-      const path = headers[':path'];
-      if (path === goneAt) socket.destroy();
-      else if (path !== PATH.DUMP) request.respond({ ':status': 200 }, { endStream: path === PATH.LANDED });
-      else {
-        request.respond({ ':status': 200 });
-        request.end(stream);
-        if (goneAt === 'the end of the dump') request.on('close', () => socket.end());
-      }
+      if (headers[':path'] === PATH.DELIVERED) socket.destroy();
     });
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return connect((server.address() as { port: number }).port, '127.0.0.1');
-}
+  };
+
+const OPTIONS = { force: false, address: { host: '127.0.0.1', port: 0 }, onWritten() {}, onEnd() {} };
 
 it.each([
+  ['the beginning', false],
+  ['the middle of the dump', false],
   ['the end of the dump', true],
-  [PATH.DUMP, false],
-  [PATH.LANDED, true],
-  [PATH.DELIVERED, true],
-])('ends when the near one is gone at %s', async (goneAt, isThere) => {
+  ['the request for pages', true],
+] as const)('ends when the near one is gone at %s', async (goneAt, isThere) => {
   const dir = tempDir();
   const [stream, out] = [join(dir, 'stream'), join(dir, 'out')];
   expect((await cli(['read', fixture('mosaic-criu-4.2.1')], { stdout: stream })).code).toBe(0);
-  const connection = await nearEnd(readFileSync(stream), goneAt);
-  const options = {
-    out,
-    force: false,
-    address: { host: '127.0.0.1', port: 0 },
-    onWritten() {},
-    onEnd() {},
-  };
-  await expect(accept(connection, options, new AbortController().signal)).rejects.toMatchObject({
-    code: 'PROTOCOL',
-    message: 'stdin: the connection ended before the sending side was done',
+  const connection = await nearEnd(gone(readFileSync(stream), goneAt));
+  const cut = goneAt === 'the middle of the dump';
+  await expect(accept(connection, { out, ...OPTIONS }, new AbortController().signal)).rejects.toMatchObject({
+    code: cut ? 'STREAM_DAMAGED' : 'PROTOCOL',
+    message: expect.stringMatching(
+      cut
+        ? /found the end of the input: the stream was cut$/
+        : /^stdin: the connection ended before the sending side was done$/,
+    ),
   });
   expect(existsSync(out)).toBe(isThere);
   expect(existsSync(join(out, UNDELIVERED))).toBe(false);
+});
+
+it.each([
+  // It begins with HTTP/2.
+  ['1', '\0\0\x12\x04\0\0\0\0\0'],
+  ['3', 'pagepipe send 3 none\n'],
+])('refuses a near end of version %s', async (_, greeting) => {
+  const out = join(tempDir(), 'out');
+  const connection = await nearEnd(async (socket) => void socket.write(greeting));
+  await expect(accept(connection, { out, ...OPTIONS }, new AbortController().signal)).rejects.toMatchObject({
+    code: 'PROTOCOL',
+    message: 'stdin: the sending side is another version of pagepipe',
+  });
+  expect(existsSync(out)).toBe(false);
 });

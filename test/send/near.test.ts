@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect, createServer, type Socket } from 'node:net';
 import { expect, it } from 'vitest';
+import { readLine } from '../../src/io/line.js';
 import { send } from '../../src/send/near.js';
 import { PATH } from '../../src/send/protocol.js';
 
@@ -27,6 +28,10 @@ it('says that all pages are delivered, even if it is asked for that afterwards',
     onEnd() {},
   };
   const sent = send(near, 'far', shipment, new AbortController().signal);
+  far.write('pagepipe accept 2 none\n');
+  const chunks = () => far.iterator({ destroyOnReturn: false });
+  expect((await readLine(chunks(), 100))?.text).toBe('pagepipe send 2 none');
+  far.write(`${JSON.stringify({ out: '/out', bytes: 0, pageServer: { host: '127.0.0.1', port: 1 } })}\n`);
   const session = connectHttp2('http://pagepipe', { createConnection: () => far });
   /** The status of an answer that has been read to its end. */
   const ask = async (path: string, body?: string) => {
@@ -36,10 +41,47 @@ it('says that all pages are delivered, even if it is asked for that afterwards',
     const [[answer]] = await Promise.all([once(stream, 'response'), once(stream, 'close')]);
     return answer[':status'];
   };
-  const landed = JSON.stringify({ out: '/out', bytes: 0, pageServer: { host: '127.0.0.1', port: 1 } });
-  expect(await ask(PATH.DUMP)).toBe(200);
-  expect(await ask(PATH.LANDED, landed)).toBe(200);
   expect(await ask(PATH.PAGES, '')).toBe(200);
   expect(await ask(PATH.DELIVERED)).toBe(200);
   await sent;
+});
+
+const SHIPMENT = { compression: undefined, keep: false, onLanded() {}, onEnd() {} };
+
+it.each(['pagepipe accept 3 none\n', 'pagepipe accept 2\n', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'])(
+  'refuses a far end of another version: %j',
+  async (greeting) => {
+    const [near, far] = await socketPair();
+    far.write(greeting);
+    const ship = async () => expect.unreachable('nothing is sent');
+    await expect(send(near, 'far', { ...SHIPMENT, ship }, new AbortController().signal)).rejects.toMatchObject({
+      code: 'PROTOCOL',
+      message: 'far: the far side is another version of pagepipe',
+    });
+    far.destroy();
+  },
+);
+
+it('notices that the far end is gone while the dump has yet to be read', async () => {
+  const [near, far] = await socketPair();
+  far.write('pagepipe accept 2 none\n');
+  const ship = () => {
+    far.destroy();
+    return new Promise<void>(() => {});
+  };
+  await expect(send(near, 'far', { ...SHIPMENT, ship }, new AbortController().signal)).rejects.toMatchObject({
+    code: 'PROTOCOL',
+    message: 'far: the connection ended before the far side had all of the dump',
+  });
+});
+
+it.each(['{"out":', `${'x'.repeat(70_000)}`])('refuses an answer that is not one: %s', async (answer) => {
+  const [near, far] = await socketPair();
+  far.write(`pagepipe accept 2 none\n${answer}\n`);
+  const ship = async (sink: { finish(): void | Promise<void> }) => sink.finish();
+  await expect(send(near, 'far', { ...SHIPMENT, ship }, new AbortController().signal)).rejects.toMatchObject({
+    code: 'PROTOCOL',
+    message: 'far: the far side did not say where the dump is',
+  });
+  far.destroy();
 });

@@ -274,11 +274,8 @@ describe('a far side that fails', () => {
   it.each([
     [0, END, []],
     [10, END, ['--lazy']],
-    [
-      500,
-      'stdin: the zstd data is cut off or damaged after 0 plain bytes: zstd ended with exit code 1',
-      ['--compress', 'zstd'],
-    ],
+    [500, END, ['--compress', 'zstd']],
+    [500, END, ['--compress', 'gzip']],
     [20_000, 'stdin@PLACE: expected COUNT more bytes of payload, found the end of the input: the stream was cut', []],
     [
       20_000,
@@ -286,7 +283,7 @@ describe('a far side that fails', () => {
       ['--lazy'],
     ],
   ])('has nothing half-made when the stream breaks off after %i bytes: %s', async (bytes, error, words) => {
-    const { code, stderr, said, left } = await sent(`head -c ${bytes} | sh -c "$*"`, ...words);
+    const { code, stderr, said, left } = await sent(`dd bs=1 count=${bytes} 2>/dev/null | sh -c "$*"`, ...words);
     expect(said.replace(/@0x[0-9a-f]+: expected \d+/, '@PLACE: expected COUNT')).toBe(`pagepipe: error: ${error}\n`);
     expect([code, stderr, left]).toEqual([1, failed('exit code 1'), []]);
   });

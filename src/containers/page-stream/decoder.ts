@@ -74,6 +74,11 @@ export class PageStreamDecoder {
     return this.frames.lackingBytes;
   }
 
+  /** Whether the end of the stream has come. */
+  get isComplete(): boolean {
+    return this.frames.ended;
+  }
+
   /** Throws unless the stream is complete. */
   end(): void {
     this.frames.end();

@@ -28,6 +28,19 @@ export async function* decodeChunks(
   decoder.end();
 }
 
+/** The same, but reads no further than the end of the stream: something else may follow. */
+export async function* decodeFromConnection(
+  chunks: AsyncIterable<Uint8Array>,
+  name: string,
+): AsyncGenerator<Iterable<DumpRecord>> {
+  const decoder = new PageStreamDecoder(name);
+  for await (const chunk of chunks) {
+    yield decoder.push(chunk);
+    if (decoder.isComplete) return;
+  }
+  decoder.end();
+}
+
 /** Writes records to a descriptor as a page stream. */
 export class StreamSink implements RecordSink {
   private readonly writer: FdWriter;
