@@ -100,6 +100,7 @@ ${texts.join('\n')}
 `,
 );
 writeFileSync(join(root, 'src/generated/entries.ts'), entryTypes(packages.criu));
+await writeMapPage();
 
 /** meow sets up, when it is loaded, what reads package.json and shows errors in it. Nobody asks for it. */
 const NOT_SET_UP = [
@@ -127,6 +128,34 @@ try {
   }
 } finally {
   for (const folder of [next, old]) rmSync(folder, { recursive: true, force: true });
+}
+
+/** Script and style of the page of pagepipe map, which every such page has in it. */
+async function writeMapPage() {
+  const folder = join(root, 'src/map/page');
+  const { outputFiles } = await build({
+    entryPoints: [join(folder, 'main.ts'), join(folder, 'page.css')],
+    outdir: folder,
+    write: false,
+    bundle: true,
+    platform: 'browser',
+    target: ['chrome111', 'firefox113', 'safari16.4'],
+    format: 'iife',
+    charset: 'ascii',
+    legalComments: 'none',
+    minify: true,
+  });
+  const text = (ending) => outputFiles.find(({ path }) => path.endsWith(ending)).text.trim();
+  // An element of a page ends at such a tag, wherever it is in its text.
+  const inElement = (code) => code.replaceAll('</', '<\\/');
+  writeFileSync(
+    join(root, 'src/generated/map-page.ts'),
+    `// Made from src/map/page by scripts/build.mjs.
+
+export const pageScript = '${quoted(inElement(text('.js')))}';
+export const pageStyle = '${quoted(text('.css'))}';
+`,
+  );
 }
 
 /** docs/options.md and the man pages, from the table of commands and options. */

@@ -30,6 +30,7 @@ const ORDER = [
   'arrival',
   'template',
   ['explore', 'verify', 'halves', 'serve'],
+  'map',
   ['send', 'lazy', 'stream-socket', 'core-dump'],
   'library',
   'command-line',

@@ -5,16 +5,25 @@ import { isatty } from 'node:tty';
 import { COMMANDS, type CommandName, optionsOf, specOf } from './command-line/commands.js';
 import { helpOf, overview } from './command-line/help.js';
 import { parse, suggestion } from './command-line/parse.js';
-import { type Command, type Io, type ProcessIo, ProgramFailed } from './commands/command.js';
+import {
+  type Command,
+  DEFAULT_SCREEN,
+  type Io,
+  type ProcessIo,
+  ProgramFailed,
+  type Screen,
+} from './commands/command.js';
 import { Messages } from './commands/messages.js';
 import { DumpError, isErrno, UsageError } from './errors.js';
 import { FdWriter } from './io/fd.js';
+import { terminalColumns } from './io/linux.js';
 import { printable } from './printable.js';
 
 /** A command is loaded only when it is used, so that `--help` is fast. */
 const LOADERS: Record<CommandName, () => Promise<Command>> = {
   x: async () => (await import('./commands/x.js')).command,
   core: async () => (await import('./commands/core.js')).command,
+  map: async () => (await import('./commands/map.js')).command,
   show: async () => (await import('./commands/show.js')).command,
   info: async () => (await import('./commands/info.js')).command,
   decode: async () => (await import('./commands/decode.js')).command,
@@ -188,6 +197,7 @@ export async function runProcess(): Promise<void> {
     err: (text) => writeText(2, text),
     signal: first.signal,
     secondSignal: second.signal,
+    screen: () => screenOf(1),
     self: [process.execPath, ...process.execArgv, ...process.argv.slice(1)],
   };
   process.exitCode = await main(process.argv.slice(2), io, processInterrupts(first, second));
@@ -201,6 +211,14 @@ function isTerminal(fd: number): boolean {
   } catch {
     return false; // Closed.
   }
+}
+
+/** What a picture may have there. See no-color.org. */
+function screenOf(fd: number): Screen {
+  const { COLUMNS, NO_COLOR, TERM } = process.env;
+  const isScreen = isTerminal(fd);
+  const columns = Number(COLUMNS) || (isScreen && terminalColumns(fd)) || DEFAULT_SCREEN.columns;
+  return { columns, hasColors: isScreen && !NO_COLOR && TERM !== 'dumb' };
 }
 
 /** Not through process.stdout: that would make the descriptor non-blocking, and pages go through it. */

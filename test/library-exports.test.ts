@@ -28,8 +28,9 @@ const EXPORTS: Record<string, string> = {
     typeOfMagic typeOfName
   `,
   inspect: `
-    CoreReport MemoryArea MemoryAreas MemoryPiece MemorySpan MemoryState SegmentMemory TaskMemories TaskMemory
-    WriteCoreOptions writeCore writeCores
+    Content ContentTotals CoreReport Counts KindTotals MapArea MapLimits MapOptions MapPage MapSpace MapTotals
+    MemoryArea MemoryAreas MemoryMap MemoryPiece MemorySpan MemoryState SegmentMemory State TaskMemories TaskMemory
+    TerminalOptions WriteCoreOptions htmlMap memoryMap svgMap terminalMap writeCore writeCores
   `,
   serve: `
     Address ClientEnd DumpMemory DumpMemoryOptions LazyPages LazyPagesOptions LazyRestore Message ParentDump

@@ -75,6 +75,25 @@ docs/core.md shows how to use a core.`,
   gdb -iex 'set sysroot /srv/rootfs' /srv/rootfs/usr/bin/app core.12
 `,
   },
+  map: {
+    group: 'look',
+    summary: 'draw the memory of a dump',
+    usage: ['DUMP [--content]', 'DUMP -o MAP.html|MAP.svg [--content] [--force]'],
+    about: `Draws the memory of all processes: what each area is, and whether its pages are
+in the dump and needed at once, may come later, are in a parent, are zeros or
+those of a mapped file. Without -o it is a small picture for the terminal.
+MAP.html is one page that needs no network: it can be zoomed, and has a table
+of all areas. docs/map.md says what the colors mean.
+
+With --content all pages are read once. The map then shows what they hold, and
+how much zeros, repeated pages and compression would save.
+
+NO_COLOR turns colors off; COLUMNS sets the width of the picture.`,
+    options: ['content', 'out', 'force', 'json', ...SOURCE_OPTIONS],
+    examples: `  pagepipe map checkpoint.tar.zst -o map.html
+  pagepipe map dump --content
+`,
+  },
   show: {
     group: 'look',
     summary: 'print an image as JSON for reading',

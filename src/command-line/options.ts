@@ -102,7 +102,7 @@ export const OPTIONS = {
     ...FILE,
     short: 'o',
     help: 'the file to write; it appears complete or not at all. - is stdout',
-    fallback: 'stdout; of edit the image itself',
+    fallback: 'stdout; of edit the image itself; of map a picture in the terminal',
   },
 
   // What is lazy.
@@ -312,7 +312,10 @@ export const OPTIONS = {
     },
     fallback: 'copied',
   },
-  content: { type: 'boolean', help: 'compare the content of mapped files, too, which reads all of them' },
+  content: {
+    type: 'boolean',
+    help: 'look at contents, too: verify compares mapped files with their sums, map reads all pages and shows what they hold',
+  },
   move: { type: 'boolean', help: 'OUT is a template that was moved: write the new names into it' },
 
   // To another machine.

@@ -25,9 +25,19 @@ export interface ProcessIo {
   signal: AbortSignal;
   /** Aborted at a second signal, for a command whose {@link Command.endsTwice} is set. */
   secondSignal?: AbortSignal;
+  /** How stdout shows pictures; by default {@link DEFAULT_SCREEN}. */
+  screen?: () => Screen;
   /** The words that started this program. */
   self?: readonly string[];
 }
+
+export interface Screen {
+  columns: number;
+  hasColors: boolean;
+}
+
+/** Where nothing else is known, such as a file. */
+export const DEFAULT_SCREEN: Screen = { columns: 80, hasColors: false };
 
 /** All that a command may use of the process. */
 export interface Io

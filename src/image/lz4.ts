@@ -1,6 +1,9 @@
 /** Raw LZ4 blocks, as compressed pagemaps have them; the library is loaded when the first one comes. */
 import { createRequire } from 'node:module';
 
+/** The library has the plain size before the block. */
+const SIZE_BYTES = 4;
+
 let library: typeof import('lz4-napi') | undefined;
 
 /**
@@ -8,10 +11,16 @@ let library: typeof import('lz4-napi') | undefined;
  * @param plainBytes at most 4 MiB: checked where the block's entry is read
  */
 export function decodeLz4Block(block: Uint8Array, plainBytes: number): Uint8Array {
-  library ??= createRequire(import.meta.url)('lz4-napi') as typeof import('lz4-napi');
-  // The library wants the plain size before the block.
-  const sized = new Uint8Array(4 + block.length);
+  const sized = new Uint8Array(SIZE_BYTES + block.length);
   new DataView(sized.buffer).setUint32(0, plainBytes, true);
-  sized.set(block, 4);
-  return library.uncompressSync(sized);
+  sized.set(block, SIZE_BYTES);
+  return lz4().uncompressSync(sized);
+}
+
+/** How many bytes a block of these would have. */
+export const encodedLz4Bytes = (plain: Buffer): number => lz4().compressSync(plain).length - SIZE_BYTES;
+
+function lz4(): typeof import('lz4-napi') {
+  library ??= createRequire(import.meta.url)('lz4-napi') as typeof import('lz4-napi');
+  return library;
 }

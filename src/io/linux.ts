@@ -54,6 +54,13 @@ export function enlargePipe(fd: number): void {
   linux()?.setPipeSize(fd, LARGE_PIPE_BYTES);
 }
 
+/** Width of a terminal; undefined if it is not known. */
+export function terminalColumns(fd: number): number | undefined {
+  const size = Buffer.allocUnsafeSlow(WINSIZE_BYTES).fill(0);
+  if (daemonCalls()?.ioctl(fd, TIOCGWINSZ, size) !== 0) return undefined;
+  return new Uint16Array(size.buffer)[1] || undefined;
+}
+
 /**
  * What a daemon of lazy restores needs besides: descriptors over a socket, events of many descriptors, ioctl with a structure.
  * Buffers are passed as they are, so they must keep their place: those of `Buffer.allocUnsafeSlow` and typed arrays do.
@@ -95,6 +102,10 @@ const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 /** Of most machines. Where it is another number, the call is refused. */
 const FICLONERANGE = 0x4020940d;
+
+/** Of most machines: where it is another number, the width is not known. It gives rows, columns and two more words. */
+const TIOCGWINSZ = 0x5413;
+const WINSIZE_BYTES = 8;
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;

@@ -176,7 +176,7 @@ export function pageStreamSink(
 }
 
 /** Throws {@link DumpError} OUTPUT_EXISTS, OUTPUT_INSIDE_DUMP if no file may appear in the place. */
-function checkOutputFile(out: string, sources: readonly Place[], force: boolean): void {
+export function checkOutputFile(out: string, sources: readonly Place[], force: boolean): void {
   const found = onFile(out, () => statSync(out, { throwIfNoEntry: false }));
   checkApart(out, sources);
   // Pipes and devices are written as they are.
