@@ -45,6 +45,8 @@ export interface AtomicDirectoryOptions {
   sources?: readonly Place[];
   /** Of the names in a directory, those that it must not have to be replaced. */
   foreign?: (names: readonly string[]) => readonly string[];
+  /** What it may have to be replaced, in singular and plural. */
+  replaces?: readonly [one: string, all: string];
 }
 
 export class AtomicDirectory {
@@ -165,7 +167,7 @@ export class AtomicDirectory {
   }
 
   private checkPlace(): void {
-    const { sources = [], force } = this.options;
+    const { sources = [], force, replaces: [one, all] = ['a dump', 'dumps'] } = this.options;
     checkApart(this.path, sources);
     const stats = existing(this.place);
     if (!stats) return;
@@ -187,8 +189,8 @@ export class AtomicDirectory {
     const more = foreign.length > MAX_NAMED ? ` and ${foreign.length - MAX_NAMED} more` : '';
     throw new DumpError(
       'OUTPUT_EXISTS',
-      `expected a dump to replace, found ${foreign.slice(0, MAX_NAMED).join(', ')}${more} in it`,
-      { file: this.path, hint: '--force replaces nothing but dumps: remove it yourself if nothing of it is needed' },
+      `expected ${one} to replace, found ${foreign.slice(0, MAX_NAMED).join(', ')}${more} in it`,
+      { file: this.path, hint: `--force replaces nothing but ${all}: remove it yourself if nothing of it is needed` },
     );
   }
 

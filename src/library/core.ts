@@ -99,7 +99,7 @@ export async function writeCores(
 ): Promise<CoreReport[]> {
   const { sources = dumpPlaces(files), force = false, signal, progress } = options;
   const cores = new Cores(files, options);
-  const output = new AtomicDirectory(directory, { force, sources, foreign: notCores });
+  const output = new AtomicDirectory(directory, { force, sources, foreign: notCores, replaces: ['cores', 'cores'] });
   const reports: CoreReport[] = [];
   let file: OutputFile | undefined;
   try {
