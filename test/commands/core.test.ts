@@ -86,12 +86,16 @@ describe('a core', () => {
     expect(stderr.split('\n')).toHaveLength(4);
     expect(readFileSync(join(out, 'core.15')).equals(await familyCore())).toBe(true);
     expect([statSync(out).mode & 0o777, statSync(join(out, 'core.15')).mode & 0o777]).toEqual([0o700, 0o600]);
-    await refuses([FAMILY, '--all', '-o', out], /expected a new or empty directory/, 'use --force to replace it');
+    await refuses(
+      [FAMILY, '--all', '-o', out],
+      `${out}: expected a new or empty directory, found files in it`,
+      'use --force to replace it',
+    );
     await runs([FAMILY, '--all', '-o', out, '--force']);
     writeFileSync(join(out, 'notes.txt'), '');
     await refuses(
       [FAMILY, '--all', '-o', out, '--force'],
-      /expected cores to replace, found notes.txt in it/,
+      `${out}: expected cores to replace, found notes.txt in it`,
       '--force replaces nothing but cores: remove it yourself if nothing of it is needed',
     );
   });
@@ -215,8 +219,12 @@ describe('what is refused', () => {
     linkSync(join(dump, 'pages-1.img'), hard);
     const link = `${out}-link`;
     symlinkSync(join(dump, 'pages-1.img'), link);
-    await refuses([dump, '--pid', '15', '-o', link, '--force'], /the output must be outside of what is read/);
-    await refuses([dump, '--all', '-o', join(dump, 'cores')], /the output must be outside of what is read/);
+    await refuses(
+      [dump, '--pid', '15', '-o', link, '--force'],
+      `${link}: the output must be outside of what is read: ${dump}`,
+    );
+    const cores = join(dump, 'cores');
+    await refuses([dump, '--all', '-o', cores], `${cores}: the output must be outside of what is read: ${dump}`);
   });
 
   it('pages that cannot be read, and nothing of the core is left', async () => {
@@ -228,7 +236,10 @@ describe('what is refused', () => {
       ['--pid', '15', '-o', join(dir, 'core')],
       ['--all', '-o', join(dir, 'cores')],
     ]) {
-      await refuses([dump, ...words], /^pages-1.img@0xa000: expected at least 65536 bytes of pages/);
+      await refuses(
+        [dump, ...words],
+        'pages-1.img@0xa000: expected at least 65536 bytes of pages by entry 0 of pagemap-shmem-1188.img, found 40960',
+      );
       expect(readdirSync(dir)).toEqual(before);
     }
     expect(openFiles(dir)).toEqual([]);
@@ -238,7 +249,10 @@ describe('what is refused', () => {
     const dir = tempDir();
     for (const call of ['writeSync', 'fsyncSync', 'fchmodSync', 'renameSync'] as const) {
       faults.fail(call, 1, 'ENOSPC');
-      await refuses([FAMILY, '--pid', '15', '-o', join(dir, 'core')], /no space left on device/);
+      await refuses(
+        [FAMILY, '--pid', '15', '-o', join(dir, 'core')],
+        `${join(dir, 'core')}: no space left on device (ENOSPC)`,
+      );
       faults.fail(call, 1, 'ENOSPC');
       await expect(writeCores(directory(FAMILY), join(dir, 'cores')), call).rejects.toThrow(/ENOSPC/);
       expect(readdirSync(dir)).toEqual([]);
