@@ -31,6 +31,7 @@ const ORDER = [
   'template',
   ['explore', 'verify', 'halves', 'serve'],
   'map',
+  'inspect',
   ['send', 'lazy', 'stream-socket', 'core-dump'],
   'library',
   'command-line',

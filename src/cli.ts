@@ -24,6 +24,7 @@ const LOADERS: Record<CommandName, () => Promise<Command>> = {
   x: async () => (await import('./commands/x.js')).command,
   core: async () => (await import('./commands/core.js')).command,
   map: async () => (await import('./commands/map.js')).command,
+  inspect: async () => (await import('./commands/inspect.js')).command,
   show: async () => (await import('./commands/show.js')).command,
   info: async () => (await import('./commands/info.js')).command,
   decode: async () => (await import('./commands/decode.js')).command,

@@ -12,6 +12,7 @@
 export type { WantedPages } from './arrival/hold.js';
 export type { ByteSource, SourceKind } from './arrival/open.js';
 export type { KnownDump } from './arrival/summary.js';
+export type { WaitingBytes } from './bytes.js';
 export type { CheckpointImage, ImageBlob } from './containers/oci/layout.js';
 export { Dump, type DumpOptions } from './dump/dump.js';
 export type { FileBegin, FileEvent, FileEvents } from './dump/events.js';

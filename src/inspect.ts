@@ -9,7 +9,23 @@ export {
   TaskMemories,
   type TaskMemory,
 } from './explore/task-memory.js';
+export type { ContainerData, ContainerMount } from './inspect/container.js';
+export type { Gap } from './inspect/gaps.js';
+export { type DumpData, type Inspection, type InspectOptions, SECTIONS, type Section } from './inspect/inspect.js';
+export type {
+  KindAmounts,
+  MemoryAmounts,
+  MemoryData,
+  ProcessMemory,
+  SegmentData,
+} from './inspect/memory-totals.js';
+export type { DescriptorData, OpenFile, ProcessFiles } from './inspect/open-files.js';
+export type { OutsideFile } from './inspect/outside.js';
+export type { CredentialsData, ProcessDetails, SignalsData, TextsData } from './inspect/processes.js';
+export type { SocketData } from './inspect/sockets.js';
+export type { MountData, NamespaceData, PluginData } from './inspect/system.js';
 export { type CoreReport, type WriteCoreOptions, writeCore, writeCores } from './library/core.js';
+export { inspectDump } from './library/inspect.js';
 export type { MapLimits } from './map/builder.js';
 export { type CollectOptions as MapOptions, memoryMap } from './map/collect.js';
 export { htmlMap } from './map/html.js';

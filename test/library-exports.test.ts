@@ -14,7 +14,7 @@ const EXPORTS: Record<string, string> = {
     POLICIES PageSpan PagesData PayloadFile PayloadRecord Policy ProcessData RUN_BITS ReadableFiles RecordSink
     RecordSource RunBatch RunBuilder RunCursor RunDetail RunPart RunTable RunsRecord Selection Severity SizeSink
     SourceKind SourceOptions Space SpaceRecord SpaceTally SplitOptions Stage StageOutput StoredAt Sums TableSpan
-    Task TemplateOptions TemplateTask UntemplateOptions Verdict VerifyOptions WantedPages classify exploreAreas exploreDescriptors explorePages exploreProcesses filter
+    Task TemplateOptions TemplateTask UntemplateOptions Verdict VerifyOptions WaitingBytes WantedPages classify exploreAreas exploreDescriptors explorePages exploreProcesses filter
     hasPayload isPayload keepEager merge openDump openDumpFiles pump quickFindings rebuild split tally template untemplate verify
   `,
   containers: `
@@ -28,9 +28,12 @@ const EXPORTS: Record<string, string> = {
     typeOfMagic typeOfName
   `,
   inspect: `
-    Content ContentTotals CoreReport Counts KindTotals MapArea MapLimits MapOptions MapPage MapSpace MapTotals
-    MemoryArea MemoryAreas MemoryMap MemoryPiece MemorySpan MemoryState SegmentMemory State TaskMemories TaskMemory
-    TerminalOptions WriteCoreOptions htmlMap memoryMap svgMap terminalMap writeCore writeCores
+    ContainerData ContainerMount Content ContentTotals CoreReport Counts CredentialsData DescriptorData DumpData Gap
+    InspectOptions Inspection KindAmounts KindTotals MapArea MapLimits MapOptions MapPage MapSpace MapTotals
+    MemoryAmounts MemoryArea MemoryAreas MemoryData MemoryMap MemoryPiece MemorySpan MemoryState MountData
+    NamespaceData OpenFile OutsideFile PluginData ProcessDetails ProcessFiles ProcessMemory SECTIONS Section
+    SegmentData SegmentMemory SignalsData SocketData State TaskMemories TaskMemory TerminalOptions TextsData
+    WriteCoreOptions htmlMap inspectDump memoryMap svgMap terminalMap writeCore writeCores
   `,
   serve: `
     Address ClientEnd DumpMemory DumpMemoryOptions LazyPages LazyPagesOptions LazyRestore Message ParentDump

@@ -59,8 +59,13 @@ export const OUTSIDE_BYTES = 4 * 1024 * 1024;
  * Which parts of a pages file are wanted, when it begins: ascending pairs of start and end in bytes. Undefined if that is not
  * known yet; then all of it is held.
  * @param files what has come so far
+ * @param isComplete whether all of a file has come
  */
-export type WantedPages = (files: DumpFiles, pages: string) => Float64Array | undefined;
+export type WantedPages = (
+  files: DumpFiles,
+  pages: string,
+  isComplete: (name: string) => boolean,
+) => Float64Array | undefined;
 
 /** Bytes of a file that come in order. */
 interface HeldBytes {
@@ -72,6 +77,7 @@ interface HeldBytes {
 interface HeldEntry extends DumpEntry {
   size: number;
   readonly bytes?: HeldBytes | undefined;
+  hasEnded?: true;
 }
 
 export class HeldFiles implements DumpFiles {
@@ -178,7 +184,8 @@ export class HeldFiles implements DumpFiles {
 
   private newFile(name: string): HeldBytes {
     const { pages } = this.options;
-    const parts = typeof pages === 'function' && isPagesName(name) ? pages(this, name) : undefined;
+    const isComplete = (other: string) => this.byName.get(other)?.hasEnded === true;
+    const parts = typeof pages === 'function' && isPagesName(name) ? pages(this, name, isComplete) : undefined;
     return parts ? new PartsOfFile(this.store, parts) : this.store.file();
   }
 
@@ -202,6 +209,8 @@ export class HeldFiles implements DumpFiles {
 
   /** The last bytes of a file have come. */
   end(name: string): void {
+    const entry = this.byName.get(name);
+    if (entry) entry.hasEnded = true;
     this.observer?.ended(name);
   }
 

@@ -94,6 +94,37 @@ NO_COLOR turns colors off; COLUMNS sets the width of the picture.`,
   pagepipe map dump --content
 `,
   },
+  inspect: {
+    group: 'look',
+    summary: 'show what is in a dump: container, processes, memory, sockets',
+    usage: ['DUMP [options]'],
+    about: `Shows on one screen what a dump is of: engine, container, image and pod, the
+processes with their command lines, memory by kind, sockets and sizes. The
+options print whole lists in place of it. Command lines and environments are
+read from the memory of the processes; where a dump does not have it, as in a
+lazy one, names are shown. What cannot be read is left out, and listed.
+
+DUMP is a directory, a tar archive (plain, gzip or zstd) such as podman, CRI-O
+and containerd make, an OCI image, a page stream, or shards; - is stdin.
+Nothing is unpacked. docs/inspect.md has the details.`,
+    options: [
+      'psTree',
+      'cmd',
+      'env',
+      'showFiles',
+      'sockets',
+      'mounts',
+      'showMemory',
+      'container',
+      'showAll',
+      'json',
+      ...SOURCE_OPTIONS,
+    ],
+    examples: `  pagepipe inspect checkpoint.tar.zst
+  pagepipe inspect checkpoint.tar.zst --files --sockets
+  pagepipe inspect dump --all --json | jq '.processes[] | {pid, args: .args.texts}'
+`,
+  },
   show: {
     group: 'look',
     summary: 'print an image as JSON for reading',

@@ -5,6 +5,8 @@
 import { KINDS } from '../memory/vma.js';
 
 export interface Option {
+  /** What it is called, where another option has that name in another sense: each command takes only one of them. */
+  word?: string;
   type: 'string' | 'boolean' | 'number';
   /** One letter: `i` for `-i`. */
   short?: string;
@@ -335,6 +337,21 @@ export const OPTIONS = {
   },
   pagepipePath: { type: 'string', value: 'PATH', help: 'where pagepipe is on HOST', fallback: 'pagepipe' },
 
+  // What is shown.
+  psTree: { type: 'boolean', help: 'all processes as a tree' },
+  cmd: { type: 'boolean', help: 'command lines, as a shell would take them' },
+  env: { type: 'boolean', help: 'environments' },
+  showFiles: { type: 'boolean', word: 'files', help: 'open files, with positions and flags' },
+  sockets: { type: 'boolean', help: 'sockets, with addresses and states' },
+  mounts: { type: 'boolean', help: 'mounts' },
+  showMemory: { type: 'boolean', word: 'memory', help: 'memory of each process by kind, and shared memory' },
+  container: { type: 'boolean', help: 'all that a container engine has written about the container' },
+  showAll: {
+    type: 'boolean',
+    word: 'all',
+    help: 'all of these, and users, limits, signals, namespaces and control groups of each process',
+  },
+
   // What is said.
   json: { type: 'boolean', help: 'print results on stdout and messages on stderr as JSON (docs/json.md)' },
   quiet: { type: 'boolean', short: 'q', help: 'print only warnings and errors on stderr' },
@@ -346,7 +363,10 @@ export type OptionName = keyof typeof OPTIONS;
 export const optionOf = (name: OptionName): Option => OPTIONS[name];
 
 /** How an option is written: `--page-size` for `pageSize`. */
-export const dashed = (name: string): string => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+export const dashed = (name: OptionName): string => `--${optionOf(name).word ?? kebab(name)}`;
+
+/** `page-size` for `pageSize`. */
+export const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 /** The value of an option as help shows it; undefined for one without. */
 export const valueText = ({ value }: Option): string | undefined =>

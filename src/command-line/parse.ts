@@ -2,7 +2,7 @@
 import { closestMatch } from 'leven';
 import { UsageError } from '../errors.js';
 import { type CommandSpec, optionsOf } from './commands.js';
-import { dashed, type Option, type OptionName, optionOf } from './options.js';
+import { dashed, kebab, type Option, type OptionName, optionOf } from './options.js';
 import { parseQuantity } from './quantity.js';
 
 export interface Arguments {
@@ -90,14 +90,14 @@ function checked(words: readonly string[], byWord: ReadonlyMap<string, OptionNam
     seen.add(name);
     if (type === 'boolean') {
       if (inline !== undefined) throw new UsageError(`${option}: expected no value, found ${JSON.stringify(inline)}`);
-      found.push(option);
+      found.push(`--${kebab(name)}`);
       continue;
     }
     const next = rest[i + 1];
     const value = inline ?? (next !== undefined && !/^--?[a-zA-Z]|^--$/.test(next) ? next : undefined);
     if (!value) throw new UsageError(`${option}: expected a ${type === 'number' ? 'number' : 'value'}`);
     if (inline === undefined) i++;
-    found.push(`${dashed(name)}=${value}`);
+    found.push(`--${kebab(name)}=${value}`);
   }
   return found;
 }

@@ -1,5 +1,6 @@
 /** Files of dumps from wherever they are, closed at the end of the test. */
 import { onTestFinished } from 'vitest';
+import type { HoldOptions } from '../../src/arrival/hold.js';
 import { type OpenOptions, openFiles } from '../../src/arrival/open.js';
 import { DirectoryFiles, type DirectoryOptions } from '../../src/containers/directory/files.js';
 import type { DumpFiles } from '../../src/dump/files.js';
@@ -12,7 +13,7 @@ export function directory(path: string, options: DirectoryOptions = {}): Directo
   return files;
 }
 
-type SourceOptions = Partial<OpenOptions & { pages: 'hold' | 'count' }>;
+type SourceOptions = Partial<OpenOptions & Pick<HoldOptions, 'pages' | 'outside'>>;
 
 /** Those of any source, what arrives held; the caller closes them. */
 export const openSource = (path: string, options: SourceOptions = {}): Promise<DumpFiles> =>

@@ -19,9 +19,13 @@ export const DEFINITIONS = Object.keys(SCHEMA.$defs);
 export const validatorOf = (definition: string) =>
   ajv.compile({ $ref: `${SCHEMA.$id}#/$defs/${encodeURIComponent(definition)}` });
 
+/** Those in use: making one takes long. */
+const validators = new Map<string, ReturnType<typeof validatorOf>>();
+
 /** Expects a value as the schema has it. */
 export function expectFits(definition: string, value: unknown): void {
-  const validate = validatorOf(definition);
+  const validate = validators.get(definition) ?? validatorOf(definition);
+  validators.set(definition, validate);
   validate(value);
   expect(validate.errors ?? []).toEqual([]);
 }
