@@ -30,6 +30,7 @@ const ORDER = [
   'arrival',
   'template',
   ['explore', 'verify', 'halves', 'serve'],
+  'search',
   'map',
   'inspect',
   ['send', 'lazy', 'stream-socket', 'core-dump'],

@@ -6,6 +6,7 @@ import { COMMANDS, type CommandName, optionsOf, specOf } from './command-line/co
 import { helpOf, overview } from './command-line/help.js';
 import { parse, suggestion } from './command-line/parse.js';
 import {
+  AnswerIsNo,
   type Command,
   DEFAULT_SCREEN,
   type Io,
@@ -25,6 +26,7 @@ const LOADERS: Record<CommandName, () => Promise<Command>> = {
   core: async () => (await import('./commands/core.js')).command,
   map: async () => (await import('./commands/map.js')).command,
   inspect: async () => (await import('./commands/inspect.js')).command,
+  search: async () => (await import('./commands/search.js')).command,
   show: async () => (await import('./commands/show.js')).command,
   info: async () => (await import('./commands/info.js')).command,
   decode: async () => (await import('./commands/decode.js')).command,
@@ -59,7 +61,7 @@ const LOADERS: Record<CommandName, () => Promise<Command>> = {
 /** The device number of /dev/null. */
 const NULL_DEVICE = 0x103;
 
-const EXIT = { FAILED: 1, USAGE: 2, BUG: 70, SIGNAL: 128 };
+const EXIT = { NO: 1, FAILED: 1, USAGE: 2, BUG: 70, SIGNAL: 128 };
 
 /** Why a command was aborted. */
 class Interrupted extends Error {
@@ -150,6 +152,7 @@ async function pendingSignals(): Promise<void> {
 function report(error: unknown, name: CommandName | undefined, messages: Messages): number {
   // The reader of a pipe has seen enough.
   if (isErrno(error, 'EPIPE')) return 0;
+  if (error instanceof AnswerIsNo) return EXIT.NO;
   if (error instanceof Interrupted) return EXIT.SIGNAL + constants.signals[error.signal];
   if (error instanceof ProgramFailed) {
     messages.warn(error.message);

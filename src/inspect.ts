@@ -43,3 +43,14 @@ export type {
 } from './map/model.js';
 export { svgMap } from './map/svg.js';
 export { type TerminalOptions, terminalMap } from './map/terminal.js';
+export type { Pattern } from './search/pattern.js';
+export {
+  type SearchHit,
+  type SearchOptions,
+  type SecretHit,
+  type SegmentHit,
+  searchMemory,
+  searchSecrets,
+  type TaskHit,
+} from './search/search.js';
+export { SECRET_KINDS } from './search/secrets.js';

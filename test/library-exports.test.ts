@@ -31,9 +31,10 @@ const EXPORTS: Record<string, string> = {
     ContainerData ContainerMount Content ContentTotals CoreReport Counts CredentialsData DescriptorData DumpData Gap
     InspectOptions Inspection KindAmounts KindTotals MapArea MapLimits MapOptions MapPage MapSpace MapTotals
     MemoryAmounts MemoryArea MemoryAreas MemoryData MemoryMap MemoryPiece MemorySpan MemoryState MountData
-    NamespaceData OpenFile OutsideFile PluginData ProcessDetails ProcessFiles ProcessMemory SECTIONS Section
-    SegmentData SegmentMemory SignalsData SocketData State TaskMemories TaskMemory TerminalOptions TextsData
-    WriteCoreOptions htmlMap inspectDump memoryMap svgMap terminalMap writeCore writeCores
+    NamespaceData OpenFile OutsideFile Pattern PluginData ProcessDetails ProcessFiles ProcessMemory SECRET_KINDS
+    SECTIONS SearchHit SearchOptions SecretHit Section SegmentData SegmentHit SegmentMemory SignalsData SocketData
+    State TaskHit TaskMemories TaskMemory TerminalOptions TextsData WriteCoreOptions htmlMap inspectDump memoryMap
+    searchMemory searchSecrets svgMap terminalMap writeCore writeCores
   `,
   serve: `
     Address ClientEnd DumpMemory DumpMemoryOptions LazyPages LazyPagesOptions LazyRestore Message ParentDump

@@ -125,6 +125,42 @@ Nothing is unpacked. docs/inspect.md has the details.`,
   pagepipe inspect dump --all --json | jq '.processes[] | {pid, args: .args.texts}'
 `,
   },
+  search: {
+    group: 'look',
+    summary: 'find text, bytes or secrets in the memory of a dump',
+    usage: ['DUMP PATTERN [options]', 'DUMP --regex | --hex PATTERN [options]', 'DUMP --secrets [--show] [options]'],
+    about: `Looks for PATTERN in the memory of the processes and in shared memory, each
+segment once. A match may go across pages, and pages may be in parent dumps or
+compressed. Prints a line for each: process, address, kind of memory and file,
+and the bytes around it, escaped.
+
+PATTERN is text. With --regex it is a regular expression in the syntax of RE2,
+which takes linear time; a match has at most 4096 bytes. See docs/search.md.
+
+Only bytes in the dump and its parents are searched: no pages that come later,
+no mapped files, and no zeros that are not stored.
+
+Exit codes: 0 found, 1 not found, or a failure, which has a message.`,
+    options: [
+      'regex',
+      'hex',
+      'ignoreCase',
+      'wide',
+      'secrets',
+      'show',
+      'pid',
+      'kind',
+      'context',
+      'count',
+      'json',
+      ...SOURCE_OPTIONS,
+    ],
+    examples: `  pagepipe search DUMP 'connection refused' --kind heap --kind stack
+  pagepipe search DUMP --regex 'user=[a-z]+' --count
+  pagepipe search DUMP --hex '7f 45 4c 46 0?' --pid 15
+  pagepipe search checkpoint.tar.zst --secrets
+`,
+  },
   show: {
     group: 'look',
     summary: 'print an image as JSON for reading',

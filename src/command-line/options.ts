@@ -351,6 +351,23 @@ export const OPTIONS = {
     word: 'all',
     help: 'all of these, and users, limits, signals, namespaces and control groups of each process',
   },
+  // What is looked for.
+  regex: { type: 'boolean', help: 'PATTERN is a regular expression in the syntax of RE2, over bytes' },
+  hex: { type: 'boolean', help: "PATTERN is bytes in hex, with ? for any digit: 'de ?? be e?'" },
+  ignoreCase: { type: 'boolean', help: 'with --regex: letters of both cases are the same' },
+  wide: { type: 'boolean', help: 'also find the text as UTF-16 (little-endian)' },
+  context: {
+    type: 'number',
+    value: 'BYTES',
+    help: 'bytes to print before and after a match, at most 65536',
+    fallback: '16',
+  },
+  count: { type: 'boolean', help: 'print only the number of matches, of each process and segment' },
+  secrets: {
+    type: 'boolean',
+    help: 'find private keys, tokens and passwords; prints where they are, and of what kind',
+  },
+  show: { type: 'boolean', help: 'with --secrets: print what was found, too' },
 
   // What is said.
   json: { type: 'boolean', help: 'print results on stdout and messages on stderr as JSON (docs/json.md)' },

@@ -8,6 +8,7 @@ import type { OptionName } from '../command-line/options.js';
 import { dashed } from '../command-line/options.js';
 import type { Arguments } from '../command-line/parse.js';
 import { UsageError } from '../errors.js';
+import { KINDS, type Kind } from '../memory/vma.js';
 import type { Messages } from './messages.js';
 
 export type { Arguments } from '../command-line/parse.js';
@@ -64,6 +65,11 @@ export class ProgramFailed extends Error {
   }
 }
 
+/** A question of which the answer is no: nothing was found, or two dumps differ. That is all, and the exit code is 1. */
+export class AnswerIsNo extends Error {
+  override readonly name = 'AnswerIsNo';
+}
+
 /** The inputs of a command, by name. Throws {@link UsageError} if there are too few or too many. */
 export function inputs(args: Arguments, ...names: string[]): string[] {
   const missing = names[args.input.length];
@@ -82,6 +88,17 @@ export function choice<T extends string>(args: Arguments, name: OptionName, choi
   if (found === undefined)
     throw new UsageError(`${dashed(name)}: expected ${choices.join(', ')}, found ${JSON.stringify(value)}`);
   return found;
+}
+
+/** The processes and kinds of memory of `--pid` and `--kind`, where they are given. Throws {@link UsageError}. */
+export function selected(args: Arguments): { pids?: number[]; kinds?: Kind[] } {
+  const { pid: pids = [], kind: kinds = [] } = args.flags as { pid?: number[]; kind?: string[] };
+  if (pids.some((pid) => !Number.isSafeInteger(pid) || pid < 1)) throw new UsageError('--pid: expected a process id');
+  const unknown = kinds.find((kind) => !(KINDS as readonly string[]).includes(kind));
+  if (unknown !== undefined) {
+    throw new UsageError(`--kind: expected one of ${KINDS.slice(1).join(', ')}, found ${JSON.stringify(unknown)}`);
+  }
+  return { ...(pids.length > 0 ? { pids } : {}), ...(kinds.length > 0 ? { kinds: kinds as Kind[] } : {}) };
 }
 
 /** A flag whose old name, --force, is accepted until 1.0. */

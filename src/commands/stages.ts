@@ -4,11 +4,19 @@ import { passPageStream } from '../containers/page-stream/pass.js';
 import { StreamSink } from '../containers/page-stream/stream.js';
 import { pump, type Stage } from '../dump/pump.js';
 import { UsageError } from '../errors.js';
-import { KINDS, type Kind } from '../memory/vma.js';
 import { classify, POLICIES } from '../stages/classify.js';
 import { type FilterOptions, filter, type Selection } from '../stages/filter.js';
 import { HOLES, rebuild } from '../stages/rebuild.js';
-import { type Arguments, type Command, choice, flagOrForce, type Io, inputs, refuseTerminals } from './command.js';
+import {
+  type Arguments,
+  type Command,
+  choice,
+  flagOrForce,
+  type Io,
+  inputs,
+  refuseTerminals,
+  selected,
+} from './command.js';
 import { eagerListStages } from './eager-list.js';
 
 /** A command that is one stage. */
@@ -60,15 +68,9 @@ function filterOptions(args: Arguments): FilterOptions {
   }
   const action = drop === undefined ? 'keep' : 'drop';
   const selection: Selection = { class: choice(args, action, ['lazy', 'eager', 'all'], 'all') };
-  const pids = (args.flags['pid'] ?? []) as number[];
-  const kinds = (args.flags['kind'] ?? []) as string[];
-  if (pids.some((pid) => !Number.isSafeInteger(pid) || pid < 1)) throw new UsageError('--pid: expected a process id');
-  const unknown = kinds.find((kind) => !(KINDS as readonly string[]).includes(kind));
-  if (unknown !== undefined) {
-    throw new UsageError(`--kind: expected one of ${KINDS.slice(1).join(', ')}, found ${JSON.stringify(unknown)}`);
-  }
-  if (pids.length > 0) selection.pids = pids;
-  if (kinds.length > 0) selection.kinds = kinds as Kind[];
+  const { pids, kinds } = selected(args);
+  if (pids) selection.pids = pids;
+  if (kinds) selection.kinds = kinds;
   if (args.flags['range'] !== undefined) selection.ranges = (args.flags['range'] as string[]).map(addressRange);
   return { action, selection };
 }

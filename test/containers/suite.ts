@@ -87,7 +87,7 @@ async function run(words: readonly string[], options: InProcessOptions = {}): Pr
   return stderr;
 }
 
-/** What `x` prints of a dump, by topic. */
+/** What `x` prints of a dump, by topic, and `search` finds in its pages. */
 async function explored([path = '', ...options]: readonly string[]): Promise<Record<string, string>> {
   const stdout = join(tempDir(), 'stdout');
   const said: Record<string, string> = {};
@@ -95,6 +95,8 @@ async function explored([path = '', ...options]: readonly string[]): Promise<Rec
     await run(['x', path, topic, ...options], { stdout });
     said[topic] = readFileSync(stdout, 'utf8');
   }
+  await run(['search', path, 'mosaic', ...options], { stdout });
+  said['search'] = readFileSync(stdout, 'utf8');
   return said;
 }
 
