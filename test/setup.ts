@@ -4,5 +4,8 @@ import './helpers/equal-bytes.js';
 import './helpers/whole-messages.js';
 import { fixture, openFiles } from './helpers/temp.js';
 
+// For system-calls.cjs.
+process.env['TEST_FILE'] = expect.getState().testPath;
+
 // Files share a process, too, and some tests look at what it has open.
 afterAll(() => expect(openFiles(fixture('')), 'fixtures left open').toEqual([]));
