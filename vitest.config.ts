@@ -71,6 +71,8 @@ export default defineConfig({
           ...common,
           name: 'shared',
           isolate: false,
+          // Tests leave much garbage: with V8's own limit, collecting it takes a tenth of the time.
+          execArgv: ['--max-semi-space-size=64'],
           include: FILES,
           exclude: ALONE,
           server: { deps: { external: [/\/dist\//] } },
