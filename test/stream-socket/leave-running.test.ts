@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { isPagesName } from '../../src/dump/names.js';
 import { Capture, type CaptureOptions } from '../../src/stream-socket/capture.js';
 import { waitForCapture } from '../../src/stream-socket/post-dump.js';
-import { connected, places, sendDump, sendFile } from './dumps.js';
+import { connected, PAGES, places, sendDump, sendFile } from './dumps.js';
 import { whyNot } from './peer.js';
 
 const OPTIONS: CaptureOptions = {
@@ -66,7 +66,7 @@ describe.skipIf(whyNot !== '')(`tasks that go on${whyNot && `, not tested: ${why
       await waitForCapture(images);
       await reading;
       expect(sizes.get('ghost-file-1.img')).toBe(20 * 2 ** 20);
-      expect(sizes.get('pages-2.img')).toBe(12 * 2 ** 20);
+      expect(sizes.get('pages-2.img')).toBe(PAGES * 4096);
     } finally {
       capture.close();
     }
