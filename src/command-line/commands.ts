@@ -545,7 +545,19 @@ Otherwise start criu when capture says so, with its --action-script. CRIU then
 waits, with the tasks still frozen, until OUT is complete, and if that fails,
 the tasks go on unharmed. Without the script a task that is left running may
 change pages that are still on their way. See docs/stream.md.`,
-    options: ['imagesDir', 'tree', 'criu', 'progressFd', ...SINK_OPTIONS, 'pageSize', 'buffer', 'spillDir', 'json'],
+    options: [
+      'imagesDir',
+      'tree',
+      'criu',
+      'shardFds',
+      'extFileFds',
+      'progressFd',
+      ...SINK_OPTIONS,
+      'pageSize',
+      'buffer',
+      'spillDir',
+      'json',
+    ],
     examples: `  pagepipe capture -D DIR dump.tar.zst -t PID -- --shell-job
   pagepipe capture -D DIR -t PID -- --leave-running |
     ssh host 'pagepipe write dump'
@@ -568,10 +580,15 @@ pagepipe capture makes.`,
     about: `Is the other end of criu restore --stream: gives CRIU the images of a dump in
 any container as it asks for them. DIR only has the socket at which the two
 meet. What does not come from a directory or a plain archive is read to its end
-first, within --buffer and --spill-dir. Ends when CRIU closes its connection.`,
-    options: ['imagesDir', 'incomplete', ...SOURCE_OPTIONS],
+first, within --buffer and --spill-dir. Ends when CRIU closes its connection.
+
+--set changes a field as edit does, on its way to CRIU: DUMP stays as it is.
+PATH begins with the name of the image and a colon.`,
+    options: ['imagesDir', 'set', 'tcpListenRemap', 'extFileFds', 'progressFd', 'incomplete', ...SOURCE_OPTIONS],
     examples: `  pagepipe provide checkpoint.tar.zst -D DIR &
   criu restore --stream -D DIR -d
+  pagepipe provide DUMP -D DIR --tcp-listen-remap 80:8080
+  pagepipe provide DUMP -D DIR --set 'files.img:entries[3].reg.name=/new.log'
 `,
   },
   accept: {

@@ -37,6 +37,7 @@ export const OPTIONS = {
   },
   shardFds: {
     type: 'string',
+    short: 's',
     value: '10,11',
     help: 'descriptors of the shards of criu-image-streamer; DUMP is then -, and OUT is left out',
   },
@@ -234,10 +235,22 @@ export const OPTIONS = {
     value: 'PID',
     help: 'run criu dump for this process tree; options behind -- are for it',
   },
+  extFileFds: {
+    type: 'string',
+    short: 'e',
+    value: 'NAME:FD',
+    help: 'a file of the dump that goes through a pipe and not through CRIU, such as fs.tar:10; several by commas',
+  },
   progressFd: {
     type: 'number',
+    short: 'p',
     value: 'FD',
     help: 'write the lines of criu-image-streamer to this descriptor: socket-init, checkpoint-start, and JSON at the end',
+  },
+  tcpListenRemap: {
+    type: 'string',
+    value: 'OLD:NEW',
+    help: 'have TCP sockets that listen at port OLD listen at NEW; several by commas, as for criu-image-streamer',
   },
   daemon: { type: 'boolean', short: 'd', help: 'go on in the background once a restore can begin' },
   pidfile: { ...FILE, help: 'write the pid of the daemon to FILE' },

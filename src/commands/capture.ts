@@ -1,10 +1,9 @@
-import { writeSync } from 'node:fs';
 import { extract } from '../arrival/extract.js';
 import { arrivingDump } from '../arrival/open.js';
 import { StreamSink } from '../containers/page-stream/stream.js';
 import type { FileEvents } from '../dump/events.js';
 import { pump } from '../dump/pump.js';
-import { DumpError, isErrno, onFile, systemError, UsageError } from '../errors.js';
+import { DumpError, isErrno, systemError, UsageError } from '../errors.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { Capture } from '../stream-socket/capture.js';
 import {
@@ -17,10 +16,11 @@ import {
   refuseTerminals,
 } from './command.js';
 import { runCriu } from './criu.js';
+import { externalFiles, ProgressLines } from './image-streamer.js';
 import { Progress } from './progress.js';
 import { warnOfCopy } from './report.js';
-import { openSink, sinkOptions, type Target, targetOf } from './sink.js';
-import { budgetOf } from './source.js';
+import { openCommandShards, openSink, sinkOptions, type Target, targetOf } from './sink.js';
+import { budgetOf, shardFds } from './source.js';
 import { type Finished, reportWritten, writtenReport } from './written.js';
 
 export const command: Command = {
@@ -29,23 +29,25 @@ export const command: Command = {
     const directory = imagesDirectory(args);
     const { out, options } = wordsOf(args);
     const target = targetOrStream(args, out, io);
-    const lines = new StreamerLines(args);
+    const lines = new ProgressLines(args);
+    let bytesTaken = 0;
     const progress = new Progress(io, () => 0);
     const { tree } = args.flags as { tree?: number };
     const capture = await Capture.listen(directory, {
       signal: io.signal,
       warn: io.warn,
       frozen: () => lines.frozen(),
+      external: externalFiles(args),
       runsScript: tree !== undefined,
       goesOn: options.some((option) => /^(-R|--leave-running)$/.test(option)),
       progress: (bytes) => {
-        lines.bytes += bytes;
+        bytesTaken += bytes;
         progress.add(bytes);
       },
     });
     let criu: Promise<number> | undefined;
     const ready = () => {
-      lines.say('socket-init');
+      lines.ready();
       if (tree === undefined) {
         io.tell(`listening at ${capture.path}; criu dump --stream --action-script ${capture.script} can start`);
         return;
@@ -63,7 +65,7 @@ export const command: Command = {
       capture.succeed();
       const code = await criu;
       if (code) throw new ProgramFailed('criu dump', code);
-      lines.end();
+      lines.taken(bytesTaken);
       const written = writtenReport(target, finished, false);
       reportWritten(written, [written], args, io);
       if (finished && target) warnOfCopy(finished, target, io);
@@ -98,8 +100,13 @@ function wordsOf({ input, flags }: Arguments): { out: string; options: string[] 
   return { out: hasOut ? (input[0] as string) : '-', options };
 }
 
-/** What is written; undefined for a page stream on stdout. */
+/** What is written; undefined for a page stream on stdout, and for the descriptors of shards. */
 function targetOrStream(args: Arguments, out: string, io: Io): Target | undefined {
+  if (shardFds(args)) {
+    if (out !== '-') throw new UsageError(`--shard-fds: expected no OUT, found ${out}`);
+    refuseOptions(args, ['to', 'compress', 'prefix', 'force'], ': --shard-fds writes shards to descriptors');
+    return undefined;
+  }
   if (out !== '-' || args.flags['to'] !== undefined) return targetOf(args, out);
   refuseOptions(args, ['compress', 'prefix', 'force'], ': OUT is a page stream; --to writes another container');
   refuseTerminals(io, { stdout: true });
@@ -132,11 +139,13 @@ async function write(
     return { written };
   }
   const budget = budgetOf(args);
+  const fds = shardFds(args);
   const arrival = { kind: 'shards' as const, compression: undefined, name: NAME, events, close: () => {} };
   // A stage behind the page stream may need the areas.
-  const { records } = arrivingDump(arrival, { ...more, areas: target === undefined, budget });
+  const { records } = arrivingDump(arrival, { ...more, areas: target === undefined && !fds, budget });
   if (!target) {
-    await pump(records, [], new StreamSink(io.stdoutFd), io.signal);
+    const sink = fds ? openCommandShards(fds, options, io) : new StreamSink(io.stdoutFd);
+    await pump(records, [], sink, io.signal);
     return undefined;
   }
   const sink = openSink(target, { kind: 'capture', inputs: [directory], budget }, options, io);
@@ -146,31 +155,3 @@ async function write(
 
 /** What arrives, in errors. */
 const NAME = 'criu';
-
-/** The lines that criu-image-streamer writes for programs. */
-class StreamerLines {
-  private readonly fd: number | undefined;
-  /** Bytes of all files so far. */
-  bytes = 0;
-  private frozenAt = Date.now();
-
-  constructor({ flags }: Arguments) {
-    this.fd = (flags as { progressFd?: number }).progressFd;
-  }
-
-  frozen(): void {
-    this.frozenAt = Date.now();
-    this.say('checkpoint-start');
-  }
-
-  /** The last line, after the dump. */
-  end(): void {
-    const shard = { size: this.bytes, transfer_duration_millis: Date.now() - this.frozenAt };
-    this.say(JSON.stringify({ shards: [shard] }));
-  }
-
-  say(line: string): void {
-    if (this.fd === undefined) return;
-    onFile('the descriptor of --progress-fd', () => writeSync(this.fd as number, `${line}\n`));
-  }
-}

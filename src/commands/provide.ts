@@ -1,4 +1,5 @@
 import { Dump } from '../dump/dump.js';
+import { edited } from '../dump/edited.js';
 import { PARTIAL } from '../dump/names.js';
 import { DumpError } from '../errors.js';
 import { PAGE_SIZES } from '../memory/runs.js';
@@ -6,17 +7,26 @@ import { refusePartial } from '../stages/not-partial.js';
 import { provide } from '../stream-socket/provide.js';
 import { imagesDirectory } from './capture.js';
 import { type Command, inputs, pageSizeFlag, partialFlag } from './command.js';
+import { externalFiles, ProgressLines } from './image-streamer.js';
 import { Progress } from './progress.js';
-import { openCommandFiles } from './source.js';
+import { assignmentsByImage, remapPorts, remappedPorts } from './provided-values.js';
+import { budgetOf, openCommandFiles, shardFds } from './source.js';
 
 export const command: Command = {
   cleansUp: true,
   async run(args, io) {
-    const [path] = inputs(args, 'DUMP') as [string];
+    const path = shardFds(args) && args.input.length === 0 ? '-' : (inputs(args, 'DUMP')[0] as string);
+    const external = externalFiles(args);
+    const lines = new ProgressLines(args);
     const directory = imagesDirectory(args);
-    const files = await openCommandFiles(path, args, io, { pages: 'hold' });
+    const assignments = assignmentsByImage(args);
+    const ports = remappedPorts(args);
+    const budget = budgetOf(args);
+    let files = await openCommandFiles(path, args, io, { pages: 'hold', budget });
     const progress = new Progress(io, () => 0);
     try {
+      remapPorts(files, ports, assignments, io.warn);
+      files = edited(files, assignments, budget);
       const incomplete = args.flags['incomplete'] === true;
       // What is damaged is refused before CRIU begins.
       const dump = await Dump.open(files, { ...pageSizeFlag(args, PAGE_SIZES), incomplete, warn: io.warn });
@@ -27,10 +37,15 @@ export const command: Command = {
           hint: 'make it complete first: pagepipe untemplate DUMP OUT',
         });
       }
+      lines.taken(dump.bytes);
       await provide(files, directory, {
         signal: io.signal,
         warn: io.warn,
-        listening: (socket) => io.tell(`listening at ${socket}; criu restore --stream can start`),
+        external,
+        listening: (socket) => {
+          lines.ready();
+          io.tell(`listening at ${socket}; criu restore --stream can start`);
+        },
         progress: progress.add,
       });
     } finally {

@@ -1,4 +1,5 @@
 /** gzip and zstd around an archive. */
+import { availableParallelism } from 'node:os';
 import { type Duplex, Readable } from 'node:stream';
 import * as zlib from 'node:zlib';
 import { DumpError } from '../errors.js';
@@ -15,7 +16,12 @@ export function compressionOf(start: Uint8Array): Compression | undefined {
 /** Bytes per decompressed chunk. Node's default of 16 KiB needs too many turns of the event loop. */
 const CHUNK_BYTES = 128 * 1024;
 
-type MakeStream = (options?: { chunkSize: number }) => Duplex;
+/** zstd compresses in so many threads. Each takes some 10 MiB. */
+const THREADS = Math.min(availableParallelism(), 4);
+/** A parameter of zstd that is in no constant of the oldest Node. */
+const ZSTD_c_nbWorkers = 400;
+
+type MakeStream = (options?: { chunkSize?: number; params?: Record<number, number> }) => Duplex;
 
 /** Node has zstd since 22.15. With an older one the zstd program is used. */
 const ZSTD = zlib as unknown as Partial<{
@@ -96,4 +102,6 @@ async function* copies(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
 
 /** A stream that compresses what is written to it. */
 export const compressor = (compression: Compression): Duplex =>
-  compression === 'gzip' ? zlib.createGzip() : (ZSTD.createZstdCompress?.() ?? throughZstd());
+  compression === 'gzip'
+    ? zlib.createGzip()
+    : (ZSTD.createZstdCompress?.({ params: { [ZSTD_c_nbWorkers]: THREADS } }) ?? throughZstd(`-T${THREADS}`));

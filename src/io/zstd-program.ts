@@ -12,7 +12,7 @@ interface Program {
   failed: Promise<never>;
 }
 
-/** A stream that decompresses with the word `-d`, and compresses without words. */
+/** A stream through the program with these words: `-d` decompresses, without it it compresses. */
 export function throughZstd(...words: string[]): Duplex {
   const program = start('pipe', ...words);
   const { stdin } = program.child;

@@ -24,6 +24,8 @@ export interface CaptureOptions {
   frozen(): void;
   /** Told of the bytes of files as they come. */
   progress?(bytes: number): void;
+  /** Other files of the dump, which do not come from CRIU: pipes by name. They stay open. */
+  external?: ReadonlyMap<string, number>;
   /** Whether CRIU is known to run the script. Without it, pages that are still in a pipe may change. */
   runsScript?: boolean;
   /** Whether the tasks go on however the capture ends. Then they wait only until all bytes are here. */
@@ -75,6 +77,7 @@ export class Capture {
       capture.close();
       throw error;
     }
+    for (const [name, fd] of options.external ?? []) capture.files.add(name, { fd, close: () => {} });
     return capture;
   }
 

@@ -4,7 +4,7 @@
  */
 import { constants, openSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { type DumpFiles, pieces, type ReadableFiles } from '../dump/files.js';
+import { type DumpFiles, missingImage, pieces, type ReadableFiles } from '../dump/files.js';
 import { DumpError, isErrno, systemError } from '../errors.js';
 import { CriuSession } from './criu-session.js';
 import type { ReceivedDescriptor } from './descriptors.js';
@@ -21,6 +21,8 @@ export interface ProvideOptions {
   /** Called when CRIU can connect, with the path of the socket. */
   listening(path: string): void;
   progress(bytes: number): void;
+  /** Files of the dump that do not go to CRIU: pipes by name. They stay open. */
+  external?: ReadonlyMap<string, number>;
 }
 
 /**
@@ -28,8 +30,9 @@ export interface ProvideOptions {
  * @throws {DumpError} BAD_NAME, OUTPUT_EXISTS, SYSTEM, those of the protocol, and those of reading the files
  */
 export async function provide(files: DumpFiles, directory: string, options: ProvideOptions): Promise<void> {
-  const { signal, warn, listening, progress } = options;
+  const { signal, warn, listening, progress, external = new Map() } = options;
   const sizes = new Map(files.entries().map(({ name }) => [name, files.stat(name)?.size]));
+  for (const name of external.keys()) if (sizes.get(name) === undefined) throw missingImage(name);
   const writers = new Set<PipeWriter>();
   let session: CriuSession | undefined;
   const abort = () => fail(signal.reason);
@@ -57,6 +60,7 @@ export async function provide(files: DumpFiles, directory: string, options: Prov
       CriuSession.listen(directory, SERVE_SOCKET, { wants, replies: true, file, ended, failed: reject, warn }).then(
         (open) => {
           session = open;
+          for (const [name, fd] of external) file(name, { fd, close: () => {} });
           listening(open.path);
         },
         reject,

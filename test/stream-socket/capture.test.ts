@@ -1,6 +1,6 @@
 /** A dump that CRIU sends over its socket, with CRIU's side played by a small program. */
-import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { constants, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Io } from '../../src/commands/command.js';
@@ -106,6 +106,32 @@ describe.skipIf(whyNot !== '')(`capture${whyNot && `, not tested: ${whyNot}`}`, 
     const { shards } = JSON.parse(json as string);
     expect(shards).toEqual([{ size: expect.any(Number), transfer_duration_millis: expect.any(Number) }]);
     expect(shards[0].size).toBeGreaterThan(2 * PAGES * 4096);
+  });
+
+  test('as criu-image-streamer: shards in descriptors, and a file that does not come from CRIU', async () => {
+    const { root, dump, images } = places();
+    const pipe = join(root, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const { openSync, closeSync, writeSync } = faults.real;
+    const fds = [openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK), openSync(pipe, 'w')] as const;
+    const shards = ['a', 'b'].map((name) => join(root, name));
+    const shardFds = shards.map((path) => openSync(path, 'w'));
+    try {
+      const capture = await capturing(images, ['-s', shardFds.join(','), '-e', `fs.tar:${fds[0]}`]);
+      const peer = await connected(images);
+      await sendDump(peer, dump);
+      await peer.does('disconnect');
+      writeSync(fds[1], 'the files');
+      closeSync(fds[1]);
+      expect(await capture.code()).toBe(0);
+    } finally {
+      for (const fd of [fds[0], ...shardFds]) closeSync(fd);
+    }
+    const copy = join(root, 'copy');
+    expect((await cli(['copy', shards.join(','), copy, '--from', 'shards'])).code).toBe(0);
+    expect(readFileSync(join(copy, 'fs.tar'), 'utf8')).toBe('the files');
+    rmSync(join(copy, 'fs.tar'));
+    expect(content(copy).map((line) => line.replace(' 600 ', ' 644 '))).toEqual(content(dump));
   });
 
   test.each(['an end without the inventory', 'an end inside a request', 'a peer that is killed'])('%s', async (how) => {
@@ -302,6 +328,9 @@ describe('a capture that cannot begin', () => {
   test.each([
     [[], 'expected -D DIR, found nothing'],
     [['-D', 'x', 'out', 'more'], 'expected OUT, found one more: more; options for criu need -t'],
+    [['-D', 'x', '-s', '7', 'out'], '--shard-fds: expected no OUT, found out'],
+    [['-D', 'x', '-s', '7', '--to', 'tar'], '--to: --shard-fds writes shards to descriptors'],
+    [['-D', 'x', '-e', 'fs.tar'], '--ext-file-fds: expected NAME:FD, found "fs.tar"'],
     [['-D', 'x', '--force'], '--force: OUT is a page stream; --to writes another container'],
   ])('%j', async (words, error) => {
     const { code, stderr } = await capture(...words);

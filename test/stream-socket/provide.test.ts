@@ -1,9 +1,21 @@
 /** A dump that CRIU takes over its socket, with CRIU's side played by a small program. */
-import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, truncateSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  constants,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { cli } from '../helpers/cli.js';
 import { expectError } from '../helpers/expect-error.js';
+import { faults } from '../helpers/faults.js';
 import { Running } from '../helpers/running.js';
 import { copyFixture, openFiles, tempDir } from '../helpers/temp.js';
 import { Peer, whyNot } from './peer.js';
@@ -16,12 +28,46 @@ function places() {
 const listening = (images: string): string =>
   `pagepipe: listening at ${images}/streamer-serve.sock; criu restore --stream can start\n`;
 
-async function providing(source: string, images: string, io = {}): Promise<{ provider: Running; peer: Peer }> {
-  const provider = new Running(['provide', source, '-D', images], io);
+async function providing(
+  source: string | undefined,
+  images: string,
+  io = {},
+  options: readonly string[] = [],
+): Promise<{ provider: Running; peer: Peer }> {
+  const words = source === undefined ? options : [source, ...options];
+  const provider = new Running(['provide', ...words, '-D', images], io);
   await provider.prints(/can start/);
   const peer = new Peer();
   await peer.does('connect', join(images, 'streamer-serve.sock'));
   return { provider, peer };
+}
+
+/** The entries of an image as JSON. */
+async function decoded(path: string): Promise<unknown[]> {
+  const json = `${path}.json`;
+  expect(await cli(['decode', '-i', path, '-o', json])).toMatchObject({ code: 0, stderr: '' });
+  const { entries } = JSON.parse(readFileSync(json, 'utf8'));
+  rmSync(json);
+  return entries;
+}
+
+/** Adds a socket that listens, and one that is connected, at the same port. */
+async function listenAt(dump: string, port: number): Promise<void> {
+  const path = join(dump, 'files.img');
+  const entries = await decoded(path);
+  const names = ['sndbuf', 'rcvbuf', 'snd_tmo_sec', 'snd_tmo_usec', 'rcv_tmo_sec', 'rcv_tmo_usec'];
+  const options = Object.fromEntries(names.map((name) => [`so_${name}`, 1]));
+  const socket = { ino: 5, family: 'INET', type: 'STREAM', proto: 'TCP', dst_port: 0, flags: '0x2', backlog: 8 };
+  const more = { fown: { uid: 0, euid: 0, signum: 0, pid_type: 0, pid: 0 }, opts: options };
+  const addresses = { src_addr: ['0.0.0.0'], dst_addr: ['0.0.0.0'], src_port: port };
+  const states = ['LISTEN', 'ESTABLISHED'];
+  const added = states.map((state, i) => {
+    const id = 1000 + i;
+    return { type: 'INETSK', id, isk: { id, ...socket, state, ...more, ...addresses } };
+  });
+  const json = join(dump, '../files.json');
+  writeFileSync(json, JSON.stringify({ magic: 'FILES', entries: [...entries, ...added] }));
+  expect(await cli(['encode', '-i', json, '-o', path])).toMatchObject({ code: 0, stderr: '' });
 }
 
 describe.skipIf(whyNot !== '')(`provide${whyNot && `, not tested: ${whyNot}`}`, () => {
@@ -53,6 +99,60 @@ describe.skipIf(whyNot !== '')(`provide${whyNot && `, not tested: ${whyNot}`}`, 
       expect(openFiles(root)).toEqual([]);
     },
   );
+
+  test('values that are changed on their way', async () => {
+    const { root, dump, images } = places();
+    await listenAt(dump, 80);
+    const changes = ['--set', 'inventory.img:entries[0].img_version=7', '--tcp-listen-remap', '80:8080,81:8081'];
+    const { provider, peer } = await providing(dump, images, {}, changes);
+    await provider.prints(/no socket of the dump listens at TCP port 81/);
+    const provided = join(root, 'provided.img');
+    const get = async (name: string) => {
+      await peer.does('ask', name);
+      await peer.does('read', name, provided);
+      await peer.does('close', name);
+      return decoded(provided);
+    };
+    const [inventory] = (await get('inventory.img')) as [{ img_version: number }];
+    expect(inventory.img_version).toBe(7);
+    const before = (await decoded(join(dump, 'files.img'))) as { isk?: { src_port: number } }[];
+    const sockets = before.filter(({ isk }) => isk);
+    expect(sockets.map(({ isk }) => isk?.src_port)).toEqual([80, 80]);
+    const listener = sockets[0]?.isk as { src_port: number };
+    listener.src_port = 8080;
+    expect(await get('files.img')).toEqual(before);
+    await peer.does('disconnect');
+    expect(await provider.code()).toBe(0);
+    expect(((await decoded(join(dump, 'files.img'))) as unknown[]).length).toBe(before.length);
+  });
+
+  test('as criu-image-streamer: shards from descriptors, a file that does not go to CRIU, the lines for programs', async () => {
+    const { root, dump, images } = places();
+    writeFileSync(join(dump, 'fs.tar'), 'the files');
+    const shard = join(root, 'shard');
+    expect((await cli(['copy', dump, shard, '--to', 'shards'])).code).toBe(0);
+    const pipe = join(root, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const { openSync, closeSync } = faults.real;
+    const fds = [openSync(pipe, constants.O_RDWR), openSync(shard, 'r'), openSync(join(root, 'lines'), 'w')] as const;
+    try {
+      const options = ['-s', String(fds[1]), '-e', `fs.tar:${fds[0]}`, '-p', String(fds[2])];
+      const { provider, peer } = await providing(undefined, images, {}, options);
+      expect(await peer.does('ask', 'pstree.img')).toBe(1);
+      await peer.does('close', 'pstree.img');
+      await peer.does('disconnect');
+      expect(await provider.code()).toBe(0);
+      const buffer = new Uint8Array(100);
+      expect(Buffer.from(buffer.subarray(0, readSync(fds[0], buffer))).toString()).toBe('the files');
+    } finally {
+      for (const fd of fds) closeSync(fd);
+    }
+    const [json, ready] = readFileSync(join(root, 'lines'), 'utf8').split('\n');
+    expect(JSON.parse(json as string).shards).toEqual([
+      { size: expect.any(Number), transfer_duration_millis: expect.any(Number) },
+    ]);
+    expect(ready).toBe('socket-init');
+  });
 
   test('a pipe that is closed early, and a peer that is killed', async () => {
     const { root, dump, images } = places();
@@ -120,6 +220,27 @@ describe('a dump that is not provided', () => {
       `${dump}: a streamed restore cannot reach the parent dump`,
       'make it complete first: pagepipe untemplate DUMP OUT',
     );
+  });
+
+  test.each([
+    [
+      ['--set', 'entries[0].pid=7'],
+      '--set: expected IMAGE:PATH=VALUE such as files.img:entries[3].reg.name=/var/log/new.log, found "entries[0].pid=7"',
+    ],
+    [['--tcp-listen-remap', '80'], '--tcp-listen-remap: expected OLD:NEW such as 80:8080, found "80"'],
+    [['--tcp-listen-remap', '80:70000'], '--tcp-listen-remap: expected OLD:NEW such as 80:8080, found "80:70000"'],
+    [['--tcp-listen-remap', '1:2,1:3'], '--tcp-listen-remap: expected each port once, found 1 twice'],
+  ])('%j', async (options, error) => {
+    const { code, stderr } = await cli(['provide', 'dump', '-D', 'x', ...options]);
+    expect(code).toBe(2);
+    expect(stderr).toBe(`pagepipe: ${error}\npagepipe: hint: pagepipe provide --help\n`);
+  });
+
+  test('an image to change that is not there', async () => {
+    const { dump, images } = places();
+    const change = ['--set', 'mm-9.img:entries[0].mm_brk=1'];
+    expectError(await cli(['provide', dump, '-D', images, ...change]), 'mm-9.img: expected this image, found none');
+    expect(readdirSync(images)).toEqual([]);
   });
 
   test('no directory is given', async () => {
