@@ -1,4 +1,5 @@
 import prettyBytes from 'pretty-bytes';
+import { pagesOfProcess } from '../core-dump/wanted-pages.js';
 import { dumpPlaces } from '../dump/files.js';
 import { Images } from '../dump/images.js';
 import { UsageError } from '../errors.js';
@@ -29,7 +30,8 @@ export const command: Command = {
     if (args.flags['files'] !== true) refuseOptions(args, ['root'], ' is for --files');
     if (out === '-') refuseTerminals(io, { stdout: true });
     const progress = new Progress(io, () => 0);
-    const files = await openCommandFiles(path, args, io, { pages: 'hold' });
+    const pages = given === undefined ? 'hold' : pagesOfProcess(given);
+    const files = await openCommandFiles(path, args, io, { pages });
     try {
       const options: WriteCoreOptions = {
         ...coreOptions(args, io),

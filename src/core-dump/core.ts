@@ -7,6 +7,7 @@ import type { Images } from '../dump/images.js';
 import type { PayloadFile, PayloadRecord } from '../dump/records.js';
 import { DumpError } from '../errors.js';
 import type { TaskMemories, TaskMemory } from '../explore/task-memory.js';
+import { bytesOf, pageRange } from '../inspect/memory-text.js';
 import type { StoredAt } from '../memory/space.js';
 import { type Chunk, chunksOf, isInCore, segmentsOf } from './chunks.js';
 import { type CoreLayout, countSection, elfHeader, noteProgram, paddingBytes, pagesAt, SegmentWriter } from './elf.js';
@@ -113,8 +114,8 @@ export class Core {
     const { process, memory } = this;
     const { elf } = process.machine;
     const { auxiliary, argStart, argEnd } = process.memory();
-    const argBytes = argEnd > argStart ? Math.min(Number(argEnd - argStart), ARGUMENT_BYTES) : 0;
-    yield processNote(elf, process.info(bytesAt(memory, argStart, argBytes)));
+    const args = bytesOf(memory, pageRange(argStart, argEnd, ARGUMENT_BYTES, memory.pageSize));
+    yield processNote(elf, process.info(typeof args === 'string' ? new Uint8Array(0) : args.bytes));
     for (const notes of process.threadNotes()) yield* notes;
     if (auxiliary.length > 0) yield auxiliaryNote(elf, auxiliary);
     yield* fileNote(elf, memory);
@@ -207,21 +208,6 @@ function* zeros(bytes: number): Generator<Uint8Array> {
 
 function* zeroRecords(bytes: number): Generator<PayloadRecord> {
   for (const piece of zeros(bytes)) yield { type: 'bytes', bytes: piece };
-}
-
-/** Bytes of memory at an address; those that the dump does not have are zeros. */
-function bytesAt(memory: TaskMemory, address: bigint, length: number): Uint8Array {
-  const out = new Uint8Array(length);
-  const size = BigInt(memory.pageSize);
-  const first = Number(address / size);
-  const pages = Number((address + BigInt(length) + size - 1n) / size) - first;
-  for (const { pageNumber, bytes } of memory.read(first, pages)) {
-    if (!bytes) continue;
-    const at = Number(BigInt(pageNumber) * size - address);
-    const part = bytes.subarray(Math.max(0, -at), Math.max(0, length - at));
-    out.set(part, Math.max(0, at));
-  }
-  return out;
 }
 
 const lacksPages = (pid: number, pages: number): DumpError =>

@@ -6,7 +6,7 @@ import { DumpError } from '../errors.js';
 import { coreOf, processesOf } from '../explore/processes.js';
 import type { core_entry, creds_entry } from '../generated/entries.js';
 import { repeatedNumbers } from '../image/mm.js';
-import { NumberFields } from '../image/number-fields.js';
+import { NumberFields, type Word } from '../image/number-fields.js';
 import { encodeText } from '../protobuf/object.js';
 import { type Machine, machineOf } from './machine.js';
 import type { ProcessIds, ProcessInfo, ThreadStatus } from './notes.js';
@@ -76,17 +76,17 @@ export class CoreProcess {
   }
 
   /** Of its mm image. */
-  memory(): { auxiliary: bigint[]; argStart: bigint; argEnd: bigint } {
+  memory(): { auxiliary: bigint[]; argStart: Word; argEnd: Word } {
     const { images, ids } = this;
     const mm = new NumberFields('mm_entry', ['mm_arg_start', 'mm_arg_end']);
     let auxiliary: bigint[] = [];
     readMm(images, ids.pid, (message) => {
       mm.read(message);
       const words = repeatedNumbers(message, 'mm_saved_auxv', MAX_AUXILIARY_WORDS);
-      auxiliary = words.map(wide);
+      auxiliary = words.map(({ lo, hi }) => (BigInt(hi) << 32n) | BigInt(lo));
     });
     const { mm_arg_start: start, mm_arg_end: end } = mm.fields;
-    return { auxiliary, argStart: wide(start), argEnd: wide(end) };
+    return { auxiliary, argStart: start, argEnd: end };
   }
 
   get threadCount(): number {
@@ -114,8 +114,6 @@ export class CoreProcess {
 }
 
 const coreName = (tid: number): string => `core-${tid}.img`;
-
-const wide = ({ lo, hi }: { lo: number; hi: number }): bigint => (BigInt(hi) << 32n) | BigInt(lo);
 
 /** A bit for each of these signals, whose number is at the start of a siginfo_t. */
 function signalMask(signals: readonly { siginfo: Uint8Array }[] = []): bigint {

@@ -35,12 +35,10 @@ function rangesIn(
   { env, pageSize, isComplete }: { env: boolean; pageSize: number; isComplete: (name: string) => boolean },
 ): Float64Array | undefined {
   const images = new Images(files);
-  const pagemaps = files.entries().filter(({ name }) => isPagemapName(name));
-  if (!pagemaps.every(({ name }) => isComplete(name))) return undefined;
-  const owners = pagemaps.filter(({ name }) => pagesOf(files, name) === pages);
-  if (owners.length === 0) return undefined;
+  const owners = ownersOf(files, pages, isComplete);
+  if (!owners) return undefined;
   const ranges: [number, number][] = [];
-  for (const { name } of owners) {
+  for (const name of owners) {
     const { kind, pid } = spaceIdentity(name);
     if (kind === 'shmem') continue;
     if (!isComplete(mmName(pid))) return undefined;
@@ -53,6 +51,14 @@ function rangesIn(
     }
   }
   return joined(ranges);
+}
+
+/** The pagemaps of a pages file; undefined as long as that is not known. */
+export function ownersOf(files: DumpFiles, pages: string, isComplete: (name: string) => boolean): string[] | undefined {
+  const pagemaps = files.entries().flatMap(({ name }) => (isPagemapName(name) ? [name] : []));
+  if (!pagemaps.every(isComplete)) return undefined;
+  const owners = pagemaps.filter((name) => pagesOf(files, name) === pages);
+  return owners.length === 0 ? undefined : owners;
 }
 
 function pagesOf(files: DumpFiles, pagemap: string): string | undefined {

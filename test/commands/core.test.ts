@@ -15,12 +15,13 @@ import {
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
+import { pagesOfProcess } from '../../src/core-dump/wanted-pages.js';
 import { writeCore, writeCores } from '../../src/library/core.js';
 import { ElfReader } from '../core-dump/elf-reader.js';
 import { coreMessage } from '../core-dump/registers.js';
 import { FIELD, file, image, mm, regularFile, TYPE } from '../explore/images.js';
 import { cli } from '../helpers/cli.js';
-import { directory } from '../helpers/dump-files.js';
+import { directory, sourceFiles } from '../helpers/dump-files.js';
 import { MAP, STATUS, writeDump } from '../helpers/dump-writer.js';
 import { expectError } from '../helpers/expect-error.js';
 import { faults } from '../helpers/faults.js';
@@ -77,6 +78,15 @@ describe('a core', () => {
     const { stderr } = await runs(['-', '--pid', '15', '--json'], { stdin: tar, stdout });
     expect(readFileSync(stdout).equals(expected)).toBe(true);
     expectFits('core', JSON.parse(stderr));
+  });
+
+  it('needs no pages of other processes while the dump arrives', async () => {
+    const archive = join(tempDir(), 'dump.tar.gz');
+    expect((await cli(['copy', FAMILY, archive])).code).toBe(0);
+    const files = await sourceFiles(archive, { pages: pagesOfProcess(15) });
+    await writeCore(files, 15, join(tempDir(), 'core'));
+    const other = writeCore(files, 19, join(tempDir(), 'core'));
+    await expect(other).rejects.toThrow('this part of the file was not held');
   });
 
   it('is there for each process but zombies, by --all', async () => {
