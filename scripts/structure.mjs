@@ -34,6 +34,7 @@ const ORDER = [
   'map',
   'inspect',
   ['send', 'lazy', 'stream-socket', 'core-dump'],
+  'migrate',
   'library',
   'command-line',
   'commands',

@@ -494,6 +494,27 @@ and with --lazy, the pages through a second connection
       ...SOURCE_OPTIONS,
     ],
   },
+  migrate: {
+    group: 'move',
+    summary: 'move a running process to another machine',
+    usage: ['PID HOST[:DIR] [options] [-- CRIU DUMP OPTIONS ...]'],
+    about: `Moves a process and its descendants to HOST through ssh. criu dump streams
+their images to the directory DIR there, without a file here. When all of the
+dump is there and checked, and not before, the processes end here, and HOST
+restores them. If anything fails until then (the far side, the connection, a
+full disk, Ctrl-C), they go on here as if nothing had happened. After it, the
+dump is complete on HOST, and the error says how to restore it. So there are
+never two running copies, and always a complete one.
+
+HOST needs pagepipe and criu, which are checked first. The options behind --
+are for criu dump; those that criu restore must have as well, such as
+--shell-job and --tcp-established, are passed on. DIR is pagepipe-PID by
+default, and is removed when the processes run. See docs/migrate.md.`,
+    options: ['criu', 'farCriu', 'olderCriu', 'restoreOptions', 'keepDump', 'force', 'rsh', 'pagepipePath', 'json'],
+    examples: `  pagepipe migrate 1234 dest
+  pagepipe migrate 1234 root@dest:dumps/12 -- --tcp-established
+`,
+  },
   receive: {
     group: 'move',
     summary: 'receive what criu dump --page-server sends',
@@ -590,6 +611,14 @@ PATH begins with the name of the image and a colon.`,
   pagepipe provide DUMP -D DIR --tcp-listen-remap 80:8080
   pagepipe provide DUMP -D DIR --set 'files.img:entries[3].reg.name=/new.log'
 `,
+  },
+  adopt: {
+    summary: 'run at the far end of migrate, which starts it',
+    usage: ['DIR [options] [-- CRIU RESTORE OPTIONS ...]'],
+    about: `The far side of pagepipe migrate, which starts it through ssh. Writes the dump
+from stdin to the directory DIR, and restores it when the processes have ended
+at the other side.`,
+    options: ['criu', 'keepDump', 'force'],
   },
   accept: {
     summary: 'run at the far end of send, which starts it',

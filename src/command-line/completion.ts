@@ -5,7 +5,7 @@ import { dashed, OPTIONS, type Option, type OptionName, optionOf } from './optio
 export type Shell = (typeof SHELLS)[number];
 
 /** Commands that a person types. */
-const NAMES = (Object.keys(COMMANDS) as CommandName[]).filter((name) => name !== 'accept');
+const NAMES = (Object.keys(COMMANDS) as CommandName[]).filter((name) => name !== 'accept' && name !== 'adopt');
 const ALL_OPTIONS = Object.keys(OPTIONS) as OptionName[];
 
 /** The script that makes a shell complete. */

@@ -348,6 +348,15 @@ export const OPTIONS = {
     help: "use this in place of ssh, such as 'ssh -p 2222'; it gets HOST and the words of a command",
     fallback: 'ssh',
   },
+  restoreOptions: {
+    type: 'string',
+    value: 'WORDS',
+    help: 'more options for criu restore, in words between spaces: --restore-options=--tcp-established',
+    fallback: 'those behind -- that both need',
+  },
+  farCriu: { type: 'string', value: 'PATH', help: 'where criu is on HOST', fallback: 'criu' },
+  olderCriu: { type: 'boolean', help: 'take a criu on HOST that is older than the one here' },
+  keepDump: { type: 'boolean', help: 'keep the dump when the processes run, instead of removing it' },
   pagepipePath: { type: 'string', value: 'PATH', help: 'where pagepipe is on HOST', fallback: 'pagepipe' },
 
   // What is shown.

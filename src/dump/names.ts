@@ -50,6 +50,9 @@ export const isOriginalName = (name: string): boolean => name.startsWith(ORIGINA
  */
 export const UNDELIVERED = '.pagepipe-undelivered';
 
+/** A file in a dump that came by `migrate`, as long as its processes have not been restored. */
+export const MIGRATION = '.pagepipe-migration';
+
 /** In a template, the folder of the files that its areas map, and their manifest in it. */
 export const MEMORY_FOLDER = 'memory';
 export const MANIFEST = 'template.json';
@@ -61,7 +64,7 @@ export const PARTIAL = 'pagepipe-partial.json';
 
 /** Of the names in a directory, those for which it is no dump that may be replaced; none if it is one. */
 export function notOfDump(names: readonly string[]): readonly string[] {
-  const hidden = names.filter((name) => name.startsWith('.') && name !== UNDELIVERED);
+  const hidden = names.filter((name) => name.startsWith('.') && name !== UNDELIVERED && name !== MIGRATION);
   if (hidden.length > 0) return hidden;
   const isDump =
     names.some((name) => ['inventory.img', UNDELIVERED, PARTIAL].includes(name) || isOriginalName(name)) ||

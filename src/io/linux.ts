@@ -4,7 +4,7 @@
  * Only the daemon of lazy restores cannot do without.
  *
  * Source: the manual pages copy_file_range(2), splice(2), fcntl(2), lseek(2), syncfs(2), ioctl_ficlonerange(2), epoll(7), unix(7), recvmsg(2),
- * pidfd_open(2), and the constants of Linux's user API.
+ * pidfd_open(2), PR_SET_CHILD_SUBREAPER(2const), and the constants of Linux's user API.
  */
 import { createRequire } from 'node:module';
 
@@ -40,6 +40,8 @@ export interface Linux {
   seekData(fd: number, position: number): number;
   /** Position of the next hole at or after a position; the end of the file counts as one. Moves the file offset. */
   seekHole(fd: number, position: number): number;
+  /** From now on the orphans among the descendants of this process become its children. */
+  becomeSubreaper(): number;
 }
 
 /** `0`: never, as on a system that forbids them. `always`: also for few bytes. Both are for tests. */
@@ -100,6 +102,7 @@ const SPLICE_F_NONBLOCK = 2;
 const F_SETPIPE_SZ = 1031;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
+const PR_SET_CHILD_SUBREAPER = 36;
 /** Of most machines. Where it is another number, the call is refused. */
 const FICLONERANGE = 0x4020940d;
 
@@ -154,6 +157,7 @@ function copyingCalls(library: Library, koffi: Koffi): Linux {
   const fcntl = library.func('int fcntl(int, int, int)');
   const lseek = library.func('long lseek(int, int64_t, int)');
   const syncfs = library.func('int syncfs(int)');
+  const prctl = library.func('int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)');
   const clone = library.func('int ioctl(int, unsigned long, void *)');
   /** A `file_clone_range`: descriptor, position, bytes, position in the other file. */
   const cloneArgument = new BigInt64Array(4);
@@ -180,6 +184,7 @@ function copyingCalls(library: Library, koffi: Koffi): Linux {
     setPipeSize: (fd, bytes) => result(fcntl(fd, F_SETPIPE_SZ, bytes)),
     seekData: (fd, position) => result(lseek(fd, position, SEEK_DATA)),
     seekHole: (fd, position) => result(lseek(fd, position, SEEK_HOLE)),
+    becomeSubreaper: () => result(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)),
   };
 }
 

@@ -8,21 +8,21 @@ import { onTestFinished } from 'vitest';
 
 const folder = mkdtempSync(join(tmpdir(), 'pagepipe-peer-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
-const program = join(folder, 'peer');
+export const PEER = join(folder, 'peer');
 
 /** Why it cannot be run here; empty if it can. */
 export const whyNot = prepare();
 
 function prepare(): string {
   const source = join(import.meta.dirname, 'peer.c');
-  const compiler = spawnSync('cc', ['-std=gnu11', '-O1', '-o', program, source], { encoding: 'utf8' });
+  const compiler = spawnSync('cc', ['-std=gnu11', '-O1', '-o', PEER, source], { encoding: 'utf8' });
   if (compiler.error) return 'there is no compiler';
   if (compiler.status !== 0) throw new Error(compiler.stderr);
   return '';
 }
 
 export class Peer {
-  private readonly child = spawn(program, { stdio: ['pipe', 'pipe', 'inherit'] });
+  private readonly child = spawn(PEER, { stdio: ['pipe', 'pipe', 'inherit'] });
   private readonly waiting: ((answer: string) => void)[] = [];
 
   constructor() {

@@ -1,0 +1,78 @@
+/** What `migrate` says of its phases: for people, or for programs with `--json`. */
+import prettyBytes from 'pretty-bytes';
+import type { Ready, Running } from '../migrate/protocol.js';
+import { quoteWord } from '../shell.js';
+import type { Io } from './command.js';
+
+export class MigrateReport {
+  private readonly startedAt = performance.now();
+  private checkedAt = 0;
+  private frozenAt = 0;
+  private committedAt = 0;
+
+  constructor(
+    private readonly io: Io,
+    private readonly json: boolean,
+    private readonly pid: number,
+    private readonly host: string,
+  ) {}
+
+  checked({ criu, out, freeBytes }: Ready): void {
+    this.checkedAt = performance.now();
+    this.say(
+      { event: 'checked', criu, out, freeBytes },
+      `${this.host}: criu ${criu}, room for ${size(freeBytes)} at ${out}; process ${this.pid} is being dumped`,
+    );
+  }
+
+  /** The processes do not run from now on. */
+  frozen(): void {
+    this.frozenAt = performance.now();
+  }
+
+  committed(bytes: number): void {
+    this.committedAt = performance.now();
+    this.say(
+      { event: 'committed', bytes },
+      `${this.host}: the dump is complete, ${size(bytes)}; process ${this.pid} has ended here`,
+    );
+  }
+
+  /** A signal comes too late. */
+  goesOn(): void {
+    this.io.tell(
+      `process ${this.pid} has ended here already, and ${this.host} restores it; a second signal ends the wait`,
+    );
+  }
+
+  running({ seconds }: Running): void {
+    const now = performance.now();
+    const stoodStillSeconds = seconds3(now - this.frozenAt);
+    const phases = {
+      checkSeconds: seconds3(this.checkedAt - this.startedAt),
+      dumpSeconds: seconds3(this.committedAt - this.checkedAt),
+      restoreSeconds: seconds,
+    };
+    this.say(
+      { event: 'running', pid: this.pid, stoodStillSeconds, ...phases },
+      `${this.host}: process ${this.pid} runs there; it stood still for at most ${stoodStillSeconds} s`,
+    );
+  }
+
+  /** What to do when something fails after the processes have ended here. */
+  afterCommit(out: string, isUnknown: boolean): string {
+    const restore = `criu restore -D ${quoteWord(out)} -d`;
+    return isUnknown
+      ? `process ${this.pid} has ended here, its dump is complete at ${this.host}: look there whether it runs already; if not: ${restore}`
+      : `process ${this.pid} has ended here, its dump is complete at ${this.host}; restore it there: ${restore}`;
+  }
+
+  private say(event: object, message: string): void {
+    if (this.json) this.io.out(`${JSON.stringify(event)}\n`);
+    else this.io.tell(message);
+  }
+}
+
+const size = (bytes: number): string => prettyBytes(bytes, { binary: true });
+
+const seconds3 = (milliseconds: number): number => Math.round(milliseconds) / 1000;

@@ -1,0 +1,163 @@
+/** The near end of `pagepipe migrate`: answers the steps of the far end. What they mean is up to its {@link Steps}. */
+import {
+  type IncomingHttpHeaders,
+  performServerHandshake,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import type { Duplex, Writable } from 'node:stream';
+import { DumpError } from '../errors.js';
+import { isOfConnection, SESSION_WINDOW_BYTES, SETTINGS } from '../send/protocol.js';
+import {
+  failedOf,
+  type Landed,
+  landedOf,
+  PATH,
+  type Ready,
+  type Running,
+  readStep,
+  readyOf,
+  runningOf,
+  STATUS,
+  type Terms,
+} from './protocol.js';
+
+/** What the near end does at each step. An error ends the migration, and the far end is told. */
+export interface Steps {
+  ready(ready: Ready): Promise<Terms>;
+  /** Writes all of the dump, and ends the stream. */
+  ship(stream: Writable): Promise<void>;
+  /** Resolves when the processes are dead here. If it throws, they go on here. */
+  commit(landed: Landed): Promise<void>;
+  running(running: Running): void;
+}
+
+/** The connection ended before the far end had said how it went. */
+export class FarLost extends DumpError {
+  constructor(place: string) {
+    super('PROTOCOL', 'the connection ended', { file: place });
+  }
+}
+
+/** Time limit for the last answer to reach a far end that may hang. */
+const LINGER_MS = 5000;
+
+const ORDER = [PATH.READY, PATH.DUMP, PATH.LANDED, PATH.RUNNING] as const;
+
+export class NearEnd {
+  private readonly session: ServerHttp2Session;
+  private readonly lostController = new AbortController();
+  private readonly closed: Promise<void>;
+  /** Index in {@link ORDER} of the next step. */
+  private next = 0;
+  private failure: { error: unknown } | undefined;
+  private isDone = false;
+
+  /** @param place name of the far end, for errors */
+  constructor(
+    private readonly connection: Duplex,
+    private readonly place: string,
+    private readonly steps: Steps,
+  ) {
+    const session = performServerHandshake(connection, { settings: SETTINGS });
+    this.session = session;
+    session.setLocalWindowSize(SESSION_WINDOW_BYTES);
+    this.closed = new Promise((resolve) => {
+      const lost = () => {
+        this.lostController.abort(new FarLost(place));
+        resolve();
+      };
+      // The session itself does not end with its input, which is all that is seen of a far end that was killed.
+      connection.on('end', () => connection.destroy());
+      session.on('close', lost);
+      // In Node 20 a session never emits 'close' if its last frame cannot be written. Its other events come before this.
+      connection.on('close', () => setImmediate(lost));
+    });
+    session.on('error', (error) => this.fail(this.notOurs(error)));
+    session.on('stream', (stream, headers) => {
+      // Its reader or writer sees the error as well.
+      stream.on('error', () => {});
+      void this.answer(stream, headers);
+    });
+  }
+
+  /** Aborted when the connection is gone. */
+  get lost(): AbortSignal {
+    return this.lostController.signal;
+  }
+
+  /**
+   * Resolves when the far end has said that the processes run.
+   * @throws what a step has thrown; {@link DumpError} PROTOCOL with what the far end has said; {@link FarLost}
+   */
+  async run(): Promise<void> {
+    await this.closed;
+    if (this.isDone) return;
+    throw this.failure ? this.failure.error : new FarLost(this.place);
+  }
+
+  /** Gives up: the far end hears so at its next step, or at the end of the connection. */
+  fail(error: unknown): void {
+    // An error of the connection may be only what follows from the reason, which comes later.
+    if (isOfConnection(error)) return;
+    this.failure ??= { error };
+    this.session.close();
+    const linger = setTimeout(() => this.connection.destroy(), LINGER_MS);
+    void this.closed.then(() => clearTimeout(linger));
+  }
+
+  private notOurs(cause: unknown): unknown {
+    if (this.next > 0 || (cause as NodeJS.ErrnoException).code !== 'ERR_HTTP2_ERROR') return cause;
+    this.connection.destroy();
+    return new DumpError('PROTOCOL', 'the far side printed something that is not from pagepipe', {
+      file: this.place,
+      hint: 'does a startup file of its shell print something?',
+      cause,
+    });
+  }
+
+  private async answer(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Promise<void> {
+    const path = headers[':path'];
+    try {
+      if (path === PATH.FAILED) {
+        const { message, hint } = await readStep(stream, this.place, failedOf);
+        respond(stream, STATUS.GRANTED);
+        this.fail(new DumpError('PROTOCOL', message, { file: this.place, ...(hint === undefined ? {} : { hint }) }));
+        return;
+      }
+      if (path !== ORDER[this.next]) return respond(stream, STATUS.UNKNOWN);
+      this.next++;
+      if (this.failure) return respond(stream, STATUS.REFUSED);
+      await this.take(path, stream);
+    } catch (error) {
+      if (stream.headersSent) stream.close();
+      else respond(stream, STATUS.REFUSED);
+      this.fail(error);
+    }
+  }
+
+  private async take(path: string, stream: ServerHttp2Stream): Promise<void> {
+    const { place, steps } = this;
+    switch (path) {
+      case PATH.READY:
+        return respond(stream, STATUS.GRANTED, await steps.ready(await readStep(stream, place, readyOf)));
+      case PATH.DUMP:
+        stream.respond({ ':status': STATUS.GRANTED });
+        return steps.ship(stream);
+      case PATH.LANDED:
+        await steps.commit(await readStep(stream, place, landedOf));
+        return respond(stream, STATUS.GRANTED);
+      default:
+        steps.running(await readStep(stream, place, runningOf));
+        respond(stream, STATUS.GRANTED);
+        this.isDone = true;
+        this.session.close();
+    }
+  }
+}
+
+function respond(stream: ServerHttp2Stream, status: number, body: object = {}): void {
+  if (stream.destroyed || stream.closed) return;
+  stream.respond({ ':status': status });
+  stream.end(JSON.stringify(body));
+}

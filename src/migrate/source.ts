@@ -1,0 +1,121 @@
+/**
+ * The processes at the near end: criu freezes them and sends their images. While its script waits they are frozen. It ends in one
+ * of two ways: they are dead, or they go on.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { DumpError, onFile } from '../errors.js';
+import { Capture } from '../stream-socket/capture.js';
+import { CriuRun, endText, type ProgramEnd } from './criu-run.js';
+import { ProcessTree } from './process-tree.js';
+import type { Landed } from './protocol.js';
+import { Sum, writeShard } from './wire.js';
+
+/** How long killed processes may take to begin their end, and how often that is looked at, in ms. */
+const END_MS = 2000;
+const END_STEP_MS = 2;
+const LOG = 'dump.log';
+
+export interface SourceOptions {
+  pid: number;
+  criu: string;
+  /** For criu dump. */
+  words: readonly string[];
+  /** When aborted before the commit, the processes go on. */
+  signal: AbortSignal;
+  warn(message: string): void;
+  progress(bytes: number): void;
+  /** Criu has begun to freeze them. */
+  frozen(): void;
+}
+
+export class StreamedSource {
+  /** Work directory of criu, with the sockets. */
+  private readonly directory: string;
+  private readonly sum = new Sum();
+  private capture: Capture | undefined;
+  private criu: CriuRun | undefined;
+
+  /** Throws {@link DumpError} SYSTEM. */
+  constructor(private readonly options: SourceOptions) {
+    this.directory = onFile(tmpdir(), () => mkdtempSync(join(tmpdir(), 'pagepipe-migrate-')));
+  }
+
+  /** Dumps the processes into a stream. They stay frozen until {@link commit} or {@link close}. */
+  async ship(stream: Writable): Promise<void> {
+    const { pid, criu, words, signal, warn, progress, frozen } = this.options;
+    const capture = await Capture.listen(this.directory, { signal, warn, frozen, progress, runsScript: true });
+    this.capture = capture;
+    const own = ['--stream', '-D', this.directory, '-t', String(pid), '--action-script', capture.script];
+    const run = await CriuRun.start(criu, ['dump', ...own, ...words], join(this.directory, LOG));
+    this.criu = run;
+    const hasEnded = run.ended.then((end) => {
+      // It will not connect any more.
+      if (!capture.hasBegun) capture.fail(dumpFailed(end, run));
+      return end;
+    });
+    try {
+      await writeShard(capture.events(), stream, this.sum);
+    } catch (error) {
+      capture.close();
+      const end = await hasEnded;
+      // It has closed the connection without a complete dump, and knows why.
+      throw error instanceof DumpError && error.code === 'TRUNCATED' ? dumpFailed(end, run) : error;
+    }
+  }
+
+  /** Lets the processes die. Throws if they go on instead. */
+  async commit({ bytes, crc }: Landed): Promise<void> {
+    const { signal, pid, warn } = this.options;
+    const { capture, criu, sum } = this;
+    const tree = ProcessTree.of(pid);
+    if (!capture || !criu || !tree) throw new DumpError('PROTOCOL', 'there is no dump', { file: String(pid) });
+    if (bytes !== sum.bytes || crc !== sum.crc) {
+      throw new DumpError('PROTOCOL', 'the far side has received other bytes than were sent');
+    }
+    signal.throwIfAborted();
+    capture.succeed();
+    await settle(tree, criu, warn);
+  }
+
+  /** Ends the dump, if it has not ended. Resolves when criu has. */
+  async close(): Promise<void> {
+    this.capture?.close();
+    await this.criu?.ended;
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Waits for the end of criu, which kills the processes. Resolves when they are dead. A criu that is killed may have killed some of
+ * them. The others are of no use then, and their dump is complete: they are killed, too.
+ * @param tree of the frozen processes
+ * @throws {DumpError} SYSTEM if all of them go on
+ */
+export async function settle(tree: ProcessTree, criu: CriuRun, warn: (message: string) => void): Promise<void> {
+  const end = await criu.ended;
+  const failed = end.code !== 0;
+  if (failed) {
+    const alive = tree.alive().length;
+    if (alive === tree.size) throw dumpFailed(end, criu);
+    warn(`criu dump ended with ${endText(end)} after it had ended ${tree.size - alive} of ${tree.size} processes`);
+    tree.kill();
+  }
+  const deadline = Date.now() + END_MS;
+  while (tree.alive().length > 0) {
+    if (Date.now() > deadline) {
+      throw new DumpError('SYSTEM', 'criu dump has succeeded, but the processes have not ended', {
+        hint: 'a configuration file of criu may have leave-running in it',
+      });
+    }
+    await delay(END_STEP_MS);
+  }
+}
+
+const dumpFailed = (end: ProgramEnd, run: CriuRun): DumpError => {
+  const reason = run.reason();
+  return new DumpError('SYSTEM', `criu dump ended with ${endText(end)}${reason === '' ? '' : `: ${reason}`}`);
+};
