@@ -54,6 +54,8 @@ function call(host, command) {
   process.stdin.pipe(socket);
   let rest = Buffer.alloc(0);
   let code = 255;
+  // Who has closed it wants no more.
+  process.stdout.on('error', () => {});
   socket.on('data', (chunk) => {
     rest = Buffer.concat([rest, chunk]);
     while (rest.length >= 5 && rest.length >= 5 + rest.readUInt32LE(1)) {

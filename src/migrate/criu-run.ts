@@ -45,9 +45,9 @@ export class CriuRun {
     }
   }
 
-  /** The first error in the log, from which the others follow; empty if there is none. */
+  /** The first error in the log, from which the others follow; empty if there is none. Criu does without higher limits. */
   reason(): string {
-    const error = readLines(this.log).find((line) => /\bError \(/.test(line));
+    const error = readLines(this.log).find((line) => /\bError \((?!.*\brlimit:)/.test(line));
     const line = error ?? readLines(`${this.log}.err`).at(-1) ?? '';
     return line.replace(/^\([\d.]+\)\s*/, '').trim();
   }
