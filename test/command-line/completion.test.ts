@@ -32,7 +32,7 @@ done`;
 
 const bash = (words: readonly string[], cwd?: string): string[] => bashOfEach([words], cwd)[0] as string[];
 
-const names = (Object.keys(COMMANDS) as CommandName[]).filter((name) => name !== 'accept');
+const names = (Object.keys(COMMANDS) as CommandName[]).filter((name) => name !== 'accept' && name !== 'adopt');
 
 describe('completions for bash', () => {
   it('of commands', () => {
