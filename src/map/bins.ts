@@ -15,6 +15,8 @@ export class Bins {
   private length = 0;
   private counts = new Float64Array(64 * WIDTH);
   private areas = new Uint32Array(64);
+  /** Of each bin and the next one, while they are joined. */
+  private losses = new Float64Array(0);
   /** What all pages of the last bin have in common; -1 if they differ. */
   private common = -1;
   /** When there are so many, they are joined. */
@@ -66,10 +68,10 @@ export class Bins {
   joinTo(target: number): void {
     this.common = -1;
     while (this.length > target) {
-      const losses = this.losses();
-      const most = smallest(losses, (this.length - target) / this.length);
+      this.countLosses();
+      const most = smallest(this.losses, this.length, (this.length - target) / this.length);
       if (most === undefined) return;
-      this.joinPairs(losses, most);
+      this.joinPairs(most);
     }
   }
 
@@ -89,15 +91,17 @@ export class Bins {
   }
 
   /** What is lost when a bin and the next one become one; infinite if they are in different areas. */
-  private losses(): Float64Array {
-    const losses = new Float64Array(this.length).fill(Number.POSITIVE_INFINITY);
+  private countLosses(): void {
+    if (this.losses.length < this.length) this.losses = new Float64Array(this.areas.length);
+    const { losses } = this;
     let own = this.disorder(0, 0);
-    for (let i = 0; i + 1 < this.length; i++) {
+    for (let i = 0; i < this.length; i++) {
+      losses[i] = Number.POSITIVE_INFINITY;
+      if (i + 1 === this.length) break;
       const next = this.disorder(i + 1, i + 1);
       if (this.areas[i] === this.areas[i + 1]) losses[i] = Math.max(0, this.disorder(i, i + 1) - own - next);
       own = next;
     }
-    return losses;
   }
 
   /** What is not known of the pages of one or two bins: their entropy, in nats. */
@@ -121,8 +125,8 @@ export class Bins {
   }
 
   /** Joins pairs that lose no more than `most`, each bin with one other at most, so that no stretch becomes one bin at once. */
-  private joinPairs(losses: Float64Array, most: number): void {
-    const { counts, areas } = this;
+  private joinPairs(most: number): void {
+    const { counts, areas, losses } = this;
     let to = 0;
     for (let from = 0; from < this.length; from++, to++) {
       for (let column = 0; to < from && column < WIDTH; column++) {
@@ -148,14 +152,22 @@ export class Bins {
 /** So many numbers are sorted at most. */
 const SAMPLE = 2048;
 
-/** A number that about this share of the numbers do not exceed, and at least one; undefined if all are infinite. */
-function smallest(numbers: Float64Array, share: number): number | undefined {
-  const finite = numbers.filter((number) => number < Number.POSITIVE_INFINITY);
-  if (finite.length === 0) return undefined;
-  const every = Math.ceil(finite.length / SAMPLE);
-  const sample = finite.filter((_, i) => i % every === 0).sort();
-  const wanted = (share * numbers.length) / finite.length;
-  return sample[Math.min(sample.length, Math.max(1, Math.floor(wanted * sample.length))) - 1];
+/**
+ * A number that about `share` of the first `length` numbers do not exceed, and at least one; undefined if all are infinite.
+ */
+function smallest(numbers: Float64Array, length: number, share: number): number | undefined {
+  let finite = 0;
+  for (let i = 0; i < length; i++) if ((numbers[i] as number) < Number.POSITIVE_INFINITY) finite++;
+  if (finite === 0) return undefined;
+  const every = Math.ceil(finite / SAMPLE);
+  const sample: number[] = [];
+  for (let i = 0, seen = 0; i < length; i++) {
+    const number = numbers[i] as number;
+    if (number < Number.POSITIVE_INFINITY && seen++ % every === 0) sample.push(number);
+  }
+  sample.sort((a, b) => a - b);
+  const wanted = Math.floor(((share * length) / finite) * sample.length);
+  return sample[Math.min(sample.length, Math.max(1, wanted)) - 1];
 }
 
 /** n log n of the numbers that are most often asked for: a logarithm takes most of the time otherwise. */

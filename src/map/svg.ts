@@ -15,7 +15,7 @@ const SPACE_GAP = 18;
 const TITLE_HEIGHT = 22;
 const LEGEND_LINE = 22;
 /** Average width of a letter, for what must be known before it is drawn. */
-const LETTER = 6.4;
+const LETTER = 6.9;
 /** Columns of all bands together, so that a dump of many processes does not make a file of hundreds of MiB. */
 const ALL_COLUMNS = 100_000;
 const LEAST_COLUMNS = 100;

@@ -119,8 +119,15 @@ export class Band {
       button('Zoom in', '+', () => this.zoom(ZOOM_STEP)),
       button('Show all', '↔', () => this.reset()),
     );
-    const head = element('header', {}, element('h3', {}, title), buttons, element('span', { className: 'size' }, size));
-    if (this.space.pages === 0) return element('section', { className: 'band' }, head);
+    const isEmpty = this.space.pages === 0;
+    const head = element(
+      'header',
+      {},
+      element('h3', {}, title),
+      isEmpty ? undefined : buttons,
+      element('span', { className: 'size' }, size),
+    );
+    if (isEmpty) return element('section', { className: 'band' }, head);
     const { canvas } = this;
     canvas.style.height = `${bandHeight(lanes)}px`;
     canvas.setAttribute('role', 'application');
