@@ -2,6 +2,7 @@
 // tens of GiB cost no disk. Only what pagepipe reads is in the images of a dump: these dumps are not for CRIU.
 import {
   closeSync,
+  copyFileSync,
   fstatSync,
   ftruncateSync,
   mkdirSync,
@@ -158,6 +159,12 @@ export function generatePagemap(path, runs) {
     pages: (run) => 1 + (run % 256),
     isEager: (run) => run % 2 === 0,
   });
+}
+
+/** Makes a dump of one process with two pages, and of many deleted files without content. */
+export async function generateFiles(dir, count) {
+  await generateDump(dir, { lazyBytes: PAGE, eagerBytes: PAGE, runPages: 1, dense: true });
+  for (let i = 1; i <= count; i++) copyFileSync(EMPTY_GHOST, join(dir, `ghost-file-${i}.img`));
 }
 
 /** Makes the image of a deleted file of this many bytes. */

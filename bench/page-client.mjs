@@ -97,7 +97,7 @@ if (mode === 'single') {
   await each((i) => single(i * 7919 + 1, times));
   times.sort((a, b) => a - b);
   const at = (share) => times[Math.floor(times.length * share)];
-  console.log(JSON.stringify({ p50: at(0.5), p99: at(0.99) }));
+  console.log(JSON.stringify({ count: times.length, p50: at(0.5), p99: at(0.99) }));
 } else {
   const bytes = await each(mode === 'drain' ? drain : plain);
   const seconds = (performance.now() - start) / 1000;

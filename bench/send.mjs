@@ -22,7 +22,7 @@ export async function send({ work, pagepipe, withPeaks, measure, compare, peaksO
     'send, 1 GiB dense, through a shell in place of ssh, against read | write (rate)',
     () => measure(through(pagepipe, pagepipe), out),
     () => measure(`${pagepipe} read ${dump} | ${pagepipe} write ${out}`, out),
-    '',
+    'at least 0.8',
     { seconds: true },
   );
   for (const [stage, mib] of peaksOf(through(withPeaks, withPeaks), out)) {

@@ -1,6 +1,6 @@
 // The page server: its throughput, answer times and memory.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { generateDump } from './generate.mjs';
@@ -16,7 +16,7 @@ const bin = join(import.meta.dirname, '../bin/pagepipe.js');
 export async function serve({ work, row, median, rounds }) {
   const dump = join(work, 'served');
   await generateDump(dump, { lazyBytes: GIB, eagerBytes: 0, dense: true });
-  await withServer(dump, async (port, ends) => {
+  await withServer(dump, async (port, ends, pid) => {
     const pages = GIB / PAGE;
     const ours = () => rateOf(runClient('drain', port, 1, pages));
     if (spawnSync('nc', ['-h']).error) {
@@ -42,6 +42,13 @@ export async function serve({ work, row, median, rounds }) {
       micros(median(own.map((end) => end.answerP50 * 1e6)), Math.max(...own.map((end) => end.answerP99 * 1e6))),
       'p50 under 150 µs, p99 under 1 ms',
     );
+    const before = cpuSeconds(pid);
+    const { count } = runClient('single', port, 1, pages);
+    row(
+      'serve: single pages, one after the other, CPU of the server for each',
+      `${(((cpuSeconds(pid) - before) / count) * 1e6).toFixed(0)} µs`,
+      'at most 40 µs',
+    );
   });
   rmSync(dump, { recursive: true });
 
@@ -58,7 +65,7 @@ export async function serve({ work, row, median, rounds }) {
 
 /**
  * Serves a dump while `action` runs.
- * @param {(port: number, ends: Function) => Promise<unknown>} action gets what waits for the ends of some clients
+ * @param {(port: number, ends: Function, pid: number) => Promise<unknown>} action gets what waits for the ends of some clients
  * @returns {Promise<number>} its peak memory in MiB
  */
 async function withServer(dump, action) {
@@ -87,13 +94,19 @@ async function withServer(dump, action) {
       }
     });
   });
-  await action(port, ends);
+  await action(port, ends, child.pid);
   // Of the whole life of the process, in KiB.
   const status = execFileSync('grep', ['VmHWM', `/proc/${child.pid}/status`], { encoding: 'utf8' });
   const exited = new Promise((resolve) => child.on('exit', resolve));
   child.kill('SIGTERM');
   await exited;
   return Number(/\d+/.exec(status)) / 1024;
+}
+
+/** CPU seconds of a process, in ticks of 10 ms. */
+function cpuSeconds(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
 const runClient = (...words) => JSON.parse(execFileSync('node', [client, ...words.map(String)], { encoding: 'utf8' }));

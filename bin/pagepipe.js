@@ -20,9 +20,9 @@ if (command === 'encode') {
 } else {
   v8.setFlagsFromString('--max-semi-space-size=1');
   v8.setFlagsFromString('--semi-space-growth-factor=1');
-  // One MiB is collected before helper threads have woken up.
-  v8.setFlagsFromString('--no-parallel-scavenge');
 }
+// So little is collected before helper threads have woken up.
+v8.setFlagsFromString('--no-parallel-scavenge');
 // V8 would optimize functions that a short command is just about to be done with. So it gets 15 times its usual patience
 // until a command has turned out to be a longer one.
 const atStart = () => v8.setFlagsFromString('--interrupt-budget=1000000');
