@@ -31,6 +31,7 @@ const ORDER = [
   'template',
   ['explore', 'verify', 'halves', 'serve'],
   'search',
+  'diff',
   'map',
   'inspect',
   ['send', 'lazy', 'stream-socket', 'core-dump'],

@@ -27,6 +27,7 @@ const LOADERS: Record<CommandName, () => Promise<Command>> = {
   map: async () => (await import('./commands/map.js')).command,
   inspect: async () => (await import('./commands/inspect.js')).command,
   search: async () => (await import('./commands/search.js')).command,
+  diff: async () => (await import('./commands/diff.js')).command,
   show: async () => (await import('./commands/show.js')).command,
   info: async () => (await import('./commands/info.js')).command,
   decode: async () => (await import('./commands/decode.js')).command,

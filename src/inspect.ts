@@ -1,4 +1,8 @@
 /** `pagepipe/inspect`: looks into a dump, and into the memory of its processes. */
+export { type DiffOptions, type DumpChange, diffDumps } from './diff/diff.js';
+export type { ImageChange } from './diff/images.js';
+export type { AreaPlace, AreaState, MemoryChange, PageCounts } from './diff/memory.js';
+export type { FieldChange } from './diff/values.js';
 export type { MemoryAreas } from './explore/memory-areas.js';
 export {
   type MemoryArea,

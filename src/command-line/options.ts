@@ -373,6 +373,10 @@ export const OPTIONS = {
     word: 'all',
     help: 'all of these, and users, limits, signals, namespaces and control groups of each process',
   },
+  // What is compared.
+  onlyImages: { type: 'boolean', word: 'images', help: 'compare only images' },
+  onlyMemory: { type: 'boolean', word: 'memory', help: 'compare only areas and pages' },
+
   // What is looked for.
   regex: { type: 'boolean', help: 'PATTERN is a regular expression in the syntax of RE2, over bytes' },
   hex: { type: 'boolean', help: "PATTERN is bytes in hex, with ? for any digit: 'de ?? be e?'" },
