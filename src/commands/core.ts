@@ -4,6 +4,7 @@ import { dumpPlaces } from '../dump/files.js';
 import { Images } from '../dump/images.js';
 import { UsageError } from '../errors.js';
 import { type CoreReport, coreProcesses, type WriteCoreOptions, writeCore, writeCores } from '../library/core.js';
+import { checkOutputFile } from '../library/sinks.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { counted } from '../printable.js';
 import {
@@ -28,14 +29,17 @@ export const command: Command = {
     if (all && given !== undefined) throw new UsageError('--all and --pid: expected one of them, found both');
     if (all && out === '-') throw new UsageError('--all: expected a directory for the cores, as -o DIR');
     if (args.flags['files'] !== true) refuseOptions(args, ['root'], ' is for --files');
+    const places = inputPlaces(path, args, io);
     if (out === '-') refuseTerminals(io, { stdout: true });
+    // A dump that arrives is read to its end first.
+    else if (!all) checkOutputFile(out, places, args.flags['force'] === true);
     const progress = new Progress(io, () => 0);
     const pages = given === undefined ? 'hold' : pagesOfProcess(given);
     const files = await openCommandFiles(path, args, io, { pages });
     try {
       const options: WriteCoreOptions = {
         ...coreOptions(args, io),
-        sources: [...inputPlaces(path, args, io), ...dumpPlaces(files)],
+        sources: [...places, ...dumpPlaces(files)],
         progress: progress.add,
       };
       const cores = all
