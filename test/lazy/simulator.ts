@@ -153,8 +153,15 @@ export class Simulator {
   }
 }
 
+const crcs = new Map<string, number>();
+
 function crcOf(expected: Expected, page: number): number {
   if (expected === 'zeros') return crc32(new Uint8Array(PAGE));
   if ('byte' in expected) return crc32(new Uint8Array(PAGE).fill(expected.byte));
-  return crc32(pageContent(`pagemap-${expected.pid}.img`, expected.address + BigInt(page * PAGE)));
+  const [pagemap, address] = [`pagemap-${expected.pid}.img`, expected.address + BigInt(page * PAGE)];
+  const known = crcs.get(`${pagemap}@${address}`);
+  if (known !== undefined) return known;
+  const crc = crc32(pageContent(pagemap, address));
+  crcs.set(`${pagemap}@${address}`, crc);
+  return crc;
 }

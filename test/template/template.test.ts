@@ -121,7 +121,7 @@ describe('any dump', () => {
         await run(['untemplate', piped, fullPiped]);
         expect(describeTree(fullPiped)).toEqual(describeTree(full));
       }),
-      { numRuns: 60 },
+      { numRuns: 20 },
     );
   });
 });
