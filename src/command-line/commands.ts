@@ -521,12 +521,17 @@ full disk, Ctrl-C), they go on here as if nothing had happened. After it, the
 dump is complete on HOST, and the error says how to restore it. So there are
 never two running copies, and always a complete one.
 
+With --lazy they run on HOST as soon as what they need at once is there, and
+the other pages follow on demand and in the background. Until the last one is
+there, the complete dump is held here.
+
 HOST needs pagepipe and criu, which are checked first. The options behind --
 are for criu dump; those that criu restore must have as well, such as
 --shell-job and --tcp-established, are passed on. DIR is pagepipe-PID by
 default, and is removed when the processes run. See docs/migrate.md.`,
-    options: ['criu', 'farCriu', 'olderCriu', 'restoreOptions', 'keepDump', 'force', 'rsh', 'pagepipePath', 'json'],
+    options: ['lazy', 'dumpDir', 'criu', 'farCriu', 'olderCriu', 'restoreOptions', 'keepDump', 'force', 'rsh', 'pagepipePath', 'json'],
     examples: `  pagepipe migrate 1234 dest
+  pagepipe migrate 1234 dest --lazy
   pagepipe migrate 1234 root@dest:dumps/12 -- --tcp-established
 `,
   },
@@ -633,7 +638,7 @@ PATH begins with the name of the image and a colon.`,
     about: `The far side of pagepipe migrate, which starts it through ssh. Writes the dump
 from stdin to the directory DIR, and restores it when the processes have ended
 at the other side.`,
-    options: ['criu', 'keepDump', 'force'],
+    options: ['lazy', 'criu', 'keepDump', 'force'],
   },
   accept: {
     summary: 'run at the far end of send, which starts it',

@@ -334,7 +334,7 @@ export const OPTIONS = {
   move: { type: 'boolean', help: 'OUT is a template that was moved: write the new names into it' },
 
   // To another machine.
-  lazy: { type: 'boolean', help: 'send first what is needed at once, the other pages on demand' },
+  lazy: { type: 'boolean', help: 'send first what is needed at once, the other pages later' },
   pageServer: {
     ...ADDRESS,
     help: 'address of the page server: where lazy-pages gets the pages, and where the far end of send serves them to criu lazy-pages',
@@ -355,6 +355,13 @@ export const OPTIONS = {
     fallback: 'those behind -- that both need',
   },
   farCriu: { type: 'string', value: 'PATH', help: 'where criu is on HOST', fallback: 'criu' },
+  dumpDir: {
+    type: 'string',
+    value: 'DIR',
+    completes: 'folder',
+    help: 'with --lazy, the folder in which the complete dump is held here until all pages are there',
+    fallback: 'in memory, if there is room twice for it; else the temporary folder',
+  },
   olderCriu: { type: 'boolean', help: 'take a criu on HOST that is older than the one here' },
   keepDump: { type: 'boolean', help: 'keep the dump when the processes run, instead of removing it' },
   pagepipePath: { type: 'string', value: 'PATH', help: 'where pagepipe is on HOST', fallback: 'pagepipe' },

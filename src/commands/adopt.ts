@@ -2,17 +2,25 @@ import { existsSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { extract } from '../arrival/extract.js';
+import { DirectoryFiles } from '../containers/directory/files.js';
 import { DirectorySink } from '../containers/directory/write.js';
+import { decodeChunks } from '../containers/page-stream/stream.js';
 import { readShards } from '../containers/shards/read.js';
 import type { FileEvents } from '../dump/events.js';
 import { MIGRATION } from '../dump/names.js';
+import { pump } from '../dump/pump.js';
 import { DumpError, onFile, UsageError } from '../errors.js';
+import { LazyDaemon } from '../lazy/daemon.js';
+import { requireDaemonCalls } from '../lazy/daemon-calls.js';
+import type { Restore } from '../lazy/restore.js';
+import { ServerSource } from '../lazy/server-source.js';
 import { CriuRun, checkCriu, criuVersion, endText } from '../migrate/criu-run.js';
 import { FarEnd, GivenUp, PLACE } from '../migrate/far.js';
 import { adoptOrphans } from '../migrate/orphans.js';
 import { ownNamespace } from '../migrate/process-tree.js';
 import type { Failed, Terms } from '../migrate/protocol.js';
 import { Sum } from '../migrate/wire.js';
+import { DumpMemory } from '../serve/memory.js';
 import type { Arguments, Command, Io } from './command.js';
 import { stdioStream } from './serve.js';
 
@@ -25,6 +33,24 @@ const UNDECIDED =
 const COMMITTED =
   'This dump came with pagepipe migrate. Its processes have ended at the other side, and were about to be restored here.\n' +
   'If they do not run, restore it: criu restore.\n';
+
+const HOT =
+  'A part of a dump that came with pagepipe migrate --lazy. It is of no use without the pages that are at the other side.\n';
+
+interface Flags {
+  criu?: string;
+  force?: boolean;
+  keepDump?: boolean;
+  lazy?: boolean;
+}
+
+/** What is restored, and how. */
+interface Restorer {
+  criu: string;
+  out: string;
+  /** Options for criu. */
+  words: readonly string[];
+}
 
 export const command: Command = {
   cleansUp: true,
@@ -52,11 +78,8 @@ function failureOf(error: unknown, { signal }: Io): Failed {
 }
 
 async function adopt(far: FarEnd, out: string, words: readonly string[], args: Arguments, io: Io): Promise<void> {
-  const {
-    criu = 'criu',
-    force = false,
-    keepDump = false,
-  } = args.flags as { criu?: string; force?: boolean; keepDump?: boolean };
+  const { criu = 'criu', force = false, keepDump = false, lazy = false } = args.flags as Flags;
+  if (lazy) requireDaemonCalls();
   const version = await criuVersion(criu);
   await checkCriu(criu);
   // It can be written, and replaces nothing.
@@ -66,25 +89,101 @@ async function adopt(far: FarEnd, out: string, words: readonly string[], args: A
   checkFree(terms);
   const sum = new Sum();
   await far.takeDump(async (chunks) => {
-    const events = marked(readShards([{ name: PLACE, chunks: sum.of(chunks) }]));
-    await extract(events, out, { force, name: PLACE, signal: io.signal, warn: io.warn });
+    if (lazy) await takeHot(sum.of(chunks), out, force, io);
+    else await takeWhole(sum.of(chunks), out, force, io);
   }, io.signal);
+  const restorer = { criu, out, words };
+  if (lazy) await restoreLazily(far, restorer, sum, io);
+  else await restoreWhole(far, restorer, sum, keepDump);
+}
+
+async function takeWhole(chunks: AsyncIterable<Uint8Array>, out: string, force: boolean, io: Io): Promise<void> {
+  await extract(marked(readShards([{ name: PLACE, chunks }])), out, {
+    force,
+    name: PLACE,
+    signal: io.signal,
+    warn: io.warn,
+  });
+}
+
+/** What is needed at once. */
+async function takeHot(chunks: AsyncIterable<Uint8Array>, out: string, force: boolean, io: Io): Promise<void> {
+  const sink = new DirectorySink(out, { force });
+  try {
+    onFile(out, () => writeFileSync(join(sink.temporary, MIGRATION), HOT));
+    await pump(decodeChunks(chunks, PLACE), [], sink, io.signal);
+  } finally {
+    await sink.discard();
+  }
+}
+
+/** Restores a dump that is complete here, when it is known that there is no other copy. */
+async function restoreWhole(far: FarEnd, restorer: Restorer, sum: Sum, keepDump: boolean): Promise<void> {
+  const { out } = restorer;
   const word = await far.landed({ bytes: sum.bytes, crc: sum.crc });
   if (word === 'given up') {
     rmSync(out, { recursive: true, force: true });
     throw new GivenUp(true);
   }
   if (word === 'unknown') {
-    throw new DumpError('PROTOCOL', `the connection ended before it was known whether the processes have ended there`, {
+    throw new DumpError('PROTOCOL', 'the connection ended before it was known whether the processes have ended there', {
       hint: `if they have, restore them here: criu restore -D ${out} -d; if not, remove ${out}`,
     });
   }
   // From here on nothing but criu can stop it: there is no other copy.
   mark(out, COMMITTED);
-  const seconds = await restore(criu, out, words);
+  const work = workFolder();
+  const seconds = await restore(restorer, work, []).finally(() => rmSync(work, { recursive: true, force: true }));
   if (keepDump) rmSync(join(out, MIGRATION), { force: true });
   else rmSync(out, { recursive: true, force: true });
   await far.running({ seconds });
+}
+
+/** Restores what is needed at once, and gets the other pages from the near end. That has the complete dump. */
+async function restoreLazily(far: FarEnd, restorer: Restorer, sum: Sum, io: Io): Promise<void> {
+  const { out } = restorer;
+  const work = workFolder();
+  const noRestore = new AbortController();
+  let source: ServerSource | undefined;
+  try {
+    const files = new DirectoryFiles(out);
+    source = await ServerSource.open(new DumpMemory(files), files, 'the other side', () => far.pages());
+    let ended: Restore | undefined;
+    const daemon = new LazyDaemon(source, requireDaemonCalls(), {
+      directory: work,
+      signal: noRestore.signal,
+      signalAgain: io.secondSignal,
+      ended: (restored) => {
+        ended = restored;
+      },
+    });
+    const delivered = daemon.run();
+    // Whoever waits for it sees the rejection.
+    delivered.catch(() => {});
+    const stop = async () => {
+      noRestore.abort();
+      await delivered.catch(() => {});
+    };
+    const word = await far.landed({ bytes: sum.bytes, crc: sum.crc });
+    if (word !== 'commit') {
+      await stop();
+      if (word === 'given up') throw new GivenUp(true);
+      throw new DumpError('PROTOCOL', 'the connection ended before the restore', { hint: 'nothing is left here' });
+    }
+    const seconds = await restore(restorer, work, ['--lazy-pages']).catch(async (error) => {
+      await stop();
+      throw error;
+    });
+    // If it is not heard, the pages do not come either.
+    await far.running({ seconds }).catch(() => {});
+    await delivered;
+    if (!ended) throw new DumpError('PROTOCOL', 'criu restore ended without asking for pages');
+    await far.delivered(ended.stats.summary(source.pageSize));
+  } finally {
+    source?.close();
+    // It is of no use without the pages that are elsewhere.
+    for (const folder of [work, out]) rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 /** Throws {@link DumpError} if other processes have the ids that the restored ones need. */
@@ -114,19 +213,17 @@ async function* marked(events: FileEvents): FileEvents {
   yield* events;
 }
 
+const workFolder = (): string => onFile(tmpdir(), () => mkdtempSync(join(tmpdir(), 'pagepipe-migrate-')));
+
 /** Returns how long it has taken, in seconds. Throws {@link DumpError} SYSTEM; then none of the processes is left. */
-async function restore(criu: string, out: string, words: readonly string[]): Promise<number> {
-  const work = onFile(tmpdir(), () => mkdtempSync(join(tmpdir(), 'pagepipe-migrate-')));
+async function restore({ criu, out, words }: Restorer, work: string, own: readonly string[]): Promise<number> {
   const started = performance.now();
   const endOrphans = adoptOrphans();
-  try {
-    const run = await CriuRun.start(criu, ['restore', '-d', '-D', out, '-W', work, ...words], join(out, 'restore.log'));
-    const end = await run.ended;
-    if (end.code === 0) return Math.round(performance.now() - started) / 1000;
-    endOrphans();
-    const reason = run.reason();
-    throw new DumpError('SYSTEM', `criu restore ended with ${endText(end)}${reason === '' ? '' : `: ${reason}`}`);
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
+  const options = ['-d', '-D', out, '-W', work, ...own, ...words];
+  const run = await CriuRun.start(criu, ['restore', ...options], join(out, 'restore.log'));
+  const end = await run.ended;
+  if (end.code === 0) return Math.round(performance.now() - started) / 1000;
+  endOrphans();
+  const reason = run.reason();
+  throw new DumpError('SYSTEM', `criu restore ended with ${endText(end)}${reason === '' ? '' : `: ${reason}`}`);
 }

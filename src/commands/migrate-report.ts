@@ -1,6 +1,7 @@
 /** What `migrate` says of its phases: for people, or for programs with `--json`. */
 import prettyBytes from 'pretty-bytes';
-import type { Ready, Running } from '../migrate/protocol.js';
+import type { Delivered, Ready, Running } from '../migrate/protocol.js';
+import { counted } from '../printable.js';
 import { quoteWord } from '../shell.js';
 import type { Io } from './command.js';
 
@@ -9,6 +10,7 @@ export class MigrateReport {
   private checkedAt = 0;
   private frozenAt = 0;
   private committedAt = 0;
+  private isRunning = false;
 
   constructor(
     private readonly io: Io,
@@ -30,11 +32,15 @@ export class MigrateReport {
     this.frozenAt = performance.now();
   }
 
-  committed(bytes: number): void {
+  /** @param held where the complete dump is, if its pages follow later */
+  committed(bytes: number, held: string | undefined): void {
     this.committedAt = performance.now();
+    const text = `${this.host}: the dump is complete, ${size(bytes)}; process ${this.pid} has ended here`;
     this.say(
-      { event: 'committed', bytes },
-      `${this.host}: the dump is complete, ${size(bytes)}; process ${this.pid} has ended here`,
+      { event: 'committed', bytes, ...(held === undefined ? {} : { held }) },
+      held === undefined
+        ? text
+        : `${this.host}: what is needed at once is there, ${size(bytes)}; process ${this.pid} has ended here, and its dump is ${held} until all pages are there`,
     );
   }
 
@@ -45,8 +51,17 @@ export class MigrateReport {
     );
   }
 
+  delivered(delivered: Delivered): void {
+    const { pages, bytes, faults } = delivered;
+    this.say(
+      { event: 'delivered', ...delivered },
+      `${this.host}: all pages are there: ${counted(pages, 'page')}, ${size(bytes)}, ${counted(faults, 'fault')}`,
+    );
+  }
+
   running({ seconds }: Running): void {
     const now = performance.now();
+    this.isRunning = true;
     const stoodStillSeconds = seconds3(now - this.frozenAt);
     const phases = {
       checkSeconds: seconds3(this.checkedAt - this.startedAt),
@@ -60,7 +75,12 @@ export class MigrateReport {
   }
 
   /** What to do when something fails after the processes have ended here. */
-  afterCommit(out: string, isUnknown: boolean): string {
+  afterCommit(out: string, isUnknown: boolean, held: string | undefined): string {
+    if (held !== undefined) {
+      const state = this.isRunning ? 'it has run there since, without all its pages' : 'it does not run there';
+      const first = isUnknown && !this.isRunning ? `look at ${this.host} whether it is there: end it; then ` : '';
+      return `process ${this.pid} has ended here, ${state}; ${first}restore it here, as it was: criu restore -D ${quoteWord(held)} -d`;
+    }
     const restore = `criu restore -D ${quoteWord(out)} -d`;
     return isUnknown
       ? `process ${this.pid} has ended here, its dump is complete at ${this.host}: look there whether it runs already; if not: ${restore}`

@@ -1,13 +1,16 @@
+import type { Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { dashed } from '../command-line/options.js';
 import { DumpError, UsageError } from '../errors.js';
 import { criuVersion, isOlder } from '../migrate/criu-run.js';
+import { HeldSource } from '../migrate/held-source.js';
 import { FarLost, NearEnd, type Steps } from '../migrate/near.js';
 import { ownNamespace, ProcessTree } from '../migrate/process-tree.js';
-import type { Ready, Running, Terms } from '../migrate/protocol.js';
+import type { Delivered, Landed, Ready, Running, Terms } from '../migrate/protocol.js';
 import { StreamedSource } from '../migrate/source.js';
 import { parseDestination, RemoteProgram } from '../send/remote-shell.js';
-import type { Arguments, Command, Io } from './command.js';
+import type { Serve } from '../serve/server.js';
+import { type Arguments, type Command, type Io, refuseOptions } from './command.js';
 import { MigrateReport } from './migrate-report.js';
 import { Progress } from './progress.js';
 
@@ -31,6 +34,7 @@ export const command: Command = {
   endsTwice: true,
   async run(args, io) {
     const plan = planOf(args);
+    if (args.flags['lazy'] !== true) refuseOptions(args, ['dumpDir'], ' needs --lazy');
     const tree = ProcessTree.of(plan.pid);
     if (!tree) throw new DumpError('SYSTEM', 'there is no such process', { file: String(plan.pid) });
     const version = await criuVersion(plan.criu);
@@ -74,7 +78,8 @@ const nameOf = (word: string): string => word.split('=', 1)[0] as string;
 class Migration implements Steps {
   private readonly report: MigrateReport;
   private readonly progress: Progress;
-  private readonly source: StreamedSource;
+  private readonly source: StreamedSource | HeldSource;
+  readonly serve?: Serve;
   private readonly roll = new AbortController();
   private hasCommitted = false;
   private far: Ready | undefined;
@@ -89,7 +94,7 @@ class Migration implements Steps {
     const { pid, host, criu, dumpWords } = plan;
     this.report = new MigrateReport(io, args.flags['json'] === true, pid, host);
     this.progress = new Progress(io, () => tree.memoryBytes());
-    this.source = new StreamedSource({
+    const options = {
       pid,
       criu,
       words: dumpWords,
@@ -97,7 +102,14 @@ class Migration implements Steps {
       warn: io.warn,
       progress: this.progress.add,
       frozen: () => this.report.frozen(),
-    });
+    };
+    if (args.flags['lazy'] !== true) {
+      this.source = new StreamedSource(options);
+      return;
+    }
+    const parent = args.flags['dumpDir'] as string | undefined;
+    this.source = new HeldSource({ ...options, parent, keeps: args.flags['keepDump'] === true });
+    this.serve = this.source.serve;
   }
 
   async run(): Promise<void> {
@@ -106,6 +118,7 @@ class Migration implements Steps {
     const words = [pagepipePath, 'adopt', plan.out];
     if (farCriu !== undefined) words.push('--criu', farCriu);
     for (const flag of ['force', 'keepDump'] as const) if (args.flags[flag] === true) words.push(dashed(flag));
+    if (this.held !== undefined) words.push('--lazy');
     if (plan.restoreWords.length > 0) words.push('--', ...plan.restoreWords);
     let remote: RemoteProgram | undefined;
     try {
@@ -142,6 +155,11 @@ class Migration implements Steps {
     }
   }
 
+  /** Where the complete dump is, if its pages follow later. */
+  private get held(): string | undefined {
+    return this.source instanceof HeldSource ? this.source.place : undefined;
+  }
+
   /** The processes go on at once, if they are not about to die already. */
   private rollBack(reason: unknown, near: NearEnd): void {
     this.roll.abort(reason);
@@ -163,7 +181,7 @@ class Migration implements Steps {
       });
     }
     const needed = tree.memoryBytes();
-    if (far.freeBytes < needed) {
+    if (this.held === undefined && far.freeBytes < needed) {
       const what = `expected room for ${needed} bytes in the file system of ${far.out}, found ${far.freeBytes}`;
       throw new DumpError('SYSTEM', what, place);
     }
@@ -171,19 +189,24 @@ class Migration implements Steps {
     return { ids: tree.neededIds(), namespace: ownNamespace() };
   }
 
-  ship(...words: Parameters<StreamedSource['ship']>): Promise<void> {
-    return this.source.ship(...words);
+  ship(stream: Writable): Promise<void> {
+    return this.source.ship(stream);
   }
 
-  async commit(...words: Parameters<StreamedSource['commit']>): Promise<void> {
+  async commit(landed: Landed): Promise<void> {
     this.progress.done();
-    await this.source.commit(...words);
+    await this.source.commit(landed);
     this.hasCommitted = true;
-    this.report.committed(words[0].bytes);
+    this.report.committed(landed.bytes, this.held);
   }
 
   running(running: Running): void {
     this.report.running(running);
+  }
+
+  delivered(delivered: Delivered): void {
+    if (this.source instanceof HeldSource) this.source.delivered();
+    this.report.delivered(delivered);
   }
 
   /** The error, with what has become of the processes. */
@@ -201,7 +224,7 @@ class Migration implements Steps {
     if (this.hasCommitted) {
       const out = this.far?.out ?? this.plan.out;
       return new DumpError('PROTOCOL', message, {
-        hint: this.report.afterCommit(out, error instanceof FarLost),
+        hint: this.report.afterCommit(out, error instanceof FarLost, this.held),
         cause,
       });
     }

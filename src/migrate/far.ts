@@ -5,6 +5,7 @@ import { DumpError } from '../errors.js';
 import { pour } from '../io/pour.js';
 import { isOfConnection, SESSION_WINDOW_BYTES, SETTINGS } from '../send/protocol.js';
 import {
+  type Delivered,
   type Failed,
   type Landed,
   PATH,
@@ -93,6 +94,18 @@ export class FarEnd {
   /** Says that the processes run. Throws {@link DumpError} PROTOCOL if nobody hears it. */
   async running(running: Running): Promise<void> {
     (await this.step(PATH.RUNNING, running)).resume();
+  }
+
+  /** Says that all pages are there. */
+  async delivered(delivered: Delivered): Promise<void> {
+    (await this.step(PATH.DELIVERED, delivered)).resume();
+  }
+
+  /** Connects to the page server at the near end. */
+  async pages(): Promise<Duplex> {
+    const stream = this.session.request({ ':method': 'POST', ':path': PATH.PAGES });
+    await granted(stream);
+    return stream;
   }
 
   /** Says why this end gives up. Returns whether the near end has heard it. */

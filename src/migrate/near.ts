@@ -8,7 +8,10 @@ import {
 import type { Duplex, Writable } from 'node:stream';
 import { DumpError } from '../errors.js';
 import { isOfConnection, SESSION_WINDOW_BYTES, SETTINGS } from '../send/protocol.js';
+import { runClient, type Serve } from '../serve/server.js';
 import {
+  type Delivered,
+  deliveredOf,
   failedOf,
   type Landed,
   landedOf,
@@ -30,6 +33,9 @@ export interface Steps {
   /** Resolves when the processes are dead here. If it throws, they go on here. */
   commit(landed: Landed): Promise<void>;
   running(running: Running): void;
+  /** Serves the pages that are not in the dump that was sent, for one connection. Without it all are. */
+  serve?: Serve;
+  delivered?(delivered: Delivered): void;
 }
 
 /** The connection ended before the far end had said how it went. */
@@ -42,7 +48,7 @@ export class FarLost extends DumpError {
 /** Time limit for the last answer to reach a far end that may hang. */
 const LINGER_MS = 5000;
 
-const ORDER = [PATH.READY, PATH.DUMP, PATH.LANDED, PATH.RUNNING] as const;
+const ORDER = [PATH.READY, PATH.DUMP, PATH.LANDED, PATH.RUNNING, PATH.DELIVERED] as const;
 
 export class NearEnd {
   private readonly session: ServerHttp2Session;
@@ -87,7 +93,7 @@ export class NearEnd {
   }
 
   /**
-   * Resolves when the far end has said that the processes run.
+   * Resolves when the far end has said that the processes run and, lazily, have all their pages.
    * @throws what a step has thrown; {@link DumpError} PROTOCOL with what the far end has said; {@link FarLost}
    */
   async run(): Promise<void> {
@@ -125,6 +131,11 @@ export class NearEnd {
         this.fail(new DumpError('PROTOCOL', message, { file: this.place, ...(hint === undefined ? {} : { hint }) }));
         return;
       }
+      if (path === PATH.PAGES && this.steps.serve) {
+        stream.respond({ ':status': STATUS.GRANTED });
+        await runClient(stream, this.place, this.steps.serve, 0);
+        return;
+      }
       if (path !== ORDER[this.next]) return respond(stream, STATUS.UNKNOWN);
       this.next++;
       if (this.failure) return respond(stream, STATUS.REFUSED);
@@ -147,12 +158,21 @@ export class NearEnd {
       case PATH.LANDED:
         await steps.commit(await readStep(stream, place, landedOf));
         return respond(stream, STATUS.GRANTED);
-      default:
+      case PATH.RUNNING:
         steps.running(await readStep(stream, place, runningOf));
         respond(stream, STATUS.GRANTED);
-        this.isDone = true;
-        this.session.close();
+        if (!steps.serve) this.end();
+        return;
+      default:
+        steps.delivered?.(await readStep(stream, place, deliveredOf));
+        respond(stream, STATUS.GRANTED);
+        this.end();
     }
+  }
+
+  private end(): void {
+    this.isDone = true;
+    this.session.close();
   }
 }
 

@@ -7,6 +7,8 @@
  *     POST landed      {@link Landed}: all of it is in its place. Answered when the processes are dead at the near end (200), or
  *                      when they go on there (409): the far end then removes what it has
  *     POST running     {@link Running}: the restored processes run
+ *     POST pages       lazily: the page-server protocol in both directions, at any time after the dump
+ *     POST delivered   lazily: {@link Delivered}: every page is there
  *     POST failed      {@link Failed}: why the far end gives up, at any time
  *
  * An end of the connection before the answer to `landed` says nothing. The far end keeps the dump then, and restores nothing: the
@@ -20,6 +22,8 @@ export const PATH = {
   DUMP: '/migrate/1/dump',
   LANDED: '/migrate/1/landed',
   RUNNING: '/migrate/1/running',
+  PAGES: '/migrate/1/pages',
+  DELIVERED: '/migrate/1/delivered',
   FAILED: '/migrate/1/failed',
 } as const;
 
@@ -55,6 +59,16 @@ export interface Landed {
 export interface Running {
   /** How long the restore has taken. */
   seconds: number;
+}
+
+/** How the pages were delivered. Times are from a fault to its page, in seconds. */
+export interface Delivered {
+  pages: number;
+  bytes: number;
+  faults: number;
+  seconds: number;
+  faultP50: number | null;
+  faultP99: number | null;
 }
 
 export interface Failed {
@@ -100,6 +114,15 @@ export const termsOf = ({ ids, namespace }: Record<string, unknown>): Terms => {
 export const landedOf = ({ bytes, crc }: Record<string, unknown>): Landed => ({ bytes: count(bytes), crc: count(crc) });
 
 export const runningOf = ({ seconds }: Record<string, unknown>): Running => ({ seconds: amount(seconds) });
+
+export const deliveredOf = (value: Record<string, unknown>): Delivered => ({
+  pages: count(value['pages']),
+  bytes: count(value['bytes']),
+  faults: count(value['faults']),
+  seconds: amount(value['seconds']),
+  faultP50: value['faultP50'] === null ? null : amount(value['faultP50']),
+  faultP99: value['faultP99'] === null ? null : amount(value['faultP99']),
+});
 
 export const failedOf = ({ message, hint }: Record<string, unknown>): Failed => ({
   message: text(message),

@@ -17,7 +17,7 @@ import { Sum, writeShard } from './wire.js';
 /** How long killed processes may take to begin their end, and how often that is looked at, in ms. */
 const END_MS = 2000;
 const END_STEP_MS = 2;
-const LOG = 'dump.log';
+export const LOG = 'dump.log';
 
 export interface SourceOptions {
   pid: number;
@@ -32,7 +32,18 @@ export interface SourceOptions {
   frozen(): void;
 }
 
-export class StreamedSource {
+/** What the near end does with the processes. */
+export interface MigrationSource {
+  /** Dumps them, and writes what the far end needs. They stay frozen until {@link commit} or {@link close}. */
+  ship(stream: Writable): Promise<void>;
+  /** Lets them die. Throws if they go on instead. */
+  commit(landed: Landed): Promise<void>;
+  /** Ends the dump, if it has not ended. Resolves when criu has. */
+  close(): Promise<void>;
+}
+
+/** Their images go to the far end as criu gives them: there is no copy here. */
+export class StreamedSource implements MigrationSource {
   /** Work directory of criu, with the sockets. */
   private readonly directory: string;
   private readonly sum = new Sum();
@@ -44,7 +55,6 @@ export class StreamedSource {
     this.directory = onFile(tmpdir(), () => mkdtempSync(join(tmpdir(), 'pagepipe-migrate-')));
   }
 
-  /** Dumps the processes into a stream. They stay frozen until {@link commit} or {@link close}. */
   async ship(stream: Writable): Promise<void> {
     const { pid, criu, words, signal, warn, progress, frozen } = this.options;
     const capture = await Capture.listen(this.directory, { signal, warn, frozen, progress, runsScript: true });
@@ -67,12 +77,11 @@ export class StreamedSource {
     }
   }
 
-  /** Lets the processes die. Throws if they go on instead. */
   async commit({ bytes, crc }: Landed): Promise<void> {
     const { signal, pid, warn } = this.options;
     const { capture, criu, sum } = this;
     const tree = ProcessTree.of(pid);
-    if (!capture || !criu || !tree) throw new DumpError('PROTOCOL', 'there is no dump', { file: String(pid) });
+    if (!capture || !criu || !tree) throw noDump(pid);
     if (bytes !== sum.bytes || crc !== sum.crc) {
       throw new DumpError('PROTOCOL', 'the far side has received other bytes than were sent');
     }
@@ -81,7 +90,6 @@ export class StreamedSource {
     await settle(tree, criu, warn);
   }
 
-  /** Ends the dump, if it has not ended. Resolves when criu has. */
   async close(): Promise<void> {
     this.capture?.close();
     await this.criu?.ended;
@@ -115,7 +123,10 @@ export async function settle(tree: ProcessTree, criu: CriuRun, warn: (message: s
   }
 }
 
-const dumpFailed = (end: ProgramEnd, run: CriuRun): DumpError => {
+export const noDump = (pid: number): DumpError =>
+  new DumpError('PROTOCOL', 'the far side does not follow the protocol: there is no dump', { file: String(pid) });
+
+export const dumpFailed = (end: ProgramEnd, run: CriuRun): DumpError => {
   const reason = run.reason();
   return new DumpError('SYSTEM', `criu dump ended with ${endText(end)}${reason === '' ? '' : `: ${reason}`}`);
 };

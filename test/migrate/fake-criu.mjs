@@ -1,4 +1,4 @@
-// Plays criu for the tests of migrate: `dump` sends a dump by the peer, runs the action script, and kills the process or lets it go
+// Plays criu for the tests of migrate: `dump` sends a dump by the peer, or copies it, runs the action script, and kills the process or lets it go
 // on; `restore` starts another process. What it does differently is in config.json of its folder:
 //
 //   peer     the program that plays its side of the socket
@@ -8,7 +8,7 @@
 //   end      'leaves' the process running though it succeeds, 'half' kills only the children and then itself, 'killed' kills itself
 //   restore  'fails', or is 'killed' with its processes left behind
 import { spawn, spawnSync } from 'node:child_process';
-import { appendFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
@@ -38,7 +38,8 @@ async function dump() {
   };
   signal('SIGSTOP', tree);
   try {
-    await send(join(option('-D'), 'streamer-capture.sock'));
+    if (words.includes('--stream')) await send(join(option('-D'), 'streamer-capture.sock'));
+    else cpSync(config.images, option('-D'), { recursive: true });
   } catch (error) {
     signal('SIGCONT', tree);
     return failWith(error.message);

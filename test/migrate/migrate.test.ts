@@ -185,6 +185,56 @@ describe.skipIf(whyNot !== '')(`migrate${whyNot && `, not tested: ${whyNot}`}`, 
   });
 });
 
+describe.skipIf(whyNot !== '')('migrate --lazy', () => {
+  /** The folder for the dump that is held here. */
+  const held = ({ here }: ReturnType<typeof hosts>) => {
+    const folder = join(here.folder, 'held');
+    mkdirSync(folder, { recursive: true });
+    return folder;
+  };
+  const lazily = (all: ReturnType<typeof hosts>) => ['--lazy', '--dump-dir', held(all), '--far-criu', all.there.criu];
+
+  test('criu fails there: the complete dump is here', async () => {
+    const all = hosts({}, { restore: 'fails' });
+    const running = all.migrate(...lazily(all));
+    expect(await running.code()).toBe(1);
+    expect(running.err).toMatch(/far: criu restore ended with exit code 1: Error \(criu\/b\.c:2\): a file is missing/);
+    const [name] = readdirSync(held(all)) as [string];
+    expect(running.err).toContain(
+      `it does not run there; restore it here, as it was: criu restore -D ${held(all)}/${name} -d`,
+    );
+    expect(readdirSync(join(held(all), name))).toEqual(readdirSync(IMAGES));
+    expect(there(all)).toEqual([]);
+    expect(all.there.calls()).toEqual([expect.stringMatching(/^restore -d -D \S+ -W \S+ --lazy-pages /)]);
+    expect(runs(all.pid)).toBe(false);
+  });
+
+  test.each([
+    ['criu fails here', { dump: 'fails' }, {}],
+    ['criu is killed before it kills', { end: 'killed' }, {}],
+    ['criu there finds its kernel wanting', {}, { check: 1 }],
+  ])('%s: the process goes on', async (_what, near, far) => {
+    const all = hosts(near, far);
+    expect(await all.migrate(...lazily(all)).code()).toBe(1);
+    expectRolledBack(all);
+    expect(readdirSync(held(all))).toEqual([]);
+  });
+
+  test('the far side is killed before the commit', async () => {
+    const all = hosts({ pause: 'before-script' }, {}, KILLABLE);
+    const running = all.migrate(...lazily(all));
+    await all.here.pauses();
+    process.kill(all.farPid(), 'SIGKILL');
+    await all.here.goOn();
+    expect(await running.code()).toBe(1);
+    expect(running.err).toMatch(/goes on here/);
+    expect(runs(all.pid)).toBe(true);
+    expect(readdirSync(held(all))).toEqual([]);
+  });
+
+  const there = ({ home }: ReturnType<typeof hosts>) => readdirSync(home).filter((name) => name !== 'pid');
+});
+
 test.each([
   [[], /expected PID, found nothing/],
   [['x', 'far'], /expected a PID, found "x"/],
