@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { daemonCalls, linux } from '../../src/io/linux.js';
 import { cli } from '../helpers/cli.js';
 import { expectEvents } from '../helpers/json-schema.js';
 import { exitOf } from '../helpers/running.js';
@@ -164,7 +165,7 @@ describe.skipIf(whyNot !== '')(`migrate${whyNot && `, not tested: ${whyNot}`}`, 
       expect(runs(all.pid)).toBe(false);
     });
 
-    test('criu is killed there: what it has restored in part is ended', async () => {
+    test.skipIf(!linux())('criu is killed there: what it has restored in part is ended', async () => {
       const all = hosts({}, { restore: 'killed' });
       const running = all.migrate('--far-criu', all.there.criu);
       expect(await running.code()).toBe(1);
@@ -185,7 +186,7 @@ describe.skipIf(whyNot !== '')(`migrate${whyNot && `, not tested: ${whyNot}`}`, 
   });
 });
 
-describe.skipIf(whyNot !== '')('migrate --lazy', () => {
+describe.skipIf(whyNot !== '' || !daemonCalls())('migrate --lazy', () => {
   /** The folder for the dump that is held here. */
   const held = ({ here }: ReturnType<typeof hosts>) => {
     const folder = join(here.folder, 'held');
