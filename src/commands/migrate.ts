@@ -81,6 +81,7 @@ class Migration implements Steps {
   private readonly source: StreamedSource | HeldSource;
   readonly serve?: Serve;
   private readonly roll = new AbortController();
+  private committing: Promise<void> | undefined;
   private hasCommitted = false;
   private far: Ready | undefined;
 
@@ -138,7 +139,7 @@ class Migration implements Steps {
     const { io, plan } = this;
     const near = new NearEnd(remote.connection, plan.host, this);
     const stop = () => {
-      if (this.hasCommitted) this.report.goesOn();
+      if (this.source.isDecided) this.report.goesOn();
       else this.rollBack(io.signal.reason, near);
     };
     const stopAtOnce = () => remote.connection.destroy();
@@ -195,7 +196,8 @@ class Migration implements Steps {
 
   async commit(landed: Landed): Promise<void> {
     this.progress.done();
-    await this.source.commit(landed);
+    this.committing = this.source.commit(landed);
+    await this.committing;
     this.hasCommitted = true;
     this.report.committed(landed.bytes, this.held);
   }
@@ -212,6 +214,8 @@ class Migration implements Steps {
   /** The error, with what has become of the processes. */
   private async explained(error: unknown, remote: RemoteProgram | undefined): Promise<unknown> {
     await this.source.close();
+    // The connection may have ended before it was settled.
+    await this.committing?.catch(() => {});
     let cause = error;
     const ended = remote?.end().catch((end) => {
       // How the far side has ended says more.

@@ -42,6 +42,7 @@ export class HeldSource implements MigrationSource {
   private criu: CriuRun | undefined;
   private memory: DumpMemory | undefined;
   private state: 'running' | 'held' | 'delivered' = 'running';
+  isDecided = false;
   private giveUp: (reason: unknown) => void = () => {};
 
   /** Throws {@link DumpError} SYSTEM. */
@@ -85,10 +86,11 @@ export class HeldSource implements MigrationSource {
     const { signal, pid, warn } = this.options;
     const { postDump, criu } = this;
     const tree = ProcessTree.of(pid);
-    if (!postDump || !criu || !this.memory || !tree) throw noDump(pid);
+    if (!postDump || !criu || !tree) throw noDump(pid);
     signal.throwIfAborted();
     // From here on they may be dead, and this is their copy.
     this.state = 'held';
+    this.isDecided = true;
     postDump.succeed();
     try {
       await settle(tree, criu, warn);
@@ -111,11 +113,11 @@ export class HeldSource implements MigrationSource {
   async close(): Promise<void> {
     this.postDump?.close();
     await this.criu?.ended;
-    if (this.state === 'held') return;
     this.memory?.close();
     this.memory = undefined;
     rmSync(this.work, { recursive: true, force: true });
-    if (this.state === 'running' || !this.options.keeps) rmSync(this.place, { recursive: true, force: true });
+    const isKept = this.state === 'held' || (this.state === 'delivered' && this.options.keeps);
+    if (!isKept) rmSync(this.place, { recursive: true, force: true });
   }
 }
 

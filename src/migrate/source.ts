@@ -34,6 +34,8 @@ export interface SourceOptions {
 
 /** What the near end does with the processes. */
 export interface MigrationSource {
+  /** Whether criu has been told to let them die. */
+  readonly isDecided: boolean;
   /** Dumps them, and writes what the far end needs. They stay frozen until {@link commit} or {@link close}. */
   ship(stream: Writable): Promise<void>;
   /** Lets them die. Throws if they go on instead. */
@@ -47,6 +49,7 @@ export class StreamedSource implements MigrationSource {
   /** Work directory of criu, with the sockets. */
   private readonly directory: string;
   private readonly sum = new Sum();
+  isDecided = false;
   private capture: Capture | undefined;
   private criu: CriuRun | undefined;
 
@@ -86,6 +89,7 @@ export class StreamedSource implements MigrationSource {
       throw new DumpError('PROTOCOL', 'the far side has received other bytes than were sent');
     }
     signal.throwIfAborted();
+    this.isDecided = true;
     capture.succeed();
     await settle(tree, criu, warn);
   }
