@@ -529,7 +529,19 @@ HOST needs pagepipe and criu, which are checked first. The options behind --
 are for criu dump; those that criu restore must have as well, such as
 --shell-job and --tcp-established, are passed on. DIR is pagepipe-PID by
 default, and is removed when the processes run. See docs/migrate.md.`,
-    options: ['lazy', 'dumpDir', 'criu', 'farCriu', 'olderCriu', 'restoreOptions', 'keepDump', 'force', 'rsh', 'pagepipePath', 'json'],
+    options: [
+      'lazy',
+      'dumpDir',
+      'criu',
+      'farCriu',
+      'olderCriu',
+      'restoreOptions',
+      'keepDump',
+      'force',
+      'rsh',
+      'pagepipePath',
+      'json',
+    ],
     examples: `  pagepipe migrate 1234 dest
   pagepipe migrate 1234 dest --lazy
   pagepipe migrate 1234 root@dest:dumps/12 -- --tcp-established

@@ -232,10 +232,8 @@ class Migration implements Steps {
         cause,
       });
     }
-    const state =
-      this.tree.alive().length === this.tree.size
-        ? `process ${pid} goes on here`
-        : `some of its processes have ended here: look at them, and at ${host}`;
+    const isAlive = this.tree.alive().includes(pid);
+    const state = isAlive ? `process ${pid} goes on here` : `process ${pid} has ended here: look at ${host}`;
     if (!(cause instanceof DumpError)) {
       this.io.tell(state);
       return cause;
