@@ -27,6 +27,7 @@ import { linear } from './linear.mjs';
 import { reflinks } from './reflinks.mjs';
 import { send } from './send.mjs';
 import { serve } from './serve.mjs';
+import { stream } from './stream.mjs';
 import { template } from './template.mjs';
 
 const GIB = 2 ** 30;
@@ -52,6 +53,7 @@ const PARTS = {
   lazy: () => lazy({ work, row, median, rounds: ROUNDS }),
   template: () => template({ work, pagepipe, measure, compare, row, median, rounds: ROUNDS }),
   send: () => send({ work, pagepipe, withPeaks, measure, compare, peaksOf, row }),
+  stream: () => stream({ withPeaks, pagepipe, measure, compare, peaksOf, row, median, rounds: ROUNDS }),
   archives: () => archives({ work, pagepipe, time, measure, compare }),
   reflinks: () => reflinks({ work, pagepipe, measure, row, median, rounds: ROUNDS }),
   'archive-memory': () => archiveMemory({ work, withPeaks, time, peaksOf, row }),
