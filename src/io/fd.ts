@@ -48,7 +48,7 @@ export class FdReader {
     const stats = onFile(name, () => fstatSync(fd));
     this.buffer = scratch(stats.isFile() ? FILE_BYTES : PIPE_BYTES);
     this.isPipe = stats.isFIFO();
-    this.readFd = signal && this.isPipe ? nonBlocking(fd) : fd;
+    this.readFd = signal && this.isPipe ? onFile(name, () => nonBlocking(fd)) : fd;
     signal?.addEventListener('abort', () => this.settle?.reject(signal.reason));
   }
 
@@ -151,7 +151,9 @@ function blocking<T>(name: string, action: () => T): T {
 function nonBlocking(fd: number): number {
   try {
     return openSync(`/proc/self/fd/${fd}`, constants.O_RDONLY | constants.O_NONBLOCK);
-  } catch {
+  } catch (error) {
+    // With too many open files it would block, and nothing else would be read.
+    if (isErrno(error, 'EMFILE') || isErrno(error, 'ENFILE')) throw error;
     return fd;
   }
 }

@@ -16,8 +16,6 @@ import { CAPTURE_SOCKET, LAST_IMAGE } from './protocol.js';
 const BEFORE_FREEZE = 'cpuinfo.img';
 
 export interface CaptureOptions {
-  /** The words that start pagepipe. The script needs only a shell. */
-  program?: readonly string[];
   signal: AbortSignal;
   warn(message: string): void;
   /** Called when the tasks are frozen. */

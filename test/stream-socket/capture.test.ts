@@ -178,6 +178,32 @@ describe.skipIf(whyNot !== '')(`capture${whyNot && `, not tested: ${whyNot}`}`, 
     expect(readdirSync(root)).toEqual(['dump']);
   });
 
+  test('hundreds of pipes at once', async () => {
+    const { dump, images, out } = places();
+    const capture = await capturing(images, [out]);
+    const peer = await connected(images);
+    const names = Array.from({ length: 600 }, (_, i) => `note-${i}.txt`);
+    for (const name of names) await peer.does('open', name);
+    await sendDump(peer, dump);
+    for (const name of names) await peer.does('close', name);
+    await peer.does('disconnect');
+    expect(await capture.code()).toBe(0);
+    expect(readdirSync(out)).toEqual(expect.arrayContaining(names));
+    expect(openFiles(images)).toEqual([]);
+  });
+
+  test('more pipes than files may be open', async () => {
+    const { root, images, out } = places();
+    const capture = await capturing(images, [out]);
+    const peer = await connected(images);
+    faults.fail('openSync', 1, 'EMFILE');
+    await peer.does('open', 'pages-1.img');
+    expect(await capture.code()).toBe(1);
+    expect(errorOf(capture)).toBe('pagepipe: error: pages-1.img: too many open files (EMFILE)\n');
+    expect(readdirSync(root)).toEqual(['dump']);
+    expect(readdirSync(images)).toEqual([]);
+  });
+
   test('a file that comes twice', async () => {
     const { root, dump, images, out } = places();
     const capture = await capturing(images, [out]);
