@@ -28,6 +28,7 @@ const LOADERS: Record<CommandName, () => Promise<Command>> = {
   inspect: async () => (await import('./commands/inspect.js')).command,
   search: async () => (await import('./commands/search.js')).command,
   diff: async () => (await import('./commands/diff.js')).command,
+  extract: async () => (await import('./commands/extract.js')).command,
   show: async () => (await import('./commands/show.js')).command,
   info: async () => (await import('./commands/info.js')).command,
   decode: async () => (await import('./commands/decode.js')).command,

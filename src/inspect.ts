@@ -14,6 +14,7 @@ export {
   type TaskMemory,
 } from './explore/task-memory.js';
 export type { ContainerData, ContainerMount } from './inspect/container.js';
+export type { AddressRange, ExtractState, MemorySelection } from './inspect/extract.js';
 export type { Gap } from './inspect/gaps.js';
 export { type DumpData, type Inspection, type InspectOptions, SECTIONS, type Section } from './inspect/inspect.js';
 export type {
@@ -29,6 +30,7 @@ export type { CredentialsData, ProcessDetails, SignalsData, TextsData } from './
 export type { SocketData } from './inspect/sockets.js';
 export type { MountData, NamespaceData, PluginData } from './inspect/system.js';
 export { type CoreReport, type WriteCoreOptions, writeCore, writeCores } from './library/core.js';
+export { type ExtractOptions, type ExtractReport, extractMemory } from './library/extract.js';
 export { inspectDump } from './library/inspect.js';
 export type { MapLimits } from './map/builder.js';
 export { type CollectOptions as MapOptions, memoryMap } from './map/collect.js';

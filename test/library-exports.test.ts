@@ -28,14 +28,15 @@ const EXPORTS: Record<string, string> = {
     typeOfMagic typeOfName
   `,
   inspect: `
-    AreaPlace AreaState ContainerData ContainerMount Content ContentTotals CoreReport Counts CredentialsData
-    DescriptorData DiffOptions DumpChange DumpData FieldChange Gap ImageChange InspectOptions Inspection KindAmounts
-    KindTotals MapArea MapLimits MapOptions MapPage MapSpace MapTotals MemoryAmounts MemoryArea MemoryAreas
-    MemoryChange MemoryData MemoryMap MemoryPiece MemorySpan MemoryState MountData NamespaceData OpenFile OutsideFile
-    PageCounts Pattern PluginData ProcessDetails ProcessFiles ProcessMemory SECRET_KINDS SECTIONS SearchHit
-    SearchOptions SecretHit Section SegmentData SegmentHit SegmentMemory SignalsData SocketData State TaskHit
-    TaskMemories TaskMemory TerminalOptions TextsData WriteCoreOptions diffDumps htmlMap inspectDump memoryMap
-    searchMemory searchSecrets svgMap terminalMap writeCore writeCores
+    AddressRange AreaPlace AreaState ContainerData ContainerMount Content ContentTotals CoreReport Counts
+    CredentialsData DescriptorData DiffOptions DumpChange DumpData ExtractOptions ExtractReport ExtractState
+    FieldChange Gap ImageChange InspectOptions Inspection KindAmounts KindTotals MapArea MapLimits MapOptions MapPage
+    MapSpace MapTotals MemoryAmounts MemoryArea MemoryAreas MemoryChange MemoryData MemoryMap MemoryPiece
+    MemorySelection MemorySpan MemoryState MountData NamespaceData OpenFile OutsideFile PageCounts Pattern PluginData
+    ProcessDetails ProcessFiles ProcessMemory SECRET_KINDS SECTIONS SearchHit SearchOptions SecretHit Section
+    SegmentData SegmentHit SegmentMemory SignalsData SocketData State TaskHit TaskMemories TaskMemory TerminalOptions
+    TextsData WriteCoreOptions diffDumps extractMemory htmlMap inspectDump memoryMap searchMemory searchSecrets svgMap
+    terminalMap writeCore writeCores
   `,
   serve: `
     Address ClientEnd DumpMemory DumpMemoryOptions LazyPages LazyPagesOptions LazyRestore Message ParentDump

@@ -176,6 +176,44 @@ Exit codes: 0 no difference, 1 a difference, or a failure, which has a message.`
     examples: `  pagepipe diff monday.tar.zst tuesday.tar.zst --memory
 `,
   },
+  extract: {
+    group: 'look',
+    summary: 'write memory of a process to a file, or as a hexdump',
+    usage: [
+      'DUMP --pid PID --range START-END [-o FILE]',
+      'DUMP --pid PID (--kind KIND | --area NAME) [-o FILE]',
+      'DUMP --pid PID --all [-o FILE] [--skip-gaps] [--map FILE]',
+    ],
+    about: `Writes memory of one process: ranges of addresses, all areas of a kind, areas by
+their name, or all areas, one after the other in ascending order. Pages come
+from the dump, its parent dumps and shared memory. What is in no pagemap is
+zeros. So is what is not in the dump at all, such as lazy pages and mapped
+files, with a warning; in a file these become holes. --skip-gaps leaves both
+out, and --map says in a text file which bytes are where:
+
+  OFFSET START-END STATE KIND NAME
+
+STATE is stored, parent, zero, or of what is not in the dump lazy, file,
+missing or absent. OFFSET is - for what was left out.`,
+    options: [
+      'pid',
+      'byteRange',
+      'kind',
+      'area',
+      'wholeMemory',
+      'out',
+      'hexdump',
+      'skipGaps',
+      'gapMap',
+      'force',
+      'json',
+      ...SOURCE_OPTIONS,
+    ],
+    examples: `  pagepipe extract dump --pid 12 --kind heap -o heap.bin
+  pagepipe extract checkpoint.tar.zst --pid 1 --range 0x7ffd6f2a1000+256 --hexdump
+  pagepipe extract dump --pid 12 --all --skip-gaps -o memory.bin --map memory.txt
+`,
+  },
   show: {
     group: 'look',
     summary: 'print an image as JSON for reading',

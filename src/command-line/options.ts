@@ -402,6 +402,29 @@ export const OPTIONS = {
   },
   show: { type: 'boolean', help: 'with --secrets: print what was found, too' },
 
+  // What is extracted.
+  byteRange: {
+    type: 'string',
+    word: 'range',
+    value: 'START-END',
+    isMultiple: true,
+    help: 'these addresses, in hex (0x…) or decimal, without END; also START+BYTES',
+  },
+  area: {
+    type: 'string',
+    value: 'NAME',
+    isMultiple: true,
+    help: 'areas of this name: the path of a mapped file or its last part, a name of shared memory, [heap], [stack] and so on, or an address in one',
+  },
+  wholeMemory: { type: 'boolean', word: 'all', help: 'all areas, one after the other' },
+  hexdump: { type: 'boolean', help: 'print text as xxd does, with addresses' },
+  skipGaps: { type: 'boolean', help: 'leave out what has no page in the dump, instead of writing zeros' },
+  gapMap: {
+    ...FILE,
+    word: 'map',
+    help: 'write a text file that says where each part of the output is from, and what is not in the dump',
+  },
+
   // What is said.
   json: { type: 'boolean', help: 'print results on stdout and messages on stderr as JSON (docs/json.md)' },
   quiet: { type: 'boolean', short: 'q', help: 'print only warnings and errors on stderr' },

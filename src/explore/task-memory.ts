@@ -143,6 +143,11 @@ export class TaskMemories {
     return status & (VMA.ANON_SHARED | VMA.SYSVIPC) ? id : undefined;
   }
 
+  /** What a segment is called; undefined if it has no name. */
+  segmentName(id: number): string | undefined {
+    return this.shared.of(id)?.name;
+  }
+
   /** The path of a file by its id in an area; null if the dump does not say. */
   pathOf(id: number): string | null {
     return this.files.pathIfKnown(id);
@@ -186,6 +191,11 @@ export class TaskMemory {
       ...(areas.isOfFile(index) ? { file: { id, path: this.all.pathOf(id), pageOffset } } : {}),
       ...(segment === undefined ? {} : { segment: { id: segment, pageOffset } }),
     };
+  }
+
+  /** What a segment of shared memory is called; undefined if it has no name. */
+  segmentName(id: number): string | undefined {
+    return this.all.segmentName(id);
   }
 
   /**

@@ -1,5 +1,5 @@
 /**
- * Of a dump that arrives, the pages that an inspection looks at: those with arguments and environments. In an archive the
+ * Of a dump that arrives, the pages that a command looks at, such as those with arguments and environments. In an archive the
  * images that say where these are come before the pages, so nothing else has to be held.
  */
 import type { WantedPages } from '../arrival/hold.js';
@@ -27,6 +27,19 @@ export const inspectionPages =
       if (error instanceof DumpError) return undefined;
       throw error;
     }
+  };
+
+/** The pages of one process, and those of shared memory. */
+export const ownPages =
+  (pid: number): WantedPages =>
+  (files, pages, isComplete) => {
+    const pagemaps = files.entries().filter(({ name }) => isPagemapName(name));
+    const isOther = pagemaps.some(({ name }) => {
+      const identity = spaceIdentity(name);
+      const isOwn = identity.kind === 'shmem' || identity.pid === pid;
+      return !isOwn && isComplete(name) && pagesOf(files, name) === pages;
+    });
+    return isOther ? new Float64Array(0) : undefined;
   };
 
 function rangesIn(

@@ -2,7 +2,18 @@
  * A file that appears complete or not at all: it is written under a temporary name next to its place, synced, and renamed.
  * Anything but a regular file (a pipe, /dev/stdout) is written in place.
  */
-import { closeSync, fchmodSync, fsyncSync, openSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  fchmodSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { onFile } from '../errors.js';
 import { syncPath } from './atomic-directory.js';
@@ -45,6 +56,24 @@ export class AtomicFile {
 
   /** The bytes may change after the call. */
   readonly write = (bytes: Uint8Array): void => this.writer.write(bytes);
+
+  /** Whether it is a new file, and so can be written at any position. */
+  get isNew(): boolean {
+    return this.temporary !== undefined;
+  }
+
+  /** Writes into a new file at a position, which leaves a hole before it. Not to be mixed with {@link write}. */
+  writeAt(bytes: Uint8Array, position: number): void {
+    for (let done = 0; done < bytes.length; ) {
+      const [from, left] = [done, bytes.length - done];
+      done += onFile(this.path, () => writeSync(this.fd, bytes, from, left, position + from), position + from);
+    }
+  }
+
+  /** Makes a new file as long as this, with a hole at its end. */
+  extend(bytes: number): void {
+    onFile(this.path, () => ftruncateSync(this.fd, bytes));
+  }
 
   get copyFrom() {
     return this.writer.copyFrom;
