@@ -67,8 +67,8 @@ also those of shared memory. Code and constants are in the files that the
 process has mapped: a debugger finds them by name, or they go into the core by
 --files. Processes are of x86-64, i386 or aarch64, whatever this machine is.
 
-Without --pid the dump must have one process. DUMP is a directory, a tar archive
-(a plain one is read in place), a page stream, or shards; - is stdin.
+Without --pid the dump must have one process. DUMP is a directory, a tar
+archive (a plain one is read in place), a page stream, or shards; - is stdin.
 docs/core.md shows how to use a core.`,
     options: ['pid', 'all', 'out', 'files', 'root', 'force', 'incomplete', 'json', ...SOURCE_OPTIONS],
     examples: `  pagepipe core checkpoint.tar.zst --pid 12 -o core.12
