@@ -69,7 +69,8 @@ export class MapBuilder {
   /** Begins the next area of the space, by ascending address. */
   newArea({ start, end, kind, flags, file, offset, segment }: NewArea): void {
     const space = this.spaces.length - 1;
-    const row: AreaRow = { space, areas: 1, start, end, pages: 0, kind, flags, file, offset, segment };
+    const name = file === undefined ? undefined : shortened(file);
+    const row: AreaRow = { space, areas: 1, start, end, pages: 0, kind, flags, file: name, offset, segment };
     const { number, renumbered } = this.rows.add(row);
     if (renumbered) this.bins.renumber(renumbered);
     this.area = number;
@@ -112,6 +113,16 @@ export class MapBuilder {
       spaces,
     };
   }
+}
+
+/** A path may have 4096 bytes, and a map thousands of them. */
+const MOST_PATH = 240;
+
+/** A path whose middle is left out if it is very long. */
+function shortened(path: string): string {
+  if (path.length <= MOST_PATH) return path;
+  const half = MOST_PATH / 2;
+  return `${path.slice(0, half)}…${path.slice(-half)}`;
 }
 
 function mapArea(row: AreaRow, pageSize: number): Omit<MapArea, 'bins'> {

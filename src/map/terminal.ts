@@ -13,7 +13,7 @@ export interface TerminalOptions {
   hasColors: boolean;
 }
 
-const LEAST_COLUMNS = 20;
+const LEAST_COLUMNS = 40;
 const MOST_COLUMNS = 200;
 
 /** The lines of the picture. */
