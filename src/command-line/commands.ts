@@ -122,7 +122,7 @@ Nothing is unpacked. docs/inspect.md has the details.`,
     ],
     examples: `  pagepipe inspect checkpoint.tar.zst
   pagepipe inspect checkpoint.tar.zst --files --sockets
-  pagepipe inspect dump --all --json | jq '.processes[] | {pid, args: .args.texts}'
+  pagepipe inspect dump --all --json | jq '.processes[] | {pid, args}'
 `,
   },
   search: {
@@ -167,8 +167,8 @@ Exit codes: 0 found, 1 not found, or a failure, which has a message.`,
     usage: ['A B [--images | --memory] [options]'],
     about: `Compares two dumps of one program, in any containers: processes that came and
 went, fields of images, areas, and pages, by area and by kind of memory, with
-the number of bytes that differ. Entries of images are compared by what they are
-about, such as the id of a file. Prints a line for each difference. See
+the number of bytes that differ. Entries of images are compared by what they
+are about, such as the id of a file. Prints a line for each difference. See
 docs/diff.md. Options about DUMP are about both.
 
 Exit codes: 0 no difference, 1 a difference, or a failure, which has a message.`,
@@ -184,8 +184,8 @@ Exit codes: 0 no difference, 1 a difference, or a failure, which has a message.`
       'DUMP --pid PID (--kind KIND | --area NAME) [-o FILE]',
       'DUMP --pid PID --all [-o FILE] [--skip-gaps] [--map FILE]',
     ],
-    about: `Writes memory of one process: ranges of addresses, all areas of a kind, areas by
-their name, or all areas, one after the other in ascending order. Pages come
+    about: `Writes memory of one process: ranges of addresses, all areas of a kind, areas
+by their name, or all areas, one after the other in ascending order. Pages come
 from the dump, its parent dumps and shared memory. What is in no pagemap is
 zeros. So is what is not in the dump at all, such as lazy pages and mapped
 files, with a warning; in a file these become holes. --skip-gaps leaves both
@@ -210,8 +210,8 @@ missing or absent. OFFSET is - for what was left out.`,
       ...SOURCE_OPTIONS,
     ],
     examples: `  pagepipe extract dump --pid 12 --kind heap -o heap.bin
-  pagepipe extract checkpoint.tar.zst --pid 1 --range 0x7ffd6f2a1000+256 --hexdump
-  pagepipe extract dump --pid 12 --all --skip-gaps -o memory.bin --map memory.txt
+  pagepipe extract dump.tar.zst --pid 1 --range 0x7ffd6f2a1000+256 --hexdump
+  pagepipe extract dump --pid 12 --all --skip-gaps -o m.bin --map m.txt
 `,
   },
   show: {

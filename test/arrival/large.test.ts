@@ -31,7 +31,7 @@ it('all pagemaps before all pages', async () => {
       for (const { type } of records) if (type === 'space') spaces++;
     }
   };
-  await expect(readAll()).rejects.toThrow('expected a dump, found no inventory.img');
+  await expect(readAll()).rejects.toThrow('in: expected a dump, found no inventory.img');
   expect(spaces).toBe(SPACES);
   const { user, system } = process.cpuUsage(before);
   expect((user + system) / 1e6).toBeLessThan(CPU_SECONDS);

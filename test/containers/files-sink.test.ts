@@ -167,7 +167,9 @@ describe('records become', () => {
   it('an error of ours, if they are in no order', async () => {
     const space = spaceOf(0);
     await expect(record(HEADER, payload(1))).rejects.toThrow('payload follows a file or runs');
-    await expect(record(HEADER, fileOf('a', 2), payload(1), END)).rejects.toThrow('payload is complete');
+    await expect(record(HEADER, fileOf('a', 2), payload(1), END)).rejects.toThrow(
+      'payload is complete before the next record',
+    );
     await expect(record(HEADER, runsOf(space, false, [1, 1, PE_LAZY]))).rejects.toThrow('runs follow their space');
     await expect(record({ type: 'space', space }, END)).rejects.toThrow('the header comes first');
   });

@@ -287,7 +287,7 @@ describe('the memory of a process', () => {
       [],
     );
     expect(() => memoryOf(dump, 7)).toThrow(
-      'expected an area of at least a page from 0x13000 on, found 0x12000-0x14000',
+      'mm-7.img: expected an area of at least a page from 0x13000 on, found 0x12000-0x14000',
     );
     oneProcess([{ start: 0x10000n, end: 0x10000n }], []);
     expect(() => memoryOf(dump, 7)).toThrow(/found 0x10000-0x10000/);
