@@ -38,6 +38,14 @@ const STATUS = 0x201;
 const BASE = 0x10000000;
 /** What every current core has. */
 const TASK = { task_state: 1, comm: 'bench', timers: { real: {}, virt: {}, prof: {} }, rlimits: {}, sigactions: [{}] };
+/** Registers, of which `pagepipe core` wants to see that they are there. */
+const REGISTERS =
+  'r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di orig_ax ip cs flags sp ss fs_base gs_base ds es fs gs'.split(' ');
+const THREAD = {
+  clear_tid_addr: 0,
+  gpregs: Object.fromEntries(REGISTERS.map((name) => [name, 0])),
+  fpregs: { cwd: 0, swd: 0, twd: 0, fop: 0, rip: 0, rdp: 0, mxcsr: 0, mxcsr_mask: 0 },
+};
 /** An image of a deleted file without content: its magic and its entry. What follows would be the content. */
 const EMPTY_GHOST = join(import.meta.dirname, '../fixtures/zdtm/h-inotify00/ghost-file-1.img');
 
@@ -65,7 +73,11 @@ async function imagesIn(dir) {
 
 /** What every process has, except its memory. */
 function writeTask({ image, message }, pid) {
-  image(`core-${pid}.img`, 'CORE', message('core_entry', { mtype: 1, tc: TASK, thread_core: { creds: {} } }));
+  image(
+    `core-${pid}.img`,
+    'CORE',
+    message('core_entry', { mtype: 1, thread_info: THREAD, tc: TASK, thread_core: { creds: {} } }),
+  );
   const ids = { vm_id: pid, files_id: pid, fs_id: pid, sighand_id: pid };
   image(`ids-${pid}.img`, 'IDS', message('task_kobj_ids_entry', ids));
   image(`fs-${pid}.img`, 'FS', message('fs_entry', { cwd_id: 1, root_id: 1 }));

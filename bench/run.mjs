@@ -24,6 +24,7 @@ import { archiveMemory, archives } from './archives.mjs';
 import { generateDump, generateGhostFile, generatePagemap } from './generate.mjs';
 import { lazy } from './lazy.mjs';
 import { linear } from './linear.mjs';
+import { look } from './look.mjs';
 import { reflinks } from './reflinks.mjs';
 import { send } from './send.mjs';
 import { serve } from './serve.mjs';
@@ -53,6 +54,7 @@ const PARTS = {
   lazy: () => lazy({ work, row, median, rounds: ROUNDS }),
   template: () => template({ work, pagepipe, measure, compare, row, median, rounds: ROUNDS }),
   send: () => send({ work, pagepipe, withPeaks, measure, compare, peaksOf, row }),
+  look: () => look({ work, pagepipe, withPeaks, run, measure, compare, peaksOf, row, median, rounds: ROUNDS }),
   stream: () => stream({ withPeaks, pagepipe, measure, compare, peaksOf, row, median, rounds: ROUNDS }),
   archives: () => archives({ work, pagepipe, time, measure, compare }),
   reflinks: () => reflinks({ work, pagepipe, measure, row, median, rounds: ROUNDS }),
