@@ -164,16 +164,20 @@ Exit codes: 0 found, 1 not found, or a failure, which has a message.`,
   diff: {
     group: 'look',
     summary: 'compare two dumps of a program',
-    usage: ['A B [--images | --memory] [options]'],
+    usage: ['A B [--images | --memory] [-o DIFF.html] [options]'],
     about: `Compares two dumps of one program, in any containers: processes that came and
 went, fields of images, areas, and pages, by area and by kind of memory, with
 the number of bytes that differ. Entries of images are compared by what they
 are about, such as the id of a file. Prints a line for each difference. See
 docs/diff.md. Options about DUMP are about both.
 
+DIFF.html is one page that needs no network: it shows the memory of A and B,
+one below the other, with the changed pages marked. docs/map.md explains it.
+
 Exit codes: 0 no difference, 1 a difference, or a failure, which has a message.`,
-    options: ['onlyImages', 'onlyMemory', 'json', ...SOURCE_OPTIONS],
+    options: ['onlyImages', 'onlyMemory', 'page', 'force', 'json', ...SOURCE_OPTIONS],
     examples: `  pagepipe diff monday.tar.zst tuesday.tar.zst --memory
+  pagepipe diff monday.tar.zst tuesday.tar.zst -o diff.html
 `,
   },
   extract: {

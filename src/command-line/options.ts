@@ -383,6 +383,12 @@ export const OPTIONS = {
   // What is compared.
   onlyImages: { type: 'boolean', word: 'images', help: 'compare only images' },
   onlyMemory: { type: 'boolean', word: 'memory', help: 'compare only areas and pages' },
+  page: {
+    ...FILE,
+    word: 'out',
+    short: 'o',
+    help: 'also write a page (.html) that shows the memory of both, with the changed pages marked',
+  },
 
   // What is looked for.
   regex: { type: 'boolean', help: 'PATTERN is a regular expression in the syntax of RE2, over bytes' },

@@ -1,25 +1,42 @@
-import { type DiffOptions, type DumpChange, diffDumps } from '../diff/diff.js';
+import { basename } from 'node:path';
+import { type DiffOptions, type DumpChange, diffSteps } from '../diff/diff.js';
 import type { AreaState, PageCounts } from '../diff/memory.js';
 import { jsonValue } from '../diff/values.js';
-import type { DumpFiles } from '../dump/files.js';
+import { type DumpFiles, dumpPlaces } from '../dump/files.js';
+import { UsageError } from '../errors.js';
 import { TextOutput } from '../explore/output.js';
+import { Breather } from '../io/breathe.js';
 import { FdWriter } from '../io/fd.js';
+import { checkOutputFile } from '../library/sinks.js';
+import { htmlMap } from '../map/html.js';
+import type { MapPage } from '../map/model.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { counted, oneLine, printable } from '../printable.js';
 import { AnswerIsNo, type Command, inputs, pageSizeFlag } from './command.js';
+import { writeMapFile } from './map-file.js';
 import { Progress } from './progress.js';
-import { budgetOf, openCommandFiles } from './source.js';
+import { budgetOf, inputPlaces, openCommandFiles, sourceName } from './source.js';
 
 /** A value in text is cut after so many characters. */
 const MAX_VALUE = 80;
 
 export const command: Command = {
+  cleansUp: true,
   async run(args, io) {
     const [pathA, pathB] = inputs(args, 'A', 'B') as [string, string];
     const { onlyImages, onlyMemory, json } = args.flags as Record<string, boolean | undefined>;
     const options: DiffOptions = { ...pageSizeFlag(args, PAGE_SIZES) };
     if (onlyImages && !onlyMemory) options.memory = false;
     if (onlyMemory && !onlyImages) options.images = false;
+    const out = args.flags['page'] as string | undefined;
+    if (out !== undefined) {
+      if (options.memory === false) throw new UsageError('-o draws memory, which --images leaves out');
+      if (!/\.html?$/i.test(out)) {
+        throw new UsageError(`-o: expected a name that ends in .html, found ${JSON.stringify(out)}`);
+      }
+      const places = [pathA, pathB].flatMap((path) => inputPlaces(path, args, io));
+      checkOutputFile(out, places, args.flags['force'] === true);
+    }
     const progress = new Progress(io, () => 0);
     const opened: DumpFiles[] = [];
     try {
@@ -28,16 +45,33 @@ export const command: Command = {
         opened.push(await openCommandFiles(path, args, io, { progress: progress.add, pages: 'hold', budget }));
       }
       const [a, b] = opened as [DumpFiles, DumpFiles];
+      let page: MapPage | undefined;
+      if (out !== undefined) {
+        checkOutputFile(out, opened.flatMap(dumpPlaces), args.flags['force'] === true);
+        const [nameA, nameB] = [pathA, pathB].map((path) => basename(sourceName(path, args))) as [string, string];
+        options.onMaps = (mapA, mapB) => {
+          const maps = [
+            { name: `A: ${nameA}`, map: mapA },
+            { name: `B: ${nameB}`, map: mapB },
+          ];
+          page = { title: `Memory of ${nameA} and ${nameB}`, maps };
+        };
+      }
       const writer = new FdWriter(io.stdoutFd);
       const output = new TextOutput(progress.around(writer.write));
       let isSame = true;
-      for (const change of diffDumps(a, b, options)) {
+      const breather = new Breather();
+      for (const change of diffSteps(a, b, options)) {
+        await breather.due();
+        io.signal.throwIfAborted();
+        if (!change) continue;
         isSame = false;
         const line = json ? JSON.stringify(changeObject(change)) : oneLine(changeText(change));
         output.print(`${json && io.stdoutIsTerminal ? printable(line) : line}\n`);
       }
       output.flush();
       writer.flush();
+      if (out !== undefined && page) writeMapFile(out, htmlMap(page));
       if (!isSame) throw new AnswerIsNo();
     } finally {
       progress.done();

@@ -1,7 +1,6 @@
 import { basename, extname } from 'node:path';
 import { dumpPlaces } from '../dump/files.js';
 import { UsageError } from '../errors.js';
-import { AtomicFile } from '../io/atomic-file.js';
 import { FdWriter } from '../io/fd.js';
 import { checkOutputFile } from '../library/sinks.js';
 import { memoryMap } from '../map/collect.js';
@@ -19,6 +18,7 @@ import {
   pageSizeFlag,
   refuseTerminals,
 } from './command.js';
+import { writeMapFile } from './map-file.js';
 import { Progress } from './progress.js';
 import { inputPlaces, openCommandFiles, sourceName } from './source.js';
 
@@ -77,21 +77,13 @@ async function collect(path: string, out: string | undefined, args: Arguments, i
 }
 
 function put(out: string, text: string, io: Io): void {
-  const bytes = Buffer.from(text);
-  if (out === '-') {
-    const writer = new FdWriter(io.stdoutFd);
-    writer.write(bytes);
-    writer.flush();
+  if (out !== '-') {
+    writeMapFile(out, text);
     return;
   }
-  // It shows names of files, and so is as private as the dump.
-  const file = new AtomicFile(out);
-  try {
-    file.write(bytes);
-    file.commit();
-  } finally {
-    file.discard();
-  }
+  const writer = new FdWriter(io.stdoutFd);
+  writer.write(Buffer.from(text));
+  writer.flush();
 }
 
 /** Not through `io.out`, which would escape the colors. The picture has names escaped already. */

@@ -25,12 +25,13 @@ const KEYS = ['id', 'pid', 'fd', 'tid', 'shmid', 'inode_id', 'mnt_id', 'ns_id', 
 const PIECE_BYTES = 256 * 1024;
 
 /**
- * The differences, image by image.
+ * The differences, image by image. Undefined is a pause.
  * @throws {DumpError} for an image that cannot be read
  */
-export function* changedImages(a: DumpFiles, b: DumpFiles): Generator<ImageChange> {
+export function* changedImages(a: DumpFiles, b: DumpFiles): Generator<ImageChange | undefined> {
   const [inA, inB] = [comparedNames(a), comparedNames(b)];
   for (const image of [...new Set([...inA, ...inB])].sort()) {
+    yield undefined;
     if (!inB.has(image)) yield { change: 'image', image, only: 'a' };
     else if (!inA.has(image)) yield { change: 'image', image, only: 'b' };
     else yield* changedImage(a, b, image);

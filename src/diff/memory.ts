@@ -3,8 +3,9 @@
  * walked side by side, so each page is read once, and only metadata and two pieces are in memory. Shared memory is compared
  * once, segment by segment, and not with each process.
  */
-import type { MemoryPiece, TaskMemories, TaskMemory } from '../explore/task-memory.js';
+import type { MemoryPiece, MemorySpan, TaskMemories, TaskMemory } from '../explore/task-memory.js';
 import type { Kind } from '../memory/vma.js';
+import type { ChangeMap, Draw } from './maps.js';
 
 /** Pages of an area, of a kind, or of a segment. */
 export interface PageCounts {
@@ -84,16 +85,29 @@ function placeOf(memory: TaskMemory, index: number): AreaPlace {
   return { pid: memory.pid, ...place };
 }
 
-/** The pages of a process that differ: of each area in which there are any, then of each kind. */
-export function* changedPages(a: TaskMemory, b: TaskMemory): Generator<MemoryChange> {
+/** The same thing of both dumps. */
+interface Both<T> {
+  a: T;
+  b: T;
+}
+
+/**
+ * The pages of a process that differ: of each area in which there are any, then of each kind. Undefined is a pause.
+ * @param draw is told of all of its memory
+ */
+export function* changedPages(a: TaskMemory, b: TaskMemory, draw?: Both<Draw>): Generator<MemoryChange | undefined> {
   const kinds = new Map<Kind, PageCounts>();
   let place: AreaPlace | undefined;
   let counts = noPages();
   let last: unknown;
   for (const pair of sideBySide(a.read(), b.read(), a.pageSize)) {
+    yield undefined;
     const isB = pair.b.area >= 0;
     const area = isB ? pair.b.area : pair.a.area;
-    if (area < 0) continue;
+    if (area < 0) {
+      if (draw) drawPair(draw, pair, []);
+      continue;
+    }
     const memory = isB ? b : a;
     const key = area * 2 + Number(isB);
     if (key !== last) {
@@ -105,23 +119,35 @@ export function* changedPages(a: TaskMemory, b: TaskMemory): Generator<MemoryCha
     const kind = memory.areas.kind(area);
     const ofKind = kinds.get(kind) ?? noPages();
     kinds.set(kind, ofKind);
-    count(pair, a.pageSize, counts, ofKind);
+    const changed = count(pair, a.pageSize, counts, ofKind);
+    if (draw) drawPair(draw, pair, changed);
   }
   if (place && isChanged(counts)) yield { change: 'pages', ...place, ...counts };
   for (const [kind, ofKind] of kinds) if (isChanged(ofKind)) yield { change: 'kind', pid: a.pid, kind, ...ofKind };
 }
 
-/** The segments of shared memory that differ. */
-export function* changedSegments(a: TaskMemories, b: TaskMemories): Generator<MemoryChange> {
+/** The segments of shared memory that differ. Undefined is a pause. */
+export function* changedSegments(
+  a: TaskMemories,
+  b: TaskMemories,
+  maps?: Both<ChangeMap>,
+): Generator<MemoryChange | undefined> {
   const [inA, inB] = [a, b].map((memories) => new Map(memories.segments().map((one) => [one.id, one])));
   for (const id of new Set([...(inA?.keys() ?? []), ...(inB?.keys() ?? [])])) {
     const [old, now] = [inA?.get(id), inB?.get(id)];
     if (!old || !now) {
       yield { change: 'segment', segment: id, only: old ? 'a' : 'b' };
+      if (old) maps?.a.wholeSegment(old);
+      if (now) maps?.b.wholeSegment(now);
       continue;
     }
     const counts = noPages();
-    for (const pair of sideBySide(old.read(), now.read(), a.pageSize)) count(pair, a.pageSize, counts);
+    const draw = maps && { a: maps.a.segment(old), b: maps.b.segment(now) };
+    for (const pair of sideBySide(old.read(), now.read(), a.pageSize)) {
+      yield undefined;
+      const changed = count(pair, a.pageSize, counts);
+      if (draw) drawPair(draw, pair, changed);
+    }
     if (isChanged(counts)) yield { change: 'segment', segment: id, ...counts };
   }
 }
@@ -139,6 +165,9 @@ interface Pair {
 
 interface Side {
   area: number;
+  /** The span of which they are a part, and how many of its pages come before; undefined after its end. */
+  span: MemorySpan | undefined;
+  before: number;
   /** `zero`: they are zeros; undefined: they are not known, or are those of shared memory. */
   bytes: Uint8Array | 'zero' | undefined;
 }
@@ -175,12 +204,13 @@ class Walk {
 
   take(pages: number): Side {
     const { piece, taken, pageSize } = this;
-    if (!piece) return { area: -1, bytes: undefined };
+    if (!piece) return { area: -1, span: undefined, before: 0, bytes: undefined };
     this.taken += pages;
     const { area, bytes, segment, state } = piece;
-    if (segment !== undefined) return { area, bytes: undefined };
-    if (!bytes) return { area, bytes: state === 'zero' ? 'zero' : undefined };
-    return { area, bytes: bytes.subarray(taken * pageSize, (taken + pages) * pageSize) };
+    const place = { area, span: piece, before: taken };
+    if (segment !== undefined) return { ...place, bytes: undefined };
+    if (!bytes) return { ...place, bytes: state === 'zero' ? 'zero' : undefined };
+    return { ...place, bytes: bytes.subarray(taken * pageSize, (taken + pages) * pageSize) };
   }
 
   private advance(): void {
@@ -192,30 +222,56 @@ class Walk {
 
 let zeros = new Uint8Array(0);
 
-/** Adds what differs in some pages. */
-function count({ pages, a, b }: Pair, pageSize: number, ...totals: PageCounts[]): void {
+/** Adds what differs in some pages. Returns which of them do. */
+function count({ pages, a, b }: Pair, pageSize: number, ...totals: PageCounts[]): readonly number[] {
   const add = (field: keyof PageCounts, amount: number) => {
     for (const counts of totals) counts[field] += amount;
   };
   const isStoredA = a.bytes instanceof Uint8Array;
   const isStoredB = b.bytes instanceof Uint8Array;
-  if (!isStoredA && !isStoredB) return;
+  if (!isStoredA && !isStoredB) return [];
   if (a.bytes === undefined || b.bytes === undefined) {
     add(isStoredA ? 'onlyA' : 'onlyB', pages);
-    return;
+    return [];
   }
   add('compared', pages);
   const [inA, inB] = [a.bytes, b.bytes].map((bytes) => (bytes === 'zero' ? zerosOf(pages * pageSize) : bytes)) as [
     Uint8Array,
     Uint8Array,
   ];
-  if (Buffer.compare(inA, inB) === 0) return;
+  if (Buffer.compare(inA, inB) === 0) return [];
+  const differing: number[] = [];
   for (let start = 0; start < inA.length; start += pageSize) {
     const changedBytes = differentBytes(inA, inB, start, start + pageSize);
     if (changedBytes === 0) continue;
     add('changed', 1);
     add('changedBytes', changedBytes);
+    differing.push(start / pageSize);
   }
+  return differing;
+}
+
+/** Draws a pair in both maps: the pages in `changed`, which ascend, and those between them. */
+function drawPair(draw: Both<Draw>, { pages, a, b }: Pair, changed: readonly number[]): void {
+  const drawRun = (start: number, end: number, isChanged: boolean) => {
+    for (const [side, put] of [
+      [a, draw.a],
+      [b, draw.b],
+    ] as const) {
+      if (!side.span) continue;
+      put({ ...side.span, pageNumber: side.span.pageNumber + side.before + start, pages: end - start }, isChanged);
+    }
+  };
+  let start = 0;
+  for (let i = 0; i < changed.length; ) {
+    const first = changed[i] as number;
+    let end = first + 1;
+    while (changed[++i] === end) end++;
+    if (first > start) drawRun(start, first, false);
+    drawRun(first, end, true);
+    start = end;
+  }
+  if (pages > start) drawRun(start, pages, false);
 }
 
 function zerosOf(length: number): Uint8Array {

@@ -1,19 +1,10 @@
 /** The map of a dump: every area of every process, and every segment of shared memory, once. */
 import type { DumpFiles } from '../dump/files.js';
 import { Images } from '../dump/images.js';
-import { coreOf, mapFlagsOfTask } from '../explore/processes.js';
-import {
-  type MemoryArea,
-  type MemoryPiece,
-  type MemorySpan,
-  type MemoryState,
-  type SegmentMemory,
-  TaskMemories,
-  type TaskMemory,
-} from '../explore/task-memory.js';
+import { type MemoryPiece, TaskMemories, type TaskMemory } from '../explore/task-memory.js';
 import { Breather } from '../io/breathe.js';
-import { lazyByVma, type MapFlags } from '../memory/vma.js';
-import { MAP_LIMITS, MapBuilder, type MapLimits, type NewArea } from './builder.js';
+import { type Band, beginTask, segmentBand, taskBand } from './bands.js';
+import { MAP_LIMITS, MapBuilder, type MapLimits } from './builder.js';
 import { ContentSurvey } from './content.js';
 import type { MemoryMap, State } from './model.js';
 
@@ -63,35 +54,22 @@ class Collector {
   *all(): Generator<void> {
     const { memories, builder, images } = this;
     for (const pid of memories.pids) {
-      const name = images.has(`core-${pid}.img`) ? coreOf(images, pid).tc?.comm : undefined;
-      builder.space('task', pid, name ?? null);
       const memory = memories.of(pid);
-      if (memory) yield* this.task(memory, mapFlagsOfTask(images, pid));
+      if (memory) yield* this.band(taskBand(builder, images, memory), this.walk(memory));
+      else beginTask(builder, images, pid);
       yield;
     }
-    for (const segment of memories.segments()) yield* this.segment(segment);
+    for (const segment of memories.segments()) {
+      yield* this.band(segmentBand(builder, segment), this.survey ? segment.read() : segment.spans());
+      yield;
+    }
   }
 
-  private *task(memory: TaskMemory, map: MapFlags): Generator<void> {
-    let area: MemoryArea | undefined;
-    /** Where pages that are in no area end, if the last ones were. */
-    let strayEnd = -1;
-    for (const span of this.walk(memory)) {
+  private *band(band: Band, spans: Iterable<MemoryPiece>): Generator<void> {
+    for (const span of spans) {
       if (++this.spans % SPANS === 0) yield;
-      if (span.area < 0) {
-        if (span.state === 'absent') continue;
-        if (span.pageNumber !== strayEnd) this.builder.newArea(strayArea(span));
-        strayEnd = span.pageNumber + span.pages;
-        area = undefined;
-        this.add(span, stateOf(span.state, false, undefined));
-        continue;
-      }
-      strayEnd = -1;
-      if (area?.index !== span.area) {
-        area = memory.area(span.area);
-        this.builder.newArea(newArea(area));
-      }
-      this.add(span, stateOf(span.state, lazyByVma(area.flags, area.status, map), area));
+      const state = band(span);
+      if (state) this.add(span, state);
     }
   }
 
@@ -113,55 +91,8 @@ class Collector {
     yield* memory.read(from, ADDRESS_SPACE_BYTES / memory.pageSize - from);
   }
 
-  private *segment(segment: SegmentMemory): Generator<void> {
-    this.builder.space('shmem', segment.id, segment.name ?? null);
-    this.builder.newArea({ start: 0, end: segment.pages, kind: 'shmem', flags: '' });
-    for (const span of this.survey ? segment.read() : segment.spans()) {
-      if (++this.spans % SPANS === 0) yield;
-      this.add(span, stateOf(span.state, false, undefined));
-    }
-    yield;
-  }
-
   private add({ pages, bytes }: MemoryPiece, state: State): void {
     if (!bytes || !this.survey) this.builder.pages(state, pages);
     else this.survey.add(bytes, (content, count) => this.builder.pages(state, count, content));
   }
-}
-
-function stateOf(state: MemoryState, isLazy: boolean, area: MemoryArea | undefined): State {
-  if (state === 'absent') return 'absent';
-  if (area?.segment) return 'shared';
-  switch (state) {
-    case 'stored':
-      return isLazy ? 'lazy' : 'eager';
-    case 'lazy':
-      return 'elsewhere';
-    case 'zero':
-      // Reserved addresses: nothing can be there.
-      return area?.prot === 0 ? 'absent' : 'zero';
-    default:
-      return state;
-  }
-}
-
-const strayArea = ({ pageNumber, pages }: MemorySpan): NewArea => ({
-  start: pageNumber,
-  end: pageNumber + pages,
-  kind: 'unknown',
-  flags: '',
-});
-
-const MAP_SHARED = 1;
-
-function newArea({ start, end, prot, flags, kind, file, segment }: MemoryArea): NewArea {
-  const letters = `${prot & 1 ? 'r' : '-'}${prot & 2 ? 'w' : '-'}${prot & 4 ? 'x' : '-'}`;
-  return {
-    start,
-    end,
-    kind,
-    flags: `${letters}${flags & MAP_SHARED ? 's' : 'p'}`,
-    ...(file ? { file: file.path ?? undefined, offset: file.pageOffset } : {}),
-    segment: segment?.id,
-  };
 }
