@@ -165,7 +165,7 @@ interface Pair {
 
 interface Side {
   area: number;
-  /** The span of which they are a part, and how many of its pages come before; undefined after its end. */
+  /** The piece of which they are a part, and how many of its pages come before; undefined after the last one. */
   span: MemorySpan | undefined;
   before: number;
   /** `zero`: they are zeros; undefined: they are not known, or are those of shared memory. */
@@ -207,10 +207,9 @@ class Walk {
     if (!piece) return { area: -1, span: undefined, before: 0, bytes: undefined };
     this.taken += pages;
     const { area, bytes, segment, state } = piece;
-    const place = { area, span: piece, before: taken };
-    if (segment !== undefined) return { ...place, bytes: undefined };
-    if (!bytes) return { ...place, bytes: state === 'zero' ? 'zero' : undefined };
-    return { ...place, bytes: bytes.subarray(taken * pageSize, (taken + pages) * pageSize) };
+    const unstored = state === 'zero' ? 'zero' : undefined;
+    const part = bytes ? bytes.subarray(taken * pageSize, (taken + pages) * pageSize) : unstored;
+    return { area, span: piece, before: taken, bytes: segment === undefined ? part : undefined };
   }
 
   private advance(): void {
