@@ -55,6 +55,7 @@ export function* diffSteps(
   const maps = onMaps && { a: new ChangeMap(a, inA.pageSize), b: new ChangeMap(b, inB.pageSize) };
   for (const pid of pids) {
     const [isInA, isInB] = [inA.pids.includes(pid), inB.pids.includes(pid)];
+    if (!maps && !(isInA && isInB)) continue;
     const [old, now] = [isInA ? inA.of(pid) : undefined, isInB ? inB.of(pid) : undefined];
     if (old && now) {
       yield* changedAreas(old, now);
