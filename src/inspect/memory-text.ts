@@ -45,12 +45,13 @@ export function bytesOf(memory: TaskMemory, range: PageRange): MemoryBytes | Exc
 /** Texts that a zero byte ends, without empty ones at the end: a program may have written over its arguments. */
 export function texts(bytes: Uint8Array): string[] {
   const found: string[] = [];
-  for (let start = 0; start < bytes.length; ) {
+  let length = bytes.length;
+  while (length > 0 && bytes[length - 1] === 0) length--;
+  for (let start = 0; start < length; ) {
     const zero = bytes.indexOf(0, start);
-    const end = zero < 0 ? bytes.length : zero;
+    const end = zero < 0 ? length : zero;
     found.push(decodeText(bytes.subarray(start, end)));
     start = end + 1;
   }
-  while (found.at(-1) === '') found.pop();
   return found;
 }

@@ -15,6 +15,8 @@ import { LIMITS, NAMESPACES, signalsOf, signalWord } from './words.js';
 const MAX_TEXT_BYTES = 2 * 1024 * 1024;
 /** Where only a line of the arguments is shown. */
 const MAX_LINE_BYTES = 4096;
+/** Of all processes: these texts are held until they are printed, and a text of JSON has a limit. */
+const MAX_ALL_TEXT_BYTES = 16 * 1024 * 1024;
 
 /** A list of texts from the memory of a process, and why it is missing or incomplete. */
 export interface TextsData {
@@ -85,6 +87,8 @@ export interface ProcessOptions {
 
 export class ProcessReader {
   private readonly cgroups: Map<number, Record<string, string>>;
+  /** Bytes of texts that may still be read. */
+  private textBytesLeft = MAX_ALL_TEXT_BYTES;
 
   constructor(
     private readonly images: Images,
@@ -130,10 +134,12 @@ export class ProcessReader {
   }
 
   private texts(pid: number, memory: TaskMemory | undefined, what: 'arg' | 'env', most: number): TextsData {
-    const range = this.attempt(mmName(pid), () => textRanges(this.images, pid, most, memory?.pageSize ?? 4096)[what]);
+    const limit = Math.min(most, this.textBytesLeft);
+    const range = this.attempt(mmName(pid), () => textRanges(this.images, pid, limit, memory?.pageSize ?? 4096)[what]);
     const found = range && memory && this.attempt(`pagemap-${pid}.img`, () => bytesOf(memory, range));
     if (found === undefined) return { texts: null };
     if (typeof found === 'string') return { texts: null, state: found };
+    this.textBytesLeft -= found.bytes.length;
     return { texts: texts(found.bytes), ...(found.isCut ? { isCut: true } : {}) };
   }
 

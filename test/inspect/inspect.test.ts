@@ -9,6 +9,7 @@ import { inspectionPages } from '../../src/inspect/wanted-pages.js';
 import { END, member, rawMembers } from '../helpers/archives.js';
 import { cli } from '../helpers/cli.js';
 import { directory, sourceFiles } from '../helpers/dump-files.js';
+import { image, Message, writeDump } from '../helpers/dump-writer.js';
 import { expectFits } from '../helpers/json-schema.js';
 import { copyFixture, fixture, tempDir } from '../helpers/temp.js';
 
@@ -371,4 +372,18 @@ it('reads a dump that is open for files alone', () => {
   expect(files?.[1]?.descriptors.map(({ name }) => name)).toContain('unix 1103728 > 1103729');
   expect(namespaces?.find(({ type }) => type === 'uts')).toMatchObject({ hostname: 'vm' });
   expect(processes[1]?.signals?.handlers).toEqual({ SIGTERM: '0x55f3bf4443c0' });
+});
+
+it('holds a limited amount of environments, however many processes have them', () => {
+  const [start, pages] = [0x10000000n, 512];
+  const pids = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+  const tasks = pids.map((pid) => ({ pid, entries: [{ vaddr: start, pages }] }));
+  writeDump(at('many'), { tasks, sparse: true });
+  const mm = new Message();
+  for (let field = 1; field <= 12; field++) mm.int(field, 0);
+  mm.int(10, start).int(11, start + BigInt(pages * 4096));
+  for (const pid of pids) writeFileSync(at(`many/mm-${pid}.img`), image('MM', [mm]));
+  const { processes } = inspect(directory(at('many')), { sections: ['env'] });
+  const [none, cut] = [{ texts: [] }, { texts: [], isCut: true }];
+  expect(processes.map(({ env }) => env)).toEqual([...pids.slice(1).map(() => none), cut]);
 });
