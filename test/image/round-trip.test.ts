@@ -211,16 +211,17 @@ describe('what is large', () => {
     expect(growth / MIB).toBeLessThan(3);
   });
 
-  it('a deleted file of 8 MiB passes in short pieces, and nothing of it is kept', () => {
+  it('a deleted file of 16 MiB passes in short pieces, and nothing of it is kept', () => {
     const ghost = new Message().int(1, 0).int(2, 0).int(3, 0o100644);
     const content = noise(64 * KIB);
     const chunks = function* () {
       yield imageOf('GHOST_FILE', ghost);
-      for (let i = 0; i < 128; i++) yield content;
+      for (let i = 0; i < 256; i++) yield content;
     };
-    const { isSame, longestPiece, growth } = pass(chunks, true, 40);
+    const { isSame, longestPiece, growth } = pass(chunks, true, 80);
     expect(isSame).toBe(true);
     expect(longestPiece / MIB).toBeLessThan(1.2);
-    expect(growth / MIB).toBeLessThan(6);
+    // What other tests of this process leave can be collected late.
+    expect(growth / MIB).toBeLessThan(9);
   });
 });
