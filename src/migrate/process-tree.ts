@@ -10,6 +10,8 @@ const FLAGS_FIELD = 6;
 const START_FIELD = 19;
 /** `PF_EXITING`: it gives back its memory, which may take seconds, and does nothing else. */
 const EXITING_FLAG = 4;
+/** SIGKILL among the signals that wait for a thread, in hexadecimal: the kernel gives it to every thread that must end. */
+const PENDING_KILL = /^SigPnd:\s+[0-9a-f]*[13579bdf][0-9a-f]{2}$/m;
 /** A zombie has no memory, and one that is dead is about to vanish. */
 const ENDED = ['Z', 'X', 'x'];
 
@@ -92,7 +94,8 @@ function threadsOf(pid: number | 'self'): number[] {
 function isAlive(pid: number, start: string): boolean {
   const fields = fieldsOf(pid);
   if (fields?.[START_FIELD] !== start || ENDED.includes(fields[STATE_FIELD] as string)) return false;
-  return (Number(fields[FLAGS_FIELD]) & EXITING_FLAG) === 0;
+  if (Number(fields[FLAGS_FIELD]) & EXITING_FLAG) return false;
+  return !PENDING_KILL.test(read(`/proc/${pid}/status`));
 }
 
 /** The fields of a process from its state on; undefined if there is none. */

@@ -17,6 +17,8 @@ import { Sum, writeShard } from './wire.js';
 /** How long killed processes may take to begin their end, and how often that is looked at, in ms. */
 const END_MS = 2000;
 const END_STEP_MS = 2;
+/** When processes are looked at again, of which none seems to end. */
+const SECOND_LOOK_MS = 50;
 export const LOG = 'dump.log';
 
 export interface SourceOptions {
@@ -111,6 +113,8 @@ export async function settle(tree: ProcessTree, criu: CriuRun, warn: (message: s
   const end = await criu.ended;
   const failed = end.code !== 0;
   if (failed) {
+    // One that criu has killed just now may be between the signal and its end.
+    if (tree.alive().length === tree.size) await delay(SECOND_LOOK_MS);
     const alive = tree.alive().length;
     if (alive === tree.size) throw dumpFailed(end, criu);
     warn(`criu dump ended with ${endText(end)} after it had ended ${tree.size - alive} of ${tree.size} processes`);
