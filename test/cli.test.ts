@@ -15,7 +15,8 @@ import {
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { COMMANDS, type CommandName, GROUPS, namesOf } from '../src/command-line/commands.js';
+import { GROUPS } from '../src/command-line/commands/spec.js';
+import { COMMANDS, type CommandName, namesOf } from '../src/command-line/commands.js';
 import { KINDS } from '../src/memory/vma.js';
 import { BIN, cli, type Outcome, pagepipe, runProcess } from './helpers/cli.js';
 import { ANON, FILE, GENERATIONS, PE, rewriteGeneration, writeDump } from './helpers/dump-writer.js';

@@ -1,6 +1,9 @@
 /** Completions for bash, zsh and fish, from the table of commands and options. */
-import { COMMANDS, type CommandName, type CommandSpec, optionsOf, type SHELLS, specOf } from './commands.js';
-import { dashed, OPTIONS, type Option, type OptionName, optionOf } from './options.js';
+
+import type { CommandSpec } from './commands/spec.js';
+import { COMMANDS, type CommandName, optionsOf, type SHELLS, specOf } from './commands.js';
+import type { Option } from './options/option.js';
+import { dashed, OPTIONS, type OptionName, optionOf } from './options.js';
 
 export type Shell = (typeof SHELLS)[number];
 

@@ -1,5 +1,7 @@
 /** Help as text for a terminal of 80 columns, from the table of commands and options. */
-import { COMMANDS, type CommandName, type CommandSpec, GROUPS, namesOf, optionsOf, specOf } from './commands.js';
+
+import { type CommandSpec, GROUPS } from './commands/spec.js';
+import { COMMANDS, type CommandName, namesOf, optionsOf, specOf } from './commands.js';
 import { type OptionName, optionOf, optionText } from './options.js';
 
 const WIDTH = 79;

@@ -1,5 +1,7 @@
 /** Man pages from the table of commands and options: one for pagepipe, and one for each command. */
-import { COMMANDS, type CommandName, type CommandSpec, GROUPS, namesOf, optionsOf, specOf } from './commands.js';
+
+import { type CommandSpec, GROUPS } from './commands/spec.js';
+import { COMMANDS, type CommandName, namesOf, optionsOf, specOf } from './commands.js';
 import { describe, EXIT_CODES } from './help.js';
 import { dashed, type OptionName, optionOf, valueText } from './options.js';
 

@@ -1,5 +1,7 @@
 /** docs/options.md: all options with the commands that take them, from the table. */
-import { COMMANDS, type CommandName, type CommandSpec, GROUPS, namesOf, optionsOf, specOf } from './commands.js';
+
+import { type CommandSpec, GROUPS } from './commands/spec.js';
+import { COMMANDS, type CommandName, namesOf, optionsOf, specOf } from './commands.js';
 import { OPTIONS, type OptionName, optionOf, optionText } from './options.js';
 
 /** The text of docs/options.md. */

@@ -1,8 +1,10 @@
 /** The words of a command line, by the table of options. */
 import { closestMatch } from 'leven';
 import { UsageError } from '../errors.js';
-import { type CommandSpec, optionsOf } from './commands.js';
-import { dashed, kebab, type Option, type OptionName, optionOf } from './options.js';
+import type { CommandSpec } from './commands/spec.js';
+import { optionsOf } from './commands.js';
+import type { Option } from './options/option.js';
+import { dashed, kebab, type OptionName, optionOf } from './options.js';
 import { parseQuantity } from './quantity.js';
 
 export interface Arguments {

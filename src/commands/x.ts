@@ -1,4 +1,4 @@
-import { TOPICS } from '../command-line/commands.js';
+import { TOPICS } from '../command-line/commands/look.js';
 import type { DumpFiles } from '../dump/files.js';
 import { Images } from '../dump/images.js';
 import { findPageSize } from '../dump/page-size.js';
