@@ -25,7 +25,7 @@ const ORDER = [
   'dump',
   'stages',
   'containers',
-  ['containers/directory', 'containers/tar', 'containers/shards', 'containers/page-stream'],
+  ['containers/directory', 'containers/s3', 'containers/shards', 'containers/page-stream', 'containers/tar'],
   'containers/oci',
   'arrival',
   'template',
