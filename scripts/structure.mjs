@@ -8,6 +8,7 @@ import { join, posix } from 'node:path';
  * side and do not import each other, except as ALLOWED says. Generated code is left out.
  */
 const ORDER = [
+  'temporary.ts',
   'errors.ts',
   'shell.ts',
   'printable.ts',

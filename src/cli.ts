@@ -19,6 +19,7 @@ import { DumpError, isErrno, UsageError } from './errors.js';
 import { FdWriter } from './io/fd.js';
 import { terminalColumns } from './io/linux.js';
 import { printable } from './printable.js';
+import { EX_TEMPFAIL, isTemporary } from './temporary.js';
 
 /** A command is loaded only when it is used, so that `--help` is fast. */
 const LOADERS: Record<CommandName, () => Promise<Command>> = {
@@ -164,7 +165,8 @@ function report(error: unknown, name: CommandName | undefined, messages: Message
   }
   messages.error(error, name && `pagepipe ${name} --help`);
   if (error instanceof UsageError) return EXIT.USAGE;
-  return error instanceof DumpError || isErrno(error) ? EXIT.FAILED : EXIT.BUG;
+  if (!(error instanceof DumpError) && !isErrno(error)) return EXIT.BUG;
+  return isTemporary(error) ? EX_TEMPFAIL : EXIT.FAILED;
 }
 
 const version = (): string =>

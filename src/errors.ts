@@ -1,8 +1,9 @@
 /**
  * The three tiers of failure: a bug of ours ({@link invariant}, exit 70), bad input or a failing system
- * ({@link DumpError}, exit 1), and a wrong command line ({@link UsageError}, exit 2).
+ * ({@link DumpError}, exit 1, or 75 if trying again may help), and a wrong command line ({@link UsageError}, exit 2).
  */
 import { getSystemErrorMap } from 'node:util';
+import { isTemporary, TEMPORARY_CODES } from './temporary.js';
 
 /** Stable names for what can be wrong with an input; scripts may match on them. */
 export type DumpErrorCode =
@@ -27,6 +28,7 @@ export type DumpErrorCode =
   | 'OUTPUT_EXISTS'
   | 'OUTPUT_INSIDE_DUMP'
   | 'CHANGED'
+  | 'UNAVAILABLE'
   | 'NOT_A_STREAM'
   | 'STREAM_VERSION'
   | 'STREAM_DAMAGED'
@@ -49,6 +51,8 @@ export interface ErrorPlace {
   path?: string;
   /** One more line for the user: what to do about it. */
   hint?: string;
+  /** Whether trying again may help, where neither the code nor the cause says it (`temporary.ts`). */
+  temporary?: boolean;
   cause?: unknown;
 }
 
@@ -60,6 +64,8 @@ export class DumpError extends Error {
   readonly entry: number | undefined;
   readonly path: string | undefined;
   readonly hint: string | undefined;
+  /** Whether trying again may help. */
+  readonly temporary: boolean;
 
   constructor(
     readonly code: DumpErrorCode,
@@ -72,6 +78,7 @@ export class DumpError extends Error {
     this.entry = place.entry;
     this.path = place.path;
     this.hint = place.hint;
+    this.temporary = place.temporary ?? (TEMPORARY_CODES.has(code) || isTemporary(place.cause));
   }
 }
 

@@ -94,13 +94,13 @@ describe('terminals, full disks and readers that leave', () => {
     ],
     [
       'a report',
-      `{"severity":"error","code":"SYSTEM","file":"stdout","message":"${NO_SPACE}"}\n`,
+      `{"severity":"error","code":"SYSTEM","file":"stdout","message":"${NO_SPACE}","temporary":true}\n`,
       '"$NODE" "$BIN" make-lazy "$DUMP" "$OUT" --dry-run --json',
     ],
   ])('%s fails where its output does not fit', async (_, error, command) => {
     const out = join(tempDir(), 'out');
     const outcome = await runProcess('bash', ['-c', `${command} >/dev/full`], { env: { ...env, OUT: out } });
-    expect([outcome.code, outcome.stderr]).toEqual([1, error]);
+    expect([outcome.code, outcome.stderr]).toEqual([75, error]);
   });
 
   it.each([

@@ -9,7 +9,8 @@ const WIDTH = 79;
 const TEXT_COLUMN = 21;
 
 export const EXIT_CODES = `Exit codes: 0 done, 1 bad input or a system error, 2 wrong usage, 70 a bug,
-128 + the signal's number when interrupted
+75 a failure where trying again may help (network, no room, a source that
+changed), 128 + the signal's number when interrupted
 `;
 
 /** The text of `pagepipe --help`. */

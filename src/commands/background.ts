@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { DumpError, invariant, onFile } from '../errors.js';
 import { checkApart, type Place } from '../io/apart.js';
+import { EX_TEMPFAIL } from '../temporary.js';
 import type { Arguments, Io } from './command.js';
 import { shardFds } from './source.js';
 
@@ -51,13 +52,16 @@ export async function goToBackground(
   const child = spawn(program, words, { stdio, detached: true, env: { ...process.env, [READY_FD]: String(ready) } });
   closeSync(logFd);
   const channel = child.stdio[ready] as Readable;
-  const ended = once(child, 'exit').then(() => false);
-  const isReady = await Promise.race([once(channel, 'data').then(() => true), ended]);
+  const ended = once(child, 'exit').then(([code]) => code as number | null);
+  const end = await Promise.race([once(channel, 'data').then(() => 'ready' as const), ended]);
   channel.destroy();
   child.unref();
-  if (isReady) return;
+  if (end === 'ready') return;
   const [message, hint] = ['error', 'hint'].map(
     (kind) => new RegExp(`^pagepipe: ${kind}: (.*)$`, 'm').exec(readFileSync(log, 'utf8'))?.[1],
   );
-  throw new DumpError('SYSTEM', message ?? `the daemon ended before it listened; see ${log}`, hint ? { hint } : {});
+  throw new DumpError('SYSTEM', message ?? `the daemon ended before it listened; see ${log}`, {
+    ...(hint ? { hint } : {}),
+    temporary: end === EX_TEMPFAIL,
+  });
 }

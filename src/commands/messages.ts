@@ -5,6 +5,7 @@
 import { DumpError, InternalError, isErrno, UsageError } from '../errors.js';
 import { ERASE_LINE, oneLine, printable } from '../printable.js';
 import { sourceStack } from '../source-stack.js';
+import { isTemporary } from '../temporary.js';
 import { type Finding, findingOf, findingText } from '../verify/findings.js';
 
 export interface MessageOptions {
@@ -25,6 +26,8 @@ interface ErrorMessage {
   path?: string | undefined;
   message: string;
   hint?: string | undefined;
+  /** Set if trying again may help: the exit code is 75 then. */
+  temporary?: true | undefined;
 }
 
 export class Messages {
@@ -92,13 +95,14 @@ export class Messages {
 /** An error as an object. The place of a {@link DumpError} is in fields of its own, not in the message. */
 function describe(error: unknown): ErrorMessage {
   const severity = 'error';
+  const temporary = isTemporary(error) ? { temporary: true as const } : {};
   if (error instanceof UsageError) return { severity, code: 'USAGE', message: error.message };
   if (error instanceof DumpError) {
     const { file, message, offset, entry } = findingOf(error, '', '');
     const place = { file: file || undefined, offset, entry, path: error.path };
-    return { severity, code: error.code, ...place, message, hint: error.hint };
+    return { severity, code: error.code, ...place, message, hint: error.hint, ...temporary };
   }
-  if (isErrno(error)) return { severity, code: 'SYSTEM', message: error.message };
+  if (isErrno(error)) return { severity, code: 'SYSTEM', message: error.message, ...temporary };
   return { severity, code: 'BUG', message: bugText(error) };
 }
 

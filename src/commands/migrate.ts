@@ -184,7 +184,7 @@ class Migration implements Steps {
     const needed = tree.memoryBytes();
     if (this.held === undefined && far.freeBytes < needed) {
       const what = `expected room for ${needed} bytes in the file system of ${far.out}, found ${far.freeBytes}`;
-      throw new DumpError('SYSTEM', what, place);
+      throw new DumpError('SYSTEM', what, { ...place, temporary: true });
     }
     this.report.checked(far);
     return { ids: tree.neededIds(), namespace: ownNamespace() };
@@ -229,6 +229,7 @@ class Migration implements Steps {
       const out = this.far?.out ?? this.plan.out;
       return new DumpError('PROTOCOL', message, {
         hint: this.report.afterCommit(out, error instanceof FarLost, this.held),
+        temporary: false, // The processes are no longer here.
         cause,
       });
     }
@@ -243,6 +244,7 @@ class Migration implements Steps {
     return new DumpError(code, file === undefined ? text : text.replace(`${file}: `, ''), {
       ...(file === undefined ? {} : { file }),
       hint,
+      temporary: isAlive && cause.temporary,
       cause,
     });
   }

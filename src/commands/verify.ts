@@ -22,19 +22,21 @@ export const command: Command = {
     if (args.flags['json'] === true) output.print(`${JSON.stringify(summaryObject(verdict))}\n`);
     output.flush();
     if (verdict instanceof DumpError) {
-      const { hint } = verdict;
+      const { hint, temporary } = verdict;
       throw new DumpError('DAMAGED', 'not checked, since it cannot be read to its end', {
         file,
         ...(hint ? { hint } : {}),
+        temporary,
       });
     }
-    if (verdict.errors > 0) throw new DumpError('DAMAGED', summary(verdict), { file });
+    if (verdict.errors > 0)
+      throw new DumpError('DAMAGED', summary(verdict), { file, temporary: verdict.changed === true });
     if (args.flags['json'] !== true) io.tell(`${file}: ${summary(verdict)}`);
   },
 };
 
 /** Errors of opening a source that say nothing about a dump: there is none, or it cannot be opened. */
-const NO_FINDING: readonly DumpErrorCode[] = ['SYSTEM', 'NOT_A_DUMP', 'NOT_A_STREAM'];
+const NO_FINDING: readonly DumpErrorCode[] = ['SYSTEM', 'UNAVAILABLE', 'NOT_A_DUMP', 'NOT_A_STREAM'];
 
 /** The verdict, or why there is none: an archive, shards or a stream that cannot be read to the end are one finding. */
 async function verifySource(

@@ -427,6 +427,7 @@ export class LazyDaemon {
       page === undefined ? 'may have wrong pages' : `has no page at 0x${addressHex(page, this.source.pageSize)}`;
     return new DumpError(code, `${(error as Error).message}; ${who} ${what}`, {
       hint: 'the memory of these tasks is not complete; end them, and do not let them continue',
+      temporary: false,
       cause: error,
     });
   }

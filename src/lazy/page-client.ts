@@ -61,8 +61,10 @@ export class PageClient {
       if (error instanceof DumpError) throw error;
       throw new DumpError('PROTOCOL', (error as Error).message, { file: this.name, cause: error });
     }
-    if (!this.isClosed)
-      throw new DumpError('PROTOCOL', 'the page server has ended the connection', { file: this.name });
+    if (!this.isClosed) {
+      const place = { file: this.name, temporary: true };
+      throw new DumpError('PROTOCOL', 'the page server has ended the connection', place);
+    }
   }
 
   private async readAnswers(take: TakePages): Promise<void> {

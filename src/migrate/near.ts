@@ -41,7 +41,7 @@ export interface Steps {
 /** The connection ended before the far end had said how it went. */
 export class FarLost extends DumpError {
   constructor(place: string) {
-    super('PROTOCOL', 'the connection ended', { file: place });
+    super('PROTOCOL', 'the connection ended', { file: place, temporary: true });
   }
 }
 

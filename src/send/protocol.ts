@@ -69,7 +69,11 @@ export const SETTINGS = { initialWindowSize: STREAM_WINDOW_BYTES, maxFrameSize: 
 export const PLACE = 'stdin';
 
 export const brokenOff = (cause?: unknown): DumpError =>
-  new DumpError('PROTOCOL', 'the connection ended before the sending side was done', { file: PLACE, cause });
+  new DumpError('PROTOCOL', 'the connection ended before the sending side was done', {
+    file: PLACE,
+    temporary: true,
+    cause,
+  });
 
 export const otherVersion = (): DumpError =>
   new DumpError('PROTOCOL', 'the sending side is another version of pagepipe', { file: PLACE });
@@ -77,7 +81,7 @@ export const otherVersion = (): DumpError =>
 /** The connection ended too early: how the program at the far end exited may say why. */
 export class ConnectionError extends DumpError {
   constructor(what: string, place: ErrorPlace) {
-    super('PROTOCOL', what, place);
+    super('PROTOCOL', what, { ...place, temporary: true });
   }
 }
 

@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import { DumpError, systemReason, UsageError } from '../errors.js';
 import { SocketPair } from '../io/socket-pair.js';
 import { quoteWord } from '../shell.js';
+import { EX_TEMPFAIL } from '../temporary.js';
 
 /** Exit code of ssh when it could not connect. */
 const SSH_FAILED = 255;
@@ -76,8 +77,12 @@ export class RemoteProgram {
         hint: 'say where it is with --pagepipe-path',
       });
     }
-    if (code === SSH_FAILED) throw new DumpError('PROTOCOL', `${this.shell} could not connect`, place);
-    throw new DumpError('PROTOCOL', `the far side ended with ${signal ?? `exit code ${code}`}`, place);
+    const temporary = code === SSH_FAILED || code === EX_TEMPFAIL;
+    const what =
+      code === SSH_FAILED
+        ? `${this.shell} could not connect`
+        : `the far side ended with ${signal ?? `exit code ${code}`}`;
+    throw new DumpError('PROTOCOL', what, { ...place, temporary });
   }
 
   kill(): void {

@@ -135,11 +135,11 @@ export class MappedMemory {
     return [...new Set(this.byId.values())];
   }
 
-  /** @throws {DumpError} CHANGED for a file that is not what it was */
+  /** @throws {DumpError} CHANGED for a file that is not what it was; the template has to be made again */
   check(): void {
     for (const file of this.used) {
       const { change } = file;
-      if (change !== undefined) throw new DumpError('CHANGED', change, { file: file.path });
+      if (change !== undefined) throw new DumpError('CHANGED', change, { file: file.path, temporary: false });
     }
   }
 

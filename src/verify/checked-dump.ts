@@ -18,6 +18,9 @@ export class CheckedDump {
   /** Missing images that were reported: several others may name the same one. */
   private readonly missing = new Set<string>();
 
+  /** Whether a file was changed meanwhile. */
+  hasChanged = false;
+
   /** Before the names of files in findings: `parent/` for a parent. */
   readonly prefix: string;
   /**
@@ -65,14 +68,17 @@ export class CheckedDump {
   /**
    * Does something with a file. A failure becomes a finding.
    * @returns whether it succeeded
-   * @throws {DumpError} CHANGED if an archive was changed: then none of its files can be trusted
+   * @throws {DumpError} CHANGED if an archive was changed: then none of its files can be trusted; and what may pass, because it
+   *   says nothing about the dump
    */
   attempt(name: string, action: () => void, severity: Severity = 'error'): boolean {
     try {
       action();
       return true;
     } catch (error) {
-      if (!(error instanceof DumpError) || (this.files.kind === 'tar' && error.code === 'CHANGED')) throw error;
+      if (!(error instanceof DumpError)) throw error;
+      if (error.code !== 'CHANGED' ? error.temporary : this.files.kind === 'tar') throw error;
+      this.hasChanged ||= error.code === 'CHANGED';
       this.damaged.add(name);
       this.findings.add({ ...findingOf(error, this.prefix, name), severity });
       return false;

@@ -41,6 +41,8 @@ export interface Verdict {
   warnings: number;
   /** Number of files at the top of the dump. */
   files: number;
+  /** Set if the dump was changed while it was checked: another check may find something else. */
+  changed?: true;
 }
 
 /**
@@ -102,7 +104,9 @@ function check(files: DumpFiles, take: (finding: Finding) => void, run: (dump: C
     // The archive is being changed, so no more can be said about it.
     if (!(error instanceof DumpError) || error.code !== 'CHANGED') throw error;
     findings.add(findingOf(error, '', files.path));
+    dump.hasChanged = true;
   }
   findings.end();
-  return { errors: findings.errors, warnings: findings.warnings, files: dump.sizes.size };
+  const { errors, warnings } = findings;
+  return { errors, warnings, files: dump.sizes.size, ...(dump.hasChanged ? { changed: true } : {}) };
 }

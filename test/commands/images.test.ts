@@ -490,14 +490,14 @@ describe('the file that is written', () => {
   });
 
   it.each([
-    ['a folder', (root: string) => root, 'is a directory (EISDIR)'],
-    ['in a folder that is not there', (root: string) => join(root, 'no/out'), 'no such file or directory (ENOENT)'],
-    ['a full device', () => '/dev/full', 'no space left on device (ENOSPC)'],
-  ])('cannot be %s', async (_, place, error) => {
+    ['a folder', (root: string) => root, 'is a directory (EISDIR)', 1],
+    ['in a folder that is not there', (root: string) => join(root, 'no/out'), 'no such file or directory (ENOENT)', 1],
+    ['a full device', () => '/dev/full', 'no space left on device (ENOSPC)', 75],
+  ])('cannot be %s', async (_, place, error, code) => {
     const { root, image } = box();
     const out = place(root);
     expect(await cli(['decode', '-i', image, '-o', out])).toEqual({
-      code: 1,
+      code,
       stdout: '',
       stderr: `pagepipe: error: ${out}: ${error}\n`,
     });

@@ -168,7 +168,7 @@ describe('archives', () => {
       await run(['read', fixture('mosaic-criu-4.2.1')], { stdout: join(dir, 'stream') });
       const out = await cli(['write', '/dev/full', '--to', 'tar', ...words], { stdin: join(dir, 'stream') });
       expect([out.code, out.stderr]).toEqual([
-        1,
+        75,
         'pagepipe write: error: /dev/full: no space left on device (ENOSPC)\n',
       ]);
     }

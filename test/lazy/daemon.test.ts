@@ -312,7 +312,7 @@ describe.skipIf(whyNot !== '')(`lazy-pages${whyNot && `, not tested: ${whyNot}`}
     await simulator.connect();
     await simulator.restore(15, AREA);
     await simulator.finish();
-    expect(await daemon.code()).toBe(1);
+    expect(await daemon.code()).toBe(75);
     await findsAll(simulator, 15);
     expect(jsonLines(daemon.err)).toMatchObject([{ severity: 'error', code: 'SYSTEM', message: 'ENOSPC: write' }]);
   });

@@ -226,7 +226,7 @@ describe.skipIf(whyNot !== '')(`capture${whyNot && `, not tested: ${whyNot}`}`, 
     faults.fail('writeSync', 1, 'ENOSPC');
     const answer = await peer.answer('write', 'pages-1.img', join(dump, 'pages-1.img'));
     const code = await capture.code();
-    expect(code).toBe(1);
+    expect(code).toBe(75);
     expect(errorOf(capture)).toBe('pagepipe: error: pages-1.img@0x0: no space left on device (ENOSPC)\n');
     expect(answer).toBe('error write: EPIPE');
     expect((await waiting).code).toBe(1);

@@ -266,5 +266,5 @@ test('an archive that changes while it is checked is one more error, and the end
   const lines: string[] = [];
   const verdict = verify(files, (finding) => lines.push(formatFinding(finding)));
   expect(lines).toEqual([`${archive}: the file has changed since it was opened`]);
-  expect(verdict).toEqual({ errors: 1, warnings: 0, files: 18 });
+  expect(verdict).toEqual({ errors: 1, warnings: 0, files: 18, changed: true });
 });

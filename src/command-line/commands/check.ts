@@ -19,7 +19,8 @@ shards of criu-image-streamer. - is stdin.
 The files that a template maps are compared with what they were when it was
 made, with --content their content, too.
 
-Exit codes: 0 no findings or only warnings, 1 the dump is damaged.`,
+Exit codes: 0 no findings or only warnings, 1 the dump is damaged, 75 nothing
+is known, but trying again may help.`,
     options: ['memory', 'content', 'json', ...SOURCE_OPTIONS],
     examples: `  criu dump --leave-stopped -t 1234 -D dump &&
     pagepipe verify dump && kill -9 1234
