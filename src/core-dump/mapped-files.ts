@@ -3,13 +3,13 @@
  * not the one that was dumped is left out, and its pages are left to the debugger.
  */
 import { statSync } from 'node:fs';
-import { join } from 'node:path';
 import { payloadFile } from '../dump/files.js';
 import type { Images } from '../dump/images.js';
 import type { PayloadFile } from '../dump/records.js';
 import { DumpError, onFile, systemReason } from '../errors.js';
 import type { MemorySpan, TaskMemory } from '../explore/task-memory.js';
 import type { reg_file_entry } from '../generated/entries.js';
+import { pathInRoot } from '../io/in-root.js';
 import { OpenFiles } from '../io/open-files.js';
 import { readElf } from '../template/elf.js';
 
@@ -62,25 +62,24 @@ export class MappedFiles {
     this.expected ??= expectedFiles(this.images);
     const expected = this.expected.get(id);
     if (!expected?.name) return undefined;
-    // Of .. in a name only as much counts as stays below the root.
-    const path = join(this.root, join('/', expected.name));
-    const reason = this.reasonAgainst(path, expected);
-    if (reason === undefined) return this.payload(path);
-    this.warn(`${expected.name}: left out, ${reason}`);
+    const found = this.openFile(expected);
+    if (typeof found !== 'string') return found;
+    this.warn(`${expected.name}: left out, ${found}`);
     return undefined;
   }
 
-  /** Why a file is not taken; undefined if it is. */
-  private reasonAgainst(path: string, { name, size, build_id = [] }: Expected): string | undefined {
+  /** The file, or why it is not taken. */
+  private openFile({ name, size, build_id = [] }: Expected): PayloadFile | string {
     if (name.includes('\0')) return 'it is not here';
     try {
+      const path = pathInRoot(this.root, name);
       const stats = onFile(path, () => statSync(path, { throwIfNoEntry: false }));
       if (!stats) return 'it is not here';
       if (!stats.isFile()) return 'it is no regular file';
       const isOther = (size !== undefined && stats.size !== Number(size)) || isOtherBuild(path, build_id);
       if (isOther) return 'it is not the file that was dumped';
       this.open.descriptor(path, path);
-      return undefined;
+      return this.payload(path);
     } catch (error) {
       if (!(error instanceof DumpError)) throw error;
       return error.code === 'SYSTEM' ? systemReason(error.cause) : error.message;

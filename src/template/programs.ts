@@ -8,10 +8,11 @@
  * docs/template.md has the measurements.
  */
 import { statSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename } from 'node:path';
 import { DumpError, onFile, systemReason } from '../errors.js';
 import { eachArea } from '../image/mm.js';
 import { approximate } from '../image/number-fields.js';
+import { pathInRoot } from '../io/in-root.js';
 import { hasFile } from '../memory/vma.js';
 import { type ElfFile, readElf } from './elf.js';
 import type { KnownFile } from './images.js';
@@ -101,10 +102,9 @@ export function programCheck(root: string): ProgramCheck {
 /** Why the memory of a task that runs this file must stay as it is. */
 function judge(file: KnownFile, root: string): string | undefined {
   const { name, size } = file;
-  // Of .. in a name only as much counts as stays below the root.
-  const path = join(root, join('/', name));
   try {
     const isName = name !== '' && !name.includes('\0');
+    const path = isName ? pathInRoot(root, name) : '';
     const found = isName ? onFile(path, () => statSync(path, { throwIfNoEntry: false })) : undefined;
     if (!found) return `${name || 'its program'} is not here, so nobody can say whether it counts on zeros`;
     if (size !== undefined && found.size !== size) return `${name} is not the file here that was dumped`;
