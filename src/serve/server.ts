@@ -196,7 +196,14 @@ export async function runClient(stream: Duplex, client: string, serve: Serve, id
   }
 }
 
-const LEAVING = new Set(['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE', 'ERR_STREAM_DESTROYED']);
+const LEAVING = new Set([
+  'EPIPE',
+  'ECONNRESET',
+  'ERR_STREAM_PREMATURE_CLOSE',
+  'ERR_STREAM_DESTROYED',
+  // HTTP/2 ends the stream of a client that has left.
+  'ERR_STREAM_WRITE_AFTER_END',
+]);
 
 const hasLeft = (error: unknown): boolean => LEAVING.has((error as NodeJS.ErrnoException).code ?? '');
 

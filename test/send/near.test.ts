@@ -1,11 +1,13 @@
 /** The near end of `pagepipe send`, with a bare HTTP/2 client for the far one. */
-import { once } from 'node:events';
-import { connect as connectHttp2 } from 'node:http2';
+import { EventEmitter, once } from 'node:events';
+import { connect as connectHttp2, constants } from 'node:http2';
 import { connect, createServer, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { expect, it } from 'vitest';
 import { readLine } from '../../src/io/line.js';
 import { send } from '../../src/send/near.js';
 import { PATH } from '../../src/send/protocol.js';
+import type { ClientEnd } from '../../src/serve/server.js';
 
 async function socketPair(): Promise<[Socket, Socket]> {
   const server = createServer();
@@ -44,6 +46,36 @@ it('says that all pages are delivered, even if it is asked for that afterwards',
   expect(await ask(PATH.PAGES, '')).toBe(200);
   expect(await ask(PATH.DELIVERED)).toBe(200);
   await sent;
+});
+
+it('says of a restore that went away before its answer that it has left', async () => {
+  const [near, far] = await socketPair();
+  const ended = new EventEmitter();
+  const end = once(ended, 'client');
+  const shipment = {
+    ...SHIPMENT,
+    ship: async (sink: { finish(): void | Promise<void> }) => sink.finish(),
+    serve: async (stream: Duplex) => {
+      await once(stream, 'aborted');
+      return await new Promise<boolean>((resolve, reject) => {
+        stream.write('a page', (error) => (error ? reject(error) : resolve(true)));
+      });
+    },
+    onEnd: (end: ClientEnd) => void ended.emit('client', end),
+  };
+  const sent = send(near, 'far', shipment, new AbortController().signal);
+  far.write('pagepipe accept 2 none\n');
+  await readLine(far.iterator({ destroyOnReturn: false }), 100);
+  far.write(`${JSON.stringify({ out: '/out', bytes: 0, pageServer: { host: '127.0.0.1', port: 1 } })}\n`);
+  const session = connectHttp2('http://pagepipe', { createConnection: () => far });
+  session.on('error', () => {});
+  const stream = session.request({ ':path': PATH.PAGES, ':method': 'POST' });
+  stream.on('error', () => {});
+  await once(stream, 'response');
+  stream.close(constants.NGHTTP2_CANCEL);
+  expect(await end).toEqual([{ client: 'unknown', closed: false, error: 'left' }]);
+  far.destroy();
+  await expect(sent).rejects.toThrow('far: the connection ended before a restore had fetched all pages');
 });
 
 const SHIPMENT = { compression: undefined, keep: false, onLanded() {}, onEnd() {} };
