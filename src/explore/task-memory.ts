@@ -78,6 +78,16 @@ export interface MemoryArea {
   segment?: { id: number; pageOffset: number };
 }
 
+export interface TaskMemoriesOptions {
+  /** Bytes; by default found in the dump. */
+  pageSize?: number;
+  /**
+   * Opens a segment of shared memory by its pagemap. If it returns undefined in place of what that throws, the segment counts
+   * as one that is not in the dump.
+   */
+  attempt?: <T>(pagemap: string, open: () => T) => T | undefined;
+}
+
 /** The memory of all processes of a dump. The files must stay open while it is used. */
 export class TaskMemories {
   /** Bytes. */
@@ -88,16 +98,17 @@ export class TaskMemories {
   private readonly files: FileTable;
   private readonly shared: SharedSegments;
   private readonly listed = new Map<number, SegmentMemory | undefined>();
+  private readonly attempt: NonNullable<TaskMemoriesOptions['attempt']>;
 
   /**
-   * @param options pageSize: bytes; by default found in the dump
    * @throws {DumpError} MISSING_IMAGE, or for images that cannot be read; the methods too
    */
   constructor(
     private readonly dump: DumpFiles,
-    { pageSize = findPageSize(dump) }: { pageSize?: number } = {},
+    { pageSize = findPageSize(dump), attempt = (_, open) => open() }: TaskMemoriesOptions = {},
   ) {
     this.pageSize = pageSize;
+    this.attempt = attempt;
     this.images = new Images(dump);
     this.files = new FileTable(this.images);
     this.pids = processesOf(this.images).map(({ pid }) => pid);
@@ -126,7 +137,7 @@ export class TaskMemories {
   segment(id: number): SegmentMemory | undefined {
     if (!this.listed.has(id)) {
       const pagemap = `pagemap-shmem-${id}.img`;
-      const space = this.images.has(pagemap) ? this.space(pagemap) : undefined;
+      const space = this.images.has(pagemap) ? this.attempt(pagemap, () => this.space(pagemap)) : undefined;
       const { name, bytes = 0 } = this.shared.of(id) ?? {};
       const pages = Math.max(space?.endPage ?? 0, Math.ceil(bytes / this.pageSize));
       this.listed.set(id, space && new SegmentMemory(id, name, pages, this.pageSize, space));

@@ -99,7 +99,7 @@ export function inspect(files: DumpFiles, { sections = [], pageSize }: InspectOp
   const shows = (section: Section) => sections.includes(section);
   const entries = processesOf(images);
   const found = pageSize ?? attempt('core', () => findPageSize(files)) ?? MIN_PAGE_BYTES;
-  const memories = attempt('memfd.img', () => new TaskMemories(files, { pageSize: found }));
+  const memories = attempt('memfd.img', () => new TaskMemories(files, { pageSize: found, attempt }));
   const memory = once((pid: number) => memories && attempt(`mm-${pid}.img`, () => memories.of(pid)));
 
   const outside = new OutsideFiles(files);

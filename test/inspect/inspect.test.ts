@@ -229,6 +229,17 @@ describe('inspect', () => {
     expect(await cli(['inspect', dump])).toMatchObject({ code: 1, stderr: expect.stringContaining('pstree.img') });
   });
 
+  it('counts all memory but that of a segment whose pagemap is damaged', async () => {
+    const dump = copyFixture('family-criu-4.2.1', at('dump'));
+    const [before] = [(await inspected(dump)).memory];
+    writeFileSync(join(dump, 'pagemap-shmem-1188.img'), 'damaged');
+    const { memory, gaps } = await inspected(dump);
+    expect(gaps.map(({ file }) => file)).toEqual(['pagemap-shmem-1188.img']);
+    const segment = before?.kinds.find(({ kind }) => kind === 'shmem')?.stored as number;
+    expect(segment).toBeGreaterThan(0);
+    expect(memory?.total.stored).toBe((before?.total.stored as number) - segment);
+  });
+
   it('shows lazy pages as such', async () => {
     await cli(['make-lazy', FAMILY, at('lazy')]);
     const { processes, memory } = await inspected(at('lazy'));
