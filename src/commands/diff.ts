@@ -24,6 +24,7 @@ export const command: Command = {
   cleansUp: true,
   async run(args, io) {
     const [pathA, pathB] = inputs(args, 'A', 'B') as [string, string];
+    if (pathA === '-' && pathB === '-') throw new UsageError('only one dump can come from stdin');
     const { onlyImages, onlyMemory, json } = args.flags as Record<string, boolean | undefined>;
     const options: DiffOptions = { ...pageSizeFlag(args, PAGE_SIZES) };
     if (onlyImages && !onlyMemory) options.memory = false;

@@ -52,13 +52,14 @@ function comparedNames(files: DumpFiles): Set<string> {
   );
 }
 
-function* changedImage(a: DumpFiles, b: DumpFiles, image: string): Generator<ImageChange> {
-  if (haveSameBytes(a, b, image)) return;
+function* changedImage(a: DumpFiles, b: DumpFiles, image: string): Generator<ImageChange | undefined> {
+  if (yield* haveSameBytes(a, b, image)) return;
   let isChanged = false;
   if (typeOfName(image) !== undefined) {
-    const [before, after] = [entriesOf(a, image), entriesOf(b, image)];
+    const [before, after] = [yield* entriesOf(a, image), yield* entriesOf(b, image)];
     for (const entry of new Set([...before.keys(), ...after.keys()])) {
       const [old, now] = [before.get(entry), after.get(entry)];
+      yield undefined;
       if (!old || !now) {
         isChanged = true;
         yield { change: 'entry', image, entry, only: old ? 'a' : 'b' };
@@ -75,10 +76,10 @@ function* changedImage(a: DumpFiles, b: DumpFiles, image: string): Generator<Ima
 }
 
 /** Entries by what they are about: `id 3`, or their place. Of several with the same key, the later ones have a number. */
-function entriesOf(files: DumpFiles, image: string): Map<string, Entry> {
+function* entriesOf(files: DumpFiles, image: string): Generator<undefined, Map<string, Entry>> {
   const entries = new Map<string, Entry>();
   const times = new Map<string, number>();
-  new Images(files).messages(image, ({ descriptor, bytes, start, end }, index) => {
+  yield* new Images(files).messageSteps(image, ({ descriptor, bytes, start, end }, index) => {
     const entry = readAnyObject(descriptor, bytes, start, end);
     // The areas are compared as memory.
     if (descriptor.name === 'mm_entry') delete entry['vmas'];
@@ -97,7 +98,7 @@ function keyOf(entry: Entry): string | undefined {
   return `${type}${name} ${entry[name]}`;
 }
 
-function haveSameBytes(a: DumpFiles, b: DumpFiles, image: string): boolean {
+function* haveSameBytes(a: DumpFiles, b: DumpFiles, image: string): Generator<undefined, boolean> {
   const size = sizeOf(a, image);
   if (size !== sizeOf(b, image)) return false;
   const [inA, inB] = [payloadFile(a, image, size), payloadFile(b, image, size)];
@@ -107,6 +108,7 @@ function haveSameBytes(a: DumpFiles, b: DumpFiles, image: string): boolean {
     inA.read(partA, position);
     inB.read(partB, position);
     if (Buffer.compare(partA, partB) !== 0) return false;
+    yield undefined;
   }
   return true;
 }

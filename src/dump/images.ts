@@ -32,15 +32,30 @@ export class Images {
    * @param by the image that refers to it, for the error if it is missing
    */
   decode(name: string, handler: ImageHandler, by?: string): void {
+    for (const _ of this.decodeSteps(name, handler, by)) {
+      // Nothing waits in between.
+    }
+  }
+
+  /** The same in short steps. */
+  *decodeSteps(name: string, handler: ImageHandler, by?: string): Generator<undefined> {
     const { size } = requireImage(this.files, name, by);
     const decoder = new ImageDecoder(handler, { file: name, type: typeOfName(name) });
-    for (const piece of pieces(this.files, name, PIECE_BYTES, size)) decoder.push(piece);
+    for (const piece of pieces(this.files, name, PIECE_BYTES, size)) {
+      decoder.push(piece);
+      yield;
+    }
     decoder.end();
   }
 
   /** All entries of an image as bytes, including the head of a pagemap. The message is the same object each time. */
   messages(name: string, take: TakeMessage, by?: string): void {
     this.decode(name, new MessageHandler(take), by);
+  }
+
+  /** The same in short steps. */
+  messageSteps(name: string, take: TakeMessage): Generator<undefined> {
+    return this.decodeSteps(name, new MessageHandler(take));
   }
 
   /** All entries of one type in an image. */

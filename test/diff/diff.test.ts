@@ -3,9 +3,11 @@ import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { changedImages } from '../../src/diff/images.js';
 import { changedFields } from '../../src/diff/values.js';
 import { type AreaSpec, image, mm } from '../explore/images.js';
 import { cli } from '../helpers/cli.js';
+import { directory } from '../helpers/dump-files.js';
 import { type EntrySpec, pageContent, STATUS, writeDump } from '../helpers/dump-writer.js';
 import { expectFits, jsonLines } from '../helpers/json-schema.js';
 import { fixture, tempDir } from '../helpers/temp.js';
@@ -168,6 +170,18 @@ describe('diff', () => {
       stderr: expect.stringMatching(/^pagepipe: error: /),
     });
     expect((await cli(['diff', FAMILY])).code).toBe(2);
+    const { code, stderr } = await cli(['diff', '-', '-']);
+    expect([code, stderr.split('\n')[0]]).toEqual([2, 'pagepipe: only one dump can come from stdin']);
+  });
+
+  it('pauses while it compares a large image', () => {
+    for (const name of ['a', 'b']) {
+      dumpOf(name, [], []);
+      writeFileSync(join(at(name), 'ghost-file-1.img'), Buffer.alloc(4 * 2 ** 20));
+    }
+    const steps = [...changedImages(directory(at('a')), directory(at('b')))];
+    expect(steps.length).toBeGreaterThan(16);
+    expect(steps.every((step) => step === undefined)).toBe(true);
   });
 });
 
