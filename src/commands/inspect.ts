@@ -1,6 +1,6 @@
 import type { OptionName } from '../command-line/options.js';
-import { TextOutput } from '../explore/output.js';
-import { inspect, type Section } from '../inspect/inspect.js';
+import { type Print, TextOutput } from '../explore/output.js';
+import { type Inspection, inspect, type Section } from '../inspect/inspect.js';
 import { sectionsText, summaryText } from '../inspect/text.js';
 import { inspectionPages } from '../inspect/wanted-pages.js';
 import { FdWriter } from '../io/fd.js';
@@ -37,7 +37,7 @@ export const command: Command = {
         progress.done();
         const writer = new FdWriter(io.stdoutFd);
         const output = new TextOutput(writer.write);
-        if (json) output.print(`${printable(JSON.stringify(inspection))}\n`);
+        if (json) printJson(inspection, output.print);
         else {
           if (sections.length === 0 || isAll) output.print(summaryText(inspection));
           if (isAll) output.print('\n');
@@ -53,6 +53,27 @@ export const command: Command = {
     }
   },
 };
+
+/** One line of JSON, in pieces: that of a large dump may be longer than a text can be. */
+function printJson(inspection: Inspection, print: Print): void {
+  const printValue = (value: unknown) => print(printable(JSON.stringify(value)));
+  let before = '{';
+  for (const [name, value] of Object.entries(inspection)) {
+    print(`${before}"${name}":`);
+    before = ',';
+    if (!Array.isArray(value)) {
+      printValue(value);
+      continue;
+    }
+    print('[');
+    value.forEach((element, i) => {
+      if (i > 0) print(',');
+      printValue(element);
+    });
+    print(']');
+  }
+  print('}\n');
+}
 
 function sectionsOf({ flags }: Arguments, isAll: boolean): Section[] {
   const given = Object.entries(OPTIONS).flatMap(([option, section]) =>

@@ -139,7 +139,7 @@ function openOptions(args: Arguments, io: Io): Required<Omit<SourceOptions, 'pro
   return {
     from: args.flags['from'] === undefined ? undefined : choice(args, 'from', SOURCE_KINDS, 'directory'),
     budget: budgetOf(args),
-    maxBytes: positive(args, 'maxBytes', Number.MAX_SAFE_INTEGER),
+    maxBytes: sizeOf(args, 'maxBytes', Number.MAX_SAFE_INTEGER, 1),
     stdinFd: io.stdinFd,
     incomplete: args.flags['incomplete'] === true,
     signal: io.signal,
@@ -153,15 +153,16 @@ function reportedOf(path: string, place: DumpPlace, { tasks, pageSize, march, by
 }
 
 export const budgetOf = (args: Arguments): MemoryBudget => ({
-  bytes: positive(args, 'buffer', DEFAULT_BUFFER_MIB) * MIB,
+  bytes: sizeOf(args, 'buffer', DEFAULT_BUFFER_MIB, MIB),
   directory: (args.flags['spillDir'] as string | undefined) ?? tmpdir(),
 });
 
-function positive(args: Arguments, name: OptionName, fallback: number): number {
+/** A size in bytes. Throws {@link UsageError}. */
+function sizeOf(args: Arguments, name: OptionName, fallback: number, unitBytes: number): number {
   const value = (args.flags[name] as number | undefined) ?? fallback;
-  if (!Number.isSafeInteger(value) || value < 0)
-    throw new UsageError(`${dashed(name)}: expected a whole number, found ${value}`);
-  return value;
+  const bytes = Math.floor(value * unitBytes);
+  if (Number.isSafeInteger(bytes) && bytes >= 0) return bytes;
+  throw new UsageError(`${dashed(name)}: expected a size from 0 to 2^53 bytes, found ${value * unitBytes}`);
 }
 
 /** Shards by descriptor or, with `--from shards`, by name. */

@@ -9,6 +9,8 @@ import { columns, indented } from './columns.js';
 import type { ContainerData } from './container.js';
 import type { DumpData, Inspection, Section } from './inspect.js';
 import type { KindAmounts, MemoryData } from './memory-totals.js';
+import type { ProcessFiles } from './open-files.js';
+import type { ProcessDetails } from './processes.js';
 import { commandLine, processesText, treeText } from './processes-text.js';
 import type { SocketData } from './sockets.js';
 
@@ -49,7 +51,10 @@ export function sectionsText(inspection: Inspection, sections: readonly Section[
         { right: [0] },
       ),
     env: () => processes.map((process) => `${heading(process)}\n${indented(environmentText(process))}`).join(''),
-    files: () => processes.map((process) => filesText(inspection, process)).join(''),
+    files: () => {
+      const descriptors = new Map(inspection.files?.map((each) => [each.pid, each.descriptors]));
+      return processes.map((process) => filesText(process, descriptors.get(process.pid))).join('');
+    },
     sockets: () => (sockets.length === 0 ? 'no sockets\n' : socketsText(sockets)),
     mounts: () => mountsText(inspection),
     memory: () => (memory ? memoryText(memory, processes) : ''),
@@ -222,14 +227,13 @@ function mountsText({ mounts = [] }: Inspection): string {
 const heading = ({ pid, comm }: { pid: number; comm: string | null }): string =>
   comm === null ? `pid ${pid}` : `pid ${pid} ${oneLine(comm)}`;
 
-function environmentText({ state, env }: Inspection['processes'][number]): string {
+function environmentText({ state, env }: ProcessDetails): string {
   if (state === 'zombie') return 'a zombie\n';
   if (!env?.texts) return `not in the dump${env?.state ? `: ${env.state}` : ''}\n`;
   return [...env.texts.map(oneLine), ...(env.isCut ? ['… and more'] : [])].map((line) => `${line}\n`).join('');
 }
 
-function filesText({ files = [] }: Inspection, process: Inspection['processes'][number]): string {
-  const descriptors = files.find(({ pid }) => pid === process.pid)?.descriptors ?? [];
+function filesText(process: ProcessDetails, descriptors: ProcessFiles['descriptors'] = []): string {
   const place = (what: string, path: string | null) => (path === null ? [] : [[what, '', '', '', oneLine(path)]]);
   const rows = descriptors.map(({ fd, type, flags, position, size, name, remap }) => [
     String(fd),

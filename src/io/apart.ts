@@ -2,6 +2,7 @@
 import { fstatSync, readlinkSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { DumpError, isErrno, onFile } from '../errors.js';
+import { descriptorName } from './fd.js';
 
 /** A file or a directory: by name, or by descriptor. */
 export type Place = string | number;
@@ -32,10 +33,7 @@ export function checkApart(output: string, inputs: readonly Place[]): void {
   }
 }
 
-const nameOf = (place: Place): string => {
-  if (typeof place === 'string') return place;
-  return place === 0 ? 'stdin' : `descriptor ${place}`;
-};
+const nameOf = (place: Place): string => (typeof place === 'string' ? place : descriptorName(place));
 
 /** Whether a place is `folder` or inside it. */
 export function isIn(place: Place, folder: Place): boolean {

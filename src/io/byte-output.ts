@@ -6,7 +6,7 @@ import type { Emit, FilePlace } from '../bytes.js';
 import { DumpError } from '../errors.js';
 import { AtomicFile } from './atomic-file.js';
 import { type Compression, compressor } from './compression.js';
-import { FdWriter } from './fd.js';
+import { descriptorName, FdWriter } from './fd.js';
 
 /** The output for an archive. It is complete after {@link ByteOutput.commit}, and removed by `discard`. */
 export interface ByteOutput {
@@ -40,7 +40,7 @@ export function openShard(place: string | number): ShardOutput {
 export type BytePlace = string | number | Writable;
 
 /** @param name of a descriptor, for errors */
-export function openOutput(place: BytePlace, compression: Compression | undefined, name = 'stdout'): ByteOutput {
+export function openOutput(place: BytePlace, compression: Compression | undefined, name?: string): ByteOutput {
   const plain = plainOutput(place, name);
   return compressedOutput(plain, compression);
 }
@@ -56,14 +56,14 @@ export function compressedOutput(plain: ByteOutput, compression: Compression | u
   }
 }
 
-function plainOutput(place: BytePlace, name: string): ByteOutput {
+function plainOutput(place: BytePlace, name: string | undefined): ByteOutput {
   if (typeof place === 'object') return new StreamOutput(place);
   if (typeof place === 'string') {
     const file = new AtomicFile(place);
     const { write, copyFrom } = file;
     return { write, copyFrom, drain: () => {}, commit: () => file.commit(), discard: () => file.discard() };
   }
-  const writer = new FdWriter(place, name);
+  const writer = new FdWriter(place, name ?? descriptorName(place));
   const { write, copyFrom } = writer;
   return { write, copyFrom, drain: () => {}, commit: () => writer.flush(), discard: () => {} };
 }

@@ -158,6 +158,9 @@ function nonBlocking(fd: number): number {
   }
 }
 
+/** What a descriptor is called in errors. */
+export const descriptorName = (fd: number): string => ['stdin', 'stdout'][fd] ?? `descriptor ${fd}`;
+
 /** Writes to a descriptor. Small pieces are gathered, large ones are written without a copy. */
 export class FdWriter {
   private readonly gathered = scratch(GATHER_BYTES);

@@ -1,7 +1,6 @@
 /** Memory of a process, out of a dump: as bytes, as a sparse file with a map, or as a hexdump. */
-import type { Writable } from 'node:stream';
 import { type DumpFiles, dumpPlaces } from '../dump/files.js';
-import { DumpError } from '../errors.js';
+import { DumpError, onFile } from '../errors.js';
 import { TaskMemories } from '../explore/task-memory.js';
 import {
   type ExtractPiece,
@@ -13,9 +12,10 @@ import {
 } from '../inspect/extract.js';
 import { ExtractMap } from '../inspect/extract-map.js';
 import { Hexdump } from '../inspect/hexdump.js';
+import { areApart } from '../io/apart.js';
 import { AtomicFile } from '../io/atomic-file.js';
 import { Breather } from '../io/breathe.js';
-import { openOutput } from '../io/byte-output.js';
+import { type BytePlace, openOutput } from '../io/byte-output.js';
 import { encodeText } from '../protobuf/object.js';
 import { checkOutputFile, type PlaceOptions } from './sinks.js';
 
@@ -58,7 +58,7 @@ export async function extractMemory(
   files: DumpFiles,
   pid: number,
   selection: MemorySelection,
-  place: string | number | Writable,
+  place: BytePlace,
   options: ExtractOptions = {},
 ): Promise<ExtractReport> {
   const { pageSize, sources = dumpPlaces(files), hexdump, skipGaps, progress, signal } = options;
@@ -77,10 +77,7 @@ export async function extractMemory(
     const map =
       options.map === undefined
         ? undefined
-        : new ExtractMap(
-            memory,
-            openMap(options.map, { ...options, sources: [...sources, ...(typeof place === 'string' ? [place] : [])] }),
-          );
+        : new ExtractMap(memory, openMap(options.map, place, { ...options, sources }));
     if (map) outputs.push(map);
     const target = hexdump ? new TextTarget(output) : new ByteTarget(output);
     for (const range of selectedRanges(memory, selection)) {
@@ -124,15 +121,18 @@ interface Output extends Discardable {
   commit(): void | Promise<void>;
 }
 
-function openPlace(place: string | number | Writable, { sources, force = false }: PlaceOptions): Output {
+function openPlace(place: BytePlace, { sources, force = false }: PlaceOptions): Output {
   if (typeof place !== 'string') return openOutput(place, undefined);
   checkOutputFile(place, sources ?? [], force);
   return new SparseFile(place);
 }
 
-function openMap(place: string, { sources, force = false }: PlaceOptions): AtomicFile {
-  checkOutputFile(place, sources ?? [], force);
-  return new AtomicFile(place);
+function openMap(map: string, place: BytePlace, { sources, force = false }: PlaceOptions): AtomicFile {
+  if (typeof place !== 'object' && !onFile(map, () => areApart(map, place))) {
+    throw new DumpError('OUTPUT_EXISTS', 'the map must be another file than the memory', { file: map });
+  }
+  checkOutputFile(map, sources ?? [], force);
+  return new AtomicFile(map);
 }
 
 /** A file with holes; a pipe or a device gets zeros. */

@@ -112,7 +112,7 @@ export function fileOutput(
   place: BytePlace,
   { sources = [], force = false }: PlaceOptions,
   compression: Compression | undefined,
-  name = `descriptor ${place}`,
+  name?: string,
 ): ByteOutput {
   if (typeof place === 'string') checkOutputFile(place, sources, force);
   return openOutput(place, compression, name);

@@ -204,7 +204,7 @@ const outOfRange = ({ kind }: FieldDescriptor, { negative, lo, hi }: Magnitude):
 
 /** The name of a type, with its article. */
 export const withArticle = (name: string): string =>
-  name === 'bytes' ? name : `${/^([aeiou](?!int)|mm_)/.test(name) ? 'an' : 'a'} ${name}`;
+  name === 'bytes' ? name : `${/^([aeiou](?!int)|mm_)/i.test(name) ? 'an' : 'a'} ${name}`;
 
 /** Writes a number into a field. Throws {@link ValueError} if it is beyond what the field holds. */
 export function buildNumber(builder: MessageBuilder, field: FieldDescriptor, value: Magnitude): void {

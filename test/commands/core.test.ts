@@ -1,10 +1,12 @@
 /** `pagepipe core`: from every container, into a file, a directory or stdout, and what it refuses. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
+  closeSync,
   existsSync,
   linkSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   statSync,
@@ -20,7 +22,7 @@ import { writeCore, writeCores } from '../../src/library/core.js';
 import { ElfReader } from '../core-dump/elf-reader.js';
 import { coreMessage } from '../core-dump/registers.js';
 import { FIELD, file, image, mm, regularFile, TYPE } from '../explore/images.js';
-import { cli } from '../helpers/cli.js';
+import { BIN, cli } from '../helpers/cli.js';
 import { directory, sourceFiles } from '../helpers/dump-files.js';
 import { MAP, STATUS, writeDump } from '../helpers/dump-writer.js';
 import { expectError } from '../helpers/expect-error.js';
@@ -255,6 +257,14 @@ describe('what is refused', () => {
     expect(openFiles(dir)).toEqual([]);
   });
 
+  it('a full disk behind stdout', () => {
+    const full = openSync('/dev/full', 'w');
+    const words = [BIN, 'core', FAMILY, '--pid', '15'];
+    const { stderr } = spawnSync(process.execPath, words, { stdio: ['ignore', full, 'pipe'], encoding: 'utf8' });
+    closeSync(full);
+    expect(stderr).toBe('pagepipe: error: stdout: no space left on device (ENOSPC)\n');
+  });
+
   it('an output that fails, and nothing of it is left', async () => {
     const dir = tempDir();
     for (const call of ['writeSync', 'fsyncSync', 'fchmodSync', 'renameSync'] as const) {
@@ -342,6 +352,9 @@ describe('--files', () => {
     writeFileSync(join(dir, 'secret'), TEXT);
     const outside = await runs([mapping(dir, '/../secret'), '--files', '--root', root, '-o', out]);
     expect(outside.stderr).toContain('/../secret: left out, it is not here');
+    symlinkSync(join(dir, 'secret'), join(root, 'bin/link'));
+    const linked = await runs([mapping(dir, '/bin/link'), '--files', '--root', root, '-o', out, '--force']);
+    expect(linked.stderr).toContain('/bin/link: left out, it is not here');
     const app = join(root, 'bin/app');
     await refuses(
       [mapping(dir, '/bin/app'), '--files', '--root', root, '-o', app, '--force'],

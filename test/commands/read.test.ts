@@ -125,6 +125,17 @@ describe('read of what can only be read in sequence', () => {
     expect(Buffer.compare(readFileSync(first), readFileSync(second))).toBe(0);
   });
 
+  it('a buffer may have any size', async () => {
+    const archive = archiveOf(MOSAIC, join(tempDir(), 'tar'));
+    expect(await read(archive, '--buffer', '1k')).toMatchObject({ code: 0, stderr: '', isDump: true });
+    expect(await cli(['read', archive, '--buffer=-1'])).toMatchObject({
+      code: 2,
+      stderr:
+        'pagepipe read: --buffer: expected a size from 0 to 2^53 bytes, found -1048576\n' +
+        'pagepipe read: hint: pagepipe read --help\n',
+    });
+  });
+
   it('a named pipe is opened once', async () => {
     const dir = tempDir();
     const archive = archiveOf(MOSAIC, join(dir, 'tar'));

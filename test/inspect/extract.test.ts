@@ -10,6 +10,7 @@ import { extractMemory } from '../../src/library/extract.js';
 import { cli } from '../helpers/cli.js';
 import { directory } from '../helpers/dump-files.js';
 import { ANON, FILE, PE, pageContent, readMemory, writeDump } from '../helpers/dump-writer.js';
+import { expectError } from '../helpers/expect-error.js';
 import { expectFits } from '../helpers/json-schema.js';
 import { fixture, tempDir } from '../helpers/temp.js';
 
@@ -210,6 +211,8 @@ describe('extract', () => {
       expect(outcome.code, outcome.stderr).toBe(1);
       expect(existsSync(at('out'))).toBe(false);
     }
+    const same = await cli(['extract', dump, '--pid', '7', '--all', '-o', at('out'), '--map', at('out')]);
+    expectError(same, `${at('out')}: the map must be another file than the memory`);
     expect(readFileSync(at('there'), 'utf8')).toBe('mine');
     expect((await cli(['extract', dump, '--pid', '7', '--all'], { stdoutIsTerminal: true })).code).toBe(2);
     // Pages that are cut off leave nothing behind.

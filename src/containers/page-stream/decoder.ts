@@ -6,6 +6,7 @@ import { isPagemapName, pagesName, spaceIdentity } from '../../dump/names.js';
 import type { DumpRecord, FileRecord, Space } from '../../dump/records.js';
 import { DumpError } from '../../errors.js';
 import { PAGE_SIZES, pageNumberLimit } from '../../memory/runs.js';
+import { withArticle } from '../../protobuf/builder.js';
 import { frameDescriptor, type MessageDescriptor, messageDescriptor } from '../../protobuf/descriptor.js';
 import { type MessageObject, readAnyObject } from '../../protobuf/object.js';
 import { Damage, decodeAreas, decodeRuns } from './columns.js';
@@ -93,7 +94,7 @@ export class PageStreamDecoder {
     } catch (cause) {
       if (cause instanceof DumpError) throw cause;
       if (cause instanceof Damage) throw this.damaged(cause.message);
-      throw this.damaged(`a ${FRAME_NAMES[type]} message`, cause);
+      throw this.damaged(`${withArticle(FRAME_NAMES[type] as string)} message`, cause);
     }
   }
 

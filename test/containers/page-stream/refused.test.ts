@@ -509,7 +509,7 @@ describe('write refuses a stream of our own making', () => {
       () => begun().end({ crc32: 1 }),
       'stdin@0x4d: expected frames that match their checksum',
     ],
-    ['an empty end', () => begun().frame(8, Buffer.alloc(0)).bytes(), 'stdin@0x4d: expected a END message'],
+    ['an empty end', () => begun().frame(8, Buffer.alloc(0)).bytes(), 'stdin@0x4d: expected an END message'],
   ];
   it.each(rows)('%s', async (_, stream, error) => {
     expectError(await writeRefuses(stream()), error);
