@@ -29,6 +29,7 @@ export type DumpErrorCode =
   | 'OUTPUT_INSIDE_DUMP'
   | 'CHANGED'
   | 'UNAVAILABLE'
+  | 'WRONG_SUM'
   | 'NOT_A_STREAM'
   | 'STREAM_VERSION'
   | 'STREAM_DAMAGED'

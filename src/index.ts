@@ -16,7 +16,7 @@ export type { WaitingBytes } from './bytes.js';
 export type { CheckpointImage, ImageBlob } from './containers/oci/layout.js';
 export { Dump, type DumpOptions } from './dump/dump.js';
 export type { FileBegin, FileEvent, FileEvents } from './dump/events.js';
-export type { DumpEntry, DumpFiles, DumpOrigin, FileStat, ReadableFiles } from './dump/files.js';
+export type { DumpEntry, DumpFiles, DumpOrigin, FileStat, ReadableFiles, SummedBlocks } from './dump/files.js';
 export { pump, type RecordSink, type RecordSource, type Stage, type StageOutput } from './dump/pump.js';
 export * from './dump/records.js';
 export { SizeSink } from './dump/size.js';

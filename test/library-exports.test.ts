@@ -13,7 +13,7 @@ const EXPORTS: Record<string, string> = {
     ImageBlob KINDS KeepOptions Kind KindTally KnownDump MemoryBudget OpenDump OpenDumpOptions PAGE_SIZES
     POLICIES PageSpan PagesData PayloadFile PayloadRecord Policy ProcessData RUN_BITS ReadableFiles RecordSink
     RecordSource RunBatch RunBuilder RunCursor RunDetail RunPart RunTable RunsRecord Selection Severity SizeSink
-    SourceKind SourceOptions Space SpaceRecord SpaceTally SplitOptions Stage StageOutput StoredAt Sums TableSpan
+    SourceKind SourceOptions Space SpaceRecord SpaceTally SplitOptions Stage StageOutput StoredAt SummedBlocks Sums TableSpan
     Task TemplateOptions TemplateTask UntemplateOptions Verdict VerifyOptions WaitingBytes WantedPages classify exploreAreas exploreDescriptors explorePages exploreProcesses filter
     hasPayload isPayload keepEager merge openDump openDumpFiles pump quickFindings rebuild split tally template untemplate verify
   `,

@@ -31,6 +31,7 @@ import { PagesLayout } from '../memory/pages-layout.js';
 import { PAGE_SIZES, PE_PARENT, type RunBatch } from '../memory/runs.js';
 import { counted } from '../printable.js';
 import { isMetadataName, MetadataCache } from './metadata-cache.js';
+import { ArrivingSums } from './sums.js';
 
 export interface ArrivalOptions {
   /** Name of the source, for errors. */
@@ -43,6 +44,8 @@ export interface ArrivalOptions {
   findsPageSize?: boolean;
   /** Whether pages are on their way to their pagemap already: no other one can have them then. */
   areTaken?: (pages: string) => boolean;
+  /** Told of files that were not compared with the sums of the dump. */
+  warn?: ((message: string) => void) | undefined;
   /** Called with the runs of each pagemap as they arrive. */
   onRuns?: (pagemap: string, runs: RunBatch) => void;
 }
@@ -122,6 +125,8 @@ export class ArrivalChecks {
   readonly metadata = new MetadataCache();
   /** Pagemaps by name. */
   readonly pagemaps = new Map<string, ArrivingPagemap>();
+  /** Of the blocks of all files, where the dump has them. */
+  readonly sums = new ArrivingSums();
   /** Known at the end. */
   tasks: readonly Task[] = [];
   /** `core_entry.mtype`, once a core image has come. */
@@ -144,20 +149,25 @@ export class ArrivalChecks {
 
   /**
    * Takes the next event.
-   * @throws {DumpError} BAD_NAME, UNSUPPORTED, WRONG_MAGIC, PAGES_ID_TWICE, PAGES_SIZE, or for images that cannot be read
+   * @returns whether it is of a file of the dump, and not of its sums
+   * @throws {DumpError} BAD_NAME, UNSUPPORTED, WRONG_MAGIC, WRONG_SUM, PAGES_ID_TWICE, PAGES_SIZE, or for images that cannot be
+   *   read
    */
-  take(event: FileEvent): void {
+  take(event: FileEvent): boolean {
+    if (!this.sums.take(event)) return false;
     if (event.type === 'file') this.begin(event);
     else if (event.type === 'data') this.data(event.name, event.bytes);
     else this.end(event.name);
+    return true;
   }
 
   /**
    * Called after the last event; throws if the dump is incomplete.
    * @returns the files that an earlier dump has left
-   * @throws {DumpError} NOT_A_DUMP, MISSING_IMAGE, NO_PARENT, MALFORMED, TRUNCATED, PAGES_ID_TWICE, PAGES_SIZE
+   * @throws {DumpError} NOT_A_DUMP, MISSING_IMAGE, NO_PARENT, MALFORMED, TRUNCATED, WRONG_SUM, PAGES_ID_TWICE, PAGES_SIZE
    */
   finish(): Leftovers {
+    this.sums.finish(this.options.warn);
     const { metadata } = this;
     const { name, incomplete } = this.options;
     const { tasks, ids } = readTasks(new Images(metadata), name, this.names, incomplete);

@@ -7,7 +7,8 @@ import { DumpDirectory, type Written } from '../containers/directory/dump-direct
 import type { DirectorySinkOptions } from '../containers/directory/write.js';
 import type { FileBegin, FileEvent, FileEvents } from '../dump/events.js';
 import { leftOut, pagesLeftOut } from '../dump/leftovers.js';
-import { mmName, OUTSIDE } from '../dump/names.js';
+import { mmName, OUTSIDE, SUMS } from '../dump/names.js';
+import { SUMS_MODE } from '../dump/sums.js';
 import { decodeAreas } from '../image/mm.js';
 import { Breather } from '../io/breathe.js';
 import type { OutputFile } from '../io/output-file.js';
@@ -23,6 +24,8 @@ export interface ExtractOptions extends DirectorySinkOptions {
   signal?: AbortSignal;
   /** Told of what an earlier dump has left. */
   warn?: (message: string) => void;
+  /** Whether the dump gets sums of its blocks, even if the source has none. */
+  sums?: boolean;
 }
 
 /**
@@ -39,6 +42,7 @@ export async function extract(events: FileEvents, out: string, options: ExtractO
       if (taken) await taken;
     }
     extraction.check();
+    await extraction.addSums();
     await directory.commit(DIRECTORY_MODE);
     return directory.written;
   } catch (error) {
@@ -50,6 +54,7 @@ export async function extract(events: FileEvents, out: string, options: ExtractO
 class Extraction {
   private readonly checks: ArrivalChecks;
   private readonly files = new Map<string, OutputFile>();
+  private readonly removed = new Set<string>();
   private readonly breather = new Breather();
   /** Pages that are lazy and in no file, by pagemap. */
   private readonly holePages = new Map<string, number>();
@@ -61,10 +66,11 @@ class Extraction {
     const countHoles = (pagemap: string, runs: RunBatch) =>
       void this.holePages.set(pagemap, (this.holePages.get(pagemap) ?? 0) + countHolePages(runs));
     this.checks = new ArrivalChecks({ ...options, findsPageSize: true, onRuns: countHoles });
+    if (options.sums) this.checks.sums.makeAll();
   }
 
   take(event: FileEvent): Promise<void> | undefined {
-    this.checks.take(event);
+    if (!this.checks.take(event)) return this.pause();
     if (event.type === 'fileEnd') return this.end(event.name);
     if (event.type === 'file') this.begin(event);
     else this.write(event);
@@ -81,11 +87,23 @@ class Extraction {
     }
   }
 
+  /** The files are those that came, and so are their sums. */
+  async addSums(): Promise<void> {
+    const bytes = this.checks.sums.made(this.removed);
+    if (!bytes) return;
+    const file = this.directory.addFile(SUMS, SUMS_MODE);
+    file.write(bytes);
+    await this.directory.finishFile(file);
+  }
+
   private leaveOut({ pagemaps, pages, unused }: Leftovers): void {
     const { warn = () => {} } = this.options;
     for (const name of pagemaps) warn(leftOut(name));
     for (const name of unused) warn(pagesLeftOut(name));
-    for (const name of [...pagemaps, ...pages, ...unused]) this.directory.removeFile(name);
+    for (const name of [...pagemaps, ...pages, ...unused]) {
+      this.directory.removeFile(name);
+      this.removed.add(name);
+    }
   }
 
   private begin({ name, kind, mode, target }: FileBegin): void {
@@ -100,7 +118,7 @@ class Extraction {
     const file = this.files.get(name);
     if (!file) return;
     file.write(bytes);
-    const moved = waiting ? file.writeWaiting(waiting) : 0;
+    const moved = waiting && !this.options.sums ? file.writeWaiting(waiting) : 0;
     this.checks.takeUnseen(name, moved);
     this.options.progress?.(bytes.length + moved);
   }

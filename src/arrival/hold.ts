@@ -12,6 +12,7 @@ import {
   type FileStat,
   followLinks,
   missingImage,
+  type SummedBlocks,
 } from '../dump/files.js';
 import { checkLink, isPagesName, OUTSIDE, pagesName } from '../dump/names.js';
 import { pump } from '../dump/pump.js';
@@ -21,6 +22,7 @@ import { Breather } from '../io/breathe.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import { HoldStore, type StoredFile } from '../io/hold-store.js';
 import { DIRECTORY_MODE } from './sequential.js';
+import { ArrivingSums } from './sums.js';
 
 /** Told of what is held, as it arrives. */
 export interface HoldObserver {
@@ -50,6 +52,8 @@ export interface HoldOptions {
   progress?: ((bytes: number) => void) | undefined;
   /** Longest time that the event loop may be blocked, in ms. */
   holdMs?: number;
+  /** Told of files that were not compared with the sums of the dump. */
+  warn?: ((message: string) => void) | undefined;
 }
 
 /** How much of a file outside of the dump is held, in bytes. What describes a container is far smaller. */
@@ -85,6 +89,7 @@ export class HeldFiles implements DumpFiles {
   readonly mode = DIRECTORY_MODE;
   readonly origin?: DumpOrigin;
   pageSize?: number;
+  summed?: SummedBlocks;
   observer?: HoldObserver;
   private readonly byName = new Map<string, HeldEntry>();
   private readonly store: HoldStore;
@@ -131,11 +136,15 @@ export class HeldFiles implements DumpFiles {
 
   private async takeEvents(events: FileEvents): Promise<void> {
     try {
+      const sums = new ArrivingSums();
       for await (const event of this.breathing(events)) {
+        if (!sums.take(event)) continue;
         if (event.type === 'file') this.addArriving(event);
         else if (event.type === 'data') this.push(event.name, event.bytes);
         else if (event.type === 'fileEnd') this.end(event.name);
       }
+      sums.finish(this.options.warn);
+      if (sums.blocks !== undefined) this.summed = { blocks: sums.blocks, toCompare: new Map() };
     } catch (error) {
       this.close();
       throw error;
@@ -307,6 +316,11 @@ class HoldSink extends FilesSink {
 
   protected endFile({ name }: FileRecord): void {
     this.files.end(name);
+  }
+
+  /** A page stream has checksums of its own; what is made of the dump gets sums again. */
+  protected override startSums(): void {
+    this.files.summed = { blocks: 0, toCompare: new Map() };
   }
 
   protected startSpace(space: Space): void {

@@ -24,6 +24,7 @@ import type { FileEvents } from '../dump/events.js';
 import type { DumpFiles } from '../dump/files.js';
 import type { RecordSource } from '../dump/pump.js';
 import type { DumpRecord } from '../dump/records.js';
+import { withSumsCompared } from '../dump/summed-files.js';
 import { onFile, systemError } from '../errors.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import { type Compression, compressionOf, decompress } from '../io/compression.js';
@@ -93,11 +94,12 @@ export async function openRandom(
   checkExists(path);
   if (!from && (await isLayout(path))) return undefined;
   if (from === 'directory' || (!from && onFile(path, () => statSync(path)).isDirectory())) {
-    return new DirectoryFiles(folderOfImages(path), options);
+    return withSumsCompared(new DirectoryFiles(folderOfImages(path), options));
   }
   if (from !== undefined && from !== 'tar') return undefined;
   const archive = openRandomAccess(path);
-  return archive && TarFiles.open(archive);
+  const files = archive && (await TarFiles.open(archive));
+  return files && withSumsCompared(files);
 }
 
 /**

@@ -7,8 +7,9 @@
 import type { WaitingBytes } from '../bytes.js';
 import type { FileBegin, FileEvent, FileEvents } from '../dump/events.js';
 import { leftOut, notLeftOut, pagesLeftOut } from '../dump/leftovers.js';
-import { isPagesName, OUTSIDE } from '../dump/names.js';
+import { isPagesName, OUTSIDE, SUMS } from '../dump/names.js';
 import type { DumpRecord, FileRecord } from '../dump/records.js';
+import { sumsMark } from '../dump/sums.js';
 import type { Task } from '../dump/tasks.js';
 import { invariant } from '../errors.js';
 import { Fifo } from '../fifo.js';
@@ -34,6 +35,8 @@ export interface SequentialOptions {
   warn?: ((message: string) => void) | undefined;
 }
 
+const NOT_CARRIED = `${SUMS} came after other files, so what is written has no sums without --sums`;
+
 /** A file that waits for its end and its turn. */
 interface WaitingFile {
   record: FileRecord;
@@ -50,6 +53,7 @@ export class SequentialDump {
   private headerSent = false;
   /** A file whose bytes are passed on as they come. */
   private direct: string | undefined;
+  private asksForSums = false;
 
   constructor(private readonly options: SequentialOptions) {
     const { areas = true, budget } = options;
@@ -99,7 +103,12 @@ export class SequentialDump {
   }
 
   private *take(event: FileEvent): Generator<DumpRecord> {
-    this.checks.take(event);
+    if (!this.checks.take(event)) {
+      // What is written gets sums only if all of its bytes can be in them.
+      if (!this.asksForSums && this.checks.sums.comeFirst) this.ready.push(sumsMark());
+      this.asksForSums ||= this.checks.sums.comeFirst;
+      return;
+    }
     if (event.type === 'file') yield* this.begin(event);
     else if (event.type === 'data') yield* this.data(event);
     else this.end(event.name);
@@ -202,6 +211,7 @@ export class SequentialDump {
 
   private *finish(): Generator<DumpRecord> {
     this.leaveOut(this.checks.finish());
+    if (this.checks.sums.blocks !== undefined && !this.asksForSums) this.options.warn?.(NOT_CARRIED);
     yield* this.flow();
     invariant(this.headerSent && this.spaces.isEmpty, 'of a whole dump nothing waits');
     yield { type: 'end' };

@@ -2,6 +2,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import type { Emit } from '../bytes.js';
+import { sumsOfImage } from '../containers/directory/sums.js';
 import { BLOCK, isTarHeader } from '../containers/tar/block.js';
 import { type DumpFiles, missingImage, pieces } from '../dump/files.js';
 import { DumpError, onFile, UsageError } from '../errors.js';
@@ -134,11 +135,13 @@ export async function withOutput<T>(
     return result;
   }
   const { mode, name } = input;
+  const renewSums = sumsOfImage(path);
   const reach = () => onFile(path, () => reachOf(name, dirname(resolve(path))));
   const file = new AtomicFile(path, { mode: mode && mode & reach() });
   try {
     const result = await write(file.write, false);
     file.commit();
+    renewSums?.();
     return result;
   } finally {
     file.discard();

@@ -97,12 +97,15 @@ export interface SinkOptions {
   force: boolean;
   /** Whether nothing is to be written. */
   dryRun: boolean;
+  /** Whether the dump gets sums of its blocks. */
+  sums: boolean;
   progress(bytes: number): void;
 }
 
 export const sinkOptions = ({ flags }: Arguments, progress: (bytes: number) => void): SinkOptions => ({
   force: flags['force'] === true,
   dryRun: flags['dryRun'] === true,
+  sums: flags['blockSums'] === true,
   progress,
 });
 
@@ -110,10 +113,10 @@ export const sinkOptions = ({ flags }: Arguments, progress: (bytes: number) => v
 export function openSink(
   { place, kind, compression, prefix }: Target,
   { kind: from, image, budget, inputs: sources }: SinkSource,
-  { force, dryRun, progress }: SinkOptions,
+  { dryRun, ...common }: SinkOptions,
   io: Io,
 ): DirectorySink | TarSink | ShardSink | SizeSink {
-  const options = { force, sources, progress };
+  const options = { ...common, sources };
   if (prefix !== '' && isArchive(from)) {
     throw new UsageError('--prefix: the source is an archive, whose files keep their folders');
   }

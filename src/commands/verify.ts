@@ -66,12 +66,16 @@ async function verifySource(
 /** The last line of `--json`. */
 function summaryObject(verdict: Verdict | DumpError): object {
   const isComplete = !(verdict instanceof DumpError);
-  const { errors, warnings, files } = isComplete ? verdict : { errors: 1, warnings: 0, files: 0 };
-  return { event: 'summary', errors, warnings, files, complete: isComplete };
+  const { errors, warnings, files, summedBlocks }: Verdict = isComplete
+    ? verdict
+    : { errors: 1, warnings: 0, files: 0 };
+  const sums = summedBlocks === undefined ? {} : { summedBlocks };
+  return { event: 'summary', errors, warnings, files, ...sums, complete: isComplete };
 }
 
-function summary({ errors, warnings, files }: Verdict): string {
-  return `${errors === 0 ? 'no errors' : counted(errors, 'error')}, ${counted(warnings, 'warning')} in ${counted(files, 'file')}`;
+function summary({ errors, warnings, files, summedBlocks }: Verdict): string {
+  const sums = summedBlocks === undefined ? '' : `, ${counted(summedBlocks, 'block')} compared with their sums`;
+  return `${errors === 0 ? 'no errors' : counted(errors, 'error')}, ${counted(warnings, 'warning')} in ${counted(files, 'file')}${sums}`;
 }
 
 /** Text to stdout. The check continues if the reader exits early, because the exit code still has to be right. */

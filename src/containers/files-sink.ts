@@ -10,22 +10,25 @@
 
 import { none } from 'stream-chain/defs.js';
 import { ExtentReader, FILE_PIECE_BYTES } from '../dump/extents.js';
-import { PARTIAL, pagesName } from '../dump/names.js';
+import { PARTIAL, pagesName, SUMS, SUMS_MARK } from '../dump/names.js';
 import { PagemapWriter } from '../dump/pagemap-writer.js';
 import { PayloadCheck } from '../dump/payload-check.js';
 import { payloadLength } from '../dump/payload-cutter.js';
 import type { RecordSink } from '../dump/pump.js';
 import type { DumpRecord, ExtentsRecord, FileRecord, HeaderRecord, PayloadRecord, Space } from '../dump/records.js';
+import { SUMS_MODE, SumsMaker } from '../dump/sums.js';
 import { invariant } from '../errors.js';
 import { Fifo } from '../fifo.js';
 import { countHolePages } from '../memory/runs.js';
-import { withoutOutside } from '../stages/drop-files.js';
+import { dropFiles } from '../stages/drop-files.js';
 import { rebuild } from '../stages/rebuild.js';
 import { PagesPlacer } from './pages-placer.js';
 
 export interface FilesSinkOptions {
   /** Called with the number of bytes of each piece of payload. */
   progress?: (bytes: number) => void;
+  /** Whether the dump gets sums of its blocks. One that comes from a dump with sums does anyway. */
+  sums?: boolean;
 }
 
 /**
@@ -40,8 +43,11 @@ export abstract class FilesSink implements RecordSink {
   /** Whether it has a place for what is next to the dump in its archive; otherwise that is left out. */
   protected readonly takesOutside: boolean = false;
   protected readonly extents = new ExtentReader(FILE_PIECE_BYTES);
-  private readonly inside = withoutOutside();
+  /** Sums are made of what is written: those of another dump are of no use. */
+  private readonly wanted = dropFiles(({ name, outside }) => name === SUMS || (outside === true && !this.takesOutside));
   private readonly joinRebuilt = rebuild();
+  /** Of all files, if they get sums. Then the bytes must be seen. */
+  protected sums: SumsMaker | undefined;
   private seenHeader: HeaderRecord | undefined;
   private file: FileRecord | undefined;
   private readonly waiting = new Fifo<Space>();
@@ -51,7 +57,7 @@ export abstract class FilesSink implements RecordSink {
   /** Whether a checksum follows the payload. */
   private isChecked = false;
 
-  constructor(private readonly progress?: FilesSinkOptions['progress']) {}
+  constructor(private readonly common: FilesSinkOptions = {}) {}
 
   abstract finish(): void | Promise<void>;
   abstract discard(): void | Promise<void>;
@@ -68,9 +74,11 @@ export abstract class FilesSink implements RecordSink {
   protected abstract endSpace(space: Space): void | Promise<void>;
   /** Called when all files are complete. */
   protected abstract end(): void;
+  /** Called before the first file, if the blocks of all that is written get sums. */
+  protected startSums(): void | Promise<void> {}
 
   write(record: DumpRecord): void | Promise<void> {
-    if (!this.takesOutside && this.inside(record) === none) return;
+    if (this.wanted(record) === none) return;
     if (record.type === 'bytes') this.payload(record.bytes);
     else if (record.type === 'extents') this.payloadExtents(record);
     else return this.writeOther(record);
@@ -82,10 +90,16 @@ export abstract class FilesSink implements RecordSink {
         this.seenHeader = record;
         this.extents.expect(record.payloadBytes ?? 0);
         this.joinRebuilt(record);
+        if (this.common.sums) await this.beginSums();
         break;
       case 'file':
         await this.finishFile();
+        if (record.name === SUMS_MARK && record.size === 0) {
+          await this.beginSums();
+          break;
+        }
         await this.startFile(record);
+        if (record.kind === 'regular' && !record.outside) this.sums?.of(record.name);
         this.isPartial ||= record.name === PARTIAL;
         this.file = record;
         this.startPayload(record.size, record.checked);
@@ -114,8 +128,38 @@ export abstract class FilesSink implements RecordSink {
       default:
         await this.finishFile();
         await this.finishSpaces();
+        await this.putSums();
         this.end();
     }
+  }
+
+  private async beginSums(): Promise<void> {
+    if (this.sums) return;
+    this.sums = new SumsMaker();
+    await this.startSums();
+  }
+
+  /** Adds bytes of a file to its sums. */
+  protected sum(name: string, bytes: Uint8Array): void {
+    this.sums?.of(name).add(bytes);
+  }
+
+  /** The sums come last. They have none themselves. */
+  private async putSums(): Promise<void> {
+    const bytes = this.sums?.end();
+    this.sums = undefined;
+    if (!bytes) return;
+    const record: FileRecord = {
+      type: 'file',
+      kind: 'regular',
+      name: SUMS,
+      mode: SUMS_MODE,
+      size: bytes.length,
+      checked: false,
+    };
+    await this.startFile(record);
+    this.fileBytes(bytes, record);
+    await this.endFile(record);
   }
 
   /** Finishes all spaces so far. Those without runs get empty images. */
@@ -138,6 +182,7 @@ export abstract class FilesSink implements RecordSink {
     await this.finishCurrent();
     for (let next = this.waiting.take(); next; next = this.waiting.take()) {
       this.startSpace(next);
+      for (const name of [next.pagemap, pagesName(next)]) this.sums?.of(name);
       const { pageSize } = this.header;
       const entries = new PagemapWriter(next, pageSize, (bytes) => this.pagemapBytes(bytes, next));
       const pages = new PagesPlacer(pageSize, (bytes) => this.pagesBytes(bytes, next));
@@ -180,7 +225,8 @@ export abstract class FilesSink implements RecordSink {
   private payloadExtents(record: ExtentsRecord): void {
     const { file, current } = this;
     if (file || !current || this.isChecked) {
-      if (file && !this.isChecked && this.takeExtents?.(record, file)) this.took(payloadLength(record));
+      if (file && !this.isChecked && !this.isSummed(file) && this.takeExtents?.(record, file))
+        this.took(payloadLength(record));
       else for (const bytes of this.extents.read(record)) this.payload(bytes);
       return;
     }
@@ -192,8 +238,12 @@ export abstract class FilesSink implements RecordSink {
     }
   }
 
+  private isSummed({ outside }: FileRecord): boolean {
+    return this.sums !== undefined && !outside;
+  }
+
   private took(bytes: number): void {
     this.payloadLeft -= bytes;
-    this.progress?.(bytes);
+    this.common.progress?.(bytes);
   }
 }

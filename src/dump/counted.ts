@@ -1,6 +1,6 @@
 /** The files of a dump, of which all bytes that are read are counted. */
 import type { FilePlace } from '../bytes.js';
-import type { DumpEntry, DumpFiles, DumpOrigin, FileStat } from './files.js';
+import type { DumpEntry, DumpFiles, DumpOrigin, FileStat, SummedBlocks } from './files.js';
 
 export class CountedFiles implements DumpFiles {
   readonly kind: DumpFiles['kind'];
@@ -8,18 +8,20 @@ export class CountedFiles implements DumpFiles {
   readonly mode: number;
   readonly pageSize?: number;
   readonly origin?: DumpOrigin;
+  readonly summed?: SummedBlocks;
 
   /** @param count told of the bytes of each read, also of the dumps that this one builds on */
   constructor(
     private readonly files: DumpFiles,
     private readonly count: (bytes: number) => void,
   ) {
-    const { kind, path, mode, pageSize, origin } = files;
+    const { kind, path, mode, pageSize, origin, summed } = files;
     this.kind = kind;
     this.path = path;
     this.mode = mode;
     if (pageSize !== undefined) this.pageSize = pageSize;
     if (origin) this.origin = origin;
+    if (summed) this.summed = summed;
   }
 
   entries(): readonly DumpEntry[] {

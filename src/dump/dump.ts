@@ -17,6 +17,7 @@ import { isPagemapName, isPagesName, isTaskImage, mmName, OUTSIDE, pagesName, sp
 import { findPageSize, MIN_PAGE_BYTES } from './page-size.js';
 import { openAddressSpace, readPagemap } from './pagemap.js';
 import type { DumpRecord, FileRecord, PayloadFile, Space } from './records.js';
+import { sumsMark } from './sums.js';
 import { readTasks, type Task } from './tasks.js';
 
 /** An mm image is read whole; the largest known is a few MiB. */
@@ -113,7 +114,7 @@ export class Dump {
    */
   *records(): Generator<DumpRecord> {
     if (this.files.kind === 'tar') {
-      yield this.header();
+      yield* this.start();
       yield* this.inOrder();
     } else {
       yield* this.metadata();
@@ -124,7 +125,7 @@ export class Dump {
 
   /** The header, all files, and the areas of all spaces. */
   *metadata(): Generator<DumpRecord> {
-    yield this.header();
+    yield* this.start();
     const ownFiles = new Set(this.spaces.flatMap((space) => [space.pagemap, pagesName(space)]));
     for (const entry of this.entries.values()) if (!ownFiles.has(entry.name)) yield* this.fileRecords(entry);
     for (const space of this.spaces) yield* this.spaceRecords(space);
@@ -149,6 +150,11 @@ export class Dump {
   /** The memory of a space, including the pages in parent dumps. */
   addressSpace(space: Space): AddressSpace {
     return openAddressSpace(this.files, space.pagemap, this.pageSize);
+  }
+
+  private *start(): Generator<DumpRecord> {
+    yield this.header();
+    if (this.files.summed) yield sumsMark();
   }
 
   private header(): DumpRecord {

@@ -55,6 +55,13 @@ export interface DumpOrigin {
   readonly image?: Readonly<Record<'index' | 'manifest' | 'config', Record<string, unknown>>> | undefined;
 }
 
+/** How much of a dump has sums, as far as that is known. */
+export interface SummedBlocks {
+  readonly blocks: number;
+  /** Files, with the number of their blocks, that have not been compared yet; reading a block compares it. */
+  readonly toCompare: ReadonlyMap<string, number>;
+}
+
 export interface DumpFiles extends ReadableFiles {
   readonly kind: 'directory' | 'tar' | 'held';
   /** Path of the directory or the container; also used in errors. */
@@ -65,6 +72,8 @@ export interface DumpFiles extends ReadableFiles {
   readonly pageSize?: number;
   /** Of a dump that was held. */
   readonly origin?: DumpOrigin;
+  /** Of a dump with sums of its blocks: what is read agrees with them, and what is made of it gets new ones. */
+  readonly summed?: SummedBlocks;
   /** All entries, sorted by name. Those of an archive come in its order, with the files outside the dump. */
   entries(): readonly DumpEntry[];
   /**

@@ -62,6 +62,17 @@ export const MAPPED_SUFFIX = '.pagepipe-memory';
 /** The mark of a dump from which pages were taken out that no lazy restore can fetch. */
 export const PARTIAL = 'pagepipe-partial.json';
 
+/** The sums of the blocks of all files of a dump: `sums.ts` says what is in it. */
+export const SUMS = 'pagepipe-sums.json';
+/**
+ * An empty file that says that a dump has sums, to those who read it from front to back: an archive begins with it, and has the
+ * sums at its end.
+ */
+export const SUMS_MARK = 'pagepipe-sums';
+
+/** Whether a file is about the sums of a dump, and so no part of what the sums are of. */
+export const isSumsName = (name: string): boolean => name === SUMS || name === SUMS_MARK;
+
 /** Of the names in a directory, those for which it is no dump that may be replaced; none if it is one. */
 export function notOfDump(names: readonly string[]): readonly string[] {
   const hidden = names.filter((name) => name.startsWith('.') && name !== UNDELIVERED && name !== MIGRATION);

@@ -6,7 +6,7 @@
  * This file has the stages that make the cold half.
  */
 import { none } from 'stream-chain/defs.js';
-import { isOriginalName } from '../dump/names.js';
+import { isOriginalName, SUMS_MARK } from '../dump/names.js';
 import { type DumpRecord, isPayload, type Space } from '../dump/records.js';
 import { DumpError } from '../errors.js';
 import { detailOf, PE_PARENT, PE_PRESENT, type RunBatch, RunBuilder } from '../memory/runs.js';
@@ -33,7 +33,7 @@ export function notCold() {
  * @throws {DumpError} UNSUPPORTED for pages that are both in the dump and in its parent
  */
 export const coldPart = () => [
-  dropFiles(({ name }) => !NEEDED.test(name) && !isOriginalName(name)),
+  dropFiles(({ name }) => !NEEDED.test(name) && !isOriginalName(name) && name !== SUMS_MARK),
   withoutSharedMemory(),
   withoutParentPages(),
 ];

@@ -33,6 +33,8 @@ export interface PlaceOptions {
   sources?: readonly Place[];
   /** Called with the size of each piece of payload, in bytes. */
   progress?: (bytes: number) => void;
+  /** Whether the dump gets sums of its blocks (docs/sums.md). One that comes from a dump with sums does anyway. */
+  sums?: boolean;
 }
 
 export interface ArchiveOptions extends PlaceOptions {
@@ -123,6 +125,7 @@ function tarOptions({
   budget = defaultBudget(),
   mtimeSeconds,
   progress,
+  sums,
   signal,
 }: ArchiveOptions): TarSinkOptions {
   return {
@@ -130,6 +133,7 @@ function tarOptions({
     mtimeSeconds: mtimeSeconds ?? Math.floor(Date.now() / 1000),
     prefix: prefix === '' ? '' : `${prefix.replace(/\/$/, '')}/`,
     ...(progress ? { progress } : {}),
+    ...(sums ? { sums } : {}),
     ...(signal ? { signal } : {}),
   };
 }

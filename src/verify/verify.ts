@@ -1,5 +1,6 @@
 /**
- * Checks a dump while the process that was dumped still exists. Nothing is written and no page is read. Each finding is
+ * Checks a dump while the process that was dumped still exists. Nothing is written, and no page is read
+ * unless its dump has sums. Each finding is
  * reported at once, and the next check continues with the images that are sound.
  */
 import type { DumpFiles } from '../dump/files.js';
@@ -22,6 +23,7 @@ import { checkNamespaces } from './namespaces.js';
 import { checkPresence } from './presence.js';
 import { checkProcesses } from './processes.js';
 import { readSegments } from './segments.js';
+import { checkSums } from './sums.js';
 import { type Survey, survey } from './survey.js';
 import { checkTree } from './tree.js';
 import { checkUnixSockets } from './unix-sockets.js';
@@ -43,6 +45,8 @@ export interface Verdict {
   files: number;
   /** Set if the dump was changed while it was checked: another check may find something else. */
   changed?: true;
+  /** Blocks that were compared with their sums; undefined if the dump has none. */
+  summedBlocks?: number;
 }
 
 /**
@@ -52,7 +56,9 @@ export interface Verdict {
  * @throws {DumpError} if the files cannot be listed
  */
 export function verify(files: DumpFiles, take: (finding: Finding) => void, options: VerifyOptions = {}): Verdict {
-  return check(files, take, (dump) => {
+  let summedBlocks: number | undefined;
+  const verdict = check(files, take, (dump) => {
+    summedBlocks = checkSums(dump);
     const known = survey(dump);
     checkImages(dump, known);
     const pageSize = pageSizeOf(dump, known, options);
@@ -74,6 +80,7 @@ export function verify(files: DumpFiles, take: (finding: Finding) => void, optio
     checkMemory(dump, known, pageSize, segments);
     checkMapped(dump, known.march, { folder: options.memory, content: options.content === true });
   });
+  return { ...verdict, ...(summedBlocks === undefined ? {} : { summedBlocks }) };
 }
 
 /**

@@ -15,7 +15,7 @@ class Recorder extends FilesSink {
   readonly files = new Map<string, number>();
 
   constructor() {
-    super((bytes) => this.calls.push(`progress ${bytes}`));
+    super({ progress: (bytes) => this.calls.push(`progress ${bytes}`) });
   }
 
   finish(): void {

@@ -71,6 +71,12 @@ export const CONTAINER_OPTIONS = {
     help: 'folder of the images in the archive, such as checkpoint. The files of an archive keep theirs',
     fallback: 'the top',
   },
+  blockSums: {
+    type: 'boolean',
+    word: 'sums',
+    help: 'add the SHA-256 of every block of 1 MiB, which is compared whenever the dump is read',
+    fallback: 'if DUMP has such sums',
+  },
   cold: { type: 'string', value: ['-'], help: 'write COLD as a page stream to stdout, for pagepipe write' },
   force: { type: 'boolean', help: 'replace what is there, if it is a dump or a file' },
   dryRun: { type: 'boolean', help: 'write nothing, only say what would be written' },

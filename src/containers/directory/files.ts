@@ -13,6 +13,7 @@ import {
   MEMORY_FOLDER,
 } from '../../dump/names.js';
 import { MAX_CHAIN } from '../../dump/pagemap.js';
+import { withSumsCompared } from '../../dump/summed-files.js';
 import { DumpError, isErrno, onFile, systemError } from '../../errors.js';
 import { checkHoles, storedBytesOf } from '../../io/holes.js';
 import { checkUnchanged, noImage, OpenFiles, specialKind, stateOf } from '../../io/open-files.js';
@@ -39,7 +40,7 @@ export class DirectoryFiles implements DumpFiles {
   private listed: DumpEntry[] | undefined;
   private child: DirectoryFiles | undefined;
   /** Undefined: not looked for yet; null: there is none. */
-  private known: DirectoryFiles | null | undefined;
+  private known: DumpFiles | null | undefined;
   /** Of this dump and of those that it builds on. */
   private open = new OpenFiles();
   private depth = 0;
@@ -96,7 +97,7 @@ export class DirectoryFiles implements DumpFiles {
     return { fd: this.open.descriptor(path, name), offset: 0 };
   }
 
-  parent(): DirectoryFiles | undefined {
+  parent(): DumpFiles | undefined {
     if (this.known === undefined) this.known = this.openParent() ?? null;
     return this.known ?? undefined;
   }
@@ -105,7 +106,7 @@ export class DirectoryFiles implements DumpFiles {
     if (!this.child) this.open.close();
   }
 
-  private openParent(): DirectoryFiles | undefined {
+  private openParent(): DumpFiles | undefined {
     const link = join(this.path, 'parent');
     const place = onFile('parent', () => (existsSync(link) ? realpathSync(link) : undefined));
     if (place === undefined || !onFile('parent', () => statSync(place)).isDirectory()) return undefined;
@@ -116,7 +117,7 @@ export class DirectoryFiles implements DumpFiles {
     parent.child = this;
     parent.open = this.open;
     parent.depth = this.depth + 1;
-    return parent;
+    return withSumsCompared(parent);
   }
 
   /** Remembers the state of pagemaps and pages before the first of them is opened: a later change is another dump. */

@@ -21,7 +21,7 @@ export class DirectorySink extends FilesSink {
   private ended = false;
 
   constructor(path: string, options: DirectorySinkOptions = {}) {
-    super(options.progress);
+    super(options);
     this.directory = new DumpDirectory(path, options);
   }
 
@@ -51,7 +51,8 @@ export class DirectorySink extends FilesSink {
     else this.regular = this.directory.addFile(name, mode);
   }
 
-  protected fileBytes(bytes: Uint8Array): void {
+  protected fileBytes(bytes: Uint8Array, { name }: FileRecord): void {
+    this.sum(name, bytes);
     this.regular?.write(bytes);
   }
 
@@ -65,17 +66,19 @@ export class DirectorySink extends FilesSink {
     this.pagemap = this.directory.addFile(space.pagemap, space.pagemapMode);
   }
 
-  protected pagemapBytes(bytes: Uint8Array): void {
+  protected pagemapBytes(bytes: Uint8Array, { pagemap }: Space): void {
+    this.sum(pagemap, bytes);
     this.pagemap?.write(bytes);
   }
 
-  protected pagesBytes(bytes: Uint8Array): void {
+  protected pagesBytes(bytes: Uint8Array, space: Space): void {
+    this.sum(pagesName(space), bytes);
     this.pages?.write(bytes);
   }
 
   protected override takeExtents(record: ExtentsRecord, target: FileRecord | Space): boolean {
     const out = 'type' in target ? this.regular : this.pages;
-    if (!out) return false;
+    if (!out || this.sums) return false;
     for (const piece of this.extents.readOrCopy(record, out.copyFrom)) out.write(piece);
     return true;
   }

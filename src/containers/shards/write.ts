@@ -2,7 +2,7 @@
  * Writes records into shards, as criu-image-streamer does; marker.ts describes the format. Nothing has to be held: pieces of
  * the pagemap and the pages of a space may alternate. Each piece goes to the shard with the fewest bytes.
  */
-import { pagesName } from '../../dump/names.js';
+import { pagesName, SUMS_MARK } from '../../dump/names.js';
 import type { FileRecord, Space } from '../../dump/records.js';
 import { DumpError } from '../../errors.js';
 import type { ShardOutput } from '../../io/byte-output.js';
@@ -35,8 +35,8 @@ export class ShardSink extends FilesSink {
   /** The file that the last name made current. */
   private named: string | undefined;
 
-  constructor(outputs: readonly ShardOutput[], { progress }: FilesSinkOptions = {}) {
-    super(progress);
+  constructor(outputs: readonly ShardOutput[], options: FilesSinkOptions = {}) {
+    super(options);
     this.shards = outputs.map((output) => new Shard(output));
   }
 
@@ -56,6 +56,11 @@ export class ShardSink extends FilesSink {
       const what = kind === 'regular' ? 'files in folders' : kind === 'directory' ? 'folders' : 'links';
       throw new DumpError('UNSUPPORTED', `shards cannot hold ${what}`, { file: name });
     }
+  }
+
+  /** The reader, too, must know of the sums before the first file. */
+  protected override startSums(): void {
+    this.endImage(SUMS_MARK);
   }
 
   protected fileBytes(bytes: Uint8Array, { name }: FileRecord): void {
@@ -86,6 +91,7 @@ export class ShardSink extends FilesSink {
   }
 
   private data(name: string, bytes: Uint8Array): void {
+    this.sum(name, bytes);
     this.bytes += bytes.length;
     for (let at = 0; at < bytes.length; at += MAX_PIECE_BYTES) {
       this.makeCurrent(name);

@@ -5,7 +5,7 @@
  */
 
 import { type CopyRange, portions } from '../../dump/extents.js';
-import { pagesName } from '../../dump/names.js';
+import { pagesName, SUMS_MARK } from '../../dump/names.js';
 import { payloadLength } from '../../dump/payload-cutter.js';
 import type {
   ArchiveHeader,
@@ -16,6 +16,7 @@ import type {
   PayloadRecord,
   Space,
 } from '../../dump/records.js';
+import { SUMS_MODE } from '../../dump/sums.js';
 import { Breather } from '../../io/breathe.js';
 import type { ByteOutput } from '../../io/byte-output.js';
 import { ByteQueue, type MemoryBudget } from '../../io/byte-queue.js';
@@ -46,12 +47,13 @@ export class TarSink extends FilesSink {
   private incomplete: { pagemap: WaitingFile; pages: WaitingFile } | undefined;
   /** Folder of the images, with a slash at its end; for images from an archive, their folder there. */
   private prefix: string;
+  private owesMark = false;
 
   constructor(
     private readonly out: ByteOutput,
     private readonly options: TarSinkOptions,
   ) {
-    super(options.progress);
+    super(options);
     this.prefix = options.prefix ?? '';
   }
 
@@ -76,12 +78,18 @@ export class TarSink extends FilesSink {
     if (header && this.currentSpace?.headers) await this.finishSpaces();
     this.fileSize = 0;
     if (header && !outside) this.prefix = header.name.slice(0, -name.length);
+    if (!outside) this.putMark();
     const isSame = kind !== 'regular' || (!header?.isSparse && size === header?.storedBytes);
     if (!header) this.out.write(this.ownHeader(name, mode, size, kind, target));
     else this.out.write(outside || isSame ? header.blocks() : resized(header.blocks(), size));
   }
 
-  protected fileBytes(bytes: Uint8Array): void {
+  protected override startSums(): void {
+    this.owesMark = true;
+  }
+
+  protected fileBytes(bytes: Uint8Array, { name, outside }: FileRecord): void {
+    if (!outside) this.sum(name, bytes);
     this.out.write(bytes);
     this.fileSize += bytes.length;
   }
@@ -145,14 +153,25 @@ export class TarSink extends FilesSink {
     this.out.write(new Uint8Array(paddedBytes(bytes) - bytes));
   }
 
-  private readonly copyFrom: CopyRange = (place, position, bytes) => this.out.copyFrom?.(place, position, bytes) ?? 0;
+  private readonly copyFrom: CopyRange = (place, position, bytes) =>
+    this.sums ? 0 : (this.out.copyFrom?.(place, position, bytes) ?? 0);
+
+  /** The mark is in front of the first file of the dump: then the folder of the images is known. */
+  private putMark(): void {
+    if (!this.owesMark) return;
+    this.owesMark = false;
+    this.out.write(this.ownHeader(SUMS_MARK, SUMS_MODE, 0));
+  }
 
   private async putImage(name: string, mode: number, file: WaitingFile, header?: ArchiveHeader): Promise<void> {
     const { size } = file;
+    if (this.owesMark && header) this.prefix = header.name.slice(0, -name.length);
+    this.putMark();
     this.out.write(header ? resized(header.blocks(), size) : this.ownHeader(name, mode, size));
     const breather = new Breather();
     for (const record of file.take()) {
       for (const bytes of record.type === 'bytes' ? [record.bytes] : this.extents.readOrCopy(record, this.copyFrom)) {
+        this.sum(name, bytes);
         this.out.write(bytes);
         const drained = this.out.drain();
         if (drained) await drained;
