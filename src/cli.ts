@@ -7,6 +7,7 @@ import { helpOf, overview } from './command-line/help.js';
 import { parse, suggestion } from './command-line/parse.js';
 import {
   AnswerIsNo,
+  type Arguments,
   type Command,
   DEFAULT_SCREEN,
   type Io,
@@ -99,13 +100,17 @@ export async function main(words: readonly string[], io: ProcessIo, interrupts: 
     const args = await parse(spec, rest);
     command = await LOADERS[name]();
     if (command.cleansUp) interrupts.listen(command.endsTwice === true);
-    await command.run(args, commandIo(io, messages));
+    if (args.flags['ifAbsent'] === true) await runIfAbsent(command, args, commandIo(io, messages));
+    else await command.run(args, commandIo(io, messages));
     return 0;
   } catch (error) {
     if (command?.cleansUp) await pendingSignals();
     return report(reasonOf(error, io.signal), name, messages);
   }
 }
+
+const runIfAbsent = async (command: Command, args: Arguments, io: Io): Promise<void> =>
+  (await import('./commands/if-absent.js')).runIfAbsent(command, args, io);
 
 /** Names from a dump must not command the terminal. */
 function commandIo(io: ProcessIo, { print, record, warn, note, tell, finding }: Messages): Io {

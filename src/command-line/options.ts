@@ -56,7 +56,7 @@ export function optionText(name: OptionName): string {
 /** Options of every command that reads a dump. */
 export const SOURCE_OPTIONS = ['from', 'shardFds', 'pageSize', 'buffer', 'spillDir', 'maxBytes'] as const;
 /** Options of every command that writes a dump. */
-export const SINK_OPTIONS = ['to', 'compress', 'prefix', 'blockSums', 'force', 'dryRun'] as const;
+export const SINK_OPTIONS = ['to', 'compress', 'prefix', 'blockSums', 'force', 'ifAbsent', 'dryRun'] as const;
 /** Options of every command that listens. */
 export const LISTEN_OPTIONS = [
   'listen',

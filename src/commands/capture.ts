@@ -16,6 +16,7 @@ import {
   refuseTerminals,
 } from './command.js';
 import { runCriu } from './criu.js';
+import { dumpOutputs } from './if-absent.js';
 import { externalFiles, ProgressLines } from './image-streamer.js';
 import { Progress } from './progress.js';
 import { warnOfCopy } from './report.js';
@@ -25,6 +26,7 @@ import { type Finished, reportWritten, writtenReport } from './written.js';
 
 export const command: Command = {
   cleansUp: true,
+  outputs: (args) => dumpOutputs(0)({ ...args, input: [wordsOf(args).out] }),
   async run(args, io) {
     const directory = imagesDirectory(args);
     const { out, options } = wordsOf(args);

@@ -45,12 +45,23 @@ export interface Io
   extends Omit<ProcessIo, 'err'>,
     Pick<Messages, 'print' | 'record' | 'warn' | 'note' | 'tell' | 'finding'> {}
 
+/** Something that a command writes. */
+export interface Output {
+  /** As on the command line. */
+  out: string;
+  /** `cores` is a directory with an ELF core for each process, `file` any other file. */
+  kind: 'directory' | 'tar' | 'oci' | 'shards' | 'cores' | 'file';
+  compression?: string | undefined;
+}
+
 export interface Command {
   /** Whether it has something to remove when it is interrupted. If not, a signal simply ends the process. */
   cleansUp?: boolean;
   /** Whether the first signal asks it to come to an end, and a second one to end at once. */
   endsTwice?: boolean;
   run(args: Arguments, io: Io): Promise<void>;
+  /** All that it writes, for `--if-absent`. */
+  outputs?(args: Arguments): readonly Output[];
 }
 
 /** A program that a command runs has failed, and has said why. Its exit code becomes that of the command. */

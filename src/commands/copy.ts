@@ -2,6 +2,7 @@ import { extract } from '../arrival/extract.js';
 import { pump } from '../dump/pump.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { type Command, inputs, pageSizeFlag } from './command.js';
+import { dumpOutputs } from './if-absent.js';
 import { Progress } from './progress.js';
 import { warnOfCopy } from './report.js';
 import { openSink, sinkOptions, targetOf } from './sink.js';
@@ -10,6 +11,7 @@ import { type Finished, reportWritten, writtenReport } from './written.js';
 
 export const command: Command = {
   cleansUp: true,
+  outputs: dumpOutputs(1),
   async run(args, io) {
     const [path, out] = inputs(args, 'DUMP', 'OUT') as [string, string];
     const target = targetOf(args, out);

@@ -16,12 +16,15 @@ import {
   refuseOptions,
   refuseTerminals,
 } from './command.js';
+import { fileOutputs } from './if-absent.js';
 import { Progress } from './progress.js';
 import { inputPlaces, openCommandFiles } from './source.js';
 import { printJson } from './written.js';
 
 export const command: Command = {
   cleansUp: true,
+  outputs: (args) =>
+    fileOutputs('out')(args).map((output) => (args.flags['all'] === true ? { ...output, kind: 'cores' } : output)),
   async run(args, io) {
     const [path] = inputs(args, 'DUMP') as [string];
     const { all, out = '-' } = args.flags as { all?: boolean; out?: string };

@@ -7,12 +7,14 @@ import { type ExtractReport, extractMemory, gapBytes } from '../library/extract.
 import { PAGE_SIZES } from '../memory/runs.js';
 import { KINDS, type Kind } from '../memory/vma.js';
 import { type Arguments, type Command, type Io, inputs, pageSizeFlag, refuseTerminals } from './command.js';
+import { fileOutputs } from './if-absent.js';
 import { Progress } from './progress.js';
 import { inputPlaces, openCommandFiles } from './source.js';
 import { printJson } from './written.js';
 
 export const command: Command = {
   cleansUp: true,
+  outputs: fileOutputs('out', 'gapMap'),
   async run(args, io) {
     const [path] = inputs(args, 'DUMP') as [string];
     const pid = pidOf(args);

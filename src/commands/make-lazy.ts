@@ -7,6 +7,7 @@ import { HOLES, rebuild } from '../stages/rebuild.js';
 import { tally } from '../stages/tally.js';
 import { type Command, choice, flagOrForce, inputs, partialFlag } from './command.js';
 import { eagerListStages } from './eager-list.js';
+import { dumpOutputs } from './if-absent.js';
 import { Progress } from './progress.js';
 import { formatReport, makeReport, warnOfParent } from './report.js';
 import { openSink, sinkOptions, targetOf } from './sink.js';
@@ -15,6 +16,7 @@ import { printJson } from './written.js';
 
 export const command: Command = {
   cleansUp: true,
+  outputs: dumpOutputs(1),
   async run(args, io) {
     const [path, out] = inputs(args, 'DUMP', 'OUT') as [string, string];
     const target = targetOf(args, out);

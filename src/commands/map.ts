@@ -18,6 +18,7 @@ import {
   pageSizeFlag,
   refuseTerminals,
 } from './command.js';
+import { fileOutputs } from './if-absent.js';
 import { writeMapFile } from './map-file.js';
 import { Progress } from './progress.js';
 import { inputPlaces, openCommandFiles, sourceName } from './source.js';
@@ -30,6 +31,7 @@ const WRITERS: Record<string, Writer> = { '.html': html, '.htm': html, '.svg': s
 
 export const command: Command = {
   cleansUp: true,
+  outputs: fileOutputs('out'),
   async run(args, io) {
     const [path] = inputs(args, 'DUMP') as [string];
     const json = args.flags['json'] === true;

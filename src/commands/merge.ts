@@ -1,6 +1,7 @@
 import { UsageError } from '../errors.js';
 import { merge } from '../library/merge.js';
 import { type Arguments, type Command, inputs } from './command.js';
+import { dumpOutputs } from './if-absent.js';
 import { Progress } from './progress.js';
 import { warnOfCopy } from './report.js';
 import { openSink, sinkOptions, targetOf } from './sink.js';
@@ -9,6 +10,7 @@ import { reportWritten, writtenReport } from './written.js';
 
 export const command: Command = {
   cleansUp: true,
+  outputs: dumpOutputs(2),
   async run(args, io) {
     const [hotPath, coldPath, out] = inputs(args, 'HOT', 'COLD', 'OUT') as [string, string, string];
     if (hotPath === '-' && coldPath === '-') throw new UsageError('only one half can come from stdin');

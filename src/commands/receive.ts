@@ -21,6 +21,7 @@ import {
   refuseOptions,
   refuseTerminals,
 } from './command.js';
+import { directoryOutput } from './if-absent.js';
 import { Progress } from './progress.js';
 import { neverWithout, warnOfParent } from './report.js';
 import { type ListenOptions, listenOptions, serveStdio } from './serve.js';
@@ -30,6 +31,7 @@ const USUAL_PAGE_BYTES = 4096;
 
 export const command: Command = {
   cleansUp: true,
+  outputs: directoryOutput(0),
   async run(args, io) {
     const [out] = inputs(args, 'OUT') as [string];
     const options = listenOptions(args);

@@ -124,9 +124,23 @@ export function openSink(
   if (kind === 'directory') return new DirectorySink(place, options);
   if (kind === 'shards') return openCommandShards(place.split(','), options, io);
   if (place === '-') refuseTerminals(io, { stdout: true });
-  const archive = { ...options, prefix, compression, budget, signal: io.signal };
+  const archive = { ...options, prefix, compression, budget, mtimeSeconds: sourceDateEpoch(), signal: io.signal };
   const to = place === '-' ? io.stdoutFd : place;
   return kind === 'oci' ? openOci(to, { ...archive, image }, 'stdout') : openTar(to, archive, 'stdout');
+}
+
+/** Latest time that a header of an archive can have. */
+const MAX_TIME_SECONDS = 8 ** 11 - 1;
+
+/**
+ * The time of the files in a new archive, in seconds since 1970: 0, unless SOURCE_DATE_EPOCH says something else. It must not
+ * be that of the clock, because the same dump would give other bytes each time. See reproducible-builds.org.
+ */
+function sourceDateEpoch(): number {
+  const { SOURCE_DATE_EPOCH: text = '0' } = process.env;
+  const seconds = /^\d{1,11}$/.test(text) ? Number(text) : Number.NaN;
+  if (seconds <= MAX_TIME_SECONDS) return seconds;
+  throw new UsageError(`SOURCE_DATE_EPOCH: expected seconds since 1970, found ${JSON.stringify(text)}`);
 }
 
 /** A sink of shards by name, where `-` is stdout, or by descriptor. */

@@ -6,6 +6,7 @@ import { areApart } from '../io/apart.js';
 import { split } from '../library/split.js';
 import { type Arguments, type Command, choice, type Io, inputs, partialFlag, refuseTerminals } from './command.js';
 import { eagerListOf } from './eager-list.js';
+import { dumpOutputs } from './if-absent.js';
 import { Progress } from './progress.js';
 import { formatHalves, restoreOfHalves, warnOfParent } from './report.js';
 import type { DumpPlace } from './restore-commands.js';
@@ -15,6 +16,7 @@ import { type Finished, reportWritten, writtenReport } from './written.js';
 
 export const command: Command = {
   cleansUp: true,
+  outputs: dumpOutputs(1, 2),
   async run(args, io) {
     const halves = halvesOf(args, io);
     const policy = choice(args, 'policy', ['auto', 'flags', 'vma'] as const, 'auto');

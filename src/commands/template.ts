@@ -31,6 +31,7 @@ import {
   refuseOptions,
   refuseTerminals,
 } from './command.js';
+import { directoryOutput } from './if-absent.js';
 import { Progress } from './progress.js';
 import { inputPlaces, openCommandFiles } from './source.js';
 import { formatTemplate, type TemplateReport, templateReport } from './template-report.js';
@@ -38,6 +39,7 @@ import { printJson } from './written.js';
 
 export const command: Command = {
   cleansUp: true,
+  outputs: directoryOutput(1),
   async run(args, io) {
     if (args.flags['move'] === true) move(args, io);
     else if (args.input.length === 0) await runStage(args, io);

@@ -6,6 +6,7 @@ import { notPartial } from '../stages/not-partial.js';
 import { MappedMemory } from '../template/mapped-memory.js';
 import { wholeRecords } from '../template/whole.js';
 import { type Command, inputs, pageSizeFlag, partialFlag } from './command.js';
+import { dumpOutputs } from './if-absent.js';
 import { Progress } from './progress.js';
 import { warnOfCopy } from './report.js';
 import { openSink, sinkOptions, targetOf } from './sink.js';
@@ -14,6 +15,7 @@ import { reportWritten, writtenReport } from './written.js';
 
 export const command: Command = {
   cleansUp: true,
+  outputs: dumpOutputs(1),
   async run(args, io) {
     const [path, out] = inputs(args, 'DUMP', 'OUT') as [string, string];
     const target = targetOf(args, out);

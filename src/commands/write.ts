@@ -2,6 +2,7 @@ import { readPageStream } from '../containers/page-stream/stream.js';
 import { pump } from '../dump/pump.js';
 import type { DumpRecord } from '../dump/records.js';
 import { type Arguments, type Command, inputs, refuseOptions, refuseTerminals } from './command.js';
+import { dumpOutputs } from './if-absent.js';
 import { Progress } from './progress.js';
 import { warnOfCopy } from './report.js';
 import { openCommandShards, openSink, type SinkSource, sinkOptions, type Target, targetOf } from './sink.js';
@@ -10,6 +11,7 @@ import { reportWritten, writtenReport } from './written.js';
 
 export const command: Command = {
   cleansUp: true,
+  outputs: dumpOutputs(0),
   async run(args, io) {
     const fds = shardFds(args);
     const [out] = inputs(args, ...(fds ? [] : ['OUT'])) as [string];

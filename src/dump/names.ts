@@ -10,6 +10,9 @@ export const pagesName = (space: Pick<Space, 'pagesId'>): string => `pages-${spa
 /** Whether a file name is that of a pages file. */
 export const isPagesName = (name: string): boolean => /^pages-\d+\.img$/.test(name);
 
+/** The first image that a restore reads, and the last one that CRIU writes. */
+export const INVENTORY = 'inventory.img';
+
 const PAGEMAP_NAME = /^pagemap-(?:shmem-)?(\d+)\.img$/;
 
 /** Whether a file name is that of a pagemap. */
@@ -78,7 +81,7 @@ export function notOfDump(names: readonly string[]): readonly string[] {
   const hidden = names.filter((name) => name.startsWith('.') && name !== UNDELIVERED && name !== MIGRATION);
   if (hidden.length > 0) return hidden;
   const isDump =
-    names.some((name) => ['inventory.img', UNDELIVERED, PARTIAL].includes(name) || isOriginalName(name)) ||
+    names.some((name) => [INVENTORY, UNDELIVERED, PARTIAL].includes(name) || isOriginalName(name)) ||
     // What a page server received: the other images are elsewhere.
     names.every((name) => isPagemapName(name) || isPagesName(name) || name === 'parent');
   return isDump ? [] : names;

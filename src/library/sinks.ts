@@ -43,7 +43,7 @@ export interface ArchiveOptions extends PlaceOptions {
   budget?: MemoryBudget;
   /** Folder of the images in the archive, unless they come from an archive. */
   prefix?: string;
-  /** Seconds since 1970, for files that do not come from an archive; by default now. */
+  /** Seconds since 1970, for files that do not come from an archive; by default 0, so that the same dump gives the same bytes. */
   mtimeSeconds?: number;
   /** Aborts the writing of what waited. */
   signal?: AbortSignal;
@@ -130,8 +130,8 @@ function tarOptions({
 }: ArchiveOptions): TarSinkOptions {
   return {
     budget,
-    mtimeSeconds: mtimeSeconds ?? Math.floor(Date.now() / 1000),
     prefix: prefix === '' ? '' : `${prefix.replace(/\/$/, '')}/`,
+    ...(mtimeSeconds === undefined ? {} : { mtimeSeconds }),
     ...(progress ? { progress } : {}),
     ...(sums ? { sums } : {}),
     ...(signal ? { signal } : {}),

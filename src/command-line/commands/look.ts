@@ -38,7 +38,7 @@ process has mapped: a debugger finds them by name, or they go into the core by
 Without --pid the dump must have one process. DUMP is a directory, a tar
 archive (a plain one is read in place), a page stream, or shards; - is stdin.
 docs/core.md shows how to use a core.`,
-    options: ['pid', 'all', 'out', 'files', 'root', 'force', 'incomplete', 'json', ...SOURCE_OPTIONS],
+    options: ['pid', 'all', 'out', 'files', 'root', 'force', 'ifAbsent', 'incomplete', 'json', ...SOURCE_OPTIONS],
     examples: `  pagepipe core checkpoint.tar.zst --pid 12 -o core.12
   gdb -iex 'set sysroot /srv/rootfs' /srv/rootfs/usr/bin/app core.12
 `,
@@ -57,7 +57,7 @@ With --content all pages are read once. The map then shows what they hold, and
 how much zeros, repeated pages and compression would save.
 
 NO_COLOR turns colors off; COLUMNS sets the width of the picture.`,
-    options: ['content', 'out', 'force', 'json', ...SOURCE_OPTIONS],
+    options: ['content', 'out', 'force', 'ifAbsent', 'json', ...SOURCE_OPTIONS],
     examples: `  pagepipe map checkpoint.tar.zst -o map.html
   pagepipe map dump --content
 `,
@@ -178,6 +178,7 @@ missing or absent. OFFSET is - for what was left out.`,
       'skipGaps',
       'gapMap',
       'force',
+      'ifAbsent',
       'json',
       ...SOURCE_OPTIONS,
     ],

@@ -109,7 +109,7 @@ same directory as the pages.
 
 Only criu dump knows whether the dump succeeded: after a failure, too, it
 reports to the page server that the dump is complete.`,
-    options: [...LISTEN_OPTIONS, 'prevImagesDir', 'pageSize', 'force', 'json'],
+    options: [...LISTEN_OPTIONS, 'prevImagesDir', 'pageSize', 'force', 'ifAbsent', 'json'],
     examples: `  pagepipe receive - | pagepipe run 'filter --drop lazy | rebuild' |
     pagepipe write small
 `,

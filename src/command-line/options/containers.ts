@@ -79,6 +79,10 @@ export const CONTAINER_OPTIONS = {
   },
   cold: { type: 'string', value: ['-'], help: 'write COLD as a page stream to stdout, for pagepipe write' },
   force: { type: 'boolean', help: 'replace what is there, if it is a dump or a file' },
+  ifAbsent: {
+    type: 'boolean',
+    help: 'if all that would be written is there and complete, do nothing and exit with 0; of an incomplete one say so',
+  },
   dryRun: { type: 'boolean', help: 'write nothing, only say what would be written' },
   in: { ...FILE, short: 'i', help: 'the file to read', fallback: 'stdin' },
   out: {

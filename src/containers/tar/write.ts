@@ -31,7 +31,7 @@ export interface TarSinkOptions extends FilesSinkOptions {
   budget: MemoryBudget;
   /** Folder of the images in the archive, with a slash at its end, unless they come from an archive. */
   prefix?: string;
-  /** Seconds since 1970, for files that have no header yet. */
+  /** Seconds since 1970, for files that have no header yet: by default 0, because a dump does not say when it was made. */
   mtimeSeconds?: number;
   /** Aborts the writing of what waited. */
   signal?: AbortSignal;
