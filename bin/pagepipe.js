@@ -1,12 +1,13 @@
 #!/usr/bin/env node
-// Starts the command. Its code is one file, dist/pagepipe.cjs. V8's compiled form of what a command uses is kept between
-// runs, because compiling takes most of the time of a short command. See ARCHITECTURE.md, "Start".
+// Starts the command. Its code is one file in dist/. V8's compiled form of what a command uses is kept between runs, because
+// compiling takes most of the time of a short command. See ARCHITECTURE.md, "Start".
 'use strict';
 const fs = require('node:fs');
 const { dirname, join } = require('node:path');
 const v8 = require('node:v8');
 const { Script } = require('node:vm');
 const { crc32 } = require('node:zlib');
+const bundles = require('./bundles.js');
 // Node has a compiled form of each of its modules, which V8 takes only before a flag has been changed. So what every command
 // needs is loaded first.
 for (const name of ['events', 'os', 'stream', 'stream/promises', 'url', 'util']) require(`node:${name}`);
@@ -31,7 +32,8 @@ const START_MS = 300;
 atStart();
 setTimeout(afterStart, START_MS).unref();
 
-const bundle = join(__dirname, '../dist/pagepipe.cjs');
+const bundleName = Object.keys(bundles).find((name) => bundles[name].includes(command)) ?? 'pagepipe';
+const bundle = join(__dirname, `../dist/${bundleName}.cjs`);
 const code = readBundle();
 const cacheFile = findCacheFile();
 const cachedData = cacheFile && readCache(cacheFile);

@@ -1,13 +1,14 @@
-// Compiles proto/ to a JSON schema inside a TypeScript module, src/ to dist/, and the command to one file,
-// dist/pagepipe.cjs. Writes docs/options.md and man/.
+// Compiles proto/ to a JSON schema inside a TypeScript module, src/ to dist/, and the command to one file, dist/pagepipe.cjs.
+// Some commands are also in a smaller file. Writes docs/options.md and man/.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import protobuf from 'protobufjs';
+import bundles from '../bin/bundles.js';
 import { entryTypes } from './entry-types.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -114,6 +115,9 @@ const NOT_SET_UP = [
 /** Modules of Node that few commands need and that take milliseconds to load. */
 const SELDOM_USED = /^(node:)?(child_process|cluster|crypto|dgram|http|http2|https|module|net|os|perf_hooks|tls|tty)$/;
 
+/** Three of the commands are in one module. */
+const MODULES = { classify: 'stages', filter: 'stages', rebuild: 'stages' };
+
 // Built under other names and then renamed. A command that runs meanwhile uses the old files, and a failure leaves them.
 const dist = join(root, 'dist');
 const [next, old] = ['next', 'old'].map((name) => `${dist}.${name}-${process.pid}`);
@@ -122,6 +126,7 @@ try {
   process.exitCode = tsc.status ?? 1;
   if (process.exitCode === 0) {
     await bundle(join(next, 'pagepipe.cjs'));
+    for (const [name, words] of Object.entries(bundles)) await bundle(join(next, `${name}.cjs`), words);
     if (existsSync(dist)) renameSync(dist, old);
     renameSync(next, dist);
     await writeManuals();
@@ -171,8 +176,10 @@ async function writeManuals() {
 /**
  * The command in one file, which starts much faster than a hundred modules. It is an expression, a function as Node makes
  * of a module, because bin/pagepipe.js compiles it by hand.
+ * @param {string} outfile
+ * @param {string[]} [words] only these commands
  */
-async function bundle(outfile) {
+async function bundle(outfile, words) {
   await build({
     entryPoints: [join(root, 'src/cli.ts')],
     absWorkingDir: root,
@@ -184,6 +191,7 @@ async function bundle(outfile) {
     // Have a native part.
     external: ['lz4-napi', 'koffi', '@node-rs/crc32'],
     plugins: [
+      ...(words ? [{ name: 'commands', setup: (hooks) => withCommands(hooks, words) }] : []),
       { name: 'meow', setup: withoutPackageData },
       { name: 'builtins', setup: loadedWhenUsed },
       { name: 'process', setup: processItself },
@@ -201,6 +209,16 @@ const __moduleUrl = require('node:url').pathToFileURL(__filename).href;`,
     sourcemap: 'external',
     sourcesContent: false,
   });
+}
+
+/** Leaves out the modules of other commands, which src/cli.ts imports when they are used. */
+function withCommands({ onResolve, onLoad }, words) {
+  const modules = new Set(words.map((word) => MODULES[word] ?? word));
+  onResolve({ filter: /^\.\/commands\// }, ({ path, kind, importer }) => {
+    if (kind !== 'dynamic-import' || !importer.endsWith('/src/cli.ts') || modules.has(basename(path, '.js'))) return;
+    return { path, namespace: 'left-out' };
+  });
+  onLoad({ filter: /.*/, namespace: 'left-out' }, () => ({ contents: 'export {};' }));
 }
 
 function withoutPackageData({ onLoad }) {

@@ -2,12 +2,12 @@
 import { readFileSync } from 'node:fs';
 import { SourceMap } from 'node:module';
 
-/** A stack with the places of dist/pagepipe.cjs as those of the sources, if its map is there. */
+/** A stack with the places of a bundle in dist/ as those of the sources, if its map is there. */
 export function sourceStack(stack: string): string {
-  const file = /(?<=\(|at )(\/.*\/pagepipe\.cjs):\d+:\d+/.exec(stack)?.[1];
+  const file = /(?<=\(|at )(\/.*\/dist\/[a-z]+\.cjs):\d+:\d+/.exec(stack)?.[1];
   const map = file && readMap(`${file}.map`);
   if (!map) return stack;
-  return stack.replace(/(?<=\(|at )\/.*\/pagepipe\.cjs:(\d+):(\d+)/g, (place, line, column) => {
+  return stack.replace(/(?<=\(|at )\/.*\/dist\/[a-z]+\.cjs:(\d+):(\d+)/g, (place, line, column) => {
     const entry = map.findEntry(Number(line) - 1, Number(column) - 1);
     if (!('originalSource' in entry)) return place;
     return `${entry.originalSource.replace(/^(\.\.\/)+/, '')}:${entry.originalLine + 1}:${entry.originalColumn + 1}`;
