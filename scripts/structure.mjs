@@ -29,6 +29,7 @@ const ORDER = [
   ['containers/directory', 'containers/s3', 'containers/shards', 'containers/page-stream', 'containers/tar'],
   'containers/oci',
   'arrival',
+  'listing',
   'template',
   ['explore', 'verify', 'halves', 'serve'],
   'search',

@@ -24,6 +24,7 @@ import { EX_TEMPFAIL, isTemporary } from './temporary.js';
 
 /** A command is loaded only when it is used, so that `--help` is fast. */
 const LOADERS: Record<CommandName, () => Promise<Command>> = {
+  ls: async () => (await import('./commands/ls.js')).command,
   x: async () => (await import('./commands/x.js')).command,
   core: async () => (await import('./commands/core.js')).command,
   map: async () => (await import('./commands/map.js')).command,

@@ -174,7 +174,7 @@ export async function openArrival(source: ByteSource, options: OpenOptions): Pro
     const input = { chunks: outer.chunks, fd: fds[1], name };
     peeked = compression ? await peek(decompress(input, compression, options.maxBytes)) : outer;
     const { start, chunks } = peeked;
-    const kind = options.from === undefined || options.from === 'directory' ? guess(start) : options.from;
+    const kind = options.from === undefined || options.from === 'directory' ? kindOfStart(start) : options.from;
     if (!kind) {
       throw notADump(start, name);
     }
@@ -317,7 +317,7 @@ async function peek(chunks: AsyncIterable<Uint8Array>, least = BLOCK): Promise<P
 }
 
 /** A page stream has a magic, tar a checksum; a shard begins with a small size and a marker. */
-function guess(start: Uint8Array): ArrivingKind | undefined {
+export function kindOfStart(start: Uint8Array): ArrivingKind | undefined {
   if (Buffer.compare(start.subarray(0, STREAM_MAGIC.length), STREAM_MAGIC) === 0) return 'stream';
   if (startsLayout(start.subarray(0, BLOCK))) return 'oci';
   if (isTarHeader(start.subarray(0, BLOCK))) return 'tar';
