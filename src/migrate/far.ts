@@ -1,9 +1,10 @@
 /** The far end of `pagepipe migrate`: takes one step after the other, and hears what the near end says to each. */
-import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2';
+import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 import { type Duplex, PassThrough } from 'node:stream';
 import { DumpError } from '../errors.js';
 import { pour } from '../io/pour.js';
-import { isOfConnection, SESSION_WINDOW_BYTES, SETTINGS } from '../send/protocol.js';
+import { isOfConnection } from '../send/protocol.js';
+import { farSession, MAX_FRAME_BYTES, statusOf } from '../send/sessions.js';
 import {
   type Delivered,
   type Failed,
@@ -17,8 +18,6 @@ import {
   termsOf,
 } from './protocol.js';
 
-/** HTTP/2 wants an origin, though the connection leads to one place only. */
-const ORIGIN = 'http://pagepipe';
 export const PLACE = 'stdin';
 
 /** The near end has given up, and says why itself. */
@@ -39,21 +38,10 @@ export class FarEnd {
   private hasGivenUp = false;
 
   constructor(private readonly connection: Duplex) {
-    const session = connect(ORIGIN, {
-      createConnection: () => connection,
-      settings: { ...SETTINGS, enablePush: false },
-    });
+    const session = farSession(connection, () => this.readRest());
     this.session = session;
-    session.on('connect', () => session.setLocalWindowSize(SESSION_WINDOW_BYTES));
-    // The streams report it to their readers and writers.
-    session.on('error', () => {});
     session.on('goaway', () => {
       this.hasGivenUp = true;
-    });
-    // The session itself does not end with its input, which is all that is seen of a near end that was killed.
-    connection.on('end', () => {
-      this.readRest();
-      this.destroy();
     });
   }
 
@@ -69,7 +57,7 @@ export class FarEnd {
     this.dump = stream;
     try {
       // Read from the start: Node 24 drops a short answer if its stream is closed before it is read.
-      const body = new PassThrough({ highWaterMark: SETTINGS.maxFrameSize });
+      const body = new PassThrough({ highWaterMark: MAX_FRAME_BYTES });
       // The reader of the body sees the rejection.
       pour(stream, body).catch(() => {});
       await granted(stream);
@@ -155,12 +143,7 @@ export class FarEnd {
 
 /** Resolves when a request is granted. */
 async function granted(stream: ClientHttp2Stream): Promise<void> {
-  const headers = await new Promise<Record<string, unknown>>((resolve, reject) => {
-    stream.on('response', resolve);
-    stream.on('error', reject);
-    stream.on('close', () => reject(Object.assign(new Error('closed'), { code: 'ERR_HTTP2_STREAM_CANCEL' })));
-  });
-  const status = headers[':status'];
+  const status = await statusOf(stream);
   if (status === STATUS.GRANTED) return;
   if (status === STATUS.REFUSED) throw new GivenUp(true);
   throw new DumpError('PROTOCOL', 'the other side is another version of pagepipe', { file: PLACE });

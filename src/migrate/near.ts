@@ -1,13 +1,9 @@
 /** The near end of `pagepipe migrate`: answers the steps of the far end. What they mean is up to its {@link Steps}. */
-import {
-  type IncomingHttpHeaders,
-  performServerHandshake,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from 'node:http2';
+import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { Duplex, Writable } from 'node:stream';
 import { DumpError } from '../errors.js';
-import { isOfConnection, SESSION_WINDOW_BYTES, SETTINGS } from '../send/protocol.js';
+import { isOfConnection } from '../send/protocol.js';
+import { nearSession } from '../send/sessions.js';
 import { runClient, type Serve } from '../serve/server.js';
 import {
   type Delivered,
@@ -65,20 +61,9 @@ export class NearEnd {
     private readonly place: string,
     private readonly steps: Steps,
   ) {
-    const session = performServerHandshake(connection, { settings: SETTINGS });
+    const { session, closed } = nearSession(connection);
     this.session = session;
-    session.setLocalWindowSize(SESSION_WINDOW_BYTES);
-    this.closed = new Promise((resolve) => {
-      const lost = () => {
-        this.lostController.abort(new FarLost(place));
-        resolve();
-      };
-      // The session itself does not end with its input, which is all that is seen of a far end that was killed.
-      connection.on('end', () => connection.destroy());
-      session.on('close', lost);
-      // In Node 20 a session never emits 'close' if its last frame cannot be written. Its other events come before this.
-      connection.on('close', () => setImmediate(lost));
-    });
+    this.closed = closed.then(() => this.lostController.abort(new FarLost(place)));
     session.on('error', (error) => this.fail(this.notOurs(error)));
     session.on('stream', (stream, headers) => {
       // Its reader or writer sees the error as well.

@@ -1,6 +1,6 @@
 /** The far end of `pagepipe send`, after the dump: a page server whose answers come through HTTP/2. */
 import { rmSync } from 'node:fs';
-import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2';
+import type { ClientHttp2Session } from 'node:http2';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -9,20 +9,11 @@ import { onFile } from '../errors.js';
 import { bridge } from '../io/bridge.js';
 import type { Address } from '../serve/address.js';
 import { type ClientEnd, LINGER_MS, listen } from '../serve/server.js';
-import {
-  brokenOff,
-  CLIENT_HEADER,
-  type Landed,
-  otherVersion,
-  PATH,
-  SESSION_WINDOW_BYTES,
-  SETTINGS,
-} from './protocol.js';
+import { brokenOff, CLIENT_HEADER, type Landed, otherVersion, PATH } from './protocol.js';
+import { farSession, statusOf } from './sessions.js';
 
 /** Restores at the same time. */
 const MAX_CLIENTS = 64;
-/** HTTP/2 wants an origin, though the connection leads to one place only. */
-const ORIGIN = 'http://pagepipe';
 
 interface Options {
   /** Where the dump is. */
@@ -88,22 +79,8 @@ class FarEnd {
     const { connection } = this;
     // No event would tell any more.
     if (connection.destroyed || connection.readableEnded) throw brokenOff();
-    const session = connect(ORIGIN, {
-      createConnection: () => connection,
-      settings: { ...SETTINGS, enablePush: false },
-    });
-    this.session = session;
-    session.on('connect', () => session.destroyed || session.setLocalWindowSize(SESSION_WINDOW_BYTES));
-    // The streams report it to their readers and writers.
-    session.on('error', () => {});
-    // The session itself does not end with its input, which is all that is seen of a near end that was killed.
-    for (const event of ['end', 'close']) {
-      connection.on(event, () => {
-        session.destroy();
-        connection.destroy();
-      });
-    }
-    await answered(session.request({ ':path': PATH.DELIVERED }));
+    this.session = farSession(connection);
+    if ((await statusOf(this.session.request({ ':path': PATH.DELIVERED }))) !== 200) throw otherVersion();
   }
 
   async forward(client: Duplex, name: string): Promise<boolean> {
@@ -124,14 +101,4 @@ class FarEnd {
   close(): void {
     this.session?.close();
   }
-}
-
-/** Resolves when a request is granted. */
-async function answered(stream: ClientHttp2Stream): Promise<void> {
-  const headers = await new Promise<Record<string, unknown>>((resolve, reject) => {
-    stream.on('response', resolve);
-    stream.on('error', reject);
-    stream.on('close', () => reject(brokenOff()));
-  });
-  if (headers[':status'] !== 200) throw otherVersion();
 }

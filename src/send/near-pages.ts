@@ -1,14 +1,9 @@
 /** The near end of `pagepipe send`, after the dump: a page server whose clients are streams of HTTP/2. */
-import {
-  constants,
-  type IncomingHttpHeaders,
-  performServerHandshake,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from 'node:http2';
+import { constants, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { type ClientEnd, CUT_OFF, runClient, type Serve } from '../serve/server.js';
-import { CLIENT_HEADER, ConnectionError, isOfConnection, PATH, SESSION_WINDOW_BYTES, SETTINGS } from './protocol.js';
+import { CLIENT_HEADER, ConnectionError, isOfConnection, PATH } from './protocol.js';
+import { nearSession } from './sessions.js';
 
 interface Options {
   /** Whether to go on when the first restore has all its pages. */
@@ -22,22 +17,7 @@ interface Options {
  * @throws {ConnectionError} if the connection ends too early
  */
 export async function servePages(connection: Duplex, place: string, serve: Serve, options: Options): Promise<void> {
-  const session = performServerHandshake(connection, { settings: SETTINGS });
-  session.setLocalWindowSize(SESSION_WINDOW_BYTES);
-  // The session itself does not end with its input, which is all that is seen of a far end that was killed.
-  const stop = () => {
-    session.destroy();
-    connection.destroy();
-  };
-  connection.on('end', stop);
-  connection.on('close', stop);
-  const closed = new Promise<void>((resolve) => {
-    session.on('close', resolve);
-    // In Node 20 a session never emits 'close' if its last frame cannot be written. Its other events come before this.
-    connection.on('close', () => setImmediate(resolve));
-  });
-  // The events may have come before there was a listener.
-  if (connection.destroyed || connection.readableEnded) stop();
+  const { session, closed } = nearSession(connection);
   await new NearEnd(session, place, serve, options).run(closed);
 }
 

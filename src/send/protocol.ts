@@ -57,14 +57,6 @@ export const PATH = { DELIVERED: '/delivered', PAGES: '/pages' } as const;
 /** Header of a PAGES stream: the client, as `host:port`. */
 export const CLIENT_HEADER = 'pagepipe-client';
 
-/** Flow-control window of a stream, in bytes; that of ssh is as large. */
-const STREAM_WINDOW_BYTES = 2 * 1024 * 1024;
-/** The same for all streams together: one that waits holds up no other. */
-export const SESSION_WINDOW_BYTES = 64 * STREAM_WINDOW_BYTES;
-
-/** HTTP/2 settings of both ends: few large frames cost less than many small ones. */
-export const SETTINGS = { initialWindowSize: STREAM_WINDOW_BYTES, maxFrameSize: 256 * 1024 };
-
 /** Name of the near end, for errors of the far one. */
 export const PLACE = 'stdin';
 
