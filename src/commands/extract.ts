@@ -5,8 +5,8 @@ import type { MemorySelection } from '../inspect/extract.js';
 import { ownPages } from '../inspect/wanted-pages.js';
 import { type ExtractReport, extractMemory, gapBytes } from '../library/extract.js';
 import { PAGE_SIZES } from '../memory/runs.js';
-import { KINDS, type Kind } from '../memory/vma.js';
-import { type Arguments, type Command, type Io, inputs, pageSizeFlag, refuseTerminals } from './command.js';
+import type { Kind } from '../memory/vma.js';
+import { type Arguments, type Command, type Io, inputs, pageSizeFlag, refuseTerminals, selected } from './command.js';
 import { fileOutputs } from './if-absent.js';
 import { Progress } from './progress.js';
 import { inputPlaces, openCommandFiles } from './source.js';
@@ -17,8 +17,9 @@ export const command: Command = {
   outputs: fileOutputs('out', 'gapMap'),
   async run(args, io) {
     const [path] = inputs(args, 'DUMP') as [string];
-    const pid = pidOf(args);
-    const selection = selectionOf(args);
+    const { pids, kinds } = selected(args);
+    const pid = onlyOne(pids);
+    const selection = selectionOf(args, kinds);
     const { out = '-', hexdump = false, skipGaps = false, gapMap, force = false } = args.flags as Flags;
     if (gapMap === '-') throw new UsageError('--map: expected a file');
     if (gapMap !== undefined && hexdump) throw new UsageError('--map is for bytes: a hexdump has its addresses in it');
@@ -52,34 +53,24 @@ interface Flags {
   force?: boolean;
 }
 
-function pidOf({ flags }: Arguments): number {
-  const [pid, ...more] = (flags['pid'] as number[] | undefined) ?? [];
-  if (pid === undefined || more.length > 0)
-    throw new UsageError(`--pid: expected one process, found ${more.length ? 'several' : 'none'}`);
-  if (!Number.isSafeInteger(pid) || pid < 1) throw new UsageError('--pid: expected a process id');
-  return pid;
+/** Throws {@link UsageError} unless there is one process. */
+function onlyOne(pids: readonly number[] = []): number {
+  const [pid, ...more] = pids;
+  if (pid !== undefined && more.length === 0) return pid;
+  throw new UsageError(`--pid: expected one process, found ${more.length ? 'several' : 'none'}`);
 }
 
 /** Throws {@link UsageError} unless memory is selected in one way. */
-function selectionOf({ flags }: Arguments): MemorySelection {
-  const { byteRange, kind, area, wholeMemory } = flags as {
-    byteRange?: string[];
-    kind?: string[];
-    area?: string[];
-    wholeMemory?: boolean;
-  };
-  const given = [byteRange, kind, area, wholeMemory].filter((each) => each !== undefined);
+function selectionOf({ flags }: Arguments, kinds: Kind[] | undefined): MemorySelection {
+  const { byteRange, area, wholeMemory } = flags as { byteRange?: string[]; area?: string[]; wholeMemory?: boolean };
+  const given = [byteRange, kinds, area, wholeMemory].filter((each) => each !== undefined);
   if (given.length !== 1) {
     throw new UsageError(
       `expected one of --range, --kind, --area and --all, found ${given.length === 0 ? 'none' : 'several'}`,
     );
   }
-  const unknown = kind?.find((word) => !(KINDS as readonly string[]).includes(word));
-  if (unknown !== undefined) {
-    throw new UsageError(`--kind: expected one of ${KINDS.slice(1).join(', ')}, found ${JSON.stringify(unknown)}`);
-  }
   if (byteRange) return { ranges: byteRange.map(rangeOf) };
-  if (kind) return { kinds: kind as Kind[] };
+  if (kinds) return { kinds };
   return area ? { areas: area } : { all: true };
 }
 

@@ -39,26 +39,25 @@ export function skipOf(program: Program, reach: number): Skip | undefined {
 
 /** @param distance how far before the bytes a match may begin */
 function skipToBytes(needle: Uint8Array, distance: number): Skip {
-  let view: View | undefined;
-  let found = 0;
-  return (next, from) => {
-    if (view !== next || found < from) {
-      const at = next.bytes.indexOf(needle, from);
-      found = at < 0 ? Number.POSITIVE_INFINITY : at;
-      view = next;
-    }
-    return Math.max(from, found - distance);
-  };
+  const next = remembering(({ bytes }, from) => bytes.indexOf(needle, from));
+  return (view, from) => Math.max(from, next(view, from) - distance);
 }
 
-function skipToSets(expression: RegExp): Skip {
-  let view: View | undefined;
+const skipToSets = (expression: RegExp): Skip =>
+  remembering(({ text }, from) => {
+    expression.lastIndex = from;
+    return expression.exec(text)?.index ?? -1;
+  });
+
+/** Looks only for what is behind the last find. @param find gives -1 for nothing */
+function remembering(find: (view: View, from: number) => number): Skip {
+  let last: View | undefined;
   let found = 0;
-  return (next, from) => {
-    if (view !== next || found < from) {
-      expression.lastIndex = from;
-      found = expression.exec(next.text)?.index ?? Number.POSITIVE_INFINITY;
-      view = next;
+  return (view, from) => {
+    if (last !== view || found < from) {
+      const at = find(view, from);
+      found = at < 0 ? Number.POSITIVE_INFINITY : at;
+      last = view;
     }
     return found;
   };
