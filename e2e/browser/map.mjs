@@ -1,7 +1,7 @@
 // The pages of pagepipe map in Chromium. See e2e/map.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import puppeteer from 'puppeteer-core';
@@ -25,6 +25,7 @@ try {
   const dump = join(ROOT, 'fixtures/family-criu-4.2.1');
   execFileSync(process.execPath, [join(ROOT, 'bin/pagepipe.js'), 'map', dump, '-o', map, '--content']);
   await check('a dump', map, walk);
+  await check('two dumps', changed(dump), compare);
   await check('hostile names', made('hostile', sample({ processes: 2, runs: 100, name: HOSTILE }), HOSTILE), isText);
   await check(
     'a million runs',
@@ -155,6 +156,58 @@ async function walk(page) {
   const pdf = await page.pdf();
   assert.ok(pdf.length > 20_000);
   if (shots) writeFileSync(join(shots, 'map.pdf'), pdf);
+}
+
+/** The page of two dumps, of which the second has other bytes in some pages. */
+function changed(dump) {
+  const [other, file] = [join(work, 'other'), join(work, 'diff.html')];
+  cpSync(dump, other, { recursive: true });
+  const pages = readFileSync(join(other, 'pages-2.img'));
+  for (let at = 40 * 4096; at < 80 * 4096; at += 4096) pages[at] ^= 255;
+  writeFileSync(join(other, 'pages-2.img'), pages);
+  const words = [join(ROOT, 'bin/pagepipe.js'), 'diff', dump, other, '--memory', '-o', file];
+  assert.equal(spawnSync(process.execPath, words, { stdio: ['ignore', 'ignore', 'inherit'] }).status, 1);
+  return file;
+}
+
+/** Uses the maps of two dumps, which are one below the other. */
+async function compare(page) {
+  assert.equal(await page.title(), 'Memory of family-criu-4.2.1 and other');
+  const titles = await page.$$eval('.band h3', (heads) => heads.map((head) => head.textContent));
+  assert.deepEqual(titles.slice(0, 2), ['A: family-criu-4.2.1: pid 15 mosaic', 'B: other: pid 15 mosaic']);
+  const lanes = await page.$$eval('.band', ([band]) =>
+    [...band.querySelectorAll('.lanes span')].map((lane) => lane.textContent),
+  );
+  assert.deepEqual(lanes, ['kind', 'state', 'changed']);
+  const [a, b] = await page.$$('canvas');
+  const picture = async (canvas) => {
+    await drawn(page);
+    return canvas.evaluate((element) => element.toDataURL());
+  };
+  // Both have the same areas and the same changes, so they look alike, also when one of them is zoomed and moved.
+  const whole = await picture(a);
+  assert.equal(await picture(b), whole);
+  await a.scrollIntoView();
+  const { x, y, width } = await a.boundingBox();
+  await page.mouse.move(x + width / 3, y + 10);
+  await page.keyboard.down('Control');
+  await page.mouse.wheel({ deltaY: -600 });
+  await page.keyboard.up('Control');
+  await page.mouse.move(0, 0);
+  const zoomed = await picture(b);
+  assert.notEqual(zoomed, whole);
+  assert.equal(await picture(a), zoomed);
+
+  // The table says where changes are, and leads to them.
+  const heads = await page.$$eval('th', (cells) => cells.map((cell) => cell.textContent));
+  const column = heads.indexOf('Changed') + 1;
+  assert.ok(column > 0);
+  await (await page.$(`th:nth-child(${column}) button`)).click();
+  const pages = await page.$$eval(`tbody td:nth-child(${column})`, (cells) => cells.map((cell) => cell.textContent));
+  assert.deepEqual(pages.slice(0, 2), ['108 KiB', '108 KiB']);
+  await page.click('tbody button');
+  assert.match(await page.$eval('.details', (box) => box.textContent), /changed:changed 108 KiB/);
+  if (shots) await page.screenshot({ path: join(shots, 'diff-1280-light.png'), fullPage: true });
 }
 
 async function isText(page) {

@@ -3,8 +3,11 @@ import type { DumpFiles } from '../dump/files.js';
 import { Images } from '../dump/images.js';
 import type { MemorySpan, SegmentMemory, TaskMemory } from '../explore/task-memory.js';
 import { type Band, beginTask, segmentBand, taskBand } from '../map/bands.js';
-import { MapBuilder } from '../map/builder.js';
+import { MAP_LIMITS, MapBuilder } from '../map/builder.js';
 import type { MemoryMap } from '../map/model.js';
+
+/** Two maps are in one page. */
+const HALF = { bytes: MAP_LIMITS.bytes / 2 };
 
 /** Takes the spans of a process or segment in order, cut where changed pages begin and end. */
 export type Draw = (span: MemorySpan, isChanged: boolean) => void;
@@ -16,7 +19,7 @@ export class ChangeMap {
   /** @param pageSize bytes */
   constructor(files: DumpFiles, pageSize: number) {
     this.images = new Images(files);
-    this.builder = new MapBuilder({ pageSize, hasChanges: true });
+    this.builder = new MapBuilder({ pageSize, hasChanges: true, limits: HALF });
   }
 
   /** Begins a process. */

@@ -4,7 +4,7 @@ import { Images } from '../dump/images.js';
 import { type MemoryPiece, TaskMemories, type TaskMemory } from '../explore/task-memory.js';
 import { Breather } from '../io/breathe.js';
 import { type Band, beginTask, segmentBand, taskBand } from './bands.js';
-import { MAP_LIMITS, MapBuilder, type MapLimits } from './builder.js';
+import { MapBuilder, type MapLimits } from './builder.js';
 import { ContentSurvey } from './content.js';
 import type { MemoryMap, State } from './model.js';
 
@@ -13,7 +13,7 @@ export interface CollectOptions {
   pageSize?: number;
   /** Whether all pages are read, to see what is in them. Default: false. */
   content?: boolean;
-  limits?: MapLimits;
+  limits?: Partial<MapLimits>;
   signal?: AbortSignal;
 }
 
@@ -22,7 +22,7 @@ export interface CollectOptions {
  * @throws {DumpError} for a dump that cannot be read
  */
 export async function memoryMap(files: DumpFiles, options: CollectOptions = {}): Promise<MemoryMap> {
-  const { content = false, limits = MAP_LIMITS, pageSize, signal } = options;
+  const { content = false, limits = {}, pageSize, signal } = options;
   const memories = new TaskMemories(files, pageSize === undefined ? {} : { pageSize });
   const builder = new MapBuilder({ pageSize: memories.pageSize, limits, hasContent: content });
   const survey = content ? new ContentSurvey(memories.pageSize) : undefined;

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { pageScript, pageStyle } from '../generated/map-page.js';
 import type { MapPage } from './model.js';
 import { COLORS } from './palette.js';
+import { jsonInScript } from './size.js';
 
 export function htmlMap(page: MapPage): string {
   const style = `${colors()}${pageStyle}`;
@@ -29,15 +30,12 @@ export function htmlMap(page: MapPage): string {
 <body>
 <noscript>This page draws its picture with a script.</noscript>
 <main id="map"></main>
-<script type="application/json" id="data">${inScript(JSON.stringify(page))}</script>
+<script type="application/json" id="data">${jsonInScript(page)}</script>
 <script>${pageScript}</script>
 </body>
 </html>
 `;
 }
-
-/** JSON that ends no script element, and begins no comment in one. */
-const inScript = (json: string): string => json.replaceAll('<', '\\u003c');
 
 const hashOf = (text: string): string => `sha256-${createHash('sha256').update(text).digest('base64')}`;
 

@@ -1,26 +1,21 @@
 /**
- * Where the pages of a space are in its picture. The axis counts pages, so a stretch is as wide as it has pages; a large gap
- * in the addresses is a narrow one here. The page, the SVG and the terminal draw the same columns.
+ * Where the pages of a space are in its picture. The axis counts pages, so a stretch is as wide as it has pages. The
+ * page, the SVG and the terminal draw the same columns.
  */
 import { lowerBound } from '../columns.js';
+import { alignedStarts } from './align.js';
 import { CONTENTS, type Counts, type MapArea, type MapSpace, STATES, sumOf } from './model.js';
 import { COLORS, familyIndex, type Lane } from './palette.js';
 
-/** A gap is drawn where so many bytes between two areas are mapped by none: 1 GiB. */
-const GAP_BYTES = 2 ** 30;
 /** Part of the axis that a gap takes. */
 const GAP_SHARE = 0.008;
-const MOST_GAPS = 12;
 
 /** A space along its axis. All positions are in pages, or the widths of pages that have bytes. */
 export interface Axis {
   length: number;
-  gapLength: number;
   /** Of each area. */
   starts: Float64Array;
   ends: Float64Array;
-  /** Whether a gap is before it. */
-  hasGap: Uint8Array;
   /** Of each bin. */
   binStarts: Float64Array;
   binEnds: Float64Array;
@@ -29,7 +24,6 @@ export interface Axis {
 }
 
 export interface AxisOptions {
-  pageSize: number;
   /** Whether all pages are equally wide. Otherwise those without bytes are so narrow that they leave room for the others. */
   isTrueScale?: boolean;
 }
@@ -39,45 +33,47 @@ const STATES_WITH_BYTES = STATES.indexOf('zero');
 /** The part of the axis that pages without bytes may take, unless all are equally wide. */
 const MOST_WITHOUT_BYTES = 0.4;
 
-export function axisOf(space: MapSpace, { pageSize, isTrueScale = false }: AxisOptions): Axis {
-  const { areas } = space;
-  const bins = areas.reduce((sum, area) => sum + area.bins.length, 0);
-  const scale = isTrueScale ? 1 : scaleWithoutBytes(space);
+/** The axis of a space. */
+export const axisOf = (space: MapSpace, options?: AxisOptions): Axis => axesOf([space], options)[0] as Axis;
+
+/** The axes of one space in several maps: equally long, with the same addresses at the same places. */
+export function axesOf(spaces: readonly MapSpace[], { isTrueScale = false }: AxisOptions = {}): Axis[] {
+  const scale = isTrueScale ? 1 : Math.min(...spaces.map(scaleWithoutBytes));
   const weighted = (counts: Counts): Counts =>
     counts.map((count, state) => (state < STATES_WITH_BYTES ? count : count * scale));
-  const column = () => new Float64Array(areas.length);
-  const axis: Axis = {
-    length: 0,
-    gapLength: 0,
-    starts: column(),
-    ends: column(),
-    hasGap: new Uint8Array(areas.length),
-    binStarts: new Float64Array(bins),
-    binEnds: new Float64Array(bins),
-    shares: sharesOf(areas, bins, weighted),
-  };
-  const pages = areas.reduce(
-    (sum, { bins }) => sum + bins.reduce((part, counts) => part + sumOf(weighted(counts)), 0),
-    0,
+  const widths = spaces.map(({ areas }) => areas.map(({ bins }) => bins.map((counts) => sumOf(weighted(counts)))));
+  const placed = spaces.map(({ areas }, space) =>
+    areas.map(({ start, end }, i) => ({
+      start: BigInt(start),
+      end: BigInt(end),
+      width: sumOf(widths[space]?.[i] ?? []),
+    })),
   );
-  const gaps = largestGaps(areas, pageSize);
-  axis.gapLength = pages * GAP_SHARE;
-  let [at, bin] = [0, 0];
-  areas.forEach((area, i) => {
-    if (gaps.has(i)) {
-      axis.hasGap[i] = 1;
-      at += axis.gapLength;
+  const most = Math.max(...placed.map((areas) => areas.reduce((sum, { width }) => sum + width, 0)));
+  const { starts, length } = alignedStarts(placed, most * GAP_SHARE);
+  return spaces.map(({ areas }, space) => {
+    const binWidths = widths[space] as number[][];
+    const binCount = binWidths.reduce((sum, bins) => sum + bins.length, 0);
+    const axis: Axis = {
+      length: Math.max(length, 1),
+      starts: starts[space] as Float64Array,
+      ends: new Float64Array(areas.length),
+      binStarts: new Float64Array(binCount),
+      binEnds: new Float64Array(binCount),
+      shares: sharesOf(areas, binCount, weighted),
+    };
+    let bin = 0;
+    for (const [i, bins] of binWidths.entries()) {
+      let at = axis.starts[i] as number;
+      for (const width of bins) {
+        axis.binStarts[bin] = at;
+        at += width;
+        axis.binEnds[bin++] = at;
+      }
+      axis.ends[i] = at;
     }
-    axis.starts[i] = at;
-    for (const counts of area.bins) {
-      axis.binStarts[bin] = at;
-      at += sumOf(weighted(counts));
-      axis.binEnds[bin++] = at;
-    }
-    axis.ends[i] = at;
+    return axis;
   });
-  axis.length = Math.max(at, 1);
-  return axis;
 }
 
 /** Width of a page without bytes, where others have 1. */
@@ -86,17 +82,6 @@ function scaleWithoutBytes({ states, pages }: MapSpace): number {
   const others = pages - withBytes;
   const most = (withBytes * MOST_WITHOUT_BYTES) / (1 - MOST_WITHOUT_BYTES);
   return withBytes === 0 || others <= most ? 1 : most / others;
-}
-
-/** Indexes of the areas before which the largest gaps are. */
-function largestGaps(areas: readonly MapArea[], pageSize: number): Set<number> {
-  const gaps = areas.flatMap(({ start }, i) => {
-    const before = areas[i - 1];
-    const bytes = before ? Number(BigInt(start) - BigInt(before.end)) : 0;
-    return bytes >= Math.max(GAP_BYTES, pageSize) ? [{ i, bytes }] : [];
-  });
-  gaps.sort((a, b) => b.bytes - a.bytes);
-  return new Set(gaps.slice(0, MOST_GAPS).map(({ i }) => i));
 }
 
 function sharesOf(

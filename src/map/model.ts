@@ -1,7 +1,7 @@
 /**
  * The picture of a dump's memory, as data: address spaces, their areas, and what state the pages of each are in.
  *
- * Its size does not depend on that of the dump. The pages of an area are in bins, one behind the other. A bin says how many
+ * Its size does not depend on that of the dump, nor on the length of its names. The pages of an area are in bins, one behind the other. A bin says how many
  * of its pages are in each state, not which ones. Where a dump has more runs than there may be bins, neighbors are joined,
  * first those that are most alike; small areas become groups. Sums stay exact.
  */
@@ -24,7 +24,8 @@ export interface MemoryMap {
   states: readonly State[];
   /** Null if the pages were not read. */
   contents: readonly Content[] | null;
-  /** Areas and runs in the dump, before any were joined. */
+  /** Processes, areas and runs in the dump, before any were joined. */
+  processes: number;
   areas: number;
   runs: number;
   /** Of all spaces; memory that processes share is counted in its segment, and there alone. */
@@ -46,7 +47,7 @@ export interface MapSpace extends Totals {
   type: 'task' | 'shmem';
   /** The pid of a task, the id of a segment. */
   id: number;
-  /** Of a task: its command name. */
+  /** Of a task: its command name. Of small spaces that are left out of a dump of very many, how many more there are. */
   name: string | null;
   areas: MapArea[];
 }

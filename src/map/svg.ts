@@ -76,7 +76,7 @@ function band(
   body.push(text(WIDTH - MARGIN, y + 14, size, 'size'));
   let top = y + TITLE_HEIGHT;
   if (space.pages === 0) return top + SPACE_GAP;
-  const axis = axisOf(space, { pageSize: map.pageSize });
+  const axis = axisOf(space);
   for (const lane of lanes) {
     body.push(...lanePaths(axis, lane, columns, top));
     if (lane === 'kind') body.push(...labels(space, axis, top));

@@ -27,7 +27,7 @@ export function* terminalMap(map: MemoryMap, { columns, hasColors }: TerminalOpt
     if (title.length + size.length + 2 <= width) yield `${title.padEnd(width - size.length)}${size}`;
     else yield* [title.length > width ? `${title.slice(0, width - 1)}…` : title, size];
     if (space.pages > 0) {
-      yield* painter(axisOf(space, { pageSize: map.pageSize }), lane, width);
+      yield* painter(axisOf(space), lane, width);
     }
     yield '';
   }

@@ -11,7 +11,7 @@ export interface SampleOptions {
   runs?: number;
   hasContent?: boolean;
   hasChanges?: boolean;
-  limits?: MapLimits;
+  limits?: Partial<MapLimits>;
   /** Of processes and files. */
   name?: string;
 }

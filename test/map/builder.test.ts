@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { MapBuilder } from '../../src/map/builder.js';
 import { sumOf } from '../../src/map/model.js';
+import { sizeInPage } from '../../src/map/size.js';
 import { expectFits } from '../helpers/json-schema.js';
 import { sampleMap } from '../helpers/maps.js';
 
@@ -66,6 +67,27 @@ describe('a map', () => {
       [1, '0xbb8000', '0xbb9000', 1, 'heap'],
       [1, '0xfa0000', '0x1388000', 1000, 'anon'],
     ]);
+  });
+
+  it('keeps to its size, however many processes and however long names there are', () => {
+    const limits = { spaces: 20, areas: 60, bins: 200, bytes: 30_000 };
+    const builder = new MapBuilder({ pageSize: 4096, limits });
+    for (let pid = 1; pid <= 25; pid++) {
+      builder.space('task', pid, '<'.repeat(5000));
+      for (let i = 0; i < 3; i++) {
+        const file = `${String.fromCharCode(1).repeat(2000)}${pid}/${i}`;
+        builder.newArea({ start: i * 100, end: i * 100 + pid, kind: 'file-private', flags: 'rw-p', file });
+        builder.pages('lazy', pid);
+      }
+    }
+    const map = builder.map();
+    expect(sizeInPage(map)).toBeLessThan(limits.bytes);
+    expect(map).toMatchObject({ processes: 25, areas: 75 });
+    expect(map.spaces).toHaveLength(21);
+    expect(map.spaces[0]).toMatchObject({ id: 1, name: 'and 4 more', areas: [], pages: 3 * (1 + 2 + 3 + 4 + 5) });
+    expect(map.spaces[1]).toMatchObject({ id: 6, pages: 3 * 6 });
+    expect(map.spaces.reduce((sum, { pages }) => sum + pages, 0)).toBe(map.totals.pages);
+    expect(map.spaces[1]?.areas.length).toBeGreaterThan(0);
   });
 
   it('keeps to its limits however large the dump is, and its sums exact', () => {

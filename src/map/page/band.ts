@@ -1,13 +1,13 @@
 /** One space as a band that can be zoomed, panned and walked along: by wheel, pointer, buttons and keys. */
 import { sizeText, spaceTitle } from '../describe.js';
-import { type Axis, axisOf, firstEndingAfter } from '../layout.js';
+import { type Axis, firstEndingAfter } from '../layout.js';
 import type { MapSpace, MemoryMap } from '../model.js';
 import type { Lane } from '../palette.js';
 import type { Details, Place } from './details.js';
 import { element } from './dom.js';
 import { bandHeight, drawBand, LANE_GAP, LANE_HEIGHT } from './drawing.js';
 import { theme } from './theme.js';
-import { Viewport } from './viewport.js';
+import type { Viewport } from './viewport.js';
 
 const ZOOM_STEP = 1.6;
 const PAN_STEP = 0.2;
@@ -20,6 +20,10 @@ export interface BandOptions {
   details: Details;
   /** Before the title, where there are several maps. */
   prefix: string;
+  /** @param isTrueScale whether all pages are equally wide */
+  axis(isTrueScale: boolean): Axis;
+  /** The part that is shown. Bands of one process in several maps share it. */
+  view: Viewport;
 }
 
 export class Band {
@@ -38,10 +42,11 @@ export class Band {
     readonly space: MapSpace,
     private readonly options: BandOptions,
   ) {
-    this.axis = axisOf(space, { pageSize: options.map.pageSize });
-    this.view = new Viewport(this.axis.length);
+    this.axis = options.axis(false);
+    this.view = options.view;
     this.root = this.build();
     this.listen();
+    this.view.onMove(() => this.redraw());
   }
 
   /** Pages that the axis has. */
@@ -49,16 +54,15 @@ export class Band {
     return this.axis.length;
   }
 
-  /** @param isTrueScale as for {@link axisOf} */
+  /** @param isTrueScale whether all pages are equally wide */
   setWidths(isTrueScale: boolean): void {
-    this.axis = axisOf(this.space, { pageSize: this.options.map.pageSize, isTrueScale });
+    this.axis = this.options.axis(isTrueScale);
     this.setScale(undefined);
   }
 
   /** @param pages that the whole width has; by default those of the space */
   setScale(pages = this.axis.length): void {
     this.view.reset(pages);
-    this.redraw();
   }
 
   /** Draws it soon, if it can be seen. */

@@ -1,5 +1,6 @@
 /** The page: totals, a band for each space, and the table of areas. All of it is made of the data in the page. */
-import type { MapPage, MapSpace } from '../model.js';
+import { type Axis, axesOf } from '../layout.js';
+import type { MapPage, MapSpace, MemoryMap } from '../model.js';
 import type { Lane } from '../palette.js';
 import { Band } from './band.js';
 import { Details } from './details.js';
@@ -7,6 +8,7 @@ import { element } from './dom.js';
 import { summary } from './summary.js';
 import { AreaTable } from './table.js';
 import { onThemeChange } from './theme.js';
+import { Viewport } from './viewport.js';
 
 const page = JSON.parse(document.getElementById('data')?.textContent ?? '') as MapPage;
 const main = document.getElementById('map') as HTMLElement;
@@ -18,14 +20,19 @@ function content({ title, maps }: MapPage): HTMLElement[] {
   const details = new Details();
   const bands = new Map<MapSpace, Band>();
   const prefixes = maps.map(({ name }) => (isPair ? `${name}: ` : ''));
-  maps.forEach(({ map }, i) => {
-    const lanes: Lane[] = ['kind', 'state'];
-    if (map.contents) lanes.push('content');
-    if (map.spaces.some(({ areas }) => areas.some(({ changed }) => changed))) lanes.push('changed');
-    for (const space of map.spaces) {
-      bands.set(space, new Band(space, { map, lanes, details, prefix: prefixes[i] ?? '' }));
-    }
-  });
+  const members = maps.flatMap(({ map }, i) => map.spaces.map((space) => ({ space, map, prefix: prefixes[i] ?? '' })));
+  for (const group of grouped(members)) {
+    const axes = (isTrueScale: boolean) =>
+      axesOf(
+        group.map(({ space }) => space),
+        { isTrueScale },
+      );
+    const view = new Viewport((axes(false)[0] as Axis).length);
+    group.forEach(({ space, map, prefix }, i) => {
+      const axis = (isTrueScale: boolean) => axes(isTrueScale)[i] as Axis;
+      bands.set(space, new Band(space, { map, lanes: lanesOf(map), details, prefix, axis, view }));
+    });
+  }
   watch([...bands.values()]);
   const table = new AreaTable(
     maps.map(({ map }, i) => ({ map, prefix: prefixes[i] ?? '' })),
@@ -43,18 +50,27 @@ function content({ title, maps }: MapPage): HTMLElement[] {
       { className: 'hint', id: 'hint' },
       'Ctrl and wheel zoom, dragging moves, a double click shows an area. Keys: ← → area, Shift ← → move, + − zoom, Enter show, Esc all.',
     ),
-    ...inOrder(maps.map(({ map }) => map.spaces)).map((space) => (bands.get(space) as Band).root),
+    ...[...bands.values()].map(({ root }) => root),
   );
   return [element('h1', {}, title), ...totals, picture, table.root];
 }
 
-/** The same space of several maps one below the other. */
-function inOrder(maps: readonly MapSpace[][]): MapSpace[] {
-  const keyOf = ({ type, id }: MapSpace) => `${type} ${id}`;
-  const groups = new Map<string, MapSpace[]>();
-  for (const space of maps.flat()) groups.set(keyOf(space), [...(groups.get(keyOf(space)) ?? []), space]);
-  const all = [...groups.values()].flat();
-  return [...all.filter(({ type }) => type === 'task'), ...all.filter(({ type }) => type !== 'task')];
+function lanesOf({ contents, spaces }: MemoryMap): Lane[] {
+  const hasChanges = spaces.some(({ areas }) => areas.some(({ changed }) => changed));
+  return ['kind', 'state', ...(contents ? ['content' as const] : []), ...(hasChanges ? ['changed' as const] : [])];
+}
+
+/** The same space of several maps together; processes first. */
+function grouped<M extends { space: MapSpace }>(members: readonly M[]): M[][] {
+  const groups = new Map<string, M[]>();
+  for (const member of members) {
+    const { type, id } = member.space;
+    const key = `${type} ${id}`;
+    groups.set(key, [...(groups.get(key) ?? []), member]);
+  }
+  const isTask = ([first]: M[]) => first?.space.type === 'task';
+  const all = [...groups.values()];
+  return [...all.filter(isTask), ...all.filter((group) => !isTask(group))];
 }
 
 /** What the width of a band means. */

@@ -21,7 +21,7 @@ function figures(map: MemoryMap): HTMLElement {
   const shown: [value: string, what: string][] = [
     [size(storedPages(map.totals)), 'in the dump'],
     [size(map.totals.pages), 'mapped'],
-    [String(map.spaces.filter(({ type }) => type === 'task').length), 'processes'],
+    [map.processes.toLocaleString('en'), 'processes'],
     [map.areas.toLocaleString('en'), 'areas'],
   ];
   const { content } = map;

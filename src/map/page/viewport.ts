@@ -8,6 +8,8 @@ export class Viewport implements View {
   from = 0;
   to: number;
 
+  private readonly listeners: (() => void)[] = [];
+
   /** @param end of the axis in pages, or of a longer one whose scale this band has */
   constructor(private end: number) {
     this.to = end;
@@ -24,6 +26,11 @@ export class Viewport implements View {
   /** The part that is shown, from 0 to 1. */
   get share(): { from: number; to: number } {
     return { from: this.from / this.end, to: this.to / this.end };
+  }
+
+  /** @param listener is called when another part is shown */
+  onMove(listener: () => void): void {
+    this.listeners.push(listener);
   }
 
   reset(end = this.end): void {
@@ -59,5 +66,6 @@ export class Viewport implements View {
     const length = Math.min(to - from, this.end);
     this.from = Math.max(0, Math.min(from, this.end - length));
     this.to = this.from + length;
+    for (const listener of this.listeners) listener();
   }
 }
