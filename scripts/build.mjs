@@ -113,7 +113,8 @@ const NOT_SET_UP = [
 ];
 
 /** Modules of Node that few commands need and that take milliseconds to load. */
-const SELDOM_USED = /^(node:)?(child_process|cluster|crypto|dgram|http|http2|https|module|net|os|perf_hooks|tls|tty)$/;
+const SELDOM_USED =
+  /^(node:)?(child_process|cluster|crypto|dgram|http|http2|https|module|net|os|perf_hooks|tls|tty|worker_threads)$/;
 
 /** Three of the commands are in one module. */
 const MODULES = { classify: 'stages', filter: 'stages', rebuild: 'stages' };

@@ -56,6 +56,8 @@ export interface PayloadFile {
   keep?(): () => void;
   /** Where its bytes are, if they are in one piece of a file; good until the file is read again. */
   place?(): FilePlace | undefined;
+  /** Says what will be read next: position and bytes of each range, ascending. For what is far away. */
+  willRead?(extents: Float64Array): void;
   /**
    * Of bytes that are in a pipe, which come once and in order: moves some to another descriptor, without reading them.
    * @returns bytes, fewer than asked for if the kernel cannot go on. The next read then shows why.

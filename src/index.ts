@@ -14,6 +14,7 @@ export type { ByteSource, SourceKind } from './arrival/open.js';
 export type { KnownDump } from './arrival/summary.js';
 export type { WaitingBytes } from './bytes.js';
 export type { CheckpointImage, ImageBlob } from './containers/oci/layout.js';
+export type { S3Settings } from './containers/s3/protocol.js';
 export { Dump, type DumpOptions } from './dump/dump.js';
 export type { FileBegin, FileEvent, FileEvents } from './dump/events.js';
 export type { DumpEntry, DumpFiles, DumpOrigin, FileStat, ReadableFiles, SummedBlocks } from './dump/files.js';

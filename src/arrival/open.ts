@@ -10,11 +10,23 @@
 import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
 import { addAbortSignal, Readable } from 'node:stream';
 import { DirectoryFiles, type DirectoryOptions, folderOfImages } from '../containers/directory/files.js';
-import { isLayout, openLayout, startsLayout } from '../containers/oci/files.js';
+import {
+  hasLayout,
+  isLayout,
+  isLayoutArchive,
+  openLayout,
+  openLayoutArchive,
+  startsLayout,
+} from '../containers/oci/files.js';
 import type { CheckpointImage } from '../containers/oci/layout.js';
 import { holdLayout, type LayoutFiles, readImage, readLayer } from '../containers/oci/read.js';
 import { STREAM_MAGIC } from '../containers/page-stream/format.js';
 import { decodeChunks } from '../containers/page-stream/stream.js';
+import { isS3Name } from '../containers/s3/address.js';
+import { S3Files } from '../containers/s3/files.js';
+import { S3Object } from '../containers/s3/object.js';
+import { openS3 } from '../containers/s3/place.js';
+import type { S3Settings } from '../containers/s3/protocol.js';
 import { MAX_MARKER_BYTES } from '../containers/shards/marker.js';
 import { readShards } from '../containers/shards/read.js';
 import { BLOCK, isTarHeader } from '../containers/tar/block.js';
@@ -25,7 +37,7 @@ import type { DumpFiles } from '../dump/files.js';
 import type { RecordSource } from '../dump/pump.js';
 import type { DumpRecord } from '../dump/records.js';
 import { withSumsCompared } from '../dump/summed-files.js';
-import { onFile, systemError } from '../errors.js';
+import { DumpError, onFile, systemError } from '../errors.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import { type Compression, compressionOf, decompress } from '../io/compression.js';
 import { FdReader } from '../io/fd.js';
@@ -43,10 +55,13 @@ export type SourceKind = (typeof SOURCE_KINDS)[number];
 export type ArrivingKind = Exclude<SourceKind, 'directory'>;
 
 /**
- * Where the bytes of a dump are: a path, where `-` is stdin; a descriptor, which its owner closes; a stream of Node or of the
- * Web, or anything else that gives chunks.
+ * Where the bytes of a dump are: a path, where `-` is stdin, or an s3:// name; a descriptor, which its owner closes; a stream of
+ * Node or of the Web, or anything else that gives chunks.
  */
 export type ByteSource = string | number | AsyncIterable<Uint8Array>;
+
+/** The same, when it is known what an s3:// name leads to. */
+export type Located = ByteSource | S3Object | S3Files;
 
 export interface OpenOptions extends Pick<DirectoryOptions, 'warn'> {
   /** What the dump must be in. */
@@ -58,6 +73,8 @@ export interface OpenOptions extends Pick<DirectoryOptions, 'warn'> {
   maxBytes: number;
   stdinFd: number;
   signal: AbortSignal;
+  /** Where the object store is, for s3:// names. */
+  s3?: S3Settings | undefined;
   /** Told of the bytes that are held before the dump can begin. */
   progress?: ((bytes: number) => void) | undefined;
 }
@@ -82,15 +99,22 @@ export interface ArrivingDump {
   dump: KnownDump;
 }
 
+/** Finds what an s3:// name leads to; anything else stays as it is. Throws {@link DumpError} SYSTEM if there is nothing. */
+export const located = (source: Located, { s3, from, shards }: Pick<OpenOptions, 's3' | 'from' | 'shards'>): Located =>
+  isS3Name(source) && !shards ? openS3(source, s3, from === 'directory') : source;
+
 /**
  * The files of a directory or a plain archive; undefined for a dump that arrives, which is not touched.
  * @throws {DumpError} for an archive that is damaged
  */
 export async function openRandom(
-  path: ByteSource,
-  { from, shards, ...options }: Pick<OpenOptions, 'from' | 'shards'> & DirectoryOptions = {},
+  source: Located,
+  { from, shards, s3, ...options }: Pick<OpenOptions, 'from' | 'shards' | 's3'> & DirectoryOptions = {},
 ): Promise<DumpFiles | undefined> {
-  if (shards || typeof path !== 'string' || (path === '-' && from !== 'directory')) return undefined;
+  if (shards) return undefined;
+  const path = located(source, { s3, from });
+  if (path instanceof S3Object || path instanceof S3Files) return openRandomS3(path, from);
+  if (typeof path !== 'string' || (path === '-' && from !== 'directory')) return undefined;
   checkExists(path);
   if (!from && (await isLayout(path))) return undefined;
   if (from === 'directory' || (!from && onFile(path, () => statSync(path)).isDirectory())) {
@@ -102,14 +126,26 @@ export async function openRandom(
   return files && withSumsCompared(files);
 }
 
+async function openRandomS3(place: S3Object | S3Files, from: SourceKind | undefined): Promise<DumpFiles | undefined> {
+  if (place instanceof S3Files) {
+    if (from === 'directory' || (!from && !hasLayout(place))) return withSumsCompared(place);
+    if (from === 'oci' || !from) return undefined;
+    throw new DumpError('SYSTEM', 'expected an object, found only objects below it', { file: place.path });
+  }
+  if (from !== 'tar' && (from || (await isLayoutArchive(place)))) return undefined;
+  const files = await TarFiles.open(place);
+  return files && withSumsCompared(files);
+}
+
 /**
  * The files of any dump. One that arrives is held.
  * @throws {DumpError} also if it is cut off or damaged
  */
-export async function openFiles(source: ByteSource, options: OpenOptions & HoldOptions): Promise<DumpFiles> {
-  const files = await openRandom(source, options);
+export async function openFiles(source: Located, options: OpenOptions & HoldOptions): Promise<DumpFiles> {
+  const place = located(source, options);
+  const files = await openRandom(place, options);
   if (files) return files;
-  const arrival = await holdArrival(source, options);
+  const arrival = await holdArrival(place, options);
   await arrival.fill();
   return arrival.files;
 }
@@ -125,7 +161,7 @@ export interface HeldArrival {
 }
 
 /** Opens a dump that arrives, to hold its files. Throws {@link DumpError} NOT_A_DUMP if it is in none of the containers. */
-export async function holdArrival(source: ByteSource, options: OpenOptions & HoldOptions): Promise<HeldArrival> {
+export async function holdArrival(source: Located, options: OpenOptions & HoldOptions): Promise<HeldArrival> {
   const arrival = await openArrival(source, options);
   const { kind, compression, image } = arrival;
   const origin = { kind, compression, image };
@@ -150,18 +186,20 @@ export function arrivingDump(
 }
 
 /** Opens a dump that arrives. Throws {@link DumpError} NOT_A_DUMP if it is in none of the containers. */
-export async function openArrival(source: ByteSource, options: OpenOptions): Promise<Arrival> {
+export async function openArrival(from: Located, options: OpenOptions): Promise<Arrival> {
   if (options.shards) return openShards(options.shards, options);
+  const source = located(from, options);
   const name = sourceName(source);
+  const layout = (options.from ?? 'oci') === 'oci' ? await layoutAt(source) : undefined;
+  if (layout) return imageArrival(layout, name, options);
+  if (source instanceof S3Files) throw notADump(new Uint8Array(0), name);
   const path = typeof source === 'string' && source !== '-' ? source : undefined;
-  if (path !== undefined && (options.from ?? 'oci') === 'oci' && (await isLayout(path))) {
-    return imageArrival(await openLayout(path), name, options);
-  }
   const fds = path === undefined ? [] : [onFile(path, () => openSync(path, 'r'))];
   let peeked: Peeked | undefined;
   const close = () => {
     // Otherwise a decompressing program whose output is not read to its end would keep running.
     peeked?.close().catch(() => {});
+    if (source instanceof S3Object) source.close();
     for (const own of fds.splice(0)) closeSync(own);
   };
   try {
@@ -195,6 +233,14 @@ export async function openArrival(source: ByteSource, options: OpenOptions): Pro
   }
 }
 
+/** The files of a layout that is open to random access; undefined if there is none. */
+async function layoutAt(source: Located): Promise<LayoutFiles | undefined> {
+  if (source instanceof S3Files) return hasLayout(source) ? source : undefined;
+  if (source instanceof S3Object) return (await isLayoutArchive(source)) ? openLayoutArchive(source) : undefined;
+  const isPath = typeof source === 'string' && source !== '-';
+  return isPath && (await isLayout(source)) ? openLayout(source) : undefined;
+}
+
 /** An image whose layer arrives. Closes the files after an error. */
 function imageArrival(files: LayoutFiles, name: string, options: OpenOptions): Arrival {
   const close = () => files.close();
@@ -208,16 +254,19 @@ function imageArrival(files: LayoutFiles, name: string, options: OpenOptions): A
   }
 }
 
-function sourceName(source: ByteSource): string {
+function sourceName(source: Located): string {
+  if (source instanceof S3Object) return source.name;
+  if (source instanceof S3Files) return source.path;
   if (typeof source === 'string') return source === '-' ? 'stdin' : source;
   return typeof source === 'number' ? `descriptor ${source}` : 'stream';
 }
 
 function chunksOf(
-  source: ByteSource,
+  source: ByteSource | S3Object,
   name: string,
   { stdinFd, signal }: OpenOptions,
 ): AsyncGenerator<Uint8Array, void, void> {
+  if (source instanceof S3Object) return source.chunks(signal);
   if (typeof source === 'object') return streamChunks(source, name, signal);
   return new FdReader(typeof source === 'number' ? source : stdinFd, signal, name).chunks();
 }
@@ -241,16 +290,27 @@ async function* streamChunks(
   }
 }
 
-function openShards(shards: readonly (number | string)[], { signal, maxBytes }: OpenOptions): Arrival {
-  const fds: number[] = [];
+function openShards(shards: readonly (number | string)[], options: OpenOptions): Arrival {
+  const { signal, maxBytes, s3 } = options;
+  const opened: { close(): void }[] = [];
   const close = () => {
-    for (const [i, fd] of fds.entries()) if (typeof shards[i] === 'string') closeSync(fd);
+    for (const each of opened.splice(0)) each.close();
+  };
+  const chunksAt = (shard: number | string, name: string): AsyncIterable<Uint8Array> => {
+    if (isS3Name(shard)) {
+      const object = openS3(shard, s3);
+      opened.push(object);
+      if (object instanceof S3Object) return object.chunks(signal);
+      throw new DumpError('SYSTEM', 'expected an object, found only objects below it', { file: name });
+    }
+    const fd = typeof shard === 'number' ? shard : onFile(shard, () => openSync(shard, 'r'));
+    if (typeof shard === 'string') opened.push({ close: () => closeSync(fd) });
+    return new FdReader(fd, signal, name).chunks();
   };
   try {
-    for (const shard of shards) fds.push(typeof shard === 'number' ? shard : onFile(shard, () => openSync(shard, 'r')));
-    const inputs = fds.map((fd, i) => {
-      const name = typeof shards[i] === 'number' ? `shard ${fd}` : String(shards[i]);
-      return { name, chunks: plainShard(new FdReader(fd, signal, name).chunks(), name, maxBytes) };
+    const inputs = shards.map((shard) => {
+      const name = typeof shard === 'number' ? `shard ${shard}` : shard;
+      return { name, chunks: plainShard(chunksAt(shard, name), name, maxBytes) };
     });
     const name = inputs[0]?.name ?? 'shards';
     return { kind: 'shards', compression: undefined, name, events: readShards(inputs), close };

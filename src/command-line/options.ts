@@ -54,7 +54,15 @@ export function optionText(name: OptionName): string {
 }
 
 /** Options of every command that reads a dump. */
-export const SOURCE_OPTIONS = ['from', 'shardFds', 'pageSize', 'buffer', 'spillDir', 'maxBytes'] as const;
+export const SOURCE_OPTIONS = [
+  'from',
+  'shardFds',
+  'pageSize',
+  'buffer',
+  'spillDir',
+  'maxBytes',
+  'endpointUrl',
+] as const;
 /** Options of every command that writes a dump. */
 export const SINK_OPTIONS = ['to', 'compress', 'prefix', 'blockSums', 'force', 'ifAbsent', 'dryRun'] as const;
 /** Options of every command that listens. */

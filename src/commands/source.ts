@@ -5,6 +5,7 @@ import { openRandom, SOURCE_KINDS } from '../arrival/open.js';
 import type { KnownDump } from '../arrival/summary.js';
 import { dashed, type OptionName } from '../command-line/options.js';
 import { hasMappedFiles } from '../containers/directory/files.js';
+import type { S3Settings } from '../containers/s3/protocol.js';
 import { CountedFiles } from '../dump/counted.js';
 import { type DumpFiles, dumpPlaces } from '../dump/files.js';
 import { MEMORY_FOLDER } from '../dump/names.js';
@@ -144,8 +145,14 @@ function openOptions(args: Arguments, io: Io): Required<Omit<SourceOptions, 'pro
     incomplete: args.flags['incomplete'] === true,
     signal: io.signal,
     warn: io.warn,
+    s3: s3Settings(args),
   };
 }
+
+/** Where the object store of s3:// names is. */
+export const s3Settings = ({ flags }: Arguments): S3Settings => ({
+  endpointUrl: flags['endpointUrl'] as string | undefined,
+});
 
 function reportedOf(path: string, place: DumpPlace, { tasks, pageSize, march, bytes }: KnownDump): ReportedDump {
   const hidden = hasSeveralPageSizes(march) ? { pageSize } : {};

@@ -31,8 +31,9 @@ export const extentOf = (file: PayloadFile, position: number, bytes: number): Ex
   extents: Float64Array.of(position, bytes),
 });
 
-/** Cuts a record into records of at most {@link PORTION_BYTES}. */
+/** Cuts a record into records of at most {@link PORTION_BYTES}. The file is told what will be read. */
 export function* portions({ file, extents }: ExtentsRecord): Generator<ExtentsRecord> {
+  file.willRead?.(extents);
   let portion: number[] = [];
   let free = PORTION_BYTES;
   for (let i = 0; i < extents.length; i += 2) {

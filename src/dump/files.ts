@@ -45,6 +45,8 @@ export interface ReadableFiles {
    * @throws {DumpError} as readSome does
    */
   place?(name: string): FilePlace | undefined;
+  /** Says what of a file will be read next: position and bytes of each range, ascending. Reads of other parts may be slower. */
+  willRead?(name: string, extents: Float64Array): void;
 }
 
 /** What a dump is in that was read from front to back. */
@@ -63,8 +65,8 @@ export interface SummedBlocks {
 }
 
 export interface DumpFiles extends ReadableFiles {
-  readonly kind: 'directory' | 'tar' | 'held';
-  /** Path of the directory or the container; also used in errors. */
+  readonly kind: 'directory' | 's3' | 'tar' | 'held';
+  /** Path of the directory or the container, or its s3:// name; also used in errors. */
   readonly path: string;
   /** Permission bits of the directory, or of the one that will be made of it. */
   readonly mode: number;
@@ -77,7 +79,7 @@ export interface DumpFiles extends ReadableFiles {
   /** All entries, sorted by name. Those of an archive come in its order, with the files outside the dump. */
   entries(): readonly DumpEntry[];
   /**
-   * The dump that this one builds on; it is closed with this one. Only a directory can reach it.
+   * The dump that this one builds on; it is closed with this one. Only a directory can reach it, on disk or in S3.
    * @throws {DumpError} LIMIT for a chain that is too long, SYSTEM
    */
   parent(): DumpFiles | undefined;
@@ -134,6 +136,7 @@ export function payloadFile(files: ReadableFiles, name: string, size: number): P
     size,
     isLasting: true,
     place: () => files.place?.(name),
+    ...(files.willRead ? { willRead: (extents: Float64Array) => files.willRead?.(name, extents) } : {}),
     read: (buffer, position) => {
       const done = readFully((part, at) => files.readSome(name, part, at), buffer, position);
       if (done === buffer.length) return;

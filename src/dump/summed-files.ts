@@ -96,6 +96,13 @@ class SummedFiles implements DumpFiles {
     return part.length;
   }
 
+  willRead(name: string, extents: Float64Array): void {
+    if (!this.files.willRead) return;
+    const place = followLinks(this.byName, name)?.name;
+    const sums = place === undefined ? undefined : this.sums.get(place);
+    this.files.willRead(name, sums ? wholeBlocks(extents, sums.bytes) : extents);
+  }
+
   parent(): DumpFiles | undefined {
     return this.files.parent();
   }
@@ -132,6 +139,19 @@ class SummedFiles implements DumpFiles {
     }
     return { blocks, toCompare };
   }
+}
+
+/** The blocks that ranges are in, as ranges: position and bytes of each. */
+function wholeBlocks(extents: Float64Array, bytes: number): Float64Array {
+  const blocks: number[] = [];
+  let end = 0;
+  for (let i = 0; i < extents.length; i += 2) {
+    const position = extents[i] as number;
+    const start = Math.max(end, position - (position % SUM_BLOCK_BYTES));
+    end = Math.min(Math.ceil((position + (extents[i + 1] as number)) / SUM_BLOCK_BYTES) * SUM_BLOCK_BYTES, bytes);
+    if (end > start) blocks.push(start, end - start);
+  }
+  return Float64Array.from(blocks);
 }
 
 /** One for a pagemap, pages and areas each, and one more: walks over several files take turns. */

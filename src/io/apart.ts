@@ -4,8 +4,13 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { DumpError, isErrno, onFile } from '../errors.js';
 import { descriptorName } from './fd.js';
 
-/** A file or a directory: by name, or by descriptor. */
+/** A file or a directory: by name, or by descriptor; or what is in an object store, by its s3:// name. */
 export type Place = string | number;
+
+const REMOTE = 's3://';
+
+/** Whether a place is in an object store, and so apart from all files. */
+export const isRemote = (place: Place): place is string => typeof place === 'string' && place.startsWith(REMOTE);
 
 /**
  * Whether neither place is the other one or inside it. Links are resolved and inodes compared, so two names of one place are
@@ -43,6 +48,7 @@ export function isIn(place: Place, folder: Place): boolean {
 
 /** A place and the folders above it, from the inside out: inodes, and names where nothing exists yet. */
 function lineage(place: Place): string[] {
+  if (isRemote(place)) return remoteLineage(place);
   const ids: string[] = [];
   let name: string | undefined;
   if (typeof place === 'number') {
@@ -61,6 +67,18 @@ function lineage(place: Place): string[] {
     ids.push(stats ? inode(stats) : at);
     if (at === dirname(at)) return ids;
   }
+}
+
+/** The lineage of an s3:// name: it and the prefixes that it is below. */
+function remoteLineage(name: string): string[] {
+  const [bucket = '', ...steps] = name
+    .replace(REMOTE, '')
+    .split('/')
+    .filter((step) => step !== '');
+  return Array.from(
+    { length: steps.length + 1 },
+    (_, i) => `${REMOTE}${[bucket, ...steps.slice(0, steps.length - i)].join('/')}`,
+  );
 }
 
 const inode = ({ dev, ino }: Stats): string => `${dev}:${ino}`;

@@ -19,7 +19,7 @@ import { homedir, release } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { DumpError, onFile, systemError } from '../errors.js';
-import { checkApart, isIn, type Place } from './apart.js';
+import { checkApart, isIn, isRemote, type Place } from './apart.js';
 import { linux } from './linux.js';
 import { permitted, reachOf } from './mode.js';
 import { temporaryName } from './temporary-name.js';
@@ -75,7 +75,7 @@ export class AtomicDirectory {
       this.place = existing(place) ? realpathSync(place) : join(parent, basename(place));
       this.checkPlace();
       for (const source of this.options.sources ?? []) {
-        if (typeof source === 'string') this.reach &= reachOf(source, parent);
+        if (typeof source === 'string' && !isRemote(source)) this.reach &= reachOf(source, parent);
       }
       this.temporary = temporaryName(this.place);
       mkdirSync(this.temporary, { mode: 0o700 });

@@ -16,6 +16,8 @@ export interface RandomAccess {
   readSome(buffer: Uint8Array, position: number): number;
   /** Where the bytes are, if in a file. Throws as readSome does. */
   place?(): FilePlace;
+  /** Says what will be read next: position and bytes of each range, ascending. For what is far away. */
+  willRead?(extents: Float64Array): void;
   close(): void;
 }
 

@@ -8,6 +8,8 @@ import {
   type ByteSource,
   type HeldArrival,
   holdArrival,
+  type Located,
+  located,
   type OpenOptions,
   openArrival,
   openFiles,
@@ -16,6 +18,7 @@ import {
 } from '../arrival/open.js';
 import type { KnownDump } from '../arrival/summary.js';
 import type { CheckpointImage } from '../containers/oci/layout.js';
+import type { S3Settings } from '../containers/s3/protocol.js';
 import { Dump } from '../dump/dump.js';
 import type { FileEvents } from '../dump/events.js';
 import type { DumpFiles } from '../dump/files.js';
@@ -25,7 +28,7 @@ import type { Compression } from '../io/compression.js';
 import { defaultBudget } from './sinks.js';
 
 /**
- * Where a dump is: a path (`-` is stdin), a descriptor that stays open, a stream of Node or of the Web; or a list of paths
+ * Where a dump is: a path (`-` is stdin), an s3:// name, a descriptor that stays open, a stream of Node or of the Web; or a list of paths
  * and descriptors, which are the shards of criu-image-streamer.
  */
 export type DumpSource = ByteSource | readonly (string | number)[];
@@ -39,6 +42,8 @@ export interface SourceOptions {
   maxBytes?: number;
   /** Whether images that only a restore needs may be missing. */
   incomplete?: boolean;
+  /** For s3:// names; what is not said comes from the environment and the profile, as for aws-cli. */
+  s3?: S3Settings | undefined;
   /** Ends a wait for more bytes. */
   signal?: AbortSignal;
   /** Called for files in a directory that cannot be copied. */
@@ -128,7 +133,7 @@ export async function holdArriving(
   return holdArrival(bytes, { ...all, pages: 'hold', holdMs });
 }
 
-function complete(source: DumpSource, options: SourceOptions): [ByteSource, OpenOptions] {
+function complete(source: DumpSource, options: SourceOptions): [Located, OpenOptions] {
   const all = {
     maxBytes: Number.MAX_SAFE_INTEGER,
     stdinFd: 0,
@@ -136,7 +141,7 @@ function complete(source: DumpSource, options: SourceOptions): [ByteSource, Open
     budget: defaultBudget(),
     ...options,
   };
-  return isList(source) ? [source.join(','), { ...all, shards: source }] : [source, all];
+  return isList(source) ? [source.join(','), { ...all, shards: source }] : [located(source, all), all];
 }
 
 const isList = (source: DumpSource): source is readonly (string | number)[] => Array.isArray(source);

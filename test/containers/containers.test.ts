@@ -1,11 +1,12 @@
 /** The suite over all containers. */
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { describe, expect } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect } from 'vitest';
 import { END, header, member, ociArchive, tar, writeShards } from '../helpers/archives.js';
 import { cli } from '../helpers/cli.js';
+import { S3Server } from '../helpers/s3-server.js';
 import { StreamWriter } from '../helpers/stream-writer.js';
 import { tempDir } from '../helpers/temp.js';
 import { type Container, containerSuite } from './suite.js';
@@ -74,6 +75,25 @@ const pageStream: Container = {
   write: (source) => ['read', ...source],
 };
 
+const BUCKET = 'dumps';
+let server: S3Server;
+
+beforeAll(async () => {
+  server = await S3Server.start(BUCKET);
+});
+beforeEach(() => server.stubEnvironment());
+afterAll(() => server.close());
+
+/** A container that is read from an object store. */
+const inS3 = (container: Container): Container => ({
+  ...container,
+  upload: async (path) => {
+    if (statSync(path).isDirectory()) await server.setFolder(BUCKET, `${path.slice(1)}/`, path);
+    else await server.set(BUCKET, path.slice(1), readFileSync(path));
+    return `s3://${BUCKET}${path}`;
+  },
+});
+
 describe.each<[string, Container]>([
   ['a directory', { isRandom: true, hasTrees: true, write: (source, place) => ['copy', ...source, place] }],
   ['a plain archive', { ...archive((bytes) => bytes), isRandom: true, spareBytes: 512 }],
@@ -84,4 +104,10 @@ describe.each<[string, Container]>([
   ['a shard', inShards(1)],
   ['three shards', inShards(3)],
   ['a page stream', pageStream],
+  [
+    'objects below a prefix',
+    inS3({ isRandom: true, hasTrees: false, write: (source, place) => ['copy', ...source, place] }),
+  ],
+  ['a plain archive in S3', inS3({ ...archive((bytes) => bytes), isRandom: true, spareBytes: 512 })],
+  ['an archive by gzip in S3', inS3({ ...archive(gzipSync, '--compress', 'gzip'), cutEveryBytes: 8192 })],
 ])('%s', (_, container) => containerSuite(container));

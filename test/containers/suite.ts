@@ -58,6 +58,8 @@ export interface Container {
   pack?(files: readonly RawFile[]): readonly Uint8Array[];
   /** Of a dump with folders and links; without it, of its files. */
   packTree?(dump: string): Promise<readonly Uint8Array[]>;
+  /** Puts a file or a folder where it is read from, if that is not the disk; returns its name there. */
+  upload?(path: string): Promise<string>;
   /** The words that write it from a source; without a place among them, it goes to stdout. */
   write(source: readonly string[], places: string): readonly string[];
 }
@@ -109,8 +111,8 @@ function exploredFamily(): Promise<Record<string, string>> {
 }
 
 export function containerSuite(container: Container): void {
-  const { isRandom, hasTrees, shards = 1, pack } = container;
-  const isDirectory = pack === undefined;
+  const { isRandom, hasTrees, shards = 1, pack, upload } = container;
+  const canBeStdin = pack !== undefined && shards === 1 && !upload;
 
   /** Where the container is in a folder, as a command takes it. */
   const placesIn = (dir: string, name = 'in'): string[] =>
@@ -118,10 +120,17 @@ export function containerSuite(container: Container): void {
   const wordsOf = (places: readonly string[]): string[] =>
     places.length === 1 ? [...places] : [places.join(','), '--from', 'shards'];
 
-  function put(parts: readonly Uint8Array[], dir: string): string[] {
+  /** Files or a folder as the container has them. */
+  const placed = async (paths: readonly string[]): Promise<string[]> => {
+    const names: string[] = [];
+    for (const path of paths) names.push(upload ? await upload(path) : path);
+    return names;
+  };
+
+  function put(parts: readonly Uint8Array[], dir: string): Promise<string[]> {
     const places = placesIn(dir);
     for (const [i, place] of places.entries()) writeFileSync(place, parts[i] as Uint8Array);
-    return places;
+    return placed(places);
   }
 
   /** What was made of the fixtures and of the small dump: once for all tests. */
@@ -133,12 +142,13 @@ export function containerSuite(container: Container): void {
     (await container.packTree?.(dump)) ?? pack?.(filesToPack(dump)) ?? [];
 
   /** A dump in the container, made by hand. */
-  const made = async (dump: string, dir: string): Promise<string[]> => (pack ? put(await packTree(dump), dir) : [dump]);
+  const made = async (dump: string, dir: string): Promise<string[]> =>
+    pack ? put(await packTree(dump), dir) : placed([dump]);
 
   /** The same of a dump that never changes, by its name. */
   async function madeOnce(name: string, dir: string): Promise<string[]> {
     const dump = name === SMALL ? smallDump(dir) : fixture(name);
-    if (!pack) return [dump];
+    if (!pack) return placed([dump]);
     const parts = packed.get(name) ?? (await packTree(dump));
     packed.set(name, parts);
     return put(parts, dir);
@@ -149,7 +159,7 @@ export function containerSuite(container: Container): void {
     const places = placesIn(dir, name);
     const words = container.write([dump], places.join(','));
     await run(words, words.includes(places.join(',')) ? {} : { stdout: places[0] as string });
-    return places;
+    return placed(places);
   }
 
   const open = (places: readonly string[], options: Parameters<typeof openSource>[1] = {}): Promise<DumpFiles> =>
@@ -195,7 +205,10 @@ export function containerSuite(container: Container): void {
     expect(message, stderr).toBeDefined();
     expect(describeTree(dir)).toEqual(before);
     expect(openFiles(dir)).toEqual([]);
-    return (message as string).replace(`${dir}/`, '').replace(/@0x[0-9a-f]+:/, ':');
+    return (message as string)
+      .replace(/^s3:\/\/\w+\/+/, '/')
+      .replace(`${dir}/`, '')
+      .replace(/@0x[0-9a-f]+:/, ':');
   }
 
   describe('a dump that others put in it', () => {
@@ -247,13 +260,13 @@ export function containerSuite(container: Container): void {
       const found = filesIn(files);
       files.close();
       await run(['copy', ...wordsOf(places), join(dir, 'out'), '--to', 'directory']);
-      if (!isDirectory && shards === 1) {
+      if (canBeStdin) {
         await run(['copy', '-', join(dir, 'piped'), '--to', 'directory'], { stdin: places[0] as string });
       }
       faults.disarm();
       expect(found).toEqual(treeOf(dump));
       expect(contents(join(dir, 'out'))).toEqual(contents(dump));
-      if (!isDirectory && shards === 1) expect(contents(join(dir, 'piped'))).toEqual(contents(dump));
+      if (canBeStdin) expect(contents(join(dir, 'piped'))).toEqual(contents(dump));
     });
 
     it.each(READ_CALLS)('is an error that names a file when the nth %s fails, for every n', async (call) => {
@@ -340,7 +353,8 @@ export function containerSuite(container: Container): void {
 
   describe('a dump that cannot be trusted', () => {
     it('is refused wherever it is cut', async () => {
-      const parts = (await madeOnce(SMALL, tempDir())).map((place) => readFileSync(place));
+      await madeOnce(SMALL, tempDir());
+      const parts = packed.get(SMALL) as readonly Uint8Array[];
       const dir = tempDir();
       const out = join(dir, 'out');
       for (const [i, whole] of parts.entries()) {
@@ -349,7 +363,7 @@ export function containerSuite(container: Container): void {
         for (let at = 0; at < last; at += container.cutEveryBytes ?? 512)
           for (const cut of [at - 1, at + 1]) cuts.add(cut);
         for (const cut of [...cuts].filter((length) => length >= 0 && length < last)) {
-          const places = put(parts.with(i, whole.subarray(0, cut)), dir);
+          const places = await put(parts.with(i, whole.subarray(0, cut)), dir);
           const message = await refused(dir, [...wordsOf(places), out]);
           expect(message, `cut at ${cut}`).toMatch(CUT);
         }
@@ -360,7 +374,7 @@ export function containerSuite(container: Container): void {
     it.each(names)('is refused with the name %j', async (name) => {
       const dir = tempDir();
       const files = filesToPack(smallDump(dir));
-      const places = put(pack([...files, { name, bytes: Buffer.from('x') }]), dir);
+      const places = await put(pack([...files, { name, bytes: Buffer.from('x') }]), dir);
       const message = await refused(dir, [...wordsOf(places), join(dir, 'out')]);
       expect(message.replace(/^\S+: /, '')).toBe(`expected a file name inside the dump, found ${JSON.stringify(name)}`);
     });
@@ -369,7 +383,7 @@ export function containerSuite(container: Container): void {
       it('is refused with a name twice', async () => {
         const dir = tempDir();
         const files = filesToPack(smallDump(dir));
-        const places = put(pack([...files, { name: 'pstree.img', bytes: Buffer.from('x') }]), dir);
+        const places = await put(pack([...files, { name: 'pstree.img', bytes: Buffer.from('x') }]), dir);
         expect(await refused(dir, [...wordsOf(places), join(dir, 'out')])).toMatch(
           /^\S+: (the name occurs twice|expected each name once, found "pstree\.img")$/,
         );
@@ -377,7 +391,7 @@ export function containerSuite(container: Container): void {
 
       it.each(['/etc/passwd', '../x', 'a/../../../x'])('is refused with a link to %s', async (target) => {
         const dir = tempDir();
-        const places = put(pack([...filesToPack(smallDump(dir)), { name: 'link', target }]), dir);
+        const places = await put(pack([...filesToPack(smallDump(dir)), { name: 'link', target }]), dir);
         expect(await refused(dir, [...wordsOf(places), join(dir, 'out')])).toBe(
           'link: the link leads outside the dump',
         );

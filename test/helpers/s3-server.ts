@@ -5,6 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { vi } from 'vitest';
 import { closeS3Bridges } from '../../src/containers/s3/bridge.js';
 
 /** A request that the server has seen. */
@@ -31,6 +32,12 @@ export class S3Server {
     server.endpointUrl = `http://127.0.0.1:${port}`;
     for (const bucket of buckets) await server.order('bucket', { bucket });
     return server;
+  }
+
+  /** Has s3:// names lead here, until the end of the test. */
+  stubEnvironment(): void {
+    vi.stubEnv('AWS_ENDPOINT_URL', this.endpointUrl);
+    for (const [name, value] of Object.entries(ENVIRONMENT)) vi.stubEnv(name, value);
   }
 
   /** Also ends the clients. */
@@ -87,9 +94,11 @@ export class S3Server {
   }
 }
 
-/** What the client signs with. To be set before it starts. */
-export const S3_ENVIRONMENT = {
+/** What the client signs with. It looks for no configuration of this machine. */
+const ENVIRONMENT = {
   AWS_ACCESS_KEY_ID: 'test',
   AWS_SECRET_ACCESS_KEY: 'test',
   AWS_EC2_METADATA_DISABLED: 'true',
+  AWS_CONFIG_FILE: '/dev/null',
+  AWS_SHARED_CREDENTIALS_FILE: '/dev/null',
 } as const;

@@ -44,6 +44,12 @@ export const CONTAINER_OPTIONS = {
     help: 'limit on the decompressed size of an archive, such as 10G',
     fallback: '2^53',
   },
+  endpointUrl: {
+    type: 'string',
+    value: 'URL',
+    help: 'the server of s3:// names, such as http://127.0.0.1:9000, where it is not the one of Amazon',
+    fallback: 'AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, or the profile',
+  },
   coldFrom: {
     type: 'string',
     value: ['directory', 'tar', 'oci', 'stream', 'shards'],

@@ -1,8 +1,9 @@
 /** The files of a layout that are open to random access: in a folder, or in a plain archive. */
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ReadableFiles } from '../../dump/files.js';
 import { onFile } from '../../errors.js';
-import { openRandomAccess, SequentialReader } from '../../io/random-access.js';
+import { openRandomAccess, type RandomAccess, SequentialReader } from '../../io/random-access.js';
 import { DirectoryFiles } from '../directory/files.js';
 import { BLOCK, FIELD, isTarHeader, string } from '../tar/block.js';
 import { TarFiles } from '../tar/files.js';
@@ -13,13 +14,15 @@ import type { LayoutFiles } from './read.js';
 export async function isLayout(path: string): Promise<boolean> {
   if (isFolder(path)) return [LAYOUT, INDEX].every((name) => existsSync(join(path, name)));
   const archive = openRandomAccess(path);
-  if (!archive) return false;
-  try {
-    return startsLayout(await new SequentialReader(archive).exactly(BLOCK));
-  } finally {
-    archive.close();
-  }
+  return archive !== undefined && isLayoutArchive(archive).finally(() => archive.close());
 }
+
+/** Whether these are the files of a layout. */
+export const hasLayout = (files: ReadableFiles): boolean => [LAYOUT, INDEX].every((name) => files.stat(name));
+
+/** Whether this is a plain archive of a layout. */
+export const isLayoutArchive = async (archive: RandomAccess): Promise<boolean> =>
+  startsLayout(await new SequentialReader(archive).exactly(BLOCK));
 
 /** Whether the first block of a file is that of an archive of a layout. */
 export const startsLayout = (block: Uint8Array): boolean =>
@@ -28,9 +31,10 @@ export const startsLayout = (block: Uint8Array): boolean =>
 /** Opens a layout that {@link isLayout} has found. Throws {@link DumpError} for an archive that is damaged. */
 export async function openLayout(path: string): Promise<LayoutFiles> {
   if (isFolder(path)) return new DirectoryFiles(path);
-  const archive = openRandomAccess(path);
-  const files = archive && (await TarFiles.openAll(archive));
-  return files as LayoutFiles;
+  return openLayoutArchive(openRandomAccess(path) as RandomAccess);
 }
+
+/** The same for an archive that is open, and is closed with the files. */
+export const openLayoutArchive = (archive: RandomAccess): Promise<LayoutFiles> => TarFiles.openAll(archive);
 
 const isFolder = (path: string): boolean => onFile(path, () => statSync(path)).isDirectory();

@@ -8,7 +8,6 @@
  * A key is taken as it is written: `%20` is three characters. Only keys that can also be the path of a file are accepted, so
  * that a name means one place.
  */
-import { checkFileName } from '../../dump/names.js';
 import { DumpError } from '../../errors.js';
 
 const SCHEME = 's3://';
@@ -49,7 +48,9 @@ export function parseS3Name(name: string): S3Address {
   const path = slash < 0 ? '' : rest.slice(slash + 1);
   const isPrefix = path === '' || path.endsWith('/');
   const key = path.endsWith('/') ? path.slice(0, -1) : path;
-  if (key !== '') checkFileName(key, name);
+  if (key !== '' && key.split('/').some((part) => part === '' || part === '.' || part === '..')) {
+    throw badName(name, 'expected a key without empty parts, . and ..');
+  }
   if (/\p{Cc}/u.test(key)) throw badName(name, 'the key has a control character');
   if (Buffer.byteLength(key) > MAX_KEY_BYTES) {
     throw badName(name, `expected a key of at most ${MAX_KEY_BYTES} bytes, found ${Buffer.byteLength(key)}`);

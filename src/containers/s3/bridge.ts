@@ -40,11 +40,8 @@ import {
   WORD,
 } from './protocol.js';
 
-/** The worker is a file of its own, also for the command, which is otherwise in one file. */
-const WORKER = new URL(
-  import.meta.url.endsWith('/pagepipe.cjs') ? './containers/s3/worker.js' : './worker.js',
-  import.meta.url,
-);
+/** The worker is a file of its own. Commands are in bundles (.cjs) above it. */
+const WORKER = new URL(import.meta.url.endsWith('.cjs') ? './containers/s3/worker.js' : './worker.js', import.meta.url);
 
 /** How long this thread sleeps at most before it looks whether the worker lives. */
 const SLEEP_MS = 30_000;
@@ -66,7 +63,7 @@ export class Pending<T> {
   /** Memory that was moved to the worker and is back. */
   memory: ArrayBuffer | undefined;
   /** Called when the answer is there. */
-  onDone: (() => void) | undefined;
+  private readonly watchers: (() => void)[] = [];
 
   constructor(private readonly bridge: S3Bridge) {}
 
@@ -83,7 +80,9 @@ export class Pending<T> {
 
   /** The same, without blocking the thread. */
   async settled(): Promise<T> {
-    if (!this.isDone()) await this.bridge.untilDone(this);
+    if (!this.isDone()) {
+      await this.bridge.listening(new Promise<void>((resolve) => void this.watchers.push(resolve)));
+    }
     return this.result();
   }
 
@@ -91,7 +90,7 @@ export class Pending<T> {
   done(answer: Answer): void {
     this.answer = answer;
     this.memory = answer.memory;
-    this.onDone?.();
+    for (const watcher of this.watchers.splice(0)) watcher();
   }
 
   private result(): T {
@@ -113,7 +112,7 @@ export class S3Bridge {
   private readonly pending = new Map<number, Pending<unknown>>();
   private lastId = 0;
   /** How many wait without blocking the thread. */
-  private watchers = 0;
+  private listeners = 0;
   private broken: DumpError | InternalError | undefined;
 
   constructor(settings: S3Settings) {
@@ -204,16 +203,11 @@ export class S3Bridge {
     }
   }
 
-  /** Resolves when an answer is there, or when the worker cannot go on, which the result then says. */
-  async untilDone(pending: Pending<unknown>): Promise<void> {
-    if (this.watchers++ === 0) this.port.on('message', this.take);
-    try {
-      await new Promise<void>((resolve) => {
-        pending.onDone = resolve;
-      });
-    } finally {
-      if (--this.watchers === 0) this.port.off('message', this.take);
-    }
+  /** Has answers come in by the event loop, until a promise is settled. */
+  async listening(promise: Promise<void>): Promise<void> {
+    if (this.listeners++ === 0) this.port.on('message', this.take);
+    await promise;
+    if (--this.listeners === 0) this.port.off('message', this.take);
   }
 
   /** Ends the thread. What is under way fails. */

@@ -55,7 +55,7 @@ export function failureOf(error: unknown, place: { file?: string; offset?: numbe
       return { ...at, code: 'SYSTEM', what: because('no region is set'), hint: 'set AWS_REGION, or --endpoint-url' };
     }
     if (isConnectionError(error)) {
-      return { ...at, code: 'SYSTEM', what: because(connectionReason(error as Error)), isTemporary: true };
+      return { ...at, code: 'UNAVAILABLE', what: because(connectionReason(error as Error)) };
     }
     return { ...at, code: 'SYSTEM', what: because(short(message || name)) };
   }
@@ -68,7 +68,8 @@ export function failureOf(error: unknown, place: { file?: string; offset?: numbe
     return { ...at, code: 'SYSTEM', what: because('the bucket is in another region'), hint: 'set AWS_REGION to it' };
   }
   const isTemporary = status >= 500 || RETRIED.has(status) || /SlowDown|Throttl|Timeout/.test(name);
-  return { ...at, code: 'SYSTEM', what: because(`the server answers ${status} (${short(name)})`), isTemporary };
+  const code = isTemporary ? 'UNAVAILABLE' : 'SYSTEM';
+  return { ...at, code, what: because(`the server answers ${status} (${short(name)})`) };
 }
 
 function connectionReason(error: Error): string {

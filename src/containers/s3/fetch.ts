@@ -101,7 +101,7 @@ function changed(request: FetchRequest, offset: number, error: unknown): S3Failu
         ? 'the object has been removed since it was opened'
         : undefined;
   if (what === undefined) return undefined;
-  return new S3Failure({ code: 'CHANGED', what, file: s3Name(request), offset, isTemporary: true });
+  return new S3Failure({ code: 'CHANGED', what, file: s3Name(request), offset });
 }
 
 /** Checks the headers of an answer against what was asked for. Servers have been seen that send other bytes. */
@@ -110,7 +110,7 @@ function check(request: FetchRequest, from: number, last: number, answer: Sdk.Ge
   const status = answer.$metadata.httpStatusCode;
   if (answer.ETag !== undefined && answer.ETag !== etag) {
     const what = 'the object has changed since it was opened';
-    throw new S3Failure({ code: 'CHANGED', what, file: s3Name(request), offset: from, isTemporary: true });
+    throw new S3Failure({ code: 'CHANGED', what, file: s3Name(request), offset: from });
   }
   if (status !== 206) {
     throw damaged(request, from, `asked for a range, expected the answer 206, found ${status}`);
@@ -135,7 +135,7 @@ const damaged = (request: FetchRequest, offset: number, what: string): S3Failure
 
 function cut(request: FetchRequest, offset: number): S3Failure {
   const what = `cannot read the object: the server has cut its answer ${MAX_CUTS + 1} times`;
-  return new S3Failure({ code: 'SYSTEM', what, file: s3Name(request), offset, isTemporary: true });
+  return new S3Failure({ code: 'UNAVAILABLE', what, file: s3Name(request), offset });
 }
 
 function pause(cuts: number, { onRetry, signal }: FetchContext): Promise<void> {

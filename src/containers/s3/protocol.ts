@@ -111,13 +111,11 @@ export interface Request<Name extends CallName = CallName> {
 
 /** Why a call failed; {@link DumpError} is made of it. */
 export interface Failure {
-  code: 'SYSTEM' | 'CHANGED' | 'DAMAGED' | 'UNSUPPORTED' | 'OUTPUT_EXISTS' | 'LIMIT' | 'BUG';
+  code: 'SYSTEM' | 'UNAVAILABLE' | 'CHANGED' | 'DAMAGED' | 'UNSUPPORTED' | 'OUTPUT_EXISTS' | 'LIMIT' | 'BUG';
   what: string;
   file?: string | undefined;
   offset?: number | undefined;
   hint?: string | undefined;
-  /** Whether the same may succeed later. */
-  isTemporary?: boolean;
 }
 
 export interface Answer {

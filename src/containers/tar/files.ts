@@ -110,6 +110,13 @@ export class TarFiles implements DumpFiles {
     return archive && { fd: archive.fd, offset: archive.offset + (offset as number) };
   }
 
+  willRead(name: string, extents: Float64Array): void {
+    const entry = followLinks(this.byName, name);
+    if (entry?.offset === undefined) return;
+    const offset = entry.offset;
+    this.archive.willRead?.(extents.map((value, i) => (i % 2 === 0 ? value + offset : value)));
+  }
+
   parent(): undefined {}
 
   close(): void {

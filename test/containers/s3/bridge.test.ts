@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type S3Bridge, s3Bridge } from '../../../src/containers/s3/bridge.js';
-import { S3_ENVIRONMENT, S3Server } from '../../helpers/s3-server.js';
+import { S3Server } from '../../helpers/s3-server.js';
 
 const BUCKET = 'dumps';
 const PART_BYTES = 5 * 2 ** 20;
@@ -12,7 +12,7 @@ beforeAll(async () => {
   server = await S3Server.start(BUCKET);
 });
 beforeEach(() => {
-  for (const [name, value] of Object.entries(S3_ENVIRONMENT)) vi.stubEnv(name, value);
+  server.stubEnvironment();
   bridge = s3Bridge({ endpointUrl: server.endpointUrl });
 });
 afterAll(() => server.close());

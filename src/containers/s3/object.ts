@@ -1,0 +1,189 @@
+/**
+ * An object that is read at any position, as a file is. What is fetched:
+ *
+ * - Ranges that a reader has announced, by requests of up to 8 MiB of which several are under way. See plan.ts.
+ * - A small object as a whole.
+ * - Otherwise what is read, and more of what follows it the longer a reader goes on without a jump: at most as many bytes
+ *   ahead as it has read.
+ */
+import type { RandomAccess } from '../../io/random-access.js';
+import { type ObjectAddress, s3Name } from './address.js';
+import type { S3Bridge } from './bridge.js';
+import { planRequests, type Range } from './plan.js';
+import type { ObjectInfo } from './protocol.js';
+import { type Fetched, LARGEST_BYTES, type ObjectId, type Slots, slotsOf } from './slots.js';
+
+/** Objects of at most so many bytes are fetched as a whole. */
+export const WHOLE_BYTES = 256 * 1024;
+/** Fewer bytes than this are not worth a plan. */
+const PLANNED_BYTES = 512 * 1024;
+/** The first range after a jump has so many bytes at least. */
+const JUMP_BYTES = 64 * 1024;
+/** A reader that skips so little goes on. */
+const SKIP_BYTES = 64 * 1024;
+/** Bytes that are fetched ahead of a reader at most. */
+const AHEAD_BYTES = 4 * LARGEST_BYTES;
+/** Bytes of a chunk in sequence. */
+const CHUNK_BYTES = 128 * 1024;
+
+/** A reader: where it goes on, and how much it has read without a jump. */
+interface Stream {
+  position: number;
+  bytes: number;
+}
+/** Readers of one object at a time. */
+const STREAMS = 4;
+
+export class S3Object implements RandomAccess {
+  readonly name: string;
+  readonly size: number;
+  private readonly slots: Slots;
+  private readonly id: ObjectId;
+  private readonly key: string;
+  /** Requests for what will be read, those from `planned` on are not under way. */
+  private plan: Range[] = [];
+  private planned = 0;
+  /** Readers that go on from somewhere: pagemaps and pages may be read in turns. The one that was used last is the first. */
+  private readonly streams: Stream[] = [];
+
+  constructor(bridge: S3Bridge, address: ObjectAddress, { size, etag }: Pick<ObjectInfo, 'size' | 'etag'>) {
+    this.name = s3Name(address);
+    this.size = size;
+    this.slots = slotsOf(bridge);
+    this.id = { bucket: address.bucket, key: address.key, etag, size };
+    this.key = JSON.stringify([address.bucket, address.key, etag]);
+  }
+
+  /** Throws {@link DumpError} CHANGED, DAMAGED, SYSTEM. */
+  readSome(buffer: Uint8Array, position: number): number {
+    const count = Math.min(buffer.length, this.size - position);
+    if (count <= 0) return 0;
+    const planned = this.plannedAt(position);
+    const stream = planned < 0 ? this.streamAt(position) : undefined;
+    if (stream) stream.bytes += count;
+    const range = this.slots.find(this.key, position) ?? this.fetch(position, count, planned, stream?.bytes);
+    this.followPlan();
+    if (stream) this.fetchAhead(range, stream);
+    const done = this.from(range, buffer.subarray(0, count), position);
+    if (stream) stream.position = position + done;
+    return done;
+  }
+
+  /** Says what will be read next: position and bytes of each range, in ascending order. */
+  willRead(extents: Float64Array): void {
+    // Small files of an archive follow each other: they are fetched as a stream.
+    if (bytesOf(extents) < PLANNED_BYTES) return;
+    this.slots.abandon(this.key);
+    this.plan = planRequests(extents, this.size, LARGEST_BYTES);
+    this.planned = 0;
+    this.followPlan();
+  }
+
+  /** Says that a small object will be read. */
+  willReadAll(): void {
+    if (!this.slots.peek(this.key, 0)) this.slots.fetchAhead(this.id, this.key, 0, this.size);
+  }
+
+  /** All bytes, in sequence. A chunk is overwritten by the next one. The signal ends a wait. */
+  async *chunks(signal: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
+    const buffer = new Uint8Array(Math.min(CHUNK_BYTES, this.size));
+    this.willRead(Float64Array.of(0, this.size));
+    for (let position = 0; position < this.size; ) {
+      signal.throwIfAborted();
+      const range = this.slots.find(this.key, position) ?? this.fetch(position, 1, this.plannedAt(position));
+      this.followPlan();
+      const end = Math.min(position + buffer.length, range.end);
+      if (range.filledTo < end)
+        await withSignal(
+          range.arrival.settled().catch(() => {}),
+          signal,
+        );
+      const count = this.from(range, buffer, position);
+      yield buffer.subarray(0, count);
+      position += count;
+    }
+  }
+
+  close(): void {
+    this.slots.release(this.key);
+  }
+
+  private from(range: Fetched, buffer: Uint8Array, position: number): number {
+    try {
+      return range.read(buffer, position);
+    } catch (error) {
+      this.slots.drop(range);
+      throw error;
+    }
+  }
+
+  /** Index of the planned request that has a position; negative if there is none. */
+  private plannedAt(position: number): number {
+    let low = 0;
+    let high = this.plan.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.plan[middle] as Range).end > position) high = middle;
+      else low = middle + 1;
+    }
+    const request = this.plan[low];
+    return request && request.start <= position ? low : -1;
+  }
+
+  private streamAt(position: number): Stream {
+    const at = this.streams.findIndex((each) => position >= each.position && position - each.position <= SKIP_BYTES);
+    const [stream = { position, bytes: 0 }] = at < 0 ? [] : this.streams.splice(at, 1);
+    this.streams.unshift(stream);
+    this.streams.splice(STREAMS);
+    return stream;
+  }
+
+  /** Fetches a range for a reader that waits for it. */
+  private fetch(position: number, count: number, planned: number, streamBytes = 0): Fetched {
+    if (planned < 0 && this.size <= WHOLE_BYTES) return this.slots.fetch(this.id, this.key, 0, this.size);
+    let end = position + Math.max(count, JUMP_BYTES, streamBytes);
+    if (planned >= 0) {
+      end = (this.plan[planned] as Range).end;
+      this.planned = Math.max(this.planned, planned + 1);
+    }
+    return this.slots.fetch(this.id, this.key, position, Math.min(end, position + LARGEST_BYTES, this.size));
+  }
+
+  /** Fetches what follows a range, at most as much as its reader has read. */
+  private fetchAhead(range: Fetched, { bytes }: Stream): void {
+    if (bytes < 2 * JUMP_BYTES) return;
+    const last = Math.min(range.end + Math.min(bytes, AHEAD_BYTES), this.size);
+    for (let start = range.end; start < last; ) {
+      const end = Math.min(start + Math.min(bytes, LARGEST_BYTES), this.size);
+      const known = this.slots.peek(this.key, start);
+      if (!known && !this.slots.fetchAhead(this.id, this.key, start, end)) return;
+      start = known?.end ?? end;
+    }
+  }
+
+  /** Has as many of the planned requests under way as there is room for. */
+  private followPlan(): void {
+    for (; this.planned < this.plan.length; this.planned++) {
+      const { start, end } = this.plan[this.planned] as Range;
+      if (!this.slots.peek(this.key, start) && !this.slots.fetchAhead(this.id, this.key, start, end)) return;
+    }
+  }
+}
+
+function bytesOf(extents: Float64Array): number {
+  let bytes = 0;
+  for (let i = 1; i < extents.length; i += 2) bytes += extents[i] as number;
+  return bytes;
+}
+
+/** Waits for a promise, or for the signal. */
+function withSignal(promise: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    void promise.then(() => {
+      signal.removeEventListener('abort', abort);
+      resolve();
+    });
+  });
+}
