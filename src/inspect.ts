@@ -11,6 +11,7 @@ export {
   type MemoryState,
   type SegmentMemory,
   TaskMemories,
+  type TaskMemoriesOptions,
   type TaskMemory,
 } from './explore/task-memory.js';
 export type { ContainerData, ContainerMount } from './inspect/container.js';

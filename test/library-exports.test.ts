@@ -34,7 +34,7 @@ const EXPORTS: Record<string, string> = {
     MapSpace MapTotals MemoryAmounts MemoryArea MemoryAreas MemoryChange MemoryData MemoryMap MemoryPiece
     MemorySelection MemorySpan MemoryState MountData NamespaceData OpenFile OutsideFile PageCounts Pattern PluginData
     ProcessDetails ProcessFiles ProcessMemory SECRET_KINDS SECTIONS SearchHit SearchOptions SecretHit Section
-    SegmentData SegmentHit SegmentMemory SignalsData SocketData State TaskHit TaskMemories TaskMemory TerminalOptions
+    SegmentData SegmentHit SegmentMemory SignalsData SocketData State TaskHit TaskMemories TaskMemoriesOptions TaskMemory TerminalOptions
     TextsData WriteCoreOptions diffDumps extractMemory htmlMap inspectDump memoryMap searchMemory searchSecrets svgMap
     terminalMap writeCore writeCores
   `,
