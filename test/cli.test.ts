@@ -1,5 +1,4 @@
 /** The command line: what it understands, what it prints where, what it leaves behind. */
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
@@ -20,6 +19,7 @@ import { COMMANDS, type CommandName, namesOf } from '../src/command-line/command
 import { KINDS } from '../src/memory/vma.js';
 import { BIN, cli, type Outcome, pagepipe, runProcess } from './helpers/cli.js';
 import { ANON, FILE, GENERATIONS, PE, rewriteGeneration, writeDump } from './helpers/dump-writer.js';
+import { makePipe } from './helpers/pipe.js';
 import { copyFixture, describeTree, dumpAndOut, FIXTURES, fixture, ROOT, tempDir } from './helpers/temp.js';
 
 const NAMES = Object.keys(COMMANDS) as CommandName[];
@@ -315,7 +315,7 @@ describe('what cannot be carried', () => {
   it('a pipe is left out, and said; nobody waits for it', async () => {
     const root = tempDir();
     const dump = small(root);
-    execFileSync('mkfifo', [join(dump, 'pages-9.img')]);
+    makePipe(join(dump, 'pages-9.img'));
     const stderr = await copy(dump, join(root, 'out'));
     expect(stderr).toBe('pagepipe: warning: pages-9.img: left out, it is neither a file nor a link\n');
   });

@@ -1,11 +1,11 @@
 /** Names of a dump never command the terminal, and never look like a message of ours. */
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { oneLine, printable } from '../src/printable.js';
 import { formatFinding } from '../src/verify/findings.js';
 import { BIN, cli, runProcess } from './helpers/cli.js';
+import { makePipe } from './helpers/pipe.js';
 import { tempDir } from './helpers/temp.js';
 import { copyOf } from './verify/harness.js';
 
@@ -50,7 +50,7 @@ describe('a name with control characters', () => {
     const missing = await cli(['read', join(dir, HOSTILE)]);
     expect(missing.stderr).toBe(`pagepipe read: error: ${dir}/${ESCAPED}: no such file or directory (ENOENT)\n`);
     const { path } = copyOf(MOSAIC);
-    execFileSync('mkfifo', [join(path, HOSTILE)]);
+    makePipe(join(path, HOSTILE));
     const out = join(dir, 'out');
     expect((await cli(['copy', path, out])).stderr).toBe(
       `pagepipe: warning: ${ESCAPED}: left out, it is neither a file nor a link\n`,

@@ -1,5 +1,5 @@
 /** The command line as a process: terminals, full disks, readers that leave, signals. */
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   closeSync,
@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { describe, expect, it, type TestContext } from 'vitest';
 import { BIN, cli, runProcess } from './helpers/cli.js';
 import { FILE, writeDump } from './helpers/dump-writer.js';
+import { makePipe } from './helpers/pipe.js';
 import { fixture, tempDir } from './helpers/temp.js';
 
 /** Says why a test cannot run here, where everybody sees it. */
@@ -183,7 +184,7 @@ describe('a signal', () => {
     const box = join(root, 'box');
     const fifo = join(root, 'fifo');
     mkdirSync(box);
-    execFileSync('mkfifo', [fifo]);
+    makePipe(fifo);
     const fd = openSync(fifo, 'r+');
     try {
       writeSync(fd, 'PAGEPIPE\x02\0\0\0');
@@ -198,7 +199,7 @@ describe('a signal', () => {
   it('ends what has nothing to clean up as signals do', async () => {
     const root = tempDir();
     const fifo = join(root, 'fifo');
-    execFileSync('mkfifo', [fifo]);
+    makePipe(fifo);
     const fd = openSync(fifo, 'r+');
     const child = spawn(process.execPath, [BIN, 'read', fixture('mosaic-criu-4.2.1')], {
       stdio: ['ignore', 'pipe', 'inherit'],

@@ -1,5 +1,4 @@
 /** split and merge of directories: each page in one half, and the dump again byte for byte; what is refused. */
-import { execFileSync } from 'node:child_process';
 import { closeSync, constants, copyFileSync, openSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -14,6 +13,7 @@ import {
   readMemory,
   writeDump,
 } from './helpers/dump-writer.js';
+import { makePipe } from './helpers/pipe.js';
 import { copyFixture, describeTree, FIXTURES, fixture, openFiles, tempDir } from './helpers/temp.js';
 
 const DUMP = 'mosaic-criu-4.2.1';
@@ -377,7 +377,7 @@ describe('halves of which one fails', () => {
   it('counts a reader that leaves early as a failure', async () => {
     const dir = tempDir();
     const fifo = join(dir, 'fifo');
-    execFileSync('mkfifo', [fifo]);
+    makePipe(fifo);
     const reader = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
     const writer = openSync(fifo, 'w');
     closeSync(reader);

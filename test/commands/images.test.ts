@@ -1,5 +1,5 @@
 /** decode, encode, show and info: where they read and write, and what they leave behind. */
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
@@ -26,6 +26,7 @@ import { BIN, cli, type InProcessOptions } from '../helpers/cli.js';
 import { Message } from '../helpers/dump-writer.js';
 import { sampleOf } from '../helpers/image-samples.js';
 import { fixtureImages, imageOf, readImage, toJson } from '../helpers/images.js';
+import { makePipe } from '../helpers/pipe.js';
 import { describeTree, fixture, openFiles, tempDir } from '../helpers/temp.js';
 
 const IMAGE = sampleOf('pipes').image;
@@ -119,7 +120,7 @@ describe('input and output', () => {
   it('may be a pipe with a name', async () => {
     const { root, image, out } = box();
     const pipe = join(root, 'pipe');
-    execFileSync('mkfifo', [pipe]);
+    makePipe(pipe);
     const writer = spawn('sh', ['-c', 'cat "$1" > "$2"', 'sh', image, pipe], { stdio: 'ignore' });
     const closed = once(writer, 'close');
     expect(await cli(['decode', '-i', pipe, '-o', out])).toEqual(SUCCESS);
@@ -475,7 +476,7 @@ describe('the file that is written', () => {
   it('may be a pipe, or a device', async () => {
     const { root, image } = box();
     const pipe = join(root, 'pipe');
-    execFileSync('mkfifo', [pipe]);
+    makePipe(pipe);
     const reader = openSync(pipe, 'r+');
     try {
       expect(await cli(['decode', '-i', image, '-o', pipe])).toEqual(SUCCESS);
@@ -515,7 +516,7 @@ describe('a reader that leaves', () => {
   ])('is no failure of %s', async (...words) => {
     const { root, image, json } = box();
     const pipe = join(root, 'pipe');
-    execFileSync('mkfifo', [pipe]);
+    makePipe(pipe);
     const reader = openSync(pipe, 'r+');
     const stdoutFd = openSync(pipe, 'w');
     closeSync(reader);
@@ -536,7 +537,7 @@ describe('a signal', () => {
     const root = tempDir();
     mkdirSync(join(root, 'box'));
     const pipe = join(root, 'pipe');
-    execFileSync('mkfifo', [pipe]);
+    makePipe(pipe);
     const stdin = openSync(pipe, 'r+');
     writeSync(stdin, command === 'decode' ? IMAGE.subarray(0, 9) : Buffer.from(JSON_TEXT.slice(0, 30)));
     const watcher = watch(join(root, 'box'));

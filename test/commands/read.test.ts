@@ -1,11 +1,11 @@
 /** What `read` checks of a dump: before the first byte goes out, or before the end does. */
-import { execFileSync } from 'node:child_process';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { archiveOf, shardsOf } from '../helpers/archives.js';
 import { BIN, cli, type Outcome, runProcess } from '../helpers/cli.js';
 import { PE } from '../helpers/dump-writer.js';
+import { makePipe } from '../helpers/pipe.js';
 import { RUN_HOLE, RUN_PRESENT, StreamWriter } from '../helpers/stream-writer.js';
 import { fixture, openFiles, tempDir } from '../helpers/temp.js';
 import { type Copy, copyOf } from '../verify/harness.js';
@@ -139,7 +139,7 @@ describe('read of what can only be read in sequence', () => {
   it('a named pipe is opened once', async () => {
     const dir = tempDir();
     const archive = archiveOf(MOSAIC, join(dir, 'tar'));
-    execFileSync('mkfifo', [join(dir, 'fifo')]);
+    makePipe(join(dir, 'fifo'));
     const script = 'cat "$2" > "$1/fifo" & "$NODE" "$BIN" read "$1/fifo" | "$NODE" "$BIN" write "$1/out"';
     const env = { ...process.env, NODE: process.execPath, BIN };
     const run = await runProcess('timeout', ['60', 'bash', '-o', 'pipefail', '-c', script, 'sh', dir, archive], {

@@ -1,12 +1,13 @@
 /** Restores from a dump that still arrives: its bytes come when the test says so. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { cli } from '../helpers/cli.js';
 import { PE, pageContent, writeDump } from '../helpers/dump-writer.js';
+import { makePipe } from '../helpers/pipe.js';
 import { Running } from '../helpers/running.js';
 import { tempDir } from '../helpers/temp.js';
 import { AREA, at, dumped, errorsOf, findsAll, MORE_PAGES, PAGES, restoresOf, task } from './restores.js';
@@ -19,7 +20,7 @@ class Feed {
 
   constructor(directory: string) {
     this.path = join(directory, 'feed');
-    execFileSync('mkfifo', [this.path]);
+    makePipe(this.path);
     // Waits for the reader.
     this.opening = open(this.path, 'w');
   }
@@ -219,7 +220,7 @@ describe.skipIf(whyNot !== '')(`a dump that arrives${whyNot && `, not tested: ${
       expect(await daemon.code()).toBe(1);
       expect(daemon.err).toBe(`pagepipe: error: ${message}`);
       expect(existsSync(join(directory, 'lazy-pages.socket'))).toBe(false);
-      execFileSync('rm', [feed.path]);
+      rmSync(feed.path);
     }
   });
 });

@@ -1,28 +1,38 @@
 /** Two machines for a migration, which are folders: with a criu that is played, a process to migrate, and a script in place of ssh. */
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { BIN } from '../helpers/cli.js';
+import { makePipe } from '../helpers/pipe.js';
 import { Running, start } from '../helpers/running.js';
 import { fixture, tempDir } from '../helpers/temp.js';
 import { PEER } from '../stream-socket/peer.js';
 
-/** What the criu of a side does differently; see fake-criu.mjs. */
+/** What the criu of a side does differently; see fake-criu. */
 type Config = Partial<Record<'version' | 'dump' | 'pause' | 'end' | 'restore', string>> & { check?: number };
 
-const FAKE = join(import.meta.dirname, 'fake-criu.mjs');
+const FAKE = join(import.meta.dirname, 'fake-criu');
 export const IMAGES = fixture('family-criu-4.2.1');
 
 function side(config: Config) {
   const folder = tempDir();
   const criu = join(folder, 'criu');
-  const { version = '4.2.1', check = 0 } = config;
-  const quickly = `case $1 in --version) echo "Version: ${version}"; exit ;; check) exit ${check} ;; esac`;
-  writeFileSync(criu, `#!/bin/sh\n${quickly}\nexec ${process.execPath} ${FAKE} ${folder} "$@"\n`, { mode: 0o755 });
-  writeFileSync(join(folder, 'config.json'), JSON.stringify({ peer: PEER, images: IMAGES, ...config }));
-  for (const pipe of ['at', 'go']) execFileSync('mkfifo', [join(folder, pipe)]);
+  const settings = {
+    folder,
+    version: '4.2.1',
+    check: 0,
+    peer: PEER,
+    images: IMAGES,
+    dump: '',
+    pause: '',
+    end: '',
+    restore: '',
+  };
+  const lines = Object.entries({ ...settings, ...config }).map(([name, value]) => `${name}='${value}'\n`);
+  writeFileSync(criu, `#!/bin/bash\n${lines.join('')}. ${FAKE}\n`, { mode: 0o755 });
+  for (const pipe of ['at', 'go']) makePipe(join(folder, pipe));
   return {
     folder,
     criu,

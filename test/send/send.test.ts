@@ -1,5 +1,4 @@
 /** `pagepipe send`: a dump to a far side, which here is a process behind a script in place of ssh. */
-import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,6 +9,7 @@ import { packed } from '../helpers/archives.js';
 import { BIN, cli } from '../helpers/cli.js';
 import { expectEvents, jsonLines } from '../helpers/json-schema.js';
 import { connection, PageClient } from '../helpers/page-client.js';
+import { makePipe } from '../helpers/pipe.js';
 import { exitOf, Running, start } from '../helpers/running.js';
 import { drain, servedDump, visit } from '../helpers/serving.js';
 import { describeTree, fixture, tempDir } from '../helpers/temp.js';
@@ -30,7 +30,7 @@ function farSide(run = 'exec sh -c "$*"') {
     /** For a near side in this process: resolves when the next far side has ended, to what it said. */
     async said(): Promise<string> {
       const pipe = join(tempDir(), 'stderr');
-      execFileSync('mkfifo', [pipe]);
+      makePipe(pipe);
       writeFileSync(rsh, `#!/bin/sh\nexec 2>${pipe}\n${script}`);
       const text = await readFile(pipe, 'utf8');
       writeFileSync(rsh, `#!/bin/sh\n${script}`);

@@ -1,5 +1,4 @@
 /** `serve --stdio`, `connect`, and signals: processes that talk to each other. */
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -7,7 +6,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { BIN, cli } from '../helpers/cli.js';
 import { CLOSE, connection, GET, message, PageClient } from '../helpers/page-client.js';
-import { pipe } from '../helpers/pipe.js';
+import { makePipe, pipe } from '../helpers/pipe.js';
 import { exitOf, Running, start } from '../helpers/running.js';
 import { servedDump, visit } from '../helpers/serving.js';
 import { tempDir } from '../helpers/temp.js';
@@ -207,7 +206,7 @@ describe('connect', () => {
   it('ends the command of a client that has left', async () => {
     // A pipe that the command has open as long as it lives.
     const life = join(tempDir(), 'life');
-    execFileSync('mkfifo', [life]);
+    makePipe(life);
     const script = `require("fs").openSync(${JSON.stringify(life)}, "w"); const say = () => process.stdout.write("x", say); say()`;
     const running = new Running(['connect', '--listen', '127.0.0.1:0', '--once', '--', node, '-e', script]);
     const ended = readFile(life);

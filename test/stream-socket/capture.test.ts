@@ -1,5 +1,5 @@
 /** A dump that CRIU sends over its socket, with CRIU's side played by a small program. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { constants, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -8,6 +8,7 @@ import { BIN, cli, pagepipe } from '../helpers/cli.js';
 import { expectError } from '../helpers/expect-error.js';
 import { faults } from '../helpers/faults.js';
 import { expectFits } from '../helpers/json-schema.js';
+import { makePipe } from '../helpers/pipe.js';
 import { Running } from '../helpers/running.js';
 import { describeTree, fixture, openFiles, tempDir } from '../helpers/temp.js';
 import { connected, LAST, PAGES, places, sendDump, sendFile } from './dumps.js';
@@ -111,7 +112,7 @@ describe.skipIf(whyNot !== '')(`capture${whyNot && `, not tested: ${whyNot}`}`, 
   test('as criu-image-streamer: shards in descriptors, and a file that does not come from CRIU', async () => {
     const { root, dump, images } = places();
     const pipe = join(root, 'pipe');
-    execFileSync('mkfifo', [pipe]);
+    makePipe(pipe);
     const { openSync, closeSync, writeSync } = faults.real;
     const fds = [openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK), openSync(pipe, 'w')] as const;
     const shards = ['a', 'b'].map((name) => join(root, name));

@@ -1,5 +1,4 @@
 /** A dump that CRIU takes over its socket, with CRIU's side played by a small program. */
-import { execFileSync } from 'node:child_process';
 import {
   constants,
   mkdirSync,
@@ -16,6 +15,7 @@ import { describe, expect, test } from 'vitest';
 import { cli } from '../helpers/cli.js';
 import { expectError } from '../helpers/expect-error.js';
 import { faults } from '../helpers/faults.js';
+import { makePipe } from '../helpers/pipe.js';
 import { Running } from '../helpers/running.js';
 import { copyFixture, openFiles, tempDir } from '../helpers/temp.js';
 import { Peer, whyNot } from './peer.js';
@@ -132,7 +132,7 @@ describe.skipIf(whyNot !== '')(`provide${whyNot && `, not tested: ${whyNot}`}`, 
     const shard = join(root, 'shard');
     expect((await cli(['copy', dump, shard, '--to', 'shards'])).code).toBe(0);
     const pipe = join(root, 'pipe');
-    execFileSync('mkfifo', [pipe]);
+    makePipe(pipe);
     const { openSync, closeSync } = faults.real;
     const fds = [openSync(pipe, constants.O_RDWR), openSync(shard, 'r'), openSync(join(root, 'lines'), 'w')] as const;
     try {

@@ -5,6 +5,7 @@ import type { Io } from '../../src/commands/command.js';
 import { Messages } from '../../src/commands/messages.js';
 import { command } from '../../src/commands/verify.js';
 import { DumpError, UsageError } from '../../src/errors.js';
+import { pipe } from '../helpers/pipe.js';
 import { describeTree, fixture, tempDir } from '../helpers/temp.js';
 import { copyOf, findingsOf } from './harness.js';
 
@@ -91,7 +92,7 @@ describe('verify', () => {
 
   test('the verdict does not depend on who reads the findings', async () => {
     // Whatever is written there fails with EPIPE.
-    const fifo = await brokenPipe();
+    const fifo = brokenPipe();
     try {
       const { path } = copyOf('mosaic-criu-4.2.1').remove('core-17.img');
       expect(messageOf((await run([path], {}, fifo)).error)).toBe(`${path}: 1 error, 0 warnings in 17 files`);
@@ -124,12 +125,8 @@ describe('verify', () => {
 });
 
 /** A descriptor of a pipe whose reader has gone. */
-async function brokenPipe(): Promise<number> {
-  const { execFileSync } = await import('node:child_process');
-  const path = join(tempDir(), 'fifo');
-  execFileSync('mkfifo', [path]);
-  const both = openSync(path, 'r+');
-  const writer = openSync(path, 'w');
-  closeSync(both);
-  return writer;
+function brokenPipe(): number {
+  const { readFd, writeFd } = pipe();
+  closeSync(readFd);
+  return writeFd;
 }

@@ -1,15 +1,15 @@
 /** What is no file in the place of an image: it is named, and nobody waits for it. */
-import { execFileSync } from 'node:child_process';
 import { rmSync, symlinkSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { OpenFiles, openRegular } from '../../../src/io/open-files.js';
 import { cli } from '../../helpers/cli.js';
+import { makePipe } from '../../helpers/pipe.js';
 import { copyFixture, tempDir } from '../../helpers/temp.js';
 
 const PUT: Record<string, (path: string) => void> = {
-  fifo: (path) => execFileSync('mkfifo', [path]),
+  fifo: (path) => makePipe(path),
   socket: (path) => {
     const server = createServer().listen(path);
     onTestFinished(() => {

@@ -1,6 +1,5 @@
 /** Pages that go from pipe to pipe without being read come out as they would otherwise, and so do errors. */
-import { execFileSync, spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { passPageStream } from '../../../src/containers/page-stream/pass.js';
@@ -11,6 +10,7 @@ import { classify } from '../../../src/stages/classify.js';
 import { filter } from '../../../src/stages/filter.js';
 import { rebuild } from '../../../src/stages/rebuild.js';
 import { cli } from '../../helpers/cli.js';
+import { pipe } from '../../helpers/pipe.js';
 import { fixture, tempDir } from '../../helpers/temp.js';
 
 const real = (await vi.importActual<typeof import('../../../src/io/linux.js')>('../../../src/io/linux.js')).linux();
@@ -25,6 +25,9 @@ afterEach(() => {
   system = undefined;
 });
 
+/** The largest pipe that everybody may have. */
+const PIPE_BYTES = 1024 * 1024;
+
 /** The page stream of a dump. */
 async function streamOf(name: string): Promise<Buffer> {
   const file = join(tempDir(), 'stream');
@@ -33,22 +36,20 @@ async function streamOf(name: string): Promise<Buffer> {
   return readFileSync(file);
 }
 
-/** Sends a stream through stages, from a pipe into a file. */
+/** Sends a stream through stages, from a pipe that holds all of it into a file. */
 async function through(stream: Uint8Array, stages: Stage[]): Promise<Buffer> {
-  const dir = tempDir();
-  const [from, to, fifo] = ['from', 'to', 'fifo'].map((name) => join(dir, name)) as [string, string, string];
-  writeFileSync(from, stream);
-  execFileSync('mkfifo', [fifo]);
-  const writer = spawn('sh', ['-c', 'cat "$0" >"$1"', from, fifo], { stdio: 'ignore' });
-  const ended = new Promise((resolve) => writer.on('close', resolve));
-  const fd = openSync(fifo, 'r');
+  expect(stream.length).toBeLessThanOrEqual(PIPE_BYTES);
+  const { readFd, writeFd } = pipe();
+  expect(real?.setPipeSize(writeFd, PIPE_BYTES)).toBe(PIPE_BYTES);
+  writeSync(writeFd, stream);
+  closeSync(writeFd);
+  const to = join(tempDir(), 'to');
   const out = openSync(to, 'w');
   try {
-    await pump(passPageStream(fd, out), stages, new StreamSink(out));
+    await pump(passPageStream(readFd, out), stages, new StreamSink(out));
   } finally {
-    closeSync(fd);
+    closeSync(readFd);
     closeSync(out);
-    await ended;
   }
   return readFileSync(to);
 }

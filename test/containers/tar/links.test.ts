@@ -1,6 +1,16 @@
 /** Links in an archive: what unpacks it has files there, so the archive gives what the unpacked directory gives. */
 import { execFileSync } from 'node:child_process';
-import { linkSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
@@ -47,7 +57,7 @@ describe.each([
     const dir = tempDir();
     const archive = pack(linkedDump(dir));
     const unpacked = join(dir, 'unpacked');
-    execFileSync('mkdir', [unpacked]);
+    mkdirSync(unpacked);
     execFileSync('tar', ['-C', unpacked, '-xf', archive]);
     await run(command, unpacked, join(dir, 'a'));
     await run(command, archive, join(dir, 'b'));
@@ -93,7 +103,7 @@ describe.each([
     linkSync(join(dir, 'config.dump'), join(dir, 'spec.dump'));
     const archive = pack(dir, 'config.dump', 'spec.dump', 'checkpoint');
     await run('copy', archive, join(dir, 'out.tar'));
-    execFileSync('mkdir', [join(dir, 'unpacked')]);
+    mkdirSync(join(dir, 'unpacked'));
     execFileSync('tar', ['-C', join(dir, 'unpacked'), '-xf', join(dir, 'out.tar')]);
     const [a, b] = ['config.dump', 'spec.dump'].map((name) => statSync(join(dir, 'unpacked', name)).ino);
     expect(a).toBe(b);
@@ -107,10 +117,8 @@ describe('a folder parent', () => {
   ])('is not the dump, though it comes first in a %s archive', async (_, options) => {
     const dir = tempDir();
     const dump = join(dir, 'dump');
-    execFileSync('cp', ['-rL', join('fixtures/chain/mprotect00/3'), dump]);
-    const names = execFileSync('ls', [dump], { encoding: 'utf8' })
-      .split('\n')
-      .filter((name) => name !== '' && name !== 'parent');
+    cpSync(fixture('chain/mprotect00/3'), dump, { recursive: true, dereference: true });
+    const names = readdirSync(dump).filter((name) => name !== 'parent');
     tar(dump, '-cf', join(dir, 'a'), ...options, 'parent', ...names);
     await run('copy', join(dir, 'a'), join(dir, 'out'));
     expect(contents(join(dir, 'out'))).toEqual(contents(dump));

@@ -23,6 +23,7 @@ import { newHeader, resized, TarReader } from '../../../src/containers/tar/heade
 import { BytesReader } from '../../../src/io/bytes-reader.js';
 import { END, filesOf, header, member, others, plain, tar } from '../../helpers/archives.js';
 import { cli } from '../../helpers/cli.js';
+import { makePipe } from '../../helpers/pipe.js';
 import { copyFixture, describeTree, fixture, openFiles, tempDir } from '../../helpers/temp.js';
 
 const DUMP = 'mosaic-criu-4.2.1';
@@ -67,7 +68,7 @@ function container(folder: string, { long = true, fifo = true } = {}): string[] 
     names.push(LONG.replace(/\/.*/, ''), 'zz-long-link');
   }
   if (fifo) {
-    execFileSync('mkfifo', [join(folder, 'fifo')]);
+    makePipe(join(folder, 'fifo'));
     names.push('fifo');
   }
   return names;
