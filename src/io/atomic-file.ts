@@ -25,7 +25,7 @@ import { temporaryName } from './temporary-name.js';
 const PRIVATE_MODE = 0o600;
 
 export class AtomicFile {
-  private readonly fd: number;
+  readonly fd: number;
   private readonly writer: FdWriter;
   private readonly place: string;
   /** Undefined if the place itself is written. */

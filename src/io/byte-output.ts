@@ -5,8 +5,10 @@ import { finished } from 'node:stream/promises';
 import type { Emit, FilePlace } from '../bytes.js';
 import { DumpError } from '../errors.js';
 import { AtomicFile } from './atomic-file.js';
-import { type Compression, compressor } from './compression.js';
+import { type Compression, compressor, isZstdProgram } from './compression.js';
 import { descriptorName, FdWriter } from './fd.js';
+import { ZstdFileOutput } from './zstd-file-output.js';
+import { exitedEarly } from './zstd-program.js';
 
 /** The output for an archive. It is complete after {@link ByteOutput.commit}, and removed by `discard`. */
 export interface ByteOutput {
@@ -41,8 +43,10 @@ export type BytePlace = string | number | Writable;
 
 /** @param name of a descriptor, for errors */
 export function openOutput(place: BytePlace, compression: Compression | undefined, name?: string): ByteOutput {
-  const plain = plainOutput(place, name);
-  return compressedOutput(plain, compression);
+  if (typeof place !== 'string') return compressedOutput(plainOutput(place, name), compression);
+  const file = new AtomicFile(place);
+  const packed = file.isNew && compression === 'zstd' ? zstdFile(file) : undefined;
+  return packed ?? compressedOutput(fileOutput(file), compression);
 }
 
 /** An output whose bytes are compressed on their way into another one. Throws {@link DumpError} UNSUPPORTED without a zstd. */
@@ -56,13 +60,23 @@ export function compressedOutput(plain: ByteOutput, compression: Compression | u
   }
 }
 
-function plainOutput(place: BytePlace, name: string | undefined): ByteOutput {
-  if (typeof place === 'object') return new StreamOutput(place);
-  if (typeof place === 'string') {
-    const file = new AtomicFile(place);
-    const { write, copyFrom } = file;
-    return { write, copyFrom, drain: () => {}, commit: () => file.commit(), discard: () => file.discard() };
+/** Undefined if the program is not needed, or cannot write the file itself. */
+function zstdFile(file: AtomicFile): ByteOutput | undefined {
+  try {
+    return isZstdProgram ? ZstdFileOutput.open(file) : undefined;
+  } catch (error) {
+    file.discard();
+    throw error;
   }
+}
+
+function fileOutput(file: AtomicFile): ByteOutput {
+  const { write, copyFrom } = file;
+  return { write, copyFrom, drain: () => {}, commit: () => file.commit(), discard: () => file.discard() };
+}
+
+function plainOutput(place: number | Writable, name: string | undefined): ByteOutput {
+  if (typeof place === 'object') return new StreamOutput(place);
   const writer = new FdWriter(place, name ?? descriptorName(place));
   const { write, copyFrom } = writer;
   return { write, copyFrom, drain: () => {}, commit: () => writer.flush(), discard: () => {} };
@@ -126,15 +140,13 @@ class CompressedOutput implements ByteOutput {
     }
   }
 
-  /** A compressor that exits early is a failure. It must not look like a reader that has seen enough (EPIPE). */
+  /** A compressor that exits early is a failure. */
   private async *packed(): AsyncGenerator<Uint8Array> {
     try {
       yield* this.stream as AsyncIterable<Buffer>;
     } catch (cause) {
       if (cause instanceof DumpError) throw cause;
-      throw new DumpError('SYSTEM', `the compressor exited early: ${(cause as Error).message}`, {
-        cause,
-      });
+      throw exitedEarly((cause as Error).message, cause);
     }
   }
 

@@ -133,6 +133,7 @@ class FileQueue {
     this.payload = {
       name: 'temporary file',
       size: Number.MAX_SAFE_INTEGER,
+      place: () => ({ fd: file.fd, offset: 0 }),
       read: (buffer, position) => file.read(buffer, position),
       keep: () => {
         this.users++;

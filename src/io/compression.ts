@@ -1,9 +1,8 @@
 /** gzip and zstd around an archive. */
-import { availableParallelism } from 'node:os';
 import { type Duplex, Readable } from 'node:stream';
 import * as zlib from 'node:zlib';
 import { DumpError } from '../errors.js';
-import { throughZstd, unzstdFile } from './zstd-program.js';
+import { THREADS, throughZstd, unzstdFile } from './zstd-program.js';
 
 export type Compression = 'gzip' | 'zstd';
 
@@ -16,8 +15,6 @@ export function compressionOf(start: Uint8Array): Compression | undefined {
 /** Bytes per decompressed chunk. Node's default of 16 KiB needs too many turns of the event loop. */
 const CHUNK_BYTES = 128 * 1024;
 
-/** zstd compresses in so many threads. Each takes some 10 MiB. */
-const THREADS = Math.min(availableParallelism(), 4);
 /** A parameter of zstd that is in no constant of the oldest Node. */
 const ZSTD_c_nbWorkers = 400;
 
@@ -105,3 +102,6 @@ export const compressor = (compression: Compression): Duplex =>
   compression === 'gzip'
     ? zlib.createGzip()
     : (ZSTD.createZstdCompress?.({ params: { [ZSTD_c_nbWorkers]: THREADS } }) ?? throughZstd(`-T${THREADS}`));
+
+/** Whether zstd is the program. */
+export const isZstdProgram = ZSTD.createZstdCompress === undefined;

@@ -32,8 +32,12 @@ export interface Linux {
    * @returns bytes, possibly fewer than asked for; 0 at the end of the input
    */
   splice(from: number, to: number, bytes: number): number;
+  /** Moves bytes from a position of a file into a pipe, without reading them. Results are those of {@link splice}. */
+  spliceFrom(from: number, position: number, pipe: number, bytes: number): number;
   /** Moves what is in a pipe to a position of a file, without waiting for more; -EAGAIN if nothing is there. */
   spliceReady(pipe: number, to: number, toPosition: number, bytes: number): number;
+  /** A new pipe, closed at an exec. */
+  pipe(): Pipe | number;
   /** Sets the capacity of a pipe, which the kernel may limit. Returns it in bytes. */
   setPipeSize(fd: number, bytes: number): number;
   /** Position of the next data at or after a position; -ENXIO if only a hole follows. Moves the file offset. */
@@ -50,6 +54,18 @@ const SETTING = process.env['PAGEPIPE_SYSCALLS'];
 export const LOAD_AFTER_BYTES = SETTING === 'always' ? 0 : 32 * 1024 * 1024;
 /** Capacity of a pipe for large amounts: the most that an unprivileged user may ask for. */
 const LARGE_PIPE_BYTES = 1024 * 1024;
+
+/** The two ends of a pipe. */
+export interface Pipe {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** A new pipe; undefined without system calls. */
+export function openPipe(): Pipe | undefined {
+  const ends = linux()?.pipe();
+  return typeof ends === 'object' ? ends : undefined;
+}
 
 /** Gives a pipe its largest capacity. Does nothing for anything else. */
 export function enlargePipe(fd: number): void {
@@ -154,6 +170,7 @@ function withLibrary<T>(make: (library: Library, koffi: Koffi) => T): T | null {
 function copyingCalls(library: Library, koffi: Koffi): Linux {
   const copyFileRange = library.func('long copy_file_range(int, int64_t *, int, int64_t *, size_t, unsigned int)');
   const splice = library.func('long splice(int, int64_t *, int, int64_t *, size_t, unsigned int)');
+  const pipe = library.func('int pipe2(int *, int)');
   const fcntl = library.func('int fcntl(int, int, int)');
   const lseek = library.func('long lseek(int, int64_t, int)');
   const syncfs = library.func('int syncfs(int)');
@@ -163,6 +180,7 @@ function copyingCalls(library: Library, koffi: Koffi): Linux {
   const cloneArgument = new BigInt64Array(4);
   const fromAt = new BigInt64Array(1);
   const toAt = new BigInt64Array(1);
+  const ends = new Int32Array(2);
   const result = (value: number): number => (value < 0 ? -koffi.errno() : value);
   return {
     copyFileRange(fd, position, toFd, toPosition, bytes) {
@@ -177,9 +195,18 @@ function copyingCalls(library: Library, koffi: Koffi): Linux {
     syncFileSystem: (fd) =>
       new Promise((resolve) => syncfs.async(fd, (_error: unknown, value: number) => resolve(value))),
     splice: (from, to, bytes) => result(splice(from, null, to, null, bytes, SPLICE_F_MOVE)),
+    spliceFrom(from, position, pipe, bytes) {
+      fromAt[0] = BigInt(position);
+      return result(splice(from, fromAt, pipe, null, bytes, SPLICE_F_MOVE));
+    },
     spliceReady(pipe, to, toPosition, bytes) {
       toAt[0] = BigInt(toPosition);
       return result(splice(pipe, null, to, toAt, bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+    },
+    pipe() {
+      if (pipe(ends, CLOEXEC) !== 0) return -koffi.errno();
+      const [from = 0, to = 0] = ends;
+      return { from, to };
     },
     setPipeSize: (fd, bytes) => result(fcntl(fd, F_SETPIPE_SZ, bytes)),
     seekData: (fd, position) => result(lseek(fd, position, SEEK_DATA)),

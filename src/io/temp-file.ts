@@ -9,7 +9,7 @@ import { uniquePart } from './temporary-name.js';
 const NAME = 'temporary file';
 
 export class TempFile {
-  private readonly fd: number;
+  readonly fd: number;
 
   /** Throws {@link DumpError} SYSTEM if no file can be made in `directory`. */
   constructor(directory: string) {

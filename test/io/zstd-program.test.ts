@@ -1,8 +1,12 @@
 /** The zstd program where it is needed, and is not there or ends early. */
-import { chmodSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { chmodSync, closeSync, openSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as zlib from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import { openOutput } from '../../src/io/byte-output.js';
+import { unzstdFile } from '../../src/io/zstd-program.js';
 import { tar } from '../helpers/archives.js';
 import { pagepipe } from '../helpers/cli.js';
 import { fixture, tempDir } from '../helpers/temp.js';
@@ -51,4 +55,38 @@ describe.runIf(NEEDED)('the zstd program', () => {
       expect(readdirSync(dir)).toEqual([]);
     },
   );
+
+  it('writes a file itself, and takes what the kernel moves in its place among the bytes', async () => {
+    const dir = tempDir();
+    const content = randomBytes(400_000);
+    writeFileSync(join(dir, 'content'), content);
+    const fd = openSync(join(dir, 'content'), 'r');
+    const output = openOutput(join(dir, 'out'), 'zstd');
+    output.write(content.subarray(0, 100));
+    const moved = output.copyFrom?.({ fd, offset: 50 }, 50, 300_000) ?? 0;
+    output.write(content.subarray(100 + moved));
+    await output.commit();
+    closeSync(fd);
+    expect(execFileSync('zstd', ['-dcq', join(dir, 'out')]).equals(content)).toBe(true);
+  });
+
+  it('leaves no file, and does not go on, when the output is discarded', async () => {
+    const dir = tempDir();
+    const output = openOutput(join(dir, 'out'), 'zstd');
+    output.write(randomBytes(100_000));
+    await output.discard();
+    expect(readdirSync(dir)).toEqual([]);
+  });
+
+  it('gives a large file the same through plain reads', async () => {
+    const dir = tempDir();
+    const content = randomBytes(5_000_000);
+    writeFileSync(join(dir, 'content'), content);
+    execFileSync('zstd', ['-q', join(dir, 'content')]);
+    const fd = openSync(join(dir, 'content.zst'), 'r');
+    const parts: Uint8Array[] = [];
+    for await (const bytes of unzstdFile(fd)) parts.push(bytes.slice());
+    closeSync(fd);
+    expect(Buffer.concat(parts).equals(content)).toBe(true);
+  });
 });
