@@ -1,6 +1,5 @@
 /** `pagepipe/containers`: where dumps are read from and written to, each kind by itself. */
 
-export type { Written } from './containers/directory/dump-directory.js';
 export {
   decodePageStream,
   encodePageStream,
@@ -9,6 +8,7 @@ export {
   sinkStream,
   sourceStream,
 } from './containers/page-stream/stream.js';
+export type { Written } from './containers/written.js';
 export type { Place } from './io/apart.js';
 export type { BytePlace } from './io/byte-output.js';
 export {

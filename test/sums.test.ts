@@ -24,6 +24,7 @@ function plainDump(dir: string): string {
   const end = 0x10000n + BigInt(PAGES * 4096);
   writeDump(dump, {
     tasks: [{ pid: 7, vmas: [{ start: 0x10000n, end, ...ANON }], entries: [{ vaddr: 0x10000n, pages: PAGES }] }],
+    content: (_, address) => Buffer.alloc(4096, `${address}`),
   });
   return dump;
 }

@@ -3,8 +3,9 @@
  * is known whether the dump is complete, and only then does the directory appear.
  */
 
-import { DumpDirectory, type Written } from '../containers/directory/dump-directory.js';
+import { DumpDirectory } from '../containers/directory/dump-directory.js';
 import type { DirectorySinkOptions } from '../containers/directory/write.js';
+import type { Written } from '../containers/written.js';
 import type { FileBegin, FileEvent, FileEvents } from '../dump/events.js';
 import { leftOut, pagesLeftOut } from '../dump/leftovers.js';
 import { mmName, OUTSIDE, SUMS } from '../dump/names.js';

@@ -1,6 +1,7 @@
 import { extract } from '../arrival/extract.js';
 import { arrivingDump } from '../arrival/open.js';
 import { StreamSink } from '../containers/page-stream/stream.js';
+import { isS3Name } from '../containers/s3/address.js';
 import type { FileEvents } from '../dump/events.js';
 import { pump } from '../dump/pump.js';
 import { DumpError, isErrno, systemError, UsageError } from '../errors.js';
@@ -131,7 +132,7 @@ async function write(
 ): Promise<Finished | undefined> {
   const options = sinkOptions(args, () => {});
   const more = { name: NAME, warn: io.warn, ...pageSizeFlag(args, PAGE_SIZES) };
-  if (target?.kind === 'directory') {
+  if (target?.kind === 'directory' && !isS3Name(target.place)) {
     const written = await extract(events, target.place, {
       ...options,
       ...more,

@@ -1,4 +1,5 @@
 import { extract } from '../arrival/extract.js';
+import { isS3Name } from '../containers/s3/address.js';
 import { pump } from '../dump/pump.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { type Command, inputs, pageSizeFlag } from './command.js';
@@ -20,7 +21,7 @@ export const command: Command = {
     const options = sinkOptions(args, progress.add);
     let copy: Finished;
     try {
-      if (target.kind === 'directory' && source.events && !options.dryRun) {
+      if (target.kind === 'directory' && !isS3Name(out) && source.events && !options.dryRun) {
         const { events, name, inputs: sources } = source;
         const more = { name, sources, signal: io.signal, warn: io.warn, ...pageSizeFlag(args, PAGE_SIZES) };
         copy = { written: await extract(events, out, { ...options, ...more }) };

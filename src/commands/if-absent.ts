@@ -3,17 +3,21 @@
  * node has died, so a command that finds its complete output says so and succeeds at once, before it opens its input.
  *
  * Every output of pagepipe appears complete or not at all. What counts as complete also holds for a copy by other programs,
- * which may have been cut off: a directory has its inventory, a file has the kind that would be written, and a plain archive
+ * which may have been cut off: a directory or a prefix has its inventory, a file has the kind that would be written, and a plain archive
  * has its end.
  */
 import { closeSync, openSync, readdirSync, readSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { OptionName } from '../command-line/options.js';
+import { isS3Name } from '../containers/s3/address.js';
+import type { S3Settings } from '../containers/s3/protocol.js';
+import { isThereInS3 } from '../containers/s3/write.js';
 import { BLOCK, isTarHeader } from '../containers/tar/block.js';
 import { INVENTORY, isOriginalName, isPagemapName, isPagesName, MIGRATION, UNDELIVERED } from '../dump/names.js';
 import { DumpError, isErrno, onFile, UsageError } from '../errors.js';
 import { compressionOf } from '../io/compression.js';
 import type { Arguments, Command, Io, Output } from './command.js';
+import { s3Settings } from './s3-settings.js';
 import { targetsOf } from './sink.js';
 
 /** The dumps that a command writes, by the places of their names among its arguments. */
@@ -50,7 +54,9 @@ export async function runIfAbsent(command: Command, args: Arguments, io: Io): Pr
   if (outputs.length === 0 || outputs.some(({ out }) => out.split(',').includes('-'))) {
     throw new UsageError('--if-absent: expected the name of an output, found stdout');
   }
-  const isThere = outputs.flatMap((output) => namesOf(output).map((name) => isComplete(name, output)));
+  const s3 = s3Settings(args);
+  const areComplete = () => outputs.flatMap((output) => namesOf(output).map((name) => isComplete(name, output, s3)));
+  const isThere = areComplete();
   if (isThere.every((is) => is)) {
     sayThere(outputs, args, io);
     return;
@@ -61,9 +67,7 @@ export async function runIfAbsent(command: Command, args: Arguments, io: Io): Pr
     await command.run(isPart ? { ...args, flags: { ...args.flags, force: true } } : args, io);
   } catch (error) {
     // Another run of the same job was faster.
-    if (!isTaken(error) || !outputs.every((output) => namesOf(output).every((name) => isComplete(name, output)))) {
-      throw error;
-    }
+    if (!isTaken(error) || !areComplete().every((is) => is)) throw error;
     sayThere(outputs, args, io);
   }
 }
@@ -86,7 +90,8 @@ function sayThere(outputs: readonly Output[], args: Arguments, io: Io): void {
  * Whether an output is there and complete; false if there is nothing.
  * @throws {DumpError} OUTPUT_EXISTS for anything else
  */
-function isComplete(name: string, output: Output): boolean {
+function isComplete(name: string, output: Output, s3: S3Settings): boolean {
+  if (isS3Name(name)) return isThereInS3(name, output.kind === 'directory', s3);
   return onFile(name, () => {
     const stats = statSync(name, { throwIfNoEntry: false });
     // Pipes and devices are written as they are.

@@ -1,6 +1,6 @@
 /** The report of `make-lazy`, for people and for programs. */
 import prettyBytes from 'pretty-bytes';
-import type { Written } from '../containers/directory/dump-directory.js';
+import type { Written } from '../containers/written.js';
 import type { Task } from '../dump/tasks.js';
 import { oneLine } from '../printable.js';
 import type { Holes } from '../stages/rebuild.js';

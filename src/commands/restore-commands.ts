@@ -1,6 +1,7 @@
 /** The commands that restore the result of `make-lazy`, with those that first make directories of other containers. */
 import { resolve } from 'node:path';
 import type { SourceKind } from '../arrival/open.js';
+import { isS3Name } from '../containers/s3/address.js';
 import type { Address } from '../serve/address.js';
 import { quoteWord } from '../shell.js';
 import type { SinkKind } from './sink.js';
@@ -60,12 +61,13 @@ export function restoreCommands(
 ): RestoreCommands {
   const full = wordsOf(dump, names.dump);
   const directory = `${names.out}_DIR`;
-  const small = out.kind === 'directory' ? quoteWord(resolve(out.path)) : directory;
-  const daemon =
-    dump.kind === 'directory' && !keepsLazyPages ? `criu lazy-pages -D ${full}` : `pagepipe lazy-pages ${full}`;
+  const isReady = out.kind === 'directory' && !isS3Name(out.path);
+  const small = isReady ? quoteWord(resolve(out.path)) : directory;
+  const isLocal = dump.kind === 'directory' && !dump.paths.some(isS3Name);
+  const daemon = isLocal && !keepsLazyPages ? `criu lazy-pages -D ${full}` : `pagepipe lazy-pages ${full}`;
   return {
     ...(isHalf || keepsLazyPages ? {} : { atOnce: `pagepipe restore ${full}` }),
-    ...(out.kind === 'directory'
+    ...(isReady
       ? {}
       : { unpack: [unpackCommand({ ...dump, kind: out.kind, paths: pathsOf(out) }, names.out, directory)] }),
     lazyPages: `${daemon} -W ${small} -d`,
@@ -94,14 +96,13 @@ export function restoreNotes(
     tar: 'tar -x and container engines',
     oci: 'podman load and container restore',
     shards: 'criu-image-streamer extract',
+    directory: 'aws s3 sync',
   };
-  const isDirectory = out.kind === 'directory';
+  const isDirectory = out.kind === 'directory' && !isS3Name(out.path);
   return [
     ...(isDirectory ? [] : ['criu restore reads only directories']),
     ...(isDirectory && dump.paths.length > 0 ? [] : ['replace the names in capitals by your own']),
-    ...(out.kind === 'directory'
-      ? []
-      : [`${others[out.kind]} can unpack ${out.path === '-' ? names.out : out.path} as well`]),
+    ...(isDirectory ? [] : [`${others[out.kind]} can unpack ${out.path === '-' ? names.out : out.path} as well`]),
     ...(keepsLazyPages ? ['not with criu lazy-pages on DUMP: it would try forever to deliver the kept pages'] : []),
   ];
 }
@@ -117,7 +118,7 @@ const unpackCommand = (place: DumpPlace, name: string, directory: string): strin
 /** A dump as an argument of pagepipe; `name` if it has no path. */
 function wordsOf({ kind, paths, pageSize }: DumpPlace, name: string): string {
   return [
-    paths.length === 0 ? name : quoteWord(paths.map((path) => resolve(path)).join(',')),
+    paths.length === 0 ? name : quoteWord(paths.map((path) => (isS3Name(path) ? path : resolve(path))).join(',')),
     ...(kind === 'shards' ? ['--from shards'] : []),
     ...(kind === 'directory' || pageSize === undefined ? [] : [`--page-size ${pageSize}`]),
   ].join(' ');

@@ -4,8 +4,11 @@
  */
 import { foreignSuffix } from '../arrival/foreign.js';
 import { OPTIONS } from '../command-line/options.js';
-import { DirectorySink } from '../containers/directory/write.js';
+import type { DirectorySink } from '../containers/directory/write.js';
 import type { CheckpointImage } from '../containers/oci/layout.js';
+import { isS3Name } from '../containers/s3/address.js';
+import type { S3Settings } from '../containers/s3/protocol.js';
+import type { S3Sink } from '../containers/s3/write.js';
 import type { ShardSink } from '../containers/shards/write.js';
 import type { TarSink } from '../containers/tar/write.js';
 import { SizeSink } from '../dump/size.js';
@@ -13,8 +16,9 @@ import { UsageError } from '../errors.js';
 import type { Place } from '../io/apart.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import type { Compression } from '../io/compression.js';
-import { openOci, openShards, openTar, type PlaceOptions } from '../library/sinks.js';
+import { openDirectory, openOci, openShards, openTar, type PlaceOptions } from '../library/sinks.js';
 import { type Arguments, choice, type Io, refuseTerminals } from './command.js';
+import { s3Settings } from './s3-settings.js';
 
 const SINK_KINDS = OPTIONS.to.value;
 export const COMPRESSIONS = OPTIONS.compress.value;
@@ -99,13 +103,16 @@ export interface SinkOptions {
   dryRun: boolean;
   /** Whether the dump gets sums of its blocks. */
   sums: boolean;
+  /** Where the object store of s3:// names is. */
+  s3: S3Settings;
   progress(bytes: number): void;
 }
 
-export const sinkOptions = ({ flags }: Arguments, progress: (bytes: number) => void): SinkOptions => ({
-  force: flags['force'] === true,
-  dryRun: flags['dryRun'] === true,
-  sums: flags['blockSums'] === true,
+export const sinkOptions = (args: Arguments, progress: (bytes: number) => void): SinkOptions => ({
+  force: args.flags['force'] === true,
+  dryRun: args.flags['dryRun'] === true,
+  sums: args.flags['blockSums'] === true,
+  s3: s3Settings(args),
   progress,
 });
 
@@ -115,16 +122,16 @@ export function openSink(
   { kind: from, image, budget, inputs: sources }: SinkSource,
   { dryRun, ...common }: SinkOptions,
   io: Io,
-): DirectorySink | TarSink | ShardSink | SizeSink {
-  const options = { ...common, sources };
+): DirectorySink | S3Sink | TarSink | ShardSink | SizeSink {
+  const options = { ...common, sources, signal: io.signal };
   if (prefix !== '' && isArchive(from)) {
     throw new UsageError('--prefix: the source is an archive, whose files keep their folders');
   }
   if (dryRun) return new SizeSink();
-  if (kind === 'directory') return new DirectorySink(place, options);
+  if (kind === 'directory') return openDirectory(place, options);
   if (kind === 'shards') return openCommandShards(place.split(','), options, io);
   if (place === '-') refuseTerminals(io, { stdout: true });
-  const archive = { ...options, prefix, compression, budget, mtimeSeconds: sourceDateEpoch(), signal: io.signal };
+  const archive = { ...options, prefix, compression, budget, mtimeSeconds: sourceDateEpoch() };
   const to = place === '-' ? io.stdoutFd : place;
   return kind === 'oci' ? openOci(to, { ...archive, image }, 'stdout') : openTar(to, archive, 'stdout');
 }
@@ -145,6 +152,7 @@ function sourceDateEpoch(): number {
 
 /** A sink of shards by name, where `-` is stdout, or by descriptor. */
 export function openCommandShards(places: readonly (string | number)[], options: PlaceOptions, io: Io): ShardSink {
+  if (places.some(isS3Name)) throw new UsageError('shards are pipes or files, and not objects: write .tar or a prefix');
   if (new Set(places).size < places.length) throw new UsageError('expected each shard once, found one twice');
   if (places.includes('-')) refuseTerminals(io, { stdout: true });
   return openShards(

@@ -5,7 +5,6 @@ import { openRandom, SOURCE_KINDS } from '../arrival/open.js';
 import type { KnownDump } from '../arrival/summary.js';
 import { dashed, type OptionName } from '../command-line/options.js';
 import { hasMappedFiles } from '../containers/directory/files.js';
-import type { S3Settings } from '../containers/s3/protocol.js';
 import { CountedFiles } from '../dump/counted.js';
 import { type DumpFiles, dumpPlaces } from '../dump/files.js';
 import { MEMORY_FOLDER } from '../dump/names.js';
@@ -23,6 +22,7 @@ import { type Arguments, choice, type Io, pageSizeFlag } from './command.js';
 import { Progress } from './progress.js';
 import type { ReportedDump } from './report.js';
 import type { DumpPlace } from './restore-commands.js';
+import { s3Settings } from './s3-settings.js';
 
 const MIB = 2 ** 20;
 const DEFAULT_BUFFER_MIB = 64;
@@ -148,11 +148,6 @@ function openOptions(args: Arguments, io: Io): Required<Omit<SourceOptions, 'pro
     s3: s3Settings(args),
   };
 }
-
-/** Where the object store of s3:// names is. */
-export const s3Settings = ({ flags }: Arguments): S3Settings => ({
-  endpointUrl: flags['endpointUrl'] as string | undefined,
-});
 
 function reportedOf(path: string, place: DumpPlace, { tasks, pageSize, march, bytes }: KnownDump): ReportedDump {
   const hidden = hasSeveralPageSizes(march) ? { pageSize } : {};

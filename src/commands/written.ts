@@ -1,6 +1,6 @@
 /** What a command wrote, or would write: the reports of copy, write, merge and split. */
 import prettyBytes from 'pretty-bytes';
-import type { Written } from '../containers/directory/dump-directory.js';
+import type { Written } from '../containers/written.js';
 import type { Compression } from '../io/compression.js';
 import type { Arguments, Io } from './command.js';
 import type { Copied } from './report.js';

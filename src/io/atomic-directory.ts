@@ -69,6 +69,7 @@ export class AtomicDirectory {
     readonly path: string,
     private readonly options: AtomicDirectoryOptions = {},
   ) {
+    checkIsLocal(path);
     const place = resolve(path);
     try {
       const parent = realpathSync(dirname(place));
@@ -237,4 +238,10 @@ export function syncPath(path: string): void {
   } finally {
     closeSync(fd);
   }
+}
+
+/** Throws {@link DumpError} UNSUPPORTED for a place in an object store, where only some commands can write. */
+export function checkIsLocal(path: string): void {
+  if (!/^s3:\/\//.test(path)) return;
+  throw new DumpError('UNSUPPORTED', 'only dumps can be written there, as by pagepipe copy', { file: path });
 }

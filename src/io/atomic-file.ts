@@ -16,7 +16,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { onFile } from '../errors.js';
-import { syncPath } from './atomic-directory.js';
+import { checkIsLocal, syncPath } from './atomic-directory.js';
 import { FdWriter } from './fd.js';
 import { permitted } from './mode.js';
 import { temporaryName } from './temporary-name.js';
@@ -43,6 +43,7 @@ export class AtomicFile {
     private readonly path: string,
     { mode = PRIVATE_MODE }: { mode?: number | undefined } = {},
   ) {
+    checkIsLocal(path);
     const found = onFile(path, () => statSync(path, { throwIfNoEntry: false }));
     this.mode = found ? found.mode & 0o777 : permitted(mode);
     this.place = found ? onFile(path, () => realpathSync(path)) : path;

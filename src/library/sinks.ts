@@ -5,17 +5,27 @@
 import { statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import type { Writable } from 'node:stream';
-import type { Written } from '../containers/directory/dump-directory.js';
 import { DirectorySink } from '../containers/directory/write.js';
 import type { CheckpointImage } from '../containers/oci/layout.js';
 import { OciSink, type OciSinkOptions } from '../containers/oci/write.js';
 import { StreamSink } from '../containers/page-stream/stream.js';
+import { isS3Name, parseS3Name, s3Name } from '../containers/s3/address.js';
+import type { S3Settings } from '../containers/s3/protocol.js';
+import { openS3Output, S3Sink } from '../containers/s3/write.js';
 import { ShardSink } from '../containers/shards/write.js';
 import { TarSink, type TarSinkOptions } from '../containers/tar/write.js';
+import type { Written } from '../containers/written.js';
 import { behindStages, type RecordSink } from '../dump/pump.js';
 import { DumpError, onFile } from '../errors.js';
 import { checkApart, type Place } from '../io/apart.js';
-import { type ByteOutput, type BytePlace, openOutput, openShard, type ShardOutput } from '../io/byte-output.js';
+import {
+  type ByteOutput,
+  type BytePlace,
+  compressedOutput,
+  openOutput,
+  openShard,
+  type ShardOutput,
+} from '../io/byte-output.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import type { Compression } from '../io/compression.js';
 import { PageStreamSink } from '../send/page-stream-sink.js';
@@ -31,8 +41,12 @@ export interface PlaceOptions {
   force?: boolean;
   /** Files, directories and descriptors that the dump is read from. The output must be apart from all of them. */
   sources?: readonly Place[];
+  /** Ends the writing of what waited, and waits for an object store. */
+  signal?: AbortSignal | undefined;
   /** Called with the size of each piece of payload, in bytes. */
   progress?: (bytes: number) => void;
+  /** Where the object store of s3:// names is. */
+  s3?: S3Settings | undefined;
   /** Whether the dump gets sums of its blocks (docs/sums.md). One that comes from a dump with sums does anyway. */
   sums?: boolean;
 }
@@ -45,8 +59,6 @@ export interface ArchiveOptions extends PlaceOptions {
   prefix?: string;
   /** Seconds since 1970, for files that do not come from an archive; by default 0, so that the same dump gives the same bytes. */
   mtimeSeconds?: number;
-  /** Aborts the writing of what waited. */
-  signal?: AbortSignal;
 }
 
 /** A directory that is being written. */
@@ -66,11 +78,18 @@ export interface FilesOutput extends RecordSink {
 }
 
 /**
- * A directory. Other programs see it only when it is complete.
+ * A directory, or objects below a prefix by an s3:// name. Other programs see it only when it is complete.
  * @throws {DumpError} OUTPUT_EXISTS, OUTPUT_INSIDE_DUMP, SYSTEM
  */
 export async function directorySink(path: string, options: PlaceOptions = {}): Promise<DirectoryOutput> {
-  return new DirectorySink(path, options);
+  return openDirectory(path, options);
+}
+
+/** The same at once. */
+export function openDirectory(path: string, options: PlaceOptions): DirectorySink | S3Sink {
+  if (!isS3Name(path)) return new DirectorySink(path, options);
+  checkApartInS3(path, options.sources);
+  return new S3Sink(path, options);
 }
 
 /**
@@ -112,10 +131,14 @@ export function openOci(place: BytePlace, { image, ...options }: ImageOptions, n
  */
 export function fileOutput(
   place: BytePlace,
-  { sources = [], force = false }: PlaceOptions,
+  { sources = [], force = false, s3, signal }: PlaceOptions,
   compression: Compression | undefined,
   name?: string,
 ): ByteOutput {
+  if (isS3Name(place)) {
+    checkApartInS3(place, sources);
+    return compressedOutput(openS3Output(place, { force, s3, signal }), compression);
+  }
   if (typeof place === 'string') checkOutputFile(place, sources, force);
   return openOutput(place, compression, name);
 }
@@ -177,6 +200,16 @@ export function pageStreamSink(
   const sink =
     typeof place === 'number' ? new StreamSink(place, progress) : new PageStreamSink(place, undefined, progress);
   return behindStages([withoutOutside()], sink);
+}
+
+/** Throws {@link DumpError} OUTPUT_INSIDE_DUMP for a place that is one of the sources, or around or inside of one. */
+function checkApartInS3(out: string, sources: readonly Place[] = []): void {
+  const nameOf = (place: string) => `${s3Name({ ...parseS3Name(place), isPrefix: false })}/`;
+  for (const source of sources.filter(isS3Name)) {
+    const [own, other] = [nameOf(out), nameOf(source)];
+    if (!own.startsWith(other) && !other.startsWith(own)) continue;
+    throw new DumpError('OUTPUT_INSIDE_DUMP', `the output must be outside of what is read: ${source}`, { file: out });
+  }
 }
 
 /** Throws {@link DumpError} OUTPUT_EXISTS, OUTPUT_INSIDE_DUMP if no file may appear in the place. */

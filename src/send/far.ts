@@ -2,9 +2,9 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Duplex } from 'node:stream';
-import type { Written } from '../containers/directory/dump-directory.js';
 import { DirectorySink } from '../containers/directory/write.js';
 import { decodeChunks, decodeFromConnection } from '../containers/page-stream/stream.js';
+import type { Written } from '../containers/written.js';
 import { UNDELIVERED } from '../dump/names.js';
 import { pump, type RecordSource } from '../dump/pump.js';
 import { decompress } from '../io/compression.js';

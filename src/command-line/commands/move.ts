@@ -156,6 +156,7 @@ change pages that are still on their way. See docs/stream.md.`,
       'pageSize',
       'buffer',
       'spillDir',
+      'endpointUrl',
       'json',
     ],
     examples: `  pagepipe capture -D DIR dump.tar.zst -t PID -- --shell-job

@@ -59,7 +59,7 @@ in.`,
     usage: ['OUT [options] < STREAM'],
     about: `Turns a page stream into a dump directory, an archive or shards. OUT appears
 complete or not at all.`,
-    options: [...SINK_OPTIONS, 'shardFds', 'buffer', 'spillDir', 'json'],
+    options: [...SINK_OPTIONS, 'shardFds', 'buffer', 'spillDir', 'endpointUrl', 'json'],
     examples: `  pagepipe read dump | pagepipe write - --to tar --compress zstd |
     ssh host 'tar --zstd -x'
 `,

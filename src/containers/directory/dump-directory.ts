@@ -5,19 +5,7 @@ import { checkLink, notOfDump, PARTIAL } from '../../dump/names.js';
 import { DumpError, onFile } from '../../errors.js';
 import { AtomicDirectory, type AtomicDirectoryOptions } from '../../io/atomic-directory.js';
 import { OutputFile } from '../../io/output-file.js';
-
-/** What was written, for the reports. */
-export interface Written {
-  files: number;
-  /** Bytes of all regular files. */
-  bytes: number;
-  /** Pages that are lazy in a pagemap, and in no file of the directory. */
-  holePages: number;
-  /** Whether pages were taken out of the dump that no lazy restore can fetch. */
-  isPartial: boolean;
-  /** Whether the link to a parent dump leads nowhere from the new place. */
-  parentMissing: boolean;
-}
+import type { Written } from '../written.js';
 
 export class DumpDirectory {
   readonly written: Written = { files: 0, bytes: 0, holePages: 0, isPartial: false, parentMissing: false };

@@ -8,7 +8,8 @@ import { invariant } from '../../errors.js';
 import type { AtomicDirectoryOptions } from '../../io/atomic-directory.js';
 import type { OutputFile } from '../../io/output-file.js';
 import { FilesSink, type FilesSinkOptions } from '../files-sink.js';
-import { DumpDirectory, type Written } from './dump-directory.js';
+import type { Written } from '../written.js';
+import { DumpDirectory } from './dump-directory.js';
 
 export interface DirectorySinkOptions extends AtomicDirectoryOptions, FilesSinkOptions {}
 
