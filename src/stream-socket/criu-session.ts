@@ -1,7 +1,7 @@
 /** A socket at which CRIU finds its streamer, and the one connection that it makes. */
 import { fstatSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import { DumpError } from '../errors.js';
+import { DumpError, isErrno } from '../errors.js';
 import { DescriptorConnection, type ReceivedDescriptor } from './descriptors.js';
 import { PrivateSocket } from './private-socket.js';
 import { encodeReply, RequestDecoder } from './protocol.js';
@@ -27,7 +27,7 @@ export class CriuSession {
   private constructor(private readonly observer: CriuObserver) {
     this.decoder = new RequestDecoder((name) => {
       const wanted = observer.wants(name);
-      if (observer.replies) this.connection?.send(encodeReply(wanted));
+      if (observer.replies) this.reply(wanted);
       return wanted;
     });
   }
@@ -53,6 +53,15 @@ export class CriuSession {
   close(): void {
     this.socket?.close();
     this.connection?.close();
+  }
+
+  private reply(exists: boolean): void {
+    try {
+      this.connection?.send(encodeReply(exists));
+    } catch (error) {
+      if (!isErrno((error as Error).cause, 'EPIPE')) throw error;
+      throw endedInside();
+    }
   }
 
   private accept(socket: Socket): void {
@@ -85,8 +94,10 @@ export class CriuSession {
 
   private end(): void {
     if (this.decoder.isBetweenRequests) this.observer.ended();
-    else this.observer.failed(protocolError('the connection ended inside a request'));
+    else this.observer.failed(endedInside());
   }
 }
+
+const endedInside = (): DumpError => protocolError('the connection ended inside a request');
 
 const protocolError = (what: string): DumpError => new DumpError('PROTOCOL', what, { file: 'criu' });

@@ -4,7 +4,7 @@
  *
  * A receive ends with each descriptor. So a descriptor belongs to the last byte of what came, and a read is short although
  * more waits: the handle takes a short read and a peer that has closed for the end. Reading goes on until an end comes
- * without bytes before it.
+ * without bytes before it, or cannot go on: a peer that was killed before it had read an answer has reset the connection.
  *
  * Node ends the process if a peer sends anything but pipes and sockets. So only sockets that are private may be listened at.
  */
@@ -19,7 +19,8 @@ interface Handle {
   /** A descriptor that came with the bytes. */
   pendingHandle?: Handle | null | undefined;
   open(fd: number): unknown;
-  readStart(): unknown;
+  /** Returns the number of an error; 0 if there is none. */
+  readStart(): number;
   readStop(): unknown;
   close(): void;
 }
@@ -82,9 +83,8 @@ export class DescriptorConnection {
       if (bytes) {
         this.hasNew = true;
         this.observer.received(new Uint8Array(bytes), descriptor);
-      } else if (this.hasNew) {
+      } else if (this.hasNew && this.handle.readStart() === 0) {
         this.hasNew = false;
-        this.handle.readStart();
       } else {
         this.close();
         this.observer.ended();

@@ -1,7 +1,7 @@
 /** A dump, and how CRIU sends it. */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { ANON, PE, writeDump } from '../helpers/dump-writer.js';
+import { ANON, PE, type TaskSpec, writeDump } from '../helpers/dump-writer.js';
 import { tempDir } from '../helpers/temp.js';
 import { Peer } from './peer.js';
 
@@ -14,14 +14,18 @@ export const PAGES = 768;
 export function places() {
   const root = tempDir();
   const dump = join(root, 'dump');
-  const end = 0x1000_0000n + BigInt(PAGES) * 4096n;
-  const tasks = [15, 16].map((pid) => ({
+  writeDump(dump, { tasks: tasksOf(PAGES) });
+  return { root, dump, images: tempDir(), out: join(root, 'out') };
+}
+
+/** Two tasks with one area each. */
+export function tasksOf(pages: number): TaskSpec[] {
+  const end = 0x1000_0000n + BigInt(pages) * 4096n;
+  return [15, 16].map((pid) => ({
     pid,
     vmas: [{ start: 0x1000_0000n, end, ...ANON }],
-    entries: [{ vaddr: 0x1000_0000n, pages: PAGES, flags: PE.PRESENT | PE.LAZY }],
+    entries: [{ vaddr: 0x1000_0000n, pages, flags: PE.PRESENT | PE.LAZY }],
   }));
-  writeDump(dump, { tasks });
-  return { root, dump, images: tempDir(), out: join(root, 'out') };
 }
 
 export async function connected(images: string): Promise<Peer> {

@@ -10,18 +10,23 @@
  *   ask NAME                restore: a request; answers ok 1 if the file exists, and then sends the write end of a pipe
  *   read NAME PATH [BYTES]  from its pipe into a file, to the end or so many bytes; answers with the number of bytes
  *   close NAME              the pipe
+ *   wait                    until there is an answer, which is not read
  *   disconnect              closes the connection
+ *   trace PID               freezes a process, which goes on when this one ends
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MAX_FILES 2048
@@ -171,6 +176,11 @@ static int open_socket(const char *name) {
   return request(name) < 0 ? -1 : send_descriptor(ends[0]);
 }
 
+static int trace(int pid) {
+  if (ptrace(PTRACE_SEIZE, pid, 0, 0) < 0 || ptrace(PTRACE_INTERRUPT, pid, 0, 0) < 0) return fail("ptrace");
+  return waitpid(pid, NULL, __WALL) == pid ? 0 : fail("waitpid");
+}
+
 /* 0: answer ok, otherwise it has answered. */
 static int command(char *line) {
   char verb[32] = "", name[MAX_LINE] = "", path[4096] = "";
@@ -184,6 +194,8 @@ static int command(char *line) {
   if (!strcmp(verb, "ask")) return ask(name);
   if (!strcmp(verb, "read")) return read_file(name, path, words > 3 ? a : -1);
   if (!strcmp(verb, "close")) return close_file(name);
+  if (!strcmp(verb, "wait")) return poll(&(struct pollfd){ sock, POLLIN, 0 }, 1, -1) == 1 ? 0 : fail("poll");
+  if (!strcmp(verb, "trace")) return trace(atoi(name));
   if (!strcmp(verb, "disconnect")) return close(sock);
   errno = EINVAL;
   return fail("unknown command");
