@@ -85,7 +85,13 @@ async function adopt(far: FarEnd, out: string, words: readonly string[], args: A
   // It can be written, and replaces nothing.
   await new DirectorySink(out, { force }).discard();
   const { bavail, bsize } = onFile(out, () => statfsSync(dirname(out)));
-  const terms = await far.ready({ criu: version, architecture: process.arch, out, freeBytes: bavail * bsize });
+  const terms = await far.ready({
+    criu: version,
+    architecture: process.arch,
+    out,
+    freeBytes: bavail * bsize,
+    namespace: ownNamespace(),
+  });
   checkFree(terms);
   const sum = new Sum();
   await far.takeDump(async (chunks) => {

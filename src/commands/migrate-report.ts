@@ -1,5 +1,6 @@
 /** What `migrate` says of its phases: for people, or for programs with `--json`. */
 import prettyBytes from 'pretty-bytes';
+import type { Remains } from '../migrate/held-source.js';
 import type { Delivered, Ready, Running } from '../migrate/protocol.js';
 import { counted } from '../printable.js';
 import { quoteWord } from '../shell.js';
@@ -32,22 +33,20 @@ export class MigrateReport {
     this.frozenAt = performance.now();
   }
 
-  /** @param held where the complete dump is, if its pages follow later */
-  committed(bytes: number, held: string | undefined): void {
+  /** @param remains what is here, if its pages follow later */
+  committed(bytes: number, remains: Remains | undefined): void {
     this.committedAt = performance.now();
-    const text = `${this.host}: the dump is complete, ${size(bytes)}; process ${this.pid} has ended here`;
+    const what = remains ? 'what is needed at once is there' : 'the dump is complete';
     this.say(
-      { event: 'committed', bytes, ...(held === undefined ? {} : { held }) },
-      held === undefined
-        ? text
-        : `${this.host}: what is needed at once is there, ${size(bytes)}; process ${this.pid} has ended here, and its dump is ${held} until all pages are there`,
+      { event: 'committed', bytes, ...remains?.field },
+      `${this.host}: ${what}, ${size(bytes)}; process ${this.pid} ${remains?.until ?? ENDED}`,
     );
   }
 
   /** A signal comes too late. */
-  goesOn(): void {
+  goesOn(remains: Remains | undefined): void {
     this.io.tell(
-      `process ${this.pid} has ended here already, and ${this.host} restores it; a second signal ends the wait`,
+      `process ${this.pid} ${remains?.state ?? ENDED} already, and ${this.host} restores it; a second signal ends the wait`,
     );
   }
 
@@ -74,12 +73,16 @@ export class MigrateReport {
     );
   }
 
-  /** What to do when something fails after the processes have ended here. */
-  afterCommit(out: string, isUnknown: boolean, held: string | undefined): string {
-    if (held !== undefined) {
+  /** What to do when something fails after the processes have ended here, or are about to. */
+  afterCommit(out: string, isUnknown: boolean, remains: Remains | undefined): string {
+    if (remains) {
       const state = this.isRunning ? 'it has run there since, without all its pages' : 'it does not run there';
-      const first = isUnknown && !this.isRunning ? `look at ${this.host} whether it is there: end it; then ` : '';
-      return `process ${this.pid} has ended here, ${state}; ${first}restore it here, as it was: criu restore -D ${quoteWord(held)} -d`;
+      const first = this.isRunning
+        ? `end it at ${this.host}, then `
+        : isUnknown
+          ? `look at ${this.host} whether it is there: end it; then `
+          : '';
+      return `process ${this.pid} ${remains.state}, ${state}; ${first}${remains.remedy}`;
     }
     const restore = `criu restore -D ${quoteWord(out)} -d`;
     return isUnknown
@@ -92,6 +95,9 @@ export class MigrateReport {
     else this.io.tell(message);
   }
 }
+
+/** What is true of a process whose dump is complete at the far side. */
+const ENDED = 'has ended here';
 
 const size = (bytes: number): string => prettyBytes(bytes, { binary: true });
 

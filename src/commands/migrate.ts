@@ -3,11 +3,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { dashed } from '../command-line/options.js';
 import { DumpError, UsageError } from '../errors.js';
 import { criuVersion, isOlder } from '../migrate/criu-run.js';
-import { HeldSource } from '../migrate/held-source.js';
+import { FrozenSource } from '../migrate/frozen-source.js';
+import { HeldSource, type LazySource } from '../migrate/held-source.js';
 import { FarLost, NearEnd, type Steps } from '../migrate/near.js';
 import { ownNamespace, ProcessTree } from '../migrate/process-tree.js';
 import type { Delivered, Landed, Ready, Running, Terms } from '../migrate/protocol.js';
-import { StreamedSource } from '../migrate/source.js';
+import { noDump, type SourceOptions, StreamedSource } from '../migrate/source.js';
 import { parseDestination, RemoteProgram } from '../send/remote-shell.js';
 import type { Serve } from '../serve/server.js';
 import { type Arguments, type Command, type Io, refuseOptions } from './command.js';
@@ -78,7 +79,8 @@ const nameOf = (word: string): string => word.split('=', 1)[0] as string;
 class Migration implements Steps {
   private readonly report: MigrateReport;
   private readonly progress: Progress;
-  private readonly source: StreamedSource | HeldSource;
+  /** If lazy, it depends on the far end. */
+  private source: StreamedSource | LazySource | undefined;
   readonly serve?: Serve;
   private readonly roll = new AbortController();
   private committing: Promise<void> | undefined;
@@ -92,25 +94,11 @@ class Migration implements Steps {
     private readonly args: Arguments,
     private readonly io: Io,
   ) {
-    const { pid, host, criu, dumpWords } = plan;
+    const { pid, host } = plan;
     this.report = new MigrateReport(io, args.flags['json'] === true, pid, host);
     this.progress = new Progress(io, () => tree.memoryBytes());
-    const options = {
-      pid,
-      criu,
-      words: dumpWords,
-      signal: this.roll.signal,
-      warn: io.warn,
-      progress: this.progress.add,
-      frozen: () => this.report.frozen(),
-    };
-    if (args.flags['lazy'] !== true) {
-      this.source = new StreamedSource(options);
-      return;
-    }
-    const parent = args.flags['dumpDir'] as string | undefined;
-    this.source = new HeldSource({ ...options, parent, keeps: args.flags['keepDump'] === true });
-    this.serve = this.source.serve;
+    if (args.flags['lazy'] !== true) this.source = new StreamedSource(this.sourceOptions());
+    else this.serve = (...client) => this.lazySource?.serve(...client) ?? Promise.reject(noDump(pid));
   }
 
   async run(): Promise<void> {
@@ -119,7 +107,7 @@ class Migration implements Steps {
     const words = [pagepipePath, 'adopt', plan.out];
     if (farCriu !== undefined) words.push('--criu', farCriu);
     for (const flag of ['force', 'keepDump'] as const) if (args.flags[flag] === true) words.push(dashed(flag));
-    if (this.held !== undefined) words.push('--lazy');
+    if (this.serve) words.push('--lazy');
     if (plan.restoreWords.length > 0) words.push('--', ...plan.restoreWords);
     let remote: RemoteProgram | undefined;
     try {
@@ -130,7 +118,7 @@ class Migration implements Steps {
       throw await this.explained(error, remote);
     } finally {
       this.progress.done();
-      await this.source.close();
+      await this.source?.close();
       remote?.kill();
     }
   }
@@ -139,7 +127,7 @@ class Migration implements Steps {
     const { io, plan } = this;
     const near = new NearEnd(remote.connection, plan.host, this);
     const stop = () => {
-      if (this.source.isDecided) this.report.goesOn();
+      if (this.source?.isDecided) this.report.goesOn(this.lazySource?.remains);
       else this.rollBack(io.signal.reason, near);
     };
     const stopAtOnce = () => remote.connection.destroy();
@@ -156,16 +144,36 @@ class Migration implements Steps {
     }
   }
 
-  /** Where the complete dump is, if its pages follow later. */
-  private get held(): string | undefined {
-    return this.source instanceof HeldSource ? this.source.place : undefined;
+  private get lazySource(): LazySource | undefined {
+    return this.source instanceof StreamedSource ? undefined : this.source;
+  }
+
+  private sourceOptions(): SourceOptions {
+    const { pid, criu, dumpWords } = this.plan;
+    return {
+      pid,
+      criu,
+      words: dumpWords,
+      signal: this.roll.signal,
+      warn: this.io.warn,
+      progress: this.progress.add,
+      frozen: () => this.report.frozen(),
+    };
+  }
+
+  /** The processes can be their own copy, unless that is wanted in a folder, or they must end before they can be restored. */
+  private lazySourceFor(far: Ready): LazySource {
+    const { dumpDir, keepDump = false } = this.args.flags as { dumpDir?: string; keepDump?: boolean };
+    const options = this.sourceOptions();
+    const isFrozen = dumpDir === undefined && !keepDump && far.namespace !== ownNamespace();
+    return isFrozen ? new FrozenSource(options) : new HeldSource({ ...options, parent: dumpDir, keeps: keepDump });
   }
 
   /** The processes go on at once, if they are not about to die already. */
   private rollBack(reason: unknown, near: NearEnd): void {
     this.roll.abort(reason);
     near.fail(reason);
-    this.source.close().catch(() => {});
+    this.source?.close().catch(() => {});
   }
 
   async ready(far: Ready): Promise<Terms> {
@@ -182,24 +190,25 @@ class Migration implements Steps {
       });
     }
     const needed = tree.memoryBytes();
-    if (this.held === undefined && far.freeBytes < needed) {
+    if (!this.serve && far.freeBytes < needed) {
       const what = `expected room for ${needed} bytes in the file system of ${far.out}, found ${far.freeBytes}`;
       throw new DumpError('SYSTEM', what, { ...place, temporary: true });
     }
+    if (this.serve) this.source = this.lazySourceFor(far);
     this.report.checked(far);
     return { ids: tree.neededIds(), namespace: ownNamespace() };
   }
 
   ship(stream: Writable): Promise<void> {
-    return this.source.ship(stream);
+    return this.source?.ship(stream) ?? Promise.reject(noDump(this.plan.pid));
   }
 
   async commit(landed: Landed): Promise<void> {
     this.progress.done();
-    this.committing = this.source.commit(landed);
+    this.committing = this.source?.commit(landed);
     await this.committing;
     this.hasCommitted = true;
-    this.report.committed(landed.bytes, this.held);
+    this.report.committed(landed.bytes, this.lazySource?.remains);
   }
 
   running(running: Running): void {
@@ -207,13 +216,13 @@ class Migration implements Steps {
   }
 
   delivered(delivered: Delivered): void {
-    if (this.source instanceof HeldSource) this.source.delivered();
+    this.lazySource?.delivered();
     this.report.delivered(delivered);
   }
 
   /** The error, with what has become of the processes. */
   private async explained(error: unknown, remote: RemoteProgram | undefined): Promise<unknown> {
-    await this.source.close();
+    await this.source?.close();
     // The connection may have ended before it was settled.
     await this.committing?.catch(() => {});
     let cause = error;
@@ -228,7 +237,7 @@ class Migration implements Steps {
     if (this.hasCommitted) {
       const out = this.far?.out ?? this.plan.out;
       return new DumpError('PROTOCOL', message, {
-        hint: this.report.afterCommit(out, error instanceof FarLost, this.held),
+        hint: this.report.afterCommit(out, error instanceof FarLost, this.lazySource?.remains),
         temporary: false, // The processes are no longer here.
         cause,
       });

@@ -1,5 +1,5 @@
 /** A criu that dumps or restores for a migration: in a session of its own, so that Ctrl-C reaches only pagepipe, and with a log. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { DumpError, onFile, systemReason } from '../errors.js';
@@ -28,13 +28,16 @@ export class CriuRun {
   /**
    * Starts criu. What it says before it opens its log goes to a file with the suffix .err.
    * @param log path of its log
+   * @param hasSocket whether it gets, as its descriptor 3, a socket at which there is nothing but the end
    * @throws {DumpError} SYSTEM if it cannot be run
    */
-  static async start(program: string, words: readonly string[], log: string): Promise<CriuRun> {
+  static async start(program: string, words: readonly string[], log: string, hasSocket = false): Promise<CriuRun> {
     const errors = onFile(log, () => openSync(`${log}.err`, 'w', LOG_MODE));
     try {
-      const stdio = ['ignore', errors, errors] as const;
-      const child = spawn(program, [...words, '-o', log], { stdio: [...stdio], detached: true });
+      const stdio: StdioOptions = ['ignore', errors, errors];
+      if (hasSocket) stdio.push('pipe');
+      const child = spawn(program, [...words, '-o', log], { stdio, detached: true });
+      child.stdio[3]?.on('error', () => {}).destroy();
       const run = new CriuRun(child, log);
       await Promise.race([once(child, 'spawn'), run.ended]);
       return run;

@@ -13,6 +13,6 @@ export function adoptOrphans(): () => void {
   linux()?.becomeSubreaper();
   const before = new Set(childrenOf('self'));
   return () => {
-    for (const pid of childrenOf('self')) if (!before.has(pid)) ProcessTree.of(pid)?.kill();
+    for (const pid of childrenOf('self')) if (!before.has(pid)) ProcessTree.of(pid)?.signal('SIGKILL');
   };
 }

@@ -14,6 +14,10 @@ const EXITING_FLAG = 4;
 const PENDING_KILL = /^SigPnd:\s+[0-9a-f]*[13579bdf][0-9a-f]{2}$/m;
 /** A zombie has no memory, and one that is dead is about to vanish. */
 const ENDED = ['Z', 'X', 'x'];
+const STOPPED = 'T';
+const TRACED = /^TracerPid:\s+[1-9]/m;
+/** The last of its ids: that of the innermost namespace. */
+const OWN_ID = /^NSpid:.*\s(\d+)$/m;
 
 export class ProcessTree {
   private constructor(private readonly starts: ReadonlyMap<number, string>) {}
@@ -40,10 +44,29 @@ export class ProcessTree {
     return [...this.starts].filter(([pid, start]) => isAlive(pid, start)).map(([pid]) => pid);
   }
 
-  kill(): void {
+  /** Those that were stopped by a signal. */
+  stopped(): number[] {
+    return [...this.starts.keys()].filter((pid) => fieldsOf(pid)?.[STATE_FIELD] === STOPPED);
+  }
+
+  /** Whether another process traces each thread of each process that is alive. */
+  isTraced(): boolean {
+    return this.alive().every((pid) =>
+      threadsOf(pid).every((thread) => TRACED.test(read(`/proc/${pid}/task/${thread}/status`))),
+    );
+  }
+
+  /** The pids of those that are alive, by those in their own pid namespace. */
+  byOwnId(): Map<number, number> {
+    return new Map(
+      this.alive().map((pid) => [Number(OWN_ID.exec(read(`/proc/${pid}/status`))?.[1] ?? pid), pid] as const),
+    );
+  }
+
+  signal(name: NodeJS.Signals): void {
     for (const pid of this.alive()) {
       try {
-        process.kill(pid, 'SIGKILL');
+        process.kill(pid, name);
       } catch {
         // It has ended meanwhile.
       }

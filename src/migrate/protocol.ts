@@ -39,6 +39,8 @@ export interface Ready {
   out: string;
   /** Bytes on its file system. */
   freeBytes: number;
+  /** Its pid namespace. */
+  namespace: string;
 }
 
 /** What the far end must be able to do. */
@@ -99,11 +101,12 @@ export async function readStep<T>(
   }
 }
 
-export const readyOf = ({ criu, architecture, out, freeBytes }: Record<string, unknown>): Ready => ({
+export const readyOf = ({ criu, architecture, out, freeBytes, namespace }: Record<string, unknown>): Ready => ({
   criu: text(criu),
   architecture: text(architecture),
   out: text(out),
   freeBytes: count(freeBytes),
+  namespace: text(namespace),
 });
 
 export const termsOf = ({ ids, namespace }: Record<string, unknown>): Terms => {

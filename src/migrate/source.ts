@@ -118,7 +118,7 @@ export async function settle(tree: ProcessTree, criu: CriuRun, warn: (message: s
     const alive = tree.alive().length;
     if (alive === tree.size) throw dumpFailed(end, criu);
     warn(`criu dump ended with ${endText(end)} after it had ended ${tree.size - alive} of ${tree.size} processes`);
-    tree.kill();
+    tree.signal('SIGKILL');
   }
   const deadline = Date.now() + END_MS;
   while (tree.alive().length > 0) {

@@ -20,17 +20,17 @@ const NOT_PERMITTED = 77;
 
 const folder = mkdtempSync(join(tmpdir(), 'pagepipe-simulator-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
-const program = join(folder, 'simulator');
+export const SIMULATOR = join(folder, 'simulator');
 
 /** Why it cannot be run here; empty if it can. */
 export const whyNot = prepare();
 
 function prepare(): string {
   if (!daemonCalls()) return 'system calls are not available';
-  const compiler = spawnSync('cc', ['-std=gnu99', '-O1', '-pthread', '-o', program, SOURCE], { encoding: 'utf8' });
+  const compiler = spawnSync('cc', ['-std=gnu99', '-O1', '-pthread', '-o', SIMULATOR, SOURCE], { encoding: 'utf8' });
   if (compiler.error) return 'there is no compiler';
   if (compiler.status !== 0) throw new Error(compiler.stderr);
-  const { status, stderr } = spawnSync(program, ['none'], { input: '', encoding: 'utf8' });
+  const { status, stderr } = spawnSync(SIMULATOR, ['none'], { input: '', encoding: 'utf8' });
   if (status === NOT_PERMITTED) return `the kernel does not permit it: ${stderr.trim()}`;
   expect(status).toBe(0);
   return '';
@@ -61,7 +61,7 @@ export class Simulator {
 
   private constructor(socket: string) {
     // A group of its own: what is stopped ends with it, too.
-    this.child = spawn(program, [socket], { detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
+    this.child = spawn(SIMULATOR, [socket], { detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
     const { child } = this;
     onTestFinished(() => {
       process.kill(-(child.pid as number), 'SIGKILL');

@@ -8,10 +8,13 @@ import { BIN } from '../helpers/cli.js';
 import { makePipe } from '../helpers/pipe.js';
 import { Running, start } from '../helpers/running.js';
 import { fixture, tempDir } from '../helpers/temp.js';
+import { SIMULATOR } from '../lazy/simulator.js';
 import { PEER } from '../stream-socket/peer.js';
 
 /** What the criu of a side does differently; see fake-criu. */
-type Config = Partial<Record<'version' | 'dump' | 'pause' | 'end' | 'restore', string>> & { check?: number };
+type Config = Partial<Record<'version' | 'dump' | 'images' | 'pause' | 'end' | 'restore' | 'lazily', string>> & {
+  check?: number;
+};
 
 const FAKE = join(import.meta.dirname, 'fake-criu');
 export const IMAGES = fixture('family-criu-4.2.1');
@@ -24,18 +27,28 @@ function side(config: Config) {
     version: '4.2.1',
     check: 0,
     peer: PEER,
+    simulator: SIMULATOR,
     images: IMAGES,
     dump: '',
     pause: '',
     end: '',
     restore: '',
+    lazily: '',
+    ...config,
   };
-  const lines = Object.entries({ ...settings, ...config }).map(([name, value]) => `${name}='${value}'\n`);
-  writeFileSync(criu, `#!/bin/bash\n${lines.join('')}. ${FAKE}\n`, { mode: 0o755 });
+  const configure = (more: Config) => {
+    const lines = Object.entries({ ...settings, ...more }).map(([name, value]) => `${name}='${value}'\n`);
+    writeFileSync(criu, `#!/bin/bash\n${lines.join('')}. ${FAKE}\n`, { mode: 0o755 });
+  };
+  configure({});
   for (const pipe of ['at', 'go']) makePipe(join(folder, pipe));
   return {
     folder,
     criu,
+    /** What its criu does differently, once more. */
+    configure,
+    /** What the restored process has found in its memory. */
+    found: () => JSON.parse(readFileSync(join(folder, 'found'), 'utf8')) as { pages: number[] },
     /** What its criu was called with. */
     calls: () =>
       existsSync(join(folder, 'calls')) ? readFileSync(join(folder, 'calls'), 'utf8').trim().split('\n') : [],
@@ -44,6 +57,9 @@ function side(config: Config) {
     goOn: () => writeFile(join(folder, 'go'), ''),
   };
 }
+
+/** For the far side of {@link hosts}: it takes itself for another machine. */
+export const ELSEWHERE = `exec env NODE_OPTIONS=--require=${join(import.meta.dirname, 'elsewhere.cjs')} sh -c "$*"`;
 
 /** @param run how the far side runs the command, which is "$*" */
 export function hosts(near: Config = {}, far: Config = {}, run = 'exec sh -c "$*"') {

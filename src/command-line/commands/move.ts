@@ -70,7 +70,7 @@ never two running copies, and always a complete one.
 
 With --lazy they run on HOST as soon as what they need at once is there, and
 the other pages follow on demand and in the background. Until the last one is
-there, the complete dump is held here.
+there, the frozen processes are held here.
 
 HOST needs pagepipe and criu, which are checked first. The options behind --
 are for criu dump; those that criu restore must have as well, such as
