@@ -35,6 +35,9 @@ export class Capture {
   private session: CriuSession | undefined;
   private isFrozen = false;
   private hasLast = false;
+  private hasSucceeded = false;
+  /** Whether CRIU ended before its script had its answer. */
+  private hasLostCriu = false;
   private readonly abort = () => this.files.fail(this.options.signal.reason);
 
   private constructor(
@@ -67,7 +70,7 @@ export class Capture {
       capture.session = await CriuSession.listen(directory, CAPTURE_SOCKET, {
         wants: () => true,
         file: (name, pipe) => capture.add(name, pipe),
-        ended: () => capture.files.complete(),
+        ended: () => capture.connectionEnded(),
         failed: (error) => capture.files.fail(error),
         warn: options.warn,
       });
@@ -100,11 +103,11 @@ export class Capture {
    */
   async *events(): FileEvents {
     yield* this.files.events();
-    if (this.hasLast) return;
-    throw new DumpError('TRUNCATED', `criu closed the connection without sending ${LAST_IMAGE}`, {
-      file: this.directory,
-      hint: 'its dump has failed: its log says why',
-    });
+    const place = { file: this.directory, hint: 'its dump has failed: its log says why' };
+    if (!this.hasLast) {
+      throw new DumpError('TRUNCATED', `criu closed the connection without sending ${LAST_IMAGE}`, place);
+    }
+    if (this.hasLostCriu) throw new DumpError('TRUNCATED', 'criu ended before the capture was complete', place);
   }
 
   /** Ends a wait for CRIU. */
@@ -114,6 +117,7 @@ export class Capture {
 
   /** The dump is complete in its place. */
   succeed(): void {
+    this.hasSucceeded = true;
     this.postDump.succeed();
   }
 
@@ -130,6 +134,13 @@ export class Capture {
       this.options.frozen();
     }
     this.files.add(name, pipe);
+  }
+
+  /** One that has been killed while its script waits, or was to: its tasks go on, and may have changed pages in the pipes. */
+  private connectionEnded(): void {
+    const { runsScript = false } = this.options;
+    this.hasLostCriu = (runsScript || this.postDump.isWaiting) && !this.hasSucceeded;
+    this.files.complete();
   }
 
   /** CRIU keeps its connection while its script waits, but sends nothing any more. */

@@ -1,6 +1,7 @@
 /** A dump that CRIU sends over its socket, with CRIU's side played by a small program. */
 import { spawnSync } from 'node:child_process';
 import { constants, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Io } from '../../src/commands/command.js';
@@ -302,6 +303,25 @@ describe.skipIf(whyNot !== '')(`capture${whyNot && `, not tested: ${whyNot}`}`, 
       `dump --stream -D ${images} -t 15 --action-script ${images}/pagepipe-post-dump --leave-running -v4\n`,
     );
     expect(readdirSync(images)).toEqual([]);
+  });
+
+  test('criu is killed when all is sent, but nothing has waited for its pages', async () => {
+    const { root, dump, images, out } = places();
+    const criu = join(root, 'criu');
+    const ends = join(images, 'ends');
+    execFileSync('mkfifo', [ends]);
+    writeFileSync(criu, `#!/bin/sh\nread code <${ends}\nexit $code\n`, { mode: 0o755 });
+    const self = [process.execPath, BIN, 'capture', '-D', images, out, '-t', '15', '--criu', criu];
+    const capture = new Running(self.slice(2), { self });
+    const peer = new Peer();
+    while (!(await peer.answer('connect', join(images, 'streamer-capture.sock'))).startsWith('ok'));
+    await sendDump(peer, dump);
+    peer.kill();
+    await writeFile(ends, '137\n');
+    expect(await capture.code()).toBe(137);
+    expect(capture.err).toBe('pagepipe: warning: criu dump ended with exit code 137\n');
+    expect(readdirSync(root).sort()).toEqual(['criu', 'dump']);
+    expect(readdirSync(images)).toEqual(['ends']);
   });
 
   test('a socket that was left there is replaced', async () => {
