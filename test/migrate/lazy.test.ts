@@ -17,7 +17,9 @@ const PAGES = 4;
 /** What the far criu does for a process with some lazy pages at an address. */
 const restored = (pid: number, address: bigint): string => {
   const area = `${address.toString(16)} ${PAGES}`;
-  return ['connect', `task ${pid}`, `${pid} map ${area}`, `${pid} send ${pid}`, 'finish', `${pid} read ${area}`].join('\n');
+  return ['connect', `task ${pid}`, `${pid} map ${area}`, `${pid} send ${pid}`, 'finish', `${pid} read ${area}`].join(
+    '\n',
+  );
 };
 
 const vmas = (start: bigint) => [{ start, end: start + BigInt(PAGES * PAGE), ...ANON }];

@@ -309,7 +309,7 @@ describe.skipIf(whyNot !== '')(`capture${whyNot && `, not tested: ${whyNot}`}`, 
     const { root, dump, images, out } = places();
     const criu = join(root, 'criu');
     const ends = join(images, 'ends');
-    execFileSync('mkfifo', [ends]);
+    makePipe(ends);
     writeFileSync(criu, `#!/bin/sh\nread code <${ends}\nexit $code\n`, { mode: 0o755 });
     const self = [process.execPath, BIN, 'capture', '-D', images, out, '-t', '15', '--criu', criu];
     const capture = new Running(self.slice(2), { self });

@@ -172,7 +172,7 @@ describe.skipIf(whyNot !== '')(`provide${whyNot && `, not tested: ${whyNot}`}`, 
     const { provider, peer } = await providing(dump, images);
     truncateSync(join(dump, 'pages-1.img'), 4096);
     await peer.does('ask', 'pages-1.img');
-    expect(await provider.code()).toBe(1);
+    expect(await provider.code()).toBe(75);
     expect(provider.err).toBe(
       `${listening(images)}pagepipe: error: pages-1.img: expected 65536 bytes as before, found 4096\n`,
     );
