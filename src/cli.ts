@@ -36,6 +36,7 @@ const LOADERS: Record<CommandName, () => Promise<Command>> = {
   info: async () => (await import('./commands/info.js')).command,
   decode: async () => (await import('./commands/decode.js')).command,
   verify: async () => (await import('./commands/verify.js')).command,
+  'merge-report': async () => (await import('./commands/merge-report.js')).command,
   edit: async () => (await import('./commands/edit.js')).command,
   encode: async () => (await import('./commands/encode.js')).command,
   'make-lazy': async () => (await import('./commands/make-lazy.js')).command,
@@ -101,8 +102,8 @@ export async function main(words: readonly string[], io: ProcessIo, interrupts: 
     const args = await parse(spec, rest);
     command = await LOADERS[name]();
     if (command.cleansUp) interrupts.listen(command.endsTwice === true);
-    if (args.flags['ifAbsent'] === true) await runIfAbsent(command, args, commandIo(io, messages));
-    else await command.run(args, commandIo(io, messages));
+    if (args.flags['ifAbsent'] === true) await runIfAbsent(command, args, commandIo(io, messages, args));
+    else await command.run(args, commandIo(io, messages, args));
     return 0;
   } catch (error) {
     if (command?.cleansUp) await pendingSignals();
@@ -114,9 +115,19 @@ const runIfAbsent = async (command: Command, args: Arguments, io: Io): Promise<v
   (await import('./commands/if-absent.js')).runIfAbsent(command, args, io);
 
 /** Names from a dump must not command the terminal. */
-function commandIo(io: ProcessIo, { print, record, warn, note, tell, finding }: Messages): Io {
+function commandIo(io: ProcessIo, { print, record, warn, note, tell, finding }: Messages, { flags }: Arguments): Io {
   const { err, ...rest } = io;
-  return { ...rest, out: (text) => io.out(printable(text)), print, record, warn, note, tell, finding };
+  return {
+    ...rest,
+    out: (text) => io.out(printable(text)),
+    logsProgress: flags['progress'] === true,
+    print,
+    record,
+    warn,
+    note,
+    tell,
+    finding,
+  };
 }
 
 /** What is printed for words that are no command. Throws {@link UsageError} for those that are nothing at all. */

@@ -16,6 +16,7 @@ export type DumpErrorCode =
   | 'UNSUPPORTED'
   | 'PAGES_SIZE'
   | 'NOT_HALVES'
+  | 'NOT_SLICES'
   | 'ORDER'
   | 'NO_AREA'
   | 'AREAS_OVERLAP'

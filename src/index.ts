@@ -21,6 +21,7 @@ export type { DumpEntry, DumpFiles, DumpOrigin, FileStat, ReadableFiles, SummedB
 export { pump, type RecordSink, type RecordSource, type Stage, type StageOutput } from './dump/pump.js';
 export * from './dump/records.js';
 export { SizeSink } from './dump/size.js';
+export type { Slice } from './dump/slice.js';
 export type { Task } from './dump/tasks.js';
 export { DumpError, type DumpErrorCode, type ErrorPlace } from './errors.js';
 export * from './explore/data.js';

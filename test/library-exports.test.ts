@@ -12,7 +12,7 @@ const EXPORTS: Record<string, string> = {
     FileEvents FilePlace FileRecord FileStat FilterOptions Finding FindingCode FindingPlace HOLES HeaderRecord Holes
     ImageBlob KINDS KeepOptions Kind KindTally KnownDump MemoryBudget OpenDump OpenDumpOptions PAGE_SIZES
     POLICIES PageSpan PagesData PayloadFile PayloadRecord Policy ProcessData RUN_BITS ReadableFiles RecordSink
-    RecordSource RunBatch RunBuilder RunCursor RunDetail RunPart RunTable RunsRecord S3Settings Selection Severity SizeSink
+    RecordSource RunBatch RunBuilder RunCursor RunDetail RunPart RunTable RunsRecord S3Settings Selection Severity SizeSink Slice
     SourceKind SourceOptions Space SpaceRecord SpaceTally SplitOptions Stage StageOutput StoredAt SummedBlocks Sums TableSpan
     Task TemplateOptions TemplateTask UntemplateOptions Verdict VerifyOptions WaitingBytes WantedPages classify exploreAreas exploreDescriptors explorePages exploreProcesses filter
     hasPayload isPayload keepEager merge openDump openDumpFiles pump quickFindings rebuild split tally template untemplate verify

@@ -25,8 +25,19 @@ export const OPTIONS = {
   ...MOVE_OPTIONS,
   ...LOOK_OPTIONS,
 
+  // A part of the work.
+  slice: {
+    type: 'string',
+    value: 'K/N',
+    help: 'do only part K of N, for N machines: a line of the report says so, and pagepipe merge-report joins the reports; needs --json',
+  },
+
   // What is said.
   json: { type: 'boolean', help: 'print results on stdout and messages on stderr as JSON (docs/json.md)' },
+  progress: {
+    type: 'boolean',
+    help: 'say once a minute how far it is, also where stderr is no terminal, such as in the log of a job',
+  },
   quiet: { type: 'boolean', short: 'q', help: 'print only warnings and errors on stderr' },
 } as const satisfies Record<string, Option>;
 

@@ -43,7 +43,10 @@ export const DEFAULT_SCREEN: Screen = { columns: 80, hasColors: false };
 /** All that a command may use of the process. */
 export interface Io
   extends Omit<ProcessIo, 'err'>,
-    Pick<Messages, 'print' | 'record' | 'warn' | 'note' | 'tell' | 'finding'> {}
+    Pick<Messages, 'print' | 'record' | 'warn' | 'note' | 'tell' | 'finding'> {
+  /** Whether progress goes to a log, a line a minute: `--progress`. */
+  logsProgress?: boolean;
+}
 
 /** Something that a command writes. */
 export interface Output {

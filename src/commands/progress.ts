@@ -1,6 +1,7 @@
 /**
  * Progress on a terminal, one line, once the work has taken longer than a second. The stages of a pipe share the terminal, so
- * one whose stdout is a pipe keeps quiet: the last one has the line.
+ * one whose stdout is a pipe keeps quiet: the last one has the line. Elsewhere there is none, unless it is asked for: then it
+ * is a message a minute, for the log of a job.
  */
 import { fstatSync } from 'node:fs';
 import prettyBytes from 'pretty-bytes';
@@ -10,6 +11,7 @@ import type { Io } from './command.js';
 
 const FIRST_MS = 1000;
 const EVERY_MS = 200;
+const LOG_MS = 60_000;
 /** After so long without data, the line says so. */
 const STALLED_MS = 3000;
 
@@ -20,15 +22,21 @@ export class Progress {
   private bytes = 0;
   private addedAt = this.start;
   private readonly timer: NodeJS.Timeout | undefined;
+  /** Whether lines go to a log, and how often. */
+  private readonly isLog: boolean;
+  private readonly everyMs: number = EVERY_MS;
 
   /** @param totalBytes returns 0 if it is not known */
   constructor(
     private readonly io: Io,
     private readonly totalBytes: () => number,
   ) {
-    if (!io.stderrIsTerminal || isPipe(io.stdoutFd)) return;
+    this.isLog = io.logsProgress === true && !io.stderrIsTerminal;
+    if (!this.isLog && (!io.stderrIsTerminal || isPipe(io.stdoutFd))) return;
+    this.everyMs = this.isLog ? LOG_MS : EVERY_MS;
+    if (this.isLog) this.shownAt = this.start;
     // The line is updated even while nothing arrives.
-    this.timer = setInterval(() => this.show(Date.now()), FIRST_MS).unref();
+    this.timer = setInterval(() => this.show(Date.now()), this.isLog ? LOG_MS : FIRST_MS).unref();
   }
 
   readonly add = (bytes: number): void => {
@@ -36,7 +44,7 @@ export class Progress {
     if (!this.timer) return;
     const now = Date.now();
     this.addedAt = now;
-    if (now - this.shownAt >= EVERY_MS) this.show(now);
+    if (now - this.shownAt >= this.everyMs) this.show(now);
   };
 
   /** Removes the line for good. */
@@ -59,8 +67,13 @@ export class Progress {
   }
 
   private show(now: number): void {
-    if (now - this.start < FIRST_MS) return;
+    // Work that is never interrupted holds up the timer; the next piece of it brings the line then.
+    if (now - this.start < FIRST_MS || (this.isLog && now - this.shownAt < LOG_MS)) return;
     this.shownAt = now;
+    if (this.isLog) {
+      this.io.tell(this.line(now));
+      return;
+    }
     this.isVisible = true;
     this.io.print(`${ERASE_LINE}${this.line(now)}`);
   }

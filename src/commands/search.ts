@@ -1,3 +1,4 @@
+import { CountedFiles } from '../dump/counted.js';
 import type { DumpFiles } from '../dump/files.js';
 import { UsageError } from '../errors.js';
 import { TextOutput } from '../explore/output.js';
@@ -18,6 +19,7 @@ import {
   selected,
 } from './command.js';
 import { Progress } from './progress.js';
+import { openForSlice, sliceFlag, sliceLine } from './slice.js';
 import { openCommandFiles } from './source.js';
 
 const DEFAULT_CONTEXT = 16;
@@ -38,11 +40,14 @@ export const command: Command = {
     const find = secrets ? secretFinder(args) : patternFinder(pattern, args);
     const selection = selected(args);
     const page = pageSizeFlag(args, PAGE_SIZES);
+    const slice = sliceFlag(args);
     const progress = new Progress(io, () => 0);
     const unsearched = new Unsearched();
     let files: DumpFiles | undefined;
     try {
-      files = await openCommandFiles(path, args, io, { progress: progress.add, pages: 'hold' });
+      files = slice
+        ? new CountedFiles(await openForSlice(path, args, io), progress.add)
+        : await openCommandFiles(path, args, io, { progress: progress.add, pages: 'hold' });
       const memories = new TaskMemories(files, page);
       const unknown = selection.pids?.find((pid) => !memories.pids.includes(pid));
       if (unknown !== undefined) {
@@ -55,13 +60,26 @@ export const command: Command = {
         output.print(`${json && io.stdoutIsTerminal ? printable(line) : line}\n`);
         if (io.stdoutIsTerminal) output.flush();
       };
-      const hits = find(memories, { ...selection, missing: unsearched.add });
-      const found = count ? printCounts(hits, print, format.json) : printHits(hits, print, format);
+      const hits = find(memories, { ...selection, missing: unsearched.add, ...(slice ? { slice } : {}) });
+      const found = count ? printCounts(hits, print, format.json, !slice) : printHits(hits, print, format);
+      if (slice) {
+        const { lazy, parent } = unsearched;
+        print(
+          JSON.stringify({
+            ...sliceLine('search', slice, files, args),
+            matches: found,
+            count: count === true,
+            lazy,
+            parent,
+          }),
+        );
+      }
       output.flush();
       writer.flush();
       progress.done();
       unsearched.report(io);
-      if (!found) throw new AnswerIsNo();
+      // Whether anything is found is known of all slices together.
+      if (found === 0 && !slice) throw new AnswerIsNo();
     } finally {
       progress.done();
       files?.close();
@@ -103,18 +121,18 @@ function contextOf(args: Arguments): number {
   throw new UsageError(`--context: expected a number of at most ${MAX_CONTEXT}, found ${context}`);
 }
 
-/** Whether there are any. */
-function printHits(hits: Iterable<Hit>, print: (line: string) => void, format: Format): boolean {
-  let found = false;
+/** Returns how many there are. */
+function printHits(hits: Iterable<Hit>, print: (line: string) => void, format: Format): number {
+  let found = 0;
   for (const hit of hits) {
-    found = true;
+    found++;
     print(format.json ? JSON.stringify(hitObject(hit, format)) : hitText(hit, format));
   }
   return found;
 }
 
 /** The number of matches in each process and segment that has some, and of all. */
-function printCounts(hits: Iterable<Hit>, print: (line: string) => void, json: boolean): boolean {
+function printCounts(hits: Iterable<Hit>, print: (line: string) => void, json: boolean, withTotal: boolean): number {
   const counts = new Map<string, { place: object; matches: number }>();
   let total = 0;
   for (const hit of hits) {
@@ -128,8 +146,8 @@ function printCounts(hits: Iterable<Hit>, print: (line: string) => void, json: b
   for (const [key, { place, matches }] of counts) {
     print(json ? JSON.stringify({ ...place, matches }) : `${key}: ${matches}`);
   }
-  print(json ? JSON.stringify({ event: 'summary', matches: total }) : `total: ${total}`);
-  return total > 0;
+  if (withTotal) print(json ? JSON.stringify({ event: 'summary', matches: total }) : `total: ${total}`);
+  return total;
 }
 
 function hitText(hit: Hit, { hex, show }: Format): string {
@@ -190,9 +208,9 @@ function hexText({ bytes, start, end }: SearchHit): string {
 }
 
 /** Counts pages that were not searched. */
-class Unsearched {
-  private lazy = 0;
-  private parent = 0;
+export class Unsearched {
+  lazy = 0;
+  parent = 0;
 
   readonly add = ({ state, pages }: MemorySpan): void => {
     if (state === 'lazy') this.lazy += pages;

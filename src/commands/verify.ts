@@ -1,4 +1,5 @@
 import type { DumpFiles } from '../dump/files.js';
+import type { Slice } from '../dump/slice.js';
 import { DumpError, type DumpErrorCode, isErrno } from '../errors.js';
 import { TextOutput } from '../explore/output.js';
 import { FdWriter } from '../io/fd.js';
@@ -8,6 +9,7 @@ import { type Finding, findingOf, formatFinding } from '../verify/findings.js';
 import { type Verdict, verify } from '../verify/verify.js';
 import { type Arguments, type Command, type Io, inputs, pageSizeFlag } from './command.js';
 import { Progress } from './progress.js';
+import { openForSlice, sliceFlag, sliceLine } from './slice.js';
 import { openCommandFiles, sourceName } from './source.js';
 
 export const command: Command = {
@@ -18,6 +20,11 @@ export const command: Command = {
     const format = args.flags['json'] === true ? JSON.stringify : formatFinding;
     const take = (finding: Finding) => output.print(`${format(finding)}\n`);
     const file = sourceName(path, args);
+    const slice = sliceFlag(args);
+    if (slice) {
+      await verifySlice(path, slice, args, io, output);
+      return;
+    }
     const verdict = await verifySource(path, args, io, progress, take).finally(() => progress.done());
     if (args.flags['json'] === true) output.print(`${JSON.stringify(summaryObject(verdict))}\n`);
     output.flush();
@@ -29,8 +36,7 @@ export const command: Command = {
         temporary,
       });
     }
-    if (verdict.errors > 0)
-      throw new DumpError('DAMAGED', summary(verdict), { file, temporary: verdict.changed === true });
+    if (verdict.errors > 0) throw damaged(verdict, file);
     if (args.flags['json'] !== true) io.tell(`${file}: ${summary(verdict)}`);
   },
 };
@@ -63,8 +69,23 @@ async function verifySource(
   }
 }
 
+/** Checks a slice. It succeeds whatever is found: merge-report says what is wrong with the dump. */
+async function verifySlice(path: string, slice: Slice, args: Arguments, io: Io, output: Lines): Promise<void> {
+  const { memory, content } = args.flags as { memory?: string; content?: boolean };
+  const files = await openForSlice(path, args, io);
+  try {
+    const take = (finding: Finding) => output.print(`${JSON.stringify(finding)}\n`);
+    const verdict = verify(files, take, { ...pageSizeFlag(args, PAGE_SIZES), memory, content, slice });
+    if (verdict.changed) throw new DumpError('CHANGED', 'the dump was changed while it was checked', { file: path });
+    output.print(`${JSON.stringify({ ...sliceLine('verify', slice, files, args), ...verdict })}\n`);
+  } finally {
+    files.close();
+    output.flush();
+  }
+}
+
 /** The last line of `--json`. */
-function summaryObject(verdict: Verdict | DumpError): object {
+export function summaryObject(verdict: Verdict | DumpError): object {
   const isComplete = !(verdict instanceof DumpError);
   const { errors, warnings, files, summedBlocks }: Verdict = isComplete
     ? verdict
@@ -72,6 +93,9 @@ function summaryObject(verdict: Verdict | DumpError): object {
   const sums = summedBlocks === undefined ? {} : { summedBlocks };
   return { event: 'summary', errors, warnings, files, ...sums, complete: isComplete };
 }
+
+export const damaged = (verdict: Verdict, file: string): DumpError =>
+  new DumpError('DAMAGED', summary(verdict), { file, temporary: verdict.changed === true });
 
 function summary({ errors, warnings, files, summedBlocks }: Verdict): string {
   const sums = summedBlocks === undefined ? '' : `, ${counted(summedBlocks, 'block')} compared with their sums`;

@@ -28,6 +28,8 @@ export interface ScanOptions {
   pageSize: number;
   /** Bytes before and after a match, as far as they are there. */
   context?: number;
+  /** No match begins in so many bytes at the start, which are fewer than those that are looked at together. */
+  skip?: number;
   /** Bytes that are looked at together. */
   viewBytes?: number;
 }
@@ -39,13 +41,15 @@ const VIEW_BYTES = 96 * 1024;
 export function* scan(
   pieces: Iterable<ScannedPiece>,
   matcher: Matcher,
-  { pageSize, context = 0, viewBytes = VIEW_BYTES }: ScanOptions,
+  { pageSize, context = 0, skip = 0, viewBytes = VIEW_BYTES }: ScanOptions,
 ): Generator<FoundBytes> {
   const extent = new Extent(matcher, pageSize, context, viewBytes);
+  let skipped = skip;
   for (const { pageNumber, pages, bytes } of pieces) {
     if (!bytes || pageNumber !== extent.nextPage) {
       yield* extent.drain(true);
-      extent.begin(pageNumber);
+      extent.begin(pageNumber, skipped);
+      skipped = 0;
     }
     if (!bytes) continue;
     for (let taken = 0; taken < bytes.length; ) {
@@ -84,11 +88,11 @@ class Extent {
     return this.length === this.buffer.length;
   }
 
-  begin(pageNumber: number): void {
+  begin(pageNumber: number, next: number): void {
     this.firstPage = pageNumber;
     this.length = 0;
     this.passed = 0;
-    this.next = 0;
+    this.next = next;
   }
 
   /** Takes bytes from a position on, as many as there is room for; returns how many. */

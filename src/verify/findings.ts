@@ -71,7 +71,7 @@ export interface Finding extends FindingPlace {
 }
 
 /** Findings that are reported for one file. */
-const MAX_FINDINGS_PER_FILE = 100;
+export const MAX_FINDINGS_PER_FILE = 100;
 
 /** Of one file. */
 interface Count {

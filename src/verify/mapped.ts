@@ -4,23 +4,34 @@ import { FILES_IMAGE } from '../template/images.js';
 import { type MappedFile, MappedMemory } from '../template/mapped-memory.js';
 import { contentBytes } from '../template/memory-folder.js';
 import type { CheckedDump } from './checked-dump.js';
+import type { VerifiedPart } from './part.js';
 
-/**
- * @param folder of the mapped files; by default it is found
- * @param content whether their content is compared as well
- */
+export interface MappedOptions {
+  /** Of the mapped files; by default it is found. */
+  folder: string | undefined;
+  /** Whether their content is compared as well. */
+  content: boolean;
+  /** Only the files of a slice, if their content is compared. */
+  part: VerifiedPart | undefined;
+}
+
+/** @param images in which the files are found */
 export function checkMapped(
   dump: CheckedDump,
   march: number | undefined,
-  { folder, content }: { folder: string | undefined; content: boolean },
+  { folder, content, part }: MappedOptions,
+  images = dump,
 ): void {
-  if (!dump.isSound(FILES_IMAGE)) return;
+  if (!images.isSound(FILES_IMAGE)) return;
   let memory: MappedMemory | undefined;
-  dump.attempt(FILES_IMAGE, () => {
-    memory = MappedMemory.open(dump.files, march, folder);
+  images.attempt(FILES_IMAGE, () => {
+    memory = MappedMemory.open(images.files, march, folder);
   });
   try {
-    for (const file of memory?.used ?? []) dump.attempt(file.path, () => checkFile(dump, file, content));
+    for (const [index, file] of (memory?.used ?? []).entries()) {
+      if (part && !part.hasMapped(index) && content) continue;
+      dump.attempt(file.path, () => checkFile(dump, file, content));
+    }
   } finally {
     memory?.close();
   }

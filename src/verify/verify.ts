@@ -5,6 +5,7 @@
  */
 import type { DumpFiles } from '../dump/files.js';
 import { findPageSize } from '../dump/page-size.js';
+import type { Slice } from '../dump/slice.js';
 import { DumpError } from '../errors.js';
 import { CheckedDump } from './checked-dump.js';
 import { checkCores } from './cores.js';
@@ -15,11 +16,12 @@ import { checkFileReferences } from './file-references.js';
 import { checkFileValues } from './file-values.js';
 import { type Finding, Findings, findingOf } from './findings.js';
 import { checkGhosts } from './ghosts.js';
-import { checkMapped } from './mapped.js';
+import { checkMapped, type MappedOptions } from './mapped.js';
 import { checkMemory, checkPages } from './memory.js';
 import { checkMms } from './mm.js';
 import { checkNamespaceValues } from './namespace-values.js';
 import { checkNamespaces } from './namespaces.js';
+import { VerifiedPart } from './part.js';
 import { checkPresence } from './presence.js';
 import { checkProcesses } from './processes.js';
 import { readSegments } from './segments.js';
@@ -36,6 +38,8 @@ export interface VerifyOptions {
   memory?: string | undefined;
   /** Whether the content of these files is compared as well. */
   content?: boolean | undefined;
+  /** Only what is checked for this slice; findings are then {@link OrderedFinding}. */
+  slice?: Slice | undefined;
 }
 
 export interface Verdict {
@@ -57,8 +61,14 @@ export interface Verdict {
  */
 export function verify(files: DumpFiles, take: (finding: Finding) => void, options: VerifyOptions = {}): Verdict {
   let summedBlocks: number | undefined;
-  const verdict = check(files, take, (dump) => {
-    summedBlocks = checkSums(dump);
+  const part = options.slice && new VerifiedPart(options.slice, files.summed);
+  const verdict = check(files, part ? (finding) => take(part.take(finding)) : take, (dump) => {
+    summedBlocks = checkSums(dump, part);
+    if (part && !part.isFirst) {
+      checkMappedPart(dump, options, part);
+      return;
+    }
+    part?.beginMetadata();
     const known = survey(dump);
     checkImages(dump, known);
     const pageSize = pageSizeOf(dump, known, options);
@@ -78,9 +88,22 @@ export function verify(files: DumpFiles, take: (finding: Finding) => void, optio
     checkGhosts(dump);
     if (files) checkDataReferences(dump, known, files);
     checkMemory(dump, known, pageSize, segments);
-    checkMapped(dump, known.march, { folder: options.memory, content: options.content === true });
+    checkMapped(dump, known.march, mappedOptions(options, part));
   });
   return { ...verdict, ...(summedBlocks === undefined ? {} : { summedBlocks }) };
+}
+
+const mappedOptions = ({ memory, content }: VerifyOptions, part: VerifiedPart | undefined): MappedOptions => ({
+  folder: memory,
+  content: content === true,
+  part,
+});
+
+/** Mapped files alone. What they need of the images is checked for the first slice, with its findings. */
+function checkMappedPart(dump: CheckedDump, options: VerifyOptions, part: VerifiedPart): void {
+  if (options.content !== true) return;
+  const quiet = new CheckedDump(dump.files, new Findings(() => {}));
+  checkMapped(dump, survey(quiet).march, mappedOptions(options, part), quiet);
 }
 
 /**

@@ -66,6 +66,59 @@ describe('progress', () => {
   });
 });
 
+describe('in the log of a job', () => {
+  const said: string[] = [];
+  const logged = (total: number) =>
+    new Progress(
+      {
+        stderrIsTerminal: false,
+        stdoutFd: 1,
+        logsProgress: true,
+        tell: (text: string) => said.push(text),
+      } as unknown as Io,
+      () => total,
+    );
+
+  beforeEach(() => {
+    vi.useFakeTimers();
+    said.length = 0;
+  });
+
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it('is a line a minute', () => {
+    const progress = logged(10 * MIB);
+    for (let second = 0; second < 150; second++) {
+      progress.add(MIB / 60);
+      vi.advanceTimersByTime(1000);
+    }
+    expect(said).toEqual(['1 MiB of 10 MiB, 17.1 KiB/s, 540 s left', '2 MiB of 10 MiB, 17.1 KiB/s, 481 s left']);
+    progress.done();
+    vi.advanceTimersByTime(300_000);
+    expect(said).toHaveLength(2);
+  });
+
+  it('also while nothing comes, and while nothing lets timers run', () => {
+    const progress = logged(0);
+    progress.add(MIB);
+    vi.advanceTimersByTime(60_000);
+    expect(said).toEqual(['1 MiB, nothing for 60 s']);
+    vi.setSystemTime(Date.now() + 59_000);
+    progress.add(MIB);
+    expect(said).toHaveLength(1);
+    vi.setSystemTime(Date.now() + 1000);
+    progress.add(MIB);
+    expect(said[1]).toMatch(/^3 MiB, /);
+    progress.done();
+  });
+});
+
+it('--progress changes nothing on a terminal, and says nothing of what is done at once', async () => {
+  expect((await cli(['verify', fixture('mosaic-criu-4.2.1'), '--progress', '--json'])).stderr).toBe('');
+});
+
 describe('what reads a whole dump', () => {
   // A clock on which each look takes 300 ms.
   beforeEach(() => {

@@ -21,11 +21,28 @@ made, with --content their content, too.
 
 Exit codes: 0 no findings or only warnings, 1 the dump is damaged, 75 nothing
 is known, but trying again may help.`,
-    options: ['memory', 'content', 'json', ...SOURCE_OPTIONS],
+    options: ['memory', 'content', 'slice', 'json', 'progress', ...SOURCE_OPTIONS],
     examples: `  criu dump --leave-stopped -t 1234 -D dump &&
     pagepipe verify dump && kill -9 1234
   pagepipe verify checkpoint.tar.zst
   pagepipe verify shard0,shard1,shard2 --from shards
+`,
+  },
+  'merge-report': {
+    group: 'check',
+    summary: 'join the reports of the slices of a dump',
+    usage: ['FILE ...'],
+    about: `Joins the reports of verify --slice or search --slice, in any order, to the
+report of a run that was not cut: the same lines of JSON, and the same exit
+code. Reports that are missing or come twice, and those of another dump or with
+other options, are refused. See docs/schedulers.md.
+
+Exit codes: as of verify and search.`,
+    options: ['json'],
+    examples: `  for k in 1 2 3 4; do
+    pagepipe verify dump.tar --slice $k/4 --json > report.$k &
+  done; wait
+  pagepipe merge-report report.?
 `,
   },
 } as const satisfies Record<string, CommandSpec>;

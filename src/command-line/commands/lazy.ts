@@ -15,7 +15,17 @@ restore OUT.
 The same as
   pagepipe read DUMP | pagepipe classify | pagepipe filter --drop lazy |
     pagepipe rebuild | pagepipe write OUT`,
-    options: ['policy', 'unsafePolicy', 'holes', 'eagerList', ...SINK_OPTIONS, 'incomplete', 'json', ...SOURCE_OPTIONS],
+    options: [
+      'policy',
+      'unsafePolicy',
+      'holes',
+      'eagerList',
+      ...SINK_OPTIONS,
+      'incomplete',
+      'json',
+      'progress',
+      ...SOURCE_OPTIONS,
+    ],
   },
   split: {
     group: 'lazy',
@@ -29,7 +39,7 @@ OUT gives back the dump, byte for byte.
 HOT is complete before COLD is. From a directory or a plain archive, it is
 complete before COLD begins; any other dump is read only once. Either HOT or
 COLD may be -, which is stdout; --to is then for that half.`,
-    options: ['cold', 'policy', 'eagerList', ...SINK_OPTIONS, 'incomplete', 'json', ...SOURCE_OPTIONS],
+    options: ['cold', 'policy', 'eagerList', ...SINK_OPTIONS, 'incomplete', 'json', 'progress', ...SOURCE_OPTIONS],
   },
   merge: {
     group: 'lazy',
@@ -40,7 +50,7 @@ from, byte for byte. If HOT is an archive and OUT is one, it includes the files
 outside the dump. HOT is read from front to back, COLD at random; a COLD that
 allows no random access is held. Options about DUMP are about HOT. Either half
 may be -, which is stdin.`,
-    options: [...SINK_OPTIONS, 'json', ...SOURCE_OPTIONS, 'coldFrom'],
+    options: [...SINK_OPTIONS, 'json', 'progress', ...SOURCE_OPTIONS, 'coldFrom'],
   },
   serve: {
     group: 'lazy',
@@ -180,6 +190,7 @@ which programs are known, and what else differs.`,
       'dryRun',
       'incomplete',
       'json',
+      'progress',
       ...SOURCE_OPTIONS,
     ],
     examples: `  pagepipe template DUMP OUT && criu restore -D OUT -d
@@ -194,7 +205,7 @@ which programs are known, and what else differs.`,
     about: `Makes an ordinary, complete dump of a template, or of a dump of a process that
 was restored from one. The pages that are not in DUMP come from the mapped
 files, or from its parent dumps.`,
-    options: ['memory', ...SINK_OPTIONS, 'incomplete', 'json', ...SOURCE_OPTIONS],
+    options: ['memory', ...SINK_OPTIONS, 'incomplete', 'json', 'progress', ...SOURCE_OPTIONS],
     examples: `  criu dump -t PID -D AGAIN && pagepipe untemplate AGAIN FULL
 `,
   },

@@ -37,7 +37,7 @@ docs/schedulers.md.`,
 characters of names are escaped. It reads only the images that it needs, and no
 pages. DUMP is a directory, a tar archive (a plain one is read in place), a
 page stream, or shards; - is stdin.`,
-    options: ['json', ...SOURCE_OPTIONS],
+    options: ['json', 'progress', ...SOURCE_OPTIONS],
     words: Object.keys(TOPICS),
     examples: `  pagepipe x dump rss --json |
     jq '.[] | {pid, heap: [.areas[] | select(.kind == "heap").pages] | add}'
@@ -56,7 +56,19 @@ process has mapped: a debugger finds them by name, or they go into the core by
 Without --pid the dump must have one process. DUMP is a directory, a tar
 archive (a plain one is read in place), a page stream, or shards; - is stdin.
 docs/core.md shows how to use a core.`,
-    options: ['pid', 'all', 'out', 'files', 'root', 'force', 'ifAbsent', 'incomplete', 'json', ...SOURCE_OPTIONS],
+    options: [
+      'pid',
+      'all',
+      'out',
+      'files',
+      'root',
+      'force',
+      'ifAbsent',
+      'incomplete',
+      'json',
+      'progress',
+      ...SOURCE_OPTIONS,
+    ],
     examples: `  pagepipe core checkpoint.tar.zst --pid 12 -o core.12
   gdb -iex 'set sysroot /srv/rootfs' /srv/rootfs/usr/bin/app core.12
 `,
@@ -75,7 +87,7 @@ With --content all pages are read once. The map then shows what they hold, and
 how much zeros, repeated pages and compression would save.
 
 NO_COLOR turns colors off; COLUMNS sets the width of the picture.`,
-    options: ['content', 'out', 'force', 'ifAbsent', 'json', ...SOURCE_OPTIONS],
+    options: ['content', 'out', 'force', 'ifAbsent', 'json', 'progress', ...SOURCE_OPTIONS],
     examples: `  pagepipe map checkpoint.tar.zst -o map.html
   pagepipe map dump --content
 `,
@@ -104,6 +116,7 @@ Nothing is unpacked. docs/inspect.md has the details.`,
       'container',
       'showAll',
       'json',
+      'progress',
       ...SOURCE_OPTIONS,
     ],
     examples: `  pagepipe inspect checkpoint.tar.zst
@@ -138,7 +151,9 @@ Exit codes: 0 found, 1 not found, or a failure, which has a message.`,
       'kind',
       'context',
       'count',
+      'slice',
       'json',
+      'progress',
       ...SOURCE_OPTIONS,
     ],
     examples: `  pagepipe search DUMP 'connection refused' --kind heap --kind stack
@@ -161,7 +176,7 @@ DIFF.html is one page that needs no network: it shows the memory of A and B,
 one below the other, with the changed pages marked. docs/map.md explains it.
 
 Exit codes: 0 no difference, 1 a difference, or a failure, which has a message.`,
-    options: ['onlyImages', 'onlyMemory', 'page', 'force', 'json', ...SOURCE_OPTIONS],
+    options: ['onlyImages', 'onlyMemory', 'page', 'force', 'json', 'progress', ...SOURCE_OPTIONS],
     examples: `  pagepipe diff monday.tar.zst tuesday.tar.zst --memory
   pagepipe diff monday.tar.zst tuesday.tar.zst -o diff.html
 `,
@@ -198,6 +213,7 @@ missing or absent. OFFSET is - for what was left out.`,
       'force',
       'ifAbsent',
       'json',
+      'progress',
       ...SOURCE_OPTIONS,
     ],
     examples: `  pagepipe extract dump --pid 12 --kind heap -o heap.bin

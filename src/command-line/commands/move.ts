@@ -13,7 +13,7 @@ directory, a tar archive (plain, gzip or zstd), the shards of
 criu-image-streamer or a page stream. OUT appears complete or not at all. The
 same as pagepipe read DUMP | pagepipe write OUT, but a copy from an archive to
 an archive includes the files outside the dump.`,
-    options: [...SINK_OPTIONS, 'json', ...SOURCE_OPTIONS],
+    options: [...SINK_OPTIONS, 'json', 'progress', ...SOURCE_OPTIONS],
     examples: `  pagepipe copy checkpoint.tar.zst dump
   pagepipe copy dump checkpoint.tar.zst --prefix checkpoint
   pagepipe copy shard0,shard1 dump --from shards
@@ -53,6 +53,7 @@ and with --lazy, the pages through a second connection
       'rsh',
       'pagepipePath',
       'json',
+      'progress',
       ...SOURCE_OPTIONS,
     ],
   },
@@ -88,6 +89,7 @@ default, and is removed when the processes run. See docs/migrate.md.`,
       'rsh',
       'pagepipePath',
       'json',
+      'progress',
     ],
     examples: `  pagepipe migrate 1234 dest
   pagepipe migrate 1234 dest --lazy
@@ -109,7 +111,7 @@ same directory as the pages.
 
 Only criu dump knows whether the dump succeeded: after a failure, too, it
 reports to the page server that the dump is complete.`,
-    options: [...LISTEN_OPTIONS, 'prevImagesDir', 'pageSize', 'force', 'ifAbsent', 'json'],
+    options: [...LISTEN_OPTIONS, 'prevImagesDir', 'pageSize', 'force', 'ifAbsent', 'json', 'progress'],
     examples: `  pagepipe receive - | pagepipe run 'filter --drop lazy | rebuild' |
     pagepipe write small
 `,
@@ -158,6 +160,7 @@ change pages that are still on their way. See docs/stream.md.`,
       'spillDir',
       'endpointUrl',
       'json',
+      'progress',
     ],
     examples: `  pagepipe capture -D DIR dump.tar.zst -t PID -- --shell-job
   pagepipe capture -D DIR -t PID -- --leave-running |
@@ -185,7 +188,16 @@ first, within --buffer and --spill-dir. Ends when CRIU closes its connection.
 
 --set changes a field as edit does, on its way to CRIU: DUMP stays as it is.
 PATH begins with the name of the image and a colon.`,
-    options: ['imagesDir', 'set', 'tcpListenRemap', 'extFileFds', 'progressFd', 'incomplete', ...SOURCE_OPTIONS],
+    options: [
+      'progress',
+      'imagesDir',
+      'set',
+      'tcpListenRemap',
+      'extFileFds',
+      'progressFd',
+      'incomplete',
+      ...SOURCE_OPTIONS,
+    ],
     examples: `  pagepipe provide checkpoint.tar.zst -D DIR &
   criu restore --stream -D DIR -d
   pagepipe provide DUMP -D DIR --tcp-listen-remap 80:8080

@@ -16,7 +16,7 @@ First checks whether all images are there, and whether the pages files have the
 sizes that the pagemaps give. A damaged directory or plain archive is refused
 before anything is written. Any other dump is checked while it is read. If it
 is damaged, the stream stays incomplete, and its reader refuses it.`,
-    options: ['incomplete', ...SOURCE_OPTIONS],
+    options: ['progress', 'incomplete', ...SOURCE_OPTIONS],
     oldNames: ['force'],
     examples: `  pagepipe read dump | zstd | ssh host 'zstd -d | pagepipe write dump'
   pagepipe read checkpoint.tar.zst | pagepipe write dump
@@ -59,7 +59,7 @@ in.`,
     usage: ['OUT [options] < STREAM'],
     about: `Turns a page stream into a dump directory, an archive or shards. OUT appears
 complete or not at all.`,
-    options: [...SINK_OPTIONS, 'shardFds', 'buffer', 'spillDir', 'endpointUrl', 'json'],
+    options: [...SINK_OPTIONS, 'shardFds', 'buffer', 'spillDir', 'endpointUrl', 'json', 'progress'],
     examples: `  pagepipe read dump | pagepipe write - --to tar --compress zstd |
     ssh host 'tar --zstd -x'
 `,
