@@ -39,6 +39,7 @@ import { PageClient } from './helpers/page-client.js';
 import { describeTree, fixture, openFiles, tempDir } from './helpers/temp.js';
 
 const FAMILY = fixture('family-criu-4.2.1');
+const MOSAIC = fixture('mosaic-criu-4.2.1');
 
 /** The entries of a directory, without modes, which not every container keeps. */
 const treeOf = (path: string): string[] =>
@@ -57,10 +58,10 @@ const put = async (source: DumpSource, sink: RecordSink | Promise<RecordSink>, o
   pump((await opened(source, options)).records, [], await sink);
 
 /** A dump becomes the directory that it came from. */
-async function expectFamily(source: DumpSource, options?: OpenDumpOptions): Promise<void> {
+async function expectMosaic(source: DumpSource, options?: OpenDumpOptions): Promise<void> {
   const out = join(tempDir(), 'out');
   await put(source, directorySink(out), options);
-  expect(treeOf(out)).toEqual(treeOf(FAMILY));
+  expect(treeOf(out)).toEqual(treeOf(MOSAIC));
 }
 
 function descriptor(path: string, flags: string): number {
@@ -80,16 +81,16 @@ describe('a dump comes back the same', () => {
         string,
       ];
       const options = { compression, mtimeSeconds: 0 };
-      await put(FAMILY, tarSink(byPath, options));
-      await put(FAMILY, tarSink(descriptor(byFd, 'w'), options));
-      await put(FAMILY, tarSink(createWriteStream(byStream), options));
+      await put(MOSAIC, tarSink(byPath, options));
+      await put(MOSAIC, tarSink(descriptor(byFd, 'w'), options));
+      await put(MOSAIC, tarSink(createWriteStream(byStream), options));
       expect(readFileSync(byFd).equals(readFileSync(byPath))).toBe(true);
       expect(readFileSync(byStream).equals(readFileSync(byPath))).toBe(true);
-      await expectFamily(byPath);
-      await expectFamily(descriptor(byPath, 'r'));
-      await expectFamily(createReadStream(byPath, { highWaterMark: 1000 }));
-      await expectFamily(Readable.toWeb(createReadStream(byPath)) as unknown as AsyncIterable<Uint8Array>);
-      await expectFamily('-', { stdinFd: descriptor(byPath, 'r'), from: 'tar' });
+      await expectMosaic(byPath);
+      await expectMosaic(descriptor(byPath, 'r'));
+      await expectMosaic(createReadStream(byPath, { highWaterMark: 1000 }));
+      await expectMosaic(Readable.toWeb(createReadStream(byPath)) as unknown as AsyncIterable<Uint8Array>);
+      await expectMosaic('-', { stdinFd: descriptor(byPath, 'r'), from: 'tar' });
       expect(openFiles(dir).filter((path) => path !== byPath && path !== byFd)).toEqual([]);
     },
   );
@@ -97,13 +98,13 @@ describe('a dump comes back the same', () => {
   it('from shards by path and by descriptor', async () => {
     const dir = tempDir();
     const paths = [0, 1, 2].map((i) => join(dir, `shard${i}`));
-    await put(FAMILY, shardSink([paths[0] as string, descriptor(paths[1] as string, 'w'), paths[2] as string]));
-    await expectFamily(paths);
-    await expectFamily(paths.map((path) => descriptor(path, 'r')));
+    await put(MOSAIC, shardSink([paths[0] as string, descriptor(paths[1] as string, 'w'), paths[2] as string]));
+    await expectMosaic(paths);
+    await expectMosaic(paths.map((path) => descriptor(path, 'r')));
   });
 
   it('from page streams, whoever makes them', async () => {
-    const { records } = await opened(FAMILY);
+    const { records } = await opened(MOSAIC);
     const [byFd, byStream] = ['fd', 'stream'].map((name) => join(tempDir(), name)) as [string, string];
     await pump(records, [], pageStreamSink(descriptor(byFd, 'w')));
     await pump(records, [], pageStreamSink(createWriteStream(byStream)));
@@ -112,16 +113,16 @@ describe('a dump comes back the same', () => {
     expect(
       Buffer.concat(await chain([sourceStream(records), encodePageStream()]).toArray()).equals(readFileSync(byFd)),
     ).toBe(true);
-    await expectFamily(byFd);
-    await expectFamily(Readable.toWeb(pageStream(records)) as unknown as AsyncIterable<Uint8Array>);
+    await expectMosaic(byFd);
+    await expectMosaic(Readable.toWeb(pageStream(records)) as unknown as AsyncIterable<Uint8Array>);
   });
 
   it('through streams of records, of what arrives', async () => {
     const dir = tempDir();
-    await put(FAMILY, tarSink(join(dir, 'dump.tar.gz'), { compression: 'gzip' }));
+    await put(MOSAIC, tarSink(join(dir, 'dump.tar.gz'), { compression: 'gzip' }));
     const { records } = await opened(join(dir, 'dump.tar.gz'));
     await pipeline(sourceStream(records), sinkStream(await directorySink(join(dir, 'out'))));
-    expect(treeOf(join(dir, 'out'))).toEqual(treeOf(FAMILY));
+    expect(treeOf(join(dir, 'out'))).toEqual(treeOf(MOSAIC));
   });
 });
 
@@ -182,10 +183,10 @@ describe('a stream that fails', () => {
 
   it('waits for a slow reader', async () => {
     const slow = new PassThrough({ highWaterMark: 1000 });
-    const done = put(FAMILY, tarSink(slow));
+    const done = put(MOSAIC, tarSink(slow));
     await once(slow, 'readable');
     expect(slow.readableLength).toBeLessThan(1_000_000);
-    await expectFamily(slow);
+    await expectMosaic(slow);
     await done;
   });
 });

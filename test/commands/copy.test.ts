@@ -24,7 +24,7 @@ import { expectError } from '../helpers/expect-error.js';
 import { copyFixture, describeTree, FIXTURES, fixture, openFiles, tempDir } from '../helpers/temp.js';
 
 const STREAMER = fixture('streamer');
-const DUMP = 'family-criu-4.2.1';
+const DUMP = 'mosaic-criu-4.2.1';
 
 /** Copies, and says what was written to stderr. */
 async function copy(words: readonly string[], options: InProcessOptions = {}): Promise<string> {
@@ -201,7 +201,7 @@ describe('a copy', () => {
     await refused(
       dir,
       [join(dir, 'damaged'), join(dir, 'out2')],
-      'pages-3.img: the payload does not match its checksum',
+      'pages-2.img: the payload does not match its checksum',
     );
   });
 

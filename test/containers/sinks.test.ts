@@ -130,7 +130,7 @@ describe('archives', () => {
     const dump = copyFixture(name, dir);
     await run(['read', dump], { stdout: join(dir, 'stream') });
     // Compression does not depend on what is in the dump.
-    const compressed = name.startsWith('family-') ? ['gzip', 'zstd'] : [];
+    const compressed = name === 'mosaic-criu-4.2.1' ? ['gzip', 'zstd'] : [];
     const shapes = [[], ...compressed.map((compression) => ['--compress', compression, '--buffer', '0'])];
     for (const [i, words] of shapes.entries()) {
       const archive = join(dir, `${i}.tar`);

@@ -64,8 +64,7 @@ export interface Container {
   write(source: readonly string[], places: string): readonly string[];
 }
 
-/** A dump of several tasks. */
-const FAMILY = 'family-criu-4.2.1';
+const MOSAIC = 'mosaic-criu-4.2.1';
 const DUMPS = FIXTURES.filter((name) => !name.startsWith('chain/'));
 
 /** The calls that opening and reading make. */
@@ -102,12 +101,12 @@ async function explored([path = '', ...options]: readonly string[]): Promise<Rec
   return said;
 }
 
-let familyExplored: Promise<Record<string, string>> | undefined;
+let mosaicExplored: Promise<Record<string, string>> | undefined;
 
-/** The same of the family as a directory: once for all containers. */
-function exploredFamily(): Promise<Record<string, string>> {
-  familyExplored ??= explored([fixture(FAMILY)]);
-  return familyExplored;
+/** The same of the directory: once for all containers. */
+function exploredMosaic(): Promise<Record<string, string>> {
+  mosaicExplored ??= explored([fixture(MOSAIC)]);
+  return mosaicExplored;
 }
 
 export function containerSuite(container: Container): void {
@@ -219,7 +218,7 @@ export function containerSuite(container: Container): void {
       onTestFinished(() => files.close());
       expect(filesIn(files)).toEqual(treeOf(fixture(name)));
       // What is printed depends on the files alone, which are the same.
-      if (name === FAMILY) expect(await explored(wordsOf(places))).toEqual(await exploredFamily());
+      if (name === MOSAIC) expect(await explored(wordsOf(places))).toEqual(await exploredMosaic());
     });
 
     it('has its folders, links and modes, or is of files alone', async () => {
@@ -298,7 +297,7 @@ export function containerSuite(container: Container): void {
 
     it('is random access, or is read from front to back with its pages counted or held', async () => {
       const dir = tempDir();
-      const places = await madeOnce('mosaic-criu-4.2.1', dir);
+      const places = await madeOnce(MOSAIC, dir);
       const random = await openRandom(places[0] as string, shards > 1 ? { shards: places } : {});
       random?.close();
       expect(random !== undefined).toBe(isRandom);

@@ -164,7 +164,8 @@ export function header(
   block.write(type, 156);
   block.write(target, 157, 100);
   block.write('ustar\0' + '00', 257);
-  const sum = block.reduce((total, byte) => total + byte, 0);
+  let sum = 0;
+  for (let i = 0; i < BLOCK; i++) sum += block[i] as number;
   block.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
   return block;
 }

@@ -339,18 +339,16 @@ function writeSpace(
         messages.push(pagemapEntry(entry, form, undefined));
         continue;
       }
-      const pages: Uint8Array[] = [];
-      for (let i = 0; present && i < entry.pages; i++) {
-        const address = entry.vaddr + BigInt(i * pageSize);
-        pages.push(entry.zeroPages?.includes(i) ? new Uint8Array(pageSize) : content(pagemap, address, pageSize));
+      const plain = new Uint8Array(present ? entry.pages * pageSize : 0);
+      for (let i = 0; i * pageSize < plain.length; i++) {
+        if (entry.zeroPages?.includes(i)) continue;
+        plain.set(content(pagemap, entry.vaddr + BigInt(i * pageSize), pageSize), i * pageSize);
       }
-      const blocks = blocksOf(Buffer.concat(pages), present, form);
+      const blocks = blocksOf(plain, present, form);
       messages.push(pagemapEntry(entry, form, blocks));
-      const stored = [...paddingOf(blocks, size, pageSize), ...(blocks?.stored ?? pages)];
-      for (const bytes of stored) {
-        writeSync(fd, bytes);
-        size += bytes.length;
-      }
+      const stored = Buffer.concat([...paddingOf(blocks, size, pageSize), ...(blocks?.stored ?? [plain])]);
+      writeSync(fd, stored);
+      size += stored.length;
     }
     if (sparse) ftruncateSync(fd, size);
   } finally {

@@ -7,8 +7,8 @@ import { Peer } from './peer.js';
 
 /** What CRIU sends last. */
 export const LAST = 'inventory.img';
-/** 3 MiB, far more than the pipes hold. */
-export const PAGES = 768;
+/** 2 MiB, twice what a pipe holds. */
+export const PAGES = 512;
 
 /** A dump in a directory, an images directory for the socket, and a place for the result. */
 export function places() {

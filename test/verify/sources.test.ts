@@ -39,12 +39,11 @@ async function streamOf(dump: string, dir: string): Promise<string> {
 const others = (lines: readonly string[]): string[] => lines.filter((line) => !line.includes('NO_PARENT'));
 
 describe('the same is found as in the directory', () => {
-  const damage = (name: string) =>
-    copyOf(name).resize('core-15.img', -3).write('pages-9.img', 'x').write('fdinfo-2.img', '').path;
+  const damaged = () =>
+    copyOf('mosaic-criu-4.2.1').resize('core-15.img', -3).write('pages-9.img', 'x').write('fdinfo-2.img', '').path;
   test.each([
     ...['family-criu-4.2.1', 'chain/mprotect00/3'].map((name) => [name, (): string => fixture(name)] as const),
-    ['a damaged dump', () => damage('mosaic-criu-4.2.1')] as const,
-    ['another one', () => damage('family-criu-4.2.1')] as const,
+    ['a damaged dump', damaged] as const,
   ])('%s', async (_, make) => {
     const dump = make();
     const dir = tempDir();
