@@ -15,8 +15,10 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
+import type { FilePlace } from '../bytes.js';
 import { onFile } from '../errors.js';
 import { checkIsLocal, syncPath } from './atomic-directory.js';
+import { BackgroundSync } from './background-sync.js';
 import { FdWriter } from './fd.js';
 import { permitted } from './mode.js';
 import { temporaryName } from './temporary-name.js';
@@ -27,6 +29,7 @@ const PRIVATE_MODE = 0o600;
 export class AtomicFile {
   readonly fd: number;
   private readonly writer: FdWriter;
+  private readonly sync: BackgroundSync | undefined;
   private readonly place: string;
   /** Undefined if the place itself is written. */
   private readonly temporary: string | undefined;
@@ -36,12 +39,13 @@ export class AtomicFile {
   private isDone = false;
 
   /**
-   * @param mode permission bits of a new file; one that is replaced keeps its own
+   * @param options mode: permission bits of a new file; one that is replaced keeps its own. syncsMeanwhile: whether a large
+   *   file is synced in the background; it needs {@link finish} and {@link abandon} in place of `commit` and `discard`
    * @throws {DumpError} SYSTEM
    */
   constructor(
     private readonly path: string,
-    { mode = PRIVATE_MODE }: { mode?: number | undefined } = {},
+    { mode = PRIVATE_MODE, syncsMeanwhile = false }: { mode?: number | undefined; syncsMeanwhile?: boolean } = {},
   ) {
     checkIsLocal(path);
     const found = onFile(path, () => statSync(path, { throwIfNoEntry: false }));
@@ -53,10 +57,14 @@ export class AtomicFile {
       temporary === undefined ? openSync(path, 'w') : openSync(temporary, 'wx', PRIVATE_MODE),
     );
     this.writer = new FdWriter(this.fd, path);
+    if (syncsMeanwhile && temporary !== undefined) this.sync = new BackgroundSync(this.fd, path);
   }
 
   /** The bytes may change after the call. */
-  readonly write = (bytes: Uint8Array): void => this.writer.write(bytes);
+  readonly write = (bytes: Uint8Array): void => {
+    this.writer.write(bytes);
+    this.sync?.wrote(bytes.length);
+  };
 
   /** Whether it is a new file, and so can be written at any position. */
   get isNew(): boolean {
@@ -69,6 +77,7 @@ export class AtomicFile {
       const [from, left] = [done, bytes.length - done];
       done += onFile(this.path, () => writeSync(this.fd, bytes, from, left, position + from), position + from);
     }
+    this.sync?.wrote(bytes.length);
   }
 
   /** Makes a new file as long as this, with a hole at its end. */
@@ -76,9 +85,11 @@ export class AtomicFile {
     onFile(this.path, () => ftruncateSync(this.fd, bytes));
   }
 
-  get copyFrom() {
-    return this.writer.copyFrom;
-  }
+  readonly copyFrom = (place: FilePlace, position: number, bytes: number): number => {
+    const copied = this.writer.copyFrom(place, position, bytes);
+    this.sync?.wrote(copied);
+    return copied;
+  };
 
   /** Writes what was gathered: for pipes, whose reader waits for it. */
   flush(): void {
@@ -105,6 +116,18 @@ export class AtomicFile {
   discard(): void {
     if (this.isOpen) this.close();
     if (!this.isDone && this.temporary !== undefined) rmSync(this.temporary, { force: true });
+  }
+
+  /** Commits, after a sync in the background. */
+  finish(): void | Promise<void> {
+    const settled = this.sync?.settled();
+    return settled ? settled.then(() => this.commit()) : this.commit();
+  }
+
+  /** Discards, after a sync in the background. */
+  abandon(): void | Promise<void> {
+    const idle = this.sync?.idle();
+    return idle ? idle.then(() => this.discard()) : this.discard();
   }
 
   private close(): void {

@@ -44,7 +44,7 @@ export type BytePlace = string | number | Writable;
 /** @param name of a descriptor, for errors */
 export function openOutput(place: BytePlace, compression: Compression | undefined, name?: string): ByteOutput {
   if (typeof place !== 'string') return compressedOutput(plainOutput(place, name), compression);
-  const file = new AtomicFile(place);
+  const file = new AtomicFile(place, { syncsMeanwhile: true });
   const packed = file.isNew && compression === 'zstd' ? zstdFile(file) : undefined;
   return packed ?? compressedOutput(fileOutput(file), compression);
 }
@@ -72,7 +72,7 @@ function zstdFile(file: AtomicFile): ByteOutput | undefined {
 
 function fileOutput(file: AtomicFile): ByteOutput {
   const { write, copyFrom } = file;
-  return { write, copyFrom, drain: () => {}, commit: () => file.commit(), discard: () => file.discard() };
+  return { write, copyFrom, drain: () => {}, commit: () => file.finish(), discard: () => file.abandon() };
 }
 
 function plainOutput(place: number | Writable, name: string | undefined): ByteOutput {

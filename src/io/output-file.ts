@@ -1,15 +1,13 @@
 /** A file in a directory that is being filled. It is written from front to back, and synced in the background meanwhile. */
-import { closeSync, constants, fchmodSync, fdatasync, fstatSync, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, fchmodSync, fstatSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { constants as osConstants } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { type FilePlace, scratch, type WaitingBytes } from '../bytes.js';
-import { invariant, onFile, systemError } from '../errors.js';
+import { invariant, onFile } from '../errors.js';
 import type { AtomicDirectory } from './atomic-directory.js';
+import { BackgroundSync } from './background-sync.js';
 import { type Linux, linux } from './linux.js';
 import { permitted } from './mode.js';
-
-const fdatasyncAsync = promisify(fdatasync);
 
 /**
  * Pieces are gathered into writes of this size, at multiples of it in the file. So each write has whole pages, which the page
@@ -21,15 +19,11 @@ const HOLE_BYTES = 16 * 1024;
 const ZEROS = new Uint8Array(HOLE_BYTES);
 /** Blocks of file systems with reflinks are this large, or smaller. With larger ones, bytes are copied. */
 const BLOCK_BYTES = 4096;
-/** A sync begins after this many bytes. */
-const SYNC_EVERY_BYTES = 64 * 1024 * 1024;
 
 export class OutputFile {
   private readonly fd: number;
   private open = true;
-  private unsynced = 0;
-  private syncing: Promise<void> | undefined;
-  private syncError: unknown;
+  private readonly sync: BackgroundSync;
   /** Size of the file so far, including holes and what is gathered. */
   bytes = 0;
   private gathered: Uint8Array | undefined;
@@ -50,6 +44,7 @@ export class OutputFile {
   ) {
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
     this.fd = onFile(name, () => openSync(join(directory.temporary, name), flags, 0o600));
+    this.sync = new BackgroundSync(this.fd, name);
   }
 
   /** The bytes may change after the call. */
@@ -161,22 +156,7 @@ export class OutputFile {
   /** @param end of what was written, in the file */
   private wrote(bytes: number, end: number): void {
     this.writtenEnd = end;
-    this.unsynced += bytes;
-    if (this.unsynced >= SYNC_EVERY_BYTES) this.syncInBackground();
-  }
-
-  /** Lets the disk work while pages arrive, so that the last sync has little left to do. */
-  private syncInBackground(): void {
-    if (this.syncing) return;
-    this.unsynced = 0;
-    // The system reports a failure only once, so it is kept for finish().
-    this.syncing = fdatasyncAsync(this.fd)
-      .catch((error) => {
-        this.syncError ??= systemError(error, this.name);
-      })
-      .finally(() => {
-        this.syncing = undefined;
-      });
+    this.sync.wrote(bytes);
   }
 
   /** Gives the file its mode; it is synced and closed in the background. */
@@ -188,22 +168,15 @@ export class OutputFile {
       fchmodSync(this.fd, permitted(this.mode));
     });
     this.open = false;
-    const isSyncing = this.syncing !== undefined || this.syncError !== undefined;
-    await this.directory.finishFile(this.fd, this.name, isSyncing ? this.settled() : undefined);
+    await this.directory.finishFile(this.fd, this.name, this.sync.settled());
   }
 
   /** Closes a file that is not finished. */
   async abandon(): Promise<void> {
     if (!this.open) return;
     this.open = false;
-    await this.syncing;
+    await this.sync.idle();
     closeSync(this.fd);
-  }
-
-  /** Waits for the current sync. Throws the first failure of any sync. */
-  private async settled(): Promise<void> {
-    await this.syncing;
-    if (this.syncError) throw this.syncError;
   }
 }
 

@@ -143,7 +143,7 @@ class SparseFile implements Output {
   readonly gap: ((bytes: number) => void) | undefined;
 
   constructor(path: string) {
-    this.file = new AtomicFile(path);
+    this.file = new AtomicFile(path, { syncsMeanwhile: true });
     if (this.file.isNew) {
       this.gap = (bytes) => {
         this.position += bytes;
@@ -160,13 +160,13 @@ class SparseFile implements Output {
 
   drain(): void {}
 
-  commit(): void {
+  commit(): void | Promise<void> {
     if (this.gap && this.end < this.position) this.file.extend(this.position);
-    this.file.commit();
+    return this.file.finish();
   }
 
-  discard(): void {
-    this.file.discard();
+  discard(): void | Promise<void> {
+    return this.file.abandon();
   }
 }
 
