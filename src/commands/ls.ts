@@ -1,8 +1,11 @@
 import prettyBytes from 'pretty-bytes';
+import { isS3Name } from '../containers/s3/address.js';
 import { DumpError } from '../errors.js';
 import { type FoundDump, findDumps } from '../listing/find.js';
+import { findInStore } from '../listing/store.js';
 import { counted, oneLine, printable } from '../printable.js';
 import { type Command, inputs } from './command.js';
+import { s3Settings } from './s3-settings.js';
 
 /** So many places that could not be read are named. */
 const MAX_NAMED = 20;
@@ -12,9 +15,11 @@ export const command: Command = {
     const place = args.input.length === 0 ? '.' : (inputs(args, 'PLACE')[0] as string);
     const json = args.flags['json'] === true;
     let unread = 0;
-    const dumps = findDumps(place, (path, why) => {
-      if (++unread <= MAX_NAMED) io.warn(`${path}: ${why}`);
-    });
+    const dumps = isS3Name(place)
+      ? findInStore(place, s3Settings(args))
+      : findDumps(place, (path, why) => {
+          if (++unread <= MAX_NAMED) io.warn(`${path}: ${why}`);
+        });
     let isFirst = true;
     for await (const dump of dumps) {
       const line = json ? JSON.stringify(dumpObject(dump)) : dumpText(dump);

@@ -35,9 +35,9 @@ export interface FoundDump {
 }
 
 /** Files and folders that are looked at. What holds more is named by a folder further down. */
-const MAX_NAMES = 1_000_000;
+export const MAX_NAMES = 1_000_000;
 /** Of folders in folders. */
-const MAX_DEPTH = 64;
+export const MAX_DEPTH = 64;
 
 /**
  * @param place a folder, or a dump itself; it may be a link

@@ -13,7 +13,7 @@ export const TOPICS = {
 export const LOOK = {
   ls: {
     group: 'look',
-    summary: 'list the dumps in a folder',
+    summary: 'list the dumps in a folder or below an s3:// prefix',
     usage: ['[PLACE] [--json]'],
     about: `Lists the dumps in a folder and in the folders in it, sorted: directories with
 images, archives (plain, gzip or zstd), OCI images, page streams and shards,
@@ -22,9 +22,9 @@ job array is made from. PLACE is the current folder by default.
 
 COMPLETE says whether a directory has its inventory, or a plain archive its
 end; of others only reading them tells. Names and first bytes are all that is
-read. Links are not followed, and hidden names are left out. See
-docs/schedulers.md.`,
-    options: ['json'],
+read. Links are not followed, and hidden names are left out. Below an s3:// name
+nothing is read but lists. See docs/schedulers.md.`,
+    options: ['endpointUrl', 'json'],
     examples: `  pagepipe ls /var/lib/kubelet/checkpoints
   pagepipe ls /srv/dumps --json | jq -r 'select(.complete != false).path'
 `,
