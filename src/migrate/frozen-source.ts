@@ -7,7 +7,7 @@
  *
  * At the end criu would serve the lazy pages itself. It gets a socket at which nobody asks for any.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { DirectoryFiles } from '../containers/directory/files.js';
@@ -18,8 +18,8 @@ import { PageStreamSink } from '../send/page-stream-sink.js';
 import type { Serve } from '../serve/server.js';
 import { Session } from '../serve/session.js';
 import { FrozenMemory } from './frozen-memory.js';
-import { holdingFolder, type LazySource } from './held-source.js';
-import { PausedDump, PREFIX } from './paused-dump.js';
+import type { LazySource } from './held-source.js';
+import { PausedDump } from './paused-dump.js';
 import { ProcessTree } from './process-tree.js';
 import { noDump, type SourceOptions } from './source.js';
 
@@ -27,8 +27,6 @@ import { noDump, type SourceOptions } from './source.js';
 const WITHOUT_LAZY_PAGES = ['--lazy-pages', '--ps-socket', '3'];
 
 export class FrozenSource implements LazySource {
-  /** Of the images. */
-  private readonly place: string;
   private readonly dump: PausedDump;
   private tree: ProcessTree | undefined;
   /** Those that stood still before. */
@@ -38,8 +36,6 @@ export class FrozenSource implements LazySource {
 
   /** Throws {@link DumpError} SYSTEM. */
   constructor(private readonly options: SourceOptions) {
-    const parent = holdingFolder(ProcessTree.of(options.pid)?.memoryBytes() ?? 0);
-    this.place = onFile(parent, () => mkdtempSync(join(parent, PREFIX)));
     this.dump = new PausedDump(options);
   }
 
@@ -60,11 +56,13 @@ export class FrozenSource implements LazySource {
   async ship(stream: Writable): Promise<void> {
     const { pid, signal, warn, progress } = this.options;
     this.stopped = ProcessTree.of(pid)?.stopped() ?? [];
-    await this.dump.begin(this.place, WITHOUT_LAZY_PAGES, true);
+    const place = join(this.dump.work, 'images');
+    onFile(place, () => mkdirSync(place));
+    await this.dump.begin(place, WITHOUT_LAZY_PAGES, true);
     const tree = ProcessTree.of(pid);
     if (!tree) throw noDump(pid);
     this.tree = tree;
-    const files = new DirectoryFiles(this.place);
+    const files = new DirectoryFiles(place);
     this.memory = new FrozenMemory(files, tree.byOwnId());
     const dump = await Dump.open(files, { warn });
     await pump(dump.records(), [], new PageStreamSink(stream, undefined, progress), signal);
@@ -104,7 +102,6 @@ export class FrozenSource implements LazySource {
     if (isDelivered) this.tree?.signal('SIGKILL');
     this.memory?.close();
     this.memory = undefined;
-    rmSync(this.place, { recursive: true, force: true });
   }
 
   private continuable(): number[] {

@@ -124,7 +124,7 @@ export class HeldSource implements LazySource {
 }
 
 /** A folder in memory, if the memory has room for so many bytes twice; else that of temporary files. */
-export function holdingFolder(bytes: number): string {
+function holdingFolder(bytes: number): string {
   if (!existsSync(MEMORY_FOLDER)) return tmpdir();
   const { bavail, bsize } = onFile(MEMORY_FOLDER, () => statfsSync(MEMORY_FOLDER));
   const [, available = '0'] = /^MemAvailable:\s+(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'latin1')) ?? [];

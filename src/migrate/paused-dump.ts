@@ -13,8 +13,8 @@ import { dumpFailed, LOG, type SourceOptions } from './source.js';
 export const PREFIX = 'pagepipe-migrate-';
 
 export class PausedDump {
-  /** Of criu: its log, and what its script needs. */
-  private readonly work: string;
+  /** A folder for criu's log and for what its script needs, which is removed in the end. */
+  readonly work: string;
   private postDump: PostDump | undefined;
   criu: CriuRun | undefined;
   private giveUp: (reason: unknown) => void = () => {};

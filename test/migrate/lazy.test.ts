@@ -1,5 +1,5 @@
 /** `pagepipe migrate --lazy` to its end, with a criu that is played: the restored process finds its memory. */
-import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
@@ -105,6 +105,9 @@ describe.skipIf(`${whyNot}${whyNoPeer}` !== '')('migrate --lazy', () => {
       await all.there.goOn();
       await exitOf(near.child);
       await expect.poll(() => stateOf(pid)).toBe('T');
+      // What it could not remove.
+      const [, folder] = / -D (\S+)\/images /.exec(all.here.calls()[0] as string) as unknown as [string, string];
+      rmSync(folder, { recursive: true });
     });
   });
 });
