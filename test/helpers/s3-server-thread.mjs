@@ -20,7 +20,16 @@ class Refusal extends Error {
   }
 }
 
+/**
+ * How the next requests are answered, instead of rightly. A rule is for requests of a method whose path and query match a
+ * pattern, so many of them, after some others. See Misbehaviour in s3-server.ts.
+ */
+let rules = [];
+
 const orders = {
+  misbehave: ({ rules: next }) => {
+    rules = next.map((rule) => ({ after: 0, times: Number.POSITIVE_INFINITY, ...rule }));
+  },
   bucket: ({ bucket }) => void buckets.set(bucket, new Map()),
   set: ({ bucket, key, bytes }) => void store(bucket, key, Buffer.from(bytes)),
   get: ({ bucket, key }) => buckets.get(bucket)?.get(key)?.body,
@@ -58,8 +67,14 @@ const server = createServer(async (request, response) => {
   try {
     const body = Buffer.concat(chunks);
     if (!buckets.has(bucket)) throw new Refusal(404, 'NoSuchBucket');
+    const context = { request, response, bucket, key, query: url.searchParams, body };
+    const rule = ruleFor(request);
+    if (rule) {
+      misbehaviours[rule.how](context, rule);
+      return;
+    }
     checkBody(request, body);
-    answer({ request, response, bucket, key, query: url.searchParams, body });
+    answer(context);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     const text =
@@ -67,6 +82,80 @@ const server = createServer(async (request, response) => {
     response.writeHead(error.status, { 'content-type': 'application/xml', 'content-length': text.length }).end(text);
   }
 });
+
+function ruleFor({ method, url }) {
+  const rule = rules.find((one) => one.times > 0 && (one.method ?? method) === method && one.url.test(url));
+  if (!rule) return undefined;
+  if (rule.after-- > 0) return undefined;
+  rule.times--;
+  return rule;
+}
+
+/** The right answer, for those that change it: head and body. */
+function rightly(context, change) {
+  const { response } = context;
+  const record = { status: 200, headers: {} };
+  const recorder = {
+    writeHead(status, headers) {
+      Object.assign(record, { status, headers });
+      return recorder;
+    },
+    end(body) {
+      const {
+        status,
+        headers,
+        body: changed,
+        afterwards,
+      } = { ...record, body, ...change(record, Buffer.from(body ?? '')) };
+      response.writeHead(status, headers);
+      if (afterwards === undefined) response.end(changed);
+      else response.write(changed, afterwards);
+    },
+  };
+  answer({ ...context, response: recorder });
+}
+
+const misbehaviours = {
+  /** Any status, as an S3 error. */
+  status: (_, { status, code }) => {
+    throw new Refusal(status, code ?? 'Misbehaviour');
+  },
+  /** Does what was asked, and closes the connection without an answer. */
+  silence: (context) => rightly(context, () => void context.response.destroy()),
+  close: ({ response }) => void response.destroy(),
+  /** Right headers, other bytes. */
+  otherBytes: (context) =>
+    rightly(context, (_, body) => ({ body: body.map((byte, i) => (i % 1000 === 0 ? byte ^ 1 : byte)) })),
+  header: (context, { name, value }) =>
+    rightly(context, ({ headers }) => {
+      const changed = { ...headers, [name]: value };
+      if (value === undefined) delete changed[name];
+      return { headers: changed };
+    }),
+  /** The whole object instead of a range. */
+  whole: (context) => get({ ...context, request: { ...context.request, method: 'GET', headers: {} } }),
+  /** Half of a body. */
+  cut: (context) =>
+    rightly(context, (_, body) => ({
+      body: body.subarray(0, body.length / 2),
+      afterwards: () => context.response.destroy(),
+    })),
+  /** More than it says. */
+  long: (context) =>
+    rightly(context, ({ headers }, body) => ({
+      headers: { ...headers, 'content-length': body.length + 5 },
+      body: Buffer.concat([body, Buffer.from('extra')]),
+    })),
+  /** A list of these keys; without an end if so asked. */
+  keys: ({ response }, { keys, endless }) => {
+    const contents = keys.map(
+      (key) =>
+        `<Contents><Key>${xml(key)}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>"x"</ETag><Size>1</Size></Contents>`,
+    );
+    const more = endless ? '<IsTruncated>true</IsTruncated><NextContinuationToken>on</NextContinuationToken>' : '';
+    sendXml(response, `<ListBucketResult>${more}${contents.join('')}</ListBucketResult>`);
+  },
+};
 
 function checkBody({ headers }, body) {
   const sum = headers['x-amz-checksum-crc32'];

@@ -16,6 +16,27 @@ export interface SeenRequest {
   range?: string;
 }
 
+/** Some requests that are answered wrongly. */
+export interface Misbehaviour {
+  method?: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE';
+  /** Of path and query. */
+  url: RegExp;
+  /** So many are answered rightly before. */
+  after?: number;
+  /** So many are answered wrongly; all without it. */
+  times?: number;
+  /** See s3-server-thread.mjs. */
+  how: 'status' | 'silence' | 'close' | 'otherBytes' | 'header' | 'whole' | 'cut' | 'long' | 'keys';
+  status?: number;
+  code?: string;
+  /** Of `header`: it is left out without a value. */
+  name?: string;
+  value?: string;
+  /** Of `keys`: these. */
+  keys?: readonly string[];
+  endless?: boolean;
+}
+
 export class S3Server {
   private readonly worker = new Worker(new URL('./s3-server-thread.mjs', import.meta.url));
   private readonly waiting = new Map<number, (result: unknown) => void>();
@@ -66,6 +87,11 @@ export class S3Server {
   /** Uploads that are neither complete nor aborted. */
   uploads(): Promise<number> {
     return this.order('uploads', {}) as Promise<number>;
+  }
+
+  /** Answers some requests wrongly from now on; without rules all rightly. */
+  misbehave(...rules: readonly Misbehaviour[]): Promise<unknown> {
+    return this.order('misbehave', { rules });
   }
 
   /** The requests since the last call. */
