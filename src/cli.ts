@@ -16,6 +16,7 @@ import {
   type Screen,
 } from './commands/command.js';
 import { Messages } from './commands/messages.js';
+import { s3UsageTeller } from './commands/s3-usage.js';
 import { DumpError, isErrno, UsageError } from './errors.js';
 import { FdWriter } from './io/fd.js';
 import { terminalColumns } from './io/linux.js';
@@ -102,8 +103,13 @@ export async function main(words: readonly string[], io: ProcessIo, interrupts: 
     const args = await parse(spec, rest);
     command = await LOADERS[name]();
     if (command.cleansUp) interrupts.listen(command.endsTwice === true);
-    if (args.flags['ifAbsent'] === true) await runIfAbsent(command, args, commandIo(io, messages, args));
-    else await command.run(args, commandIo(io, messages, args));
+    const tellUsage = s3UsageTeller(messages);
+    try {
+      if (args.flags['ifAbsent'] === true) await runIfAbsent(command, args, commandIo(io, messages, args));
+      else await command.run(args, commandIo(io, messages, args));
+    } finally {
+      tellUsage();
+    }
     return 0;
   } catch (error) {
     if (command?.cleansUp) await pendingSignals();

@@ -8,6 +8,7 @@ import { type DumpFiles, missingImage, pieces } from '../dump/files.js';
 import { DumpError, onFile, UsageError } from '../errors.js';
 import { type ImageType, typeOfName } from '../image/magic.js';
 import { rawKind } from '../image/raw.js';
+import { isRemote } from '../io/apart.js';
 import { AtomicFile } from '../io/atomic-file.js';
 import { Breather } from '../io/breathe.js';
 import { FdReader, FdWriter } from '../io/fd.js';
@@ -29,6 +30,11 @@ export interface Input {
 /** Opens a file, or stdin for `-` or nothing. The caller closes it with {@link closeInput}. */
 export function openInput(path: string | undefined, io: Io): Input {
   if (path === undefined || path === '-') return { name: 'stdin', fd: io.stdinFd, mode: undefined };
+  if (isRemote(path)) {
+    throw new UsageError(
+      `${path}: single images are read from files only; pagepipe copy puts a whole dump into a directory`,
+    );
+  }
   const fd = onFile(path, () => openSync(path, 'r'));
   try {
     const stats = onFile(path, () => fstatSync(fd));

@@ -60,9 +60,10 @@ export class Messages {
   };
 
   /** Progress or state, in one sentence. */
-  readonly tell = (message: string): void => {
+  /** @param details only for programs */
+  readonly tell = (message: string, details: object = {}): void => {
     if (this.options.quiet) return;
-    if (this.options.json) this.record({ severity: 'info', message });
+    if (this.options.json) this.record({ severity: 'info', message, ...details });
     else this.text(message);
   };
 

@@ -5,7 +5,7 @@ import { DirectoryFiles } from '../containers/directory/files.js';
 import { Dump } from '../dump/dump.js';
 import { pump, type Stage } from '../dump/pump.js';
 import { DumpError, onFile, UsageError } from '../errors.js';
-import { checkApart } from '../io/apart.js';
+import { checkApart, isRemote } from '../io/apart.js';
 import { LazyDaemon } from '../lazy/daemon.js';
 import { requireDaemonCalls } from '../lazy/daemon-calls.js';
 import type { OpenPages } from '../library/lazy-pages.js';
@@ -110,6 +110,12 @@ async function copyTo({ files }: OpenPages, path: string, stages: Stage[], args:
   const sink = await directorySink(path);
   await pump(dump.records(), stages, sink, io.signal);
   if (!sink.written.parentMissing) return;
+  if (isRemote(files.path)) {
+    throw new DumpError('UNSUPPORTED', 'criu restore cannot reach the parent of a dump in an object store', {
+      file: files.path,
+      hint: 'copy the dumps that it builds on to directories first, each with the name that it has there',
+    });
+  }
   // The link was relative to the dump.
   const link = join(path, 'parent');
   rmSync(link, { force: true });

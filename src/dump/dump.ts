@@ -230,7 +230,7 @@ export class Dump {
   /** Throws {@link DumpError} NO_PARENT if the parent of a directory is missing. */
   private checkParent(): void {
     const parent = this.entries.get('parent');
-    if (!parent || this.files.kind !== 'directory') return;
+    if (!parent || (this.files.kind !== 'directory' && this.files.kind !== 's3')) return;
     const isLink = parent.kind === 'link';
     if (isLink && this.files.parent()) return;
     const found = isLink

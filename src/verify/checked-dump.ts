@@ -68,7 +68,7 @@ export class CheckedDump {
   /**
    * Does something with a file. A failure becomes a finding.
    * @returns whether it succeeded
-   * @throws {DumpError} CHANGED if an archive was changed: then none of its files can be trusted; and what may pass, because it
+   * @throws {DumpError} CHANGED if an archive or an object was changed: then none of its files can be trusted; and what may pass, because it
    *   says nothing about the dump
    */
   attempt(name: string, action: () => void, severity: Severity = 'error'): boolean {
@@ -77,7 +77,8 @@ export class CheckedDump {
       return true;
     } catch (error) {
       if (!(error instanceof DumpError)) throw error;
-      if (error.code !== 'CHANGED' ? error.temporary : this.files.kind === 'tar') throw error;
+      if (error.code !== 'CHANGED' ? error.temporary : this.files.kind === 'tar' || this.files.kind === 's3')
+        throw error;
       this.hasChanged ||= error.code === 'CHANGED';
       this.damaged.add(name);
       this.findings.add({ ...findingOf(error, this.prefix, name), severity });

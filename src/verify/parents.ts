@@ -28,7 +28,7 @@ export class ParentChain {
   ) {
     this.dumps = [dump];
     this.chain = [dump.files];
-    if (dump.files.kind === 'directory') this.followLinks();
+    if (dump.files.kind === 'directory' || dump.files.kind === 's3') this.followLinks();
     else this.endAt(dump.files);
   }
 
@@ -50,7 +50,7 @@ export class ParentChain {
 
   private followLinks(): void {
     const { files } = this.dump;
-    const seen = new Set([realpathSync(files.path)]);
+    const seen = new Set([files.kind === 's3' ? files.path : realpathSync(files.path)]);
     for (let parent = this.parentOf(files); parent; parent = this.parentOf(parent)) {
       const prefix = 'parent/'.repeat(this.chain.length - 1);
       if (seen.has(parent.path)) {
@@ -122,12 +122,8 @@ export class ParentChain {
     const link = join(files.path, 'parent');
     const prefix = 'parent/'.repeat(this.chain.length - 1);
     const name = `${prefix}parent`;
-    let found = 'something else';
-    try {
-      if (lstatSync(link).isSymbolicLink()) found = `a link to ${readlinkSync(link)}, which leads to no directory`;
-    } catch (error) {
-      if (isErrno(error, 'ENOENT')) return undefined;
-    }
+    const found = files.kind === 's3' ? foundInStore(files) : foundAt(link);
+    if (found === undefined) return undefined;
     let parent: DumpFiles | undefined;
     const looked = this.dump.attempt(name, () => {
       parent = files.parent();
@@ -145,4 +141,20 @@ export class ParentChain {
     this.broken = true;
     this.dump.error(code, file, message);
   }
+}
+
+/** What is in the place of a link, in words; undefined if nothing is. */
+function foundAt(link: string): string | undefined {
+  try {
+    if (lstatSync(link).isSymbolicLink()) return `a link to ${readlinkSync(link)}, which leads to no directory`;
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined;
+  }
+  return 'something else';
+}
+
+/** The same of a dump in an object store, where the link is an object. */
+function foundInStore(files: DumpFiles): string | undefined {
+  const target = files.entries().find(({ name }) => name === 'parent')?.target;
+  return target && `a link to ${Buffer.from(target)}, which leads to no dump`;
 }

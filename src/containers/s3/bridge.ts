@@ -39,6 +39,7 @@ import {
   type UploadedPart,
   WORD,
 } from './protocol.js';
+import { countUsage, forgetUsage, type S3Usage } from './usage.js';
 
 /** The worker is a file of its own. Commands are in bundles (.cjs) above it. */
 const WORKER = new URL(import.meta.url.endsWith('.cjs') ? './containers/s3/worker.js' : './worker.js', import.meta.url);
@@ -47,15 +48,6 @@ const WORKER = new URL(import.meta.url.endsWith('.cjs') ? './containers/s3/worke
 const SLEEP_MS = 30_000;
 /** After so many sleeps without a sign of life it is dead: one may be due to a process that was stopped. */
 const SLEEPS = 3;
-
-/** What was used of a store. */
-export interface S3Usage {
-  /** Requests that were sent, those that were repeated too. */
-  requests: number;
-  /** Bytes of objects. */
-  bytesReceived: number;
-  bytesSent: number;
-}
 
 /** An answer that may not be there yet. */
 export class Pending<T> {
@@ -252,6 +244,7 @@ export function s3Bridge({ endpointUrl, region, profile }: S3Settings = {}): S3B
   if (known) return known;
   const bridge = new S3Bridge({ endpointUrl, region, profile });
   bridges.set(key, bridge);
+  countUsage(() => bridge.usage());
   return bridge;
 }
 
@@ -259,18 +252,6 @@ export function s3Bridge({ endpointUrl, region, profile }: S3Settings = {}): S3B
 export async function closeS3Bridges(): Promise<void> {
   const open = [...bridges.values()];
   bridges.clear();
+  forgetUsage();
   await Promise.all(open.map((bridge) => bridge.close()));
-}
-
-/** What this process has used of all stores; undefined if it has used none. */
-export function s3Usage(): S3Usage | undefined {
-  if (bridges.size === 0) return undefined;
-  const total = { requests: 0, bytesReceived: 0, bytesSent: 0 };
-  for (const bridge of bridges.values()) {
-    const usage = bridge.usage();
-    total.requests += usage.requests;
-    total.bytesReceived += usage.bytesReceived;
-    total.bytesSent += usage.bytesSent;
-  }
-  return total;
 }

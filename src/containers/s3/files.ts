@@ -61,7 +61,7 @@ export class S3Files implements DumpFiles {
   }
 
   stat(name: string): FileStat | undefined {
-    const object = this.byName.get(name);
+    const object = name === PARENT ? undefined : this.byName.get(name);
     return object && { size: object.size, mode: FILE_MODE };
   }
 
@@ -138,7 +138,7 @@ export class S3Files implements DumpFiles {
       return isCopied ? `${this.path}/${PARENT}` : undefined;
     }
     const bytes = new Uint8Array(Math.min(size, MAX_NAME_BYTES));
-    if (size <= MAX_NAME_BYTES) this.readSome(PARENT, bytes, 0);
+    if (size <= MAX_NAME_BYTES) this.object(PARENT).readSome(bytes, 0);
     const target = Buffer.from(bytes).toString();
     if (size === 0 || size > MAX_NAME_BYTES || /\p{Cc}|\uFFFD/u.test(target)) {
       throw badName(PARENT, 'expected the target of a link, found something else');

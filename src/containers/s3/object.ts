@@ -72,7 +72,7 @@ export class S3Object implements RandomAccess {
   /** Says what will be read next: position and bytes of each range, in ascending order. */
   willRead(extents: Float64Array): void {
     // Small files of an archive follow each other: they are fetched as a stream.
-    if (bytesOf(extents) < PLANNED_BYTES) return;
+    if (bytesOf(extents) < PLANNED_BYTES || this.isPlanned(extents)) return;
     this.slots.abandon(this.key);
     this.plan = planRequests(extents, this.size, LARGEST_BYTES);
     this.planned = 0;
@@ -128,6 +128,16 @@ export class S3Object implements RandomAccess {
     }
     const request = this.plan[low];
     return request && request.start <= position ? low : -1;
+  }
+
+  /** Whether all of it is in the plan already, as are parts of what was announced as a whole. */
+  private isPlanned(extents: Float64Array): boolean {
+    for (let i = 0; i < extents.length; i += 2) {
+      const start = extents[i] as number;
+      const last = start + (extents[i + 1] as number) - 1;
+      if (this.plannedAt(start) < 0 || this.plannedAt(last) < 0) return false;
+    }
+    return true;
   }
 
   private streamAt(position: number): Stream {

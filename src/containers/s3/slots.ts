@@ -27,8 +27,9 @@ export type ObjectId = Pick<FetchRequest, 'bucket' | 'key' | 'etag' | 'size'>;
 
 /** A range of an object, in a slot. */
 export class Fetched {
-  /** Whether something of it was read. */
+  /** Whether something of it was read, and up to where. */
   isRead = false;
+  readTo = 0;
   lastUse = 0;
   /** How many ranges were fetched before. */
   fetch = 0;
@@ -54,6 +55,7 @@ export class Fetched {
     if (this.filledTo < position + count) this.arrival.wait();
     const from = position - this.start;
     buffer.set(this.slot.memory.subarray(from, from + count));
+    this.readTo = Math.max(this.readTo, position + count);
     return count;
   }
 }
@@ -98,7 +100,7 @@ export class Slots {
 
   /** Fetches a range that will be read soon; false if there is no room for it yet. */
   fetchAhead(id: ObjectId, object: string, start: number, end: number): boolean {
-    const ahead = this.all().filter(({ range }) => range && this.isWanted(range)).length;
+    const ahead = this.all().filter(({ range }) => range && !range.isRead && this.isWanted(range)).length;
     const slot = ahead < MOST_AHEAD ? this.free(end - start, false) : undefined;
     if (slot) this.begin(slot, id, object, start, end);
     return slot !== undefined;
@@ -106,7 +108,7 @@ export class Slots {
 
   /** What was fetched ahead of the reader of an object will not be read. */
   abandon(object: string): void {
-    for (const { range } of this.all()) if (range?.object === object) range.isRead = true;
+    for (const { range } of this.all()) if (range?.object === object && !range.isRead) range.readTo = range.end;
   }
 
   /** Forgets a range, so that the next reader fetches it again. */
@@ -124,9 +126,9 @@ export class Slots {
     }
   }
 
-  /** Whether a range is likely to be read: it is not if many others were fetched since. */
+  /** Whether a range is likely to be read on: it is not if many others were fetched since. */
   private isWanted(range: Fetched): boolean {
-    return !range.isRead && this.fetches - range.fetch < FORGOTTEN_AFTER;
+    return range.readTo < range.end && this.fetches - range.fetch < FORGOTTEN_AFTER;
   }
 
   private touch(range: Fetched): void {
@@ -172,7 +174,7 @@ export class Slots {
     const ranges = slots.flatMap(({ range }) => range ?? []).sort((a, b) => a.lastUse - b.lastUse);
     const victim =
       ranges.find((range) => !this.isWanted(range) && range.arrival.isDone()) ??
-      (isUrgent ? (ranges.find((range) => !this.isWanted(range)) ?? ranges.at(-1)) : undefined);
+      (isUrgent ? (ranges.find((range) => range.isRead || !this.isWanted(range)) ?? ranges.at(-1)) : undefined);
     if (!victim) return undefined;
     this.stop(victim);
     return victim.slot;
