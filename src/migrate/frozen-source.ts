@@ -29,6 +29,8 @@ const WITHOUT_LAZY_PAGES = ['--lazy-pages', '--ps-socket', '3'];
 export class FrozenSource implements LazySource {
   private readonly dump: PausedDump;
   private tree: ProcessTree | undefined;
+  /** Processes that were alive when criu waited. */
+  private frozen = 0;
   /** Those that stood still before. */
   private stopped: readonly number[] = [];
   private memory: FrozenMemory | undefined;
@@ -62,6 +64,7 @@ export class FrozenSource implements LazySource {
     const tree = ProcessTree.of(pid);
     if (!tree) throw noDump(pid);
     this.tree = tree;
+    this.frozen = tree.alive().length;
     const files = new DirectoryFiles(place);
     this.memory = new FrozenMemory(files, tree.byOwnId());
     const dump = await Dump.open(files, { warn });
@@ -74,9 +77,9 @@ export class FrozenSource implements LazySource {
     if (!this.memory || !tree) throw noDump(pid);
     signal.throwIfAborted();
     tree.signal('SIGSTOP');
-    if (!tree.isTraced()) {
-      // They may have run since the dump.
-      for (const one of this.continuable()) process.kill(one, 'SIGCONT');
+    if (tree.alive().length < this.frozen || !tree.isTraced()) {
+      // They may have run since the dump, or ended.
+      tree.signal('SIGCONT', this.continuable());
       throw new DumpError('SYSTEM', 'criu dump has let the processes go before their dump was complete');
     }
     this.state = 'stopped';

@@ -63,8 +63,9 @@ export class ProcessTree {
     );
   }
 
-  signal(name: NodeJS.Signals): void {
-    for (const pid of this.alive()) {
+  /** @param pids of those that get it; by default all that are alive */
+  signal(name: NodeJS.Signals, pids = this.alive()): void {
+    for (const pid of pids) {
       try {
         process.kill(pid, name);
       } catch {
