@@ -118,6 +118,8 @@ const SELDOM_USED =
 
 /** Three of the commands are in one module. */
 const MODULES = { classify: 'stages', filter: 'stages', rebuild: 'stages' };
+/** What src/cli.ts imports for an option of several commands. */
+const OF_ALL = ['if-absent'];
 
 // Built under other names and then renamed. A command that runs meanwhile uses the old files, and a failure leaves them.
 const dist = join(root, 'dist');
@@ -214,7 +216,7 @@ const __moduleUrl = require('node:url').pathToFileURL(__filename).href;`,
 
 /** Leaves out the modules of other commands, which src/cli.ts imports when they are used. */
 function withCommands({ onResolve, onLoad }, words) {
-  const modules = new Set(words.map((word) => MODULES[word] ?? word));
+  const modules = new Set([...words.map((word) => MODULES[word] ?? word), ...OF_ALL]);
   onResolve({ filter: /^\.\/commands\// }, ({ path, kind, importer }) => {
     if (kind !== 'dynamic-import' || !importer.endsWith('/src/cli.ts') || modules.has(basename(path, '.js'))) return;
     return { path, namespace: 'left-out' };
