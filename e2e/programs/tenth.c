@@ -1,6 +1,7 @@
 /*
  * A program with a working set: after the signal it touches a known tenth of its memory, and then waits until all of it is
- * there before it looks at the rest. So what it has to wait for is that tenth alone.
+ * there before it looks at the rest. So what it has to wait for is that tenth alone. With -DCLUSTER=N it is N pages of each
+ * 10 * N.
  *
  * The report file: "ready PID", "memory ADDRESS PAGES", "touched in NANOSECONDS", then "CORRUPT ..." for what has changed,
  * at the end "OK" or "FAILED".
@@ -19,7 +20,10 @@
 
 #define PAGE 4096
 #define PAGES 4096
-#define TENTH(page) ((page) % 10 == 3)
+#ifndef CLUSTER
+#define CLUSTER 1
+#endif
+#define TENTH(page) ((page) / CLUSTER % 10 == 3)
 
 static unsigned char *memory;
 static unsigned char resident[PAGES];
@@ -95,9 +99,10 @@ int main(int argc, char **argv)
 
 	/* From the end, for the background sweep comes from the beginning. */
 	const int64_t begun = now();
-	for (size_t page = PAGES; page-- > 0;)
-		if (TENTH(page))
-			bad += !is_right(page);
+	for (size_t cluster = PAGES / CLUSTER; cluster-- > 0;)
+		for (size_t page = cluster * CLUSTER; page < (cluster + 1) * CLUSTER; page++)
+			if (TENTH(page))
+				bad += !is_right(page);
 	dprintf(report, "touched in %ld\n", (long)(now() - begun));
 	wait_for_all();
 	for (size_t page = 0; page < PAGES; page++)
