@@ -104,12 +104,9 @@ export async function main(words: readonly string[], io: ProcessIo, interrupts: 
     command = await LOADERS[name]();
     if (command.cleansUp) interrupts.listen(command.endsTwice === true);
     const tellUsage = s3UsageTeller(messages);
-    try {
-      if (args.flags['ifAbsent'] === true) await runIfAbsent(command, args, commandIo(io, messages, args));
-      else await command.run(args, commandIo(io, messages, args));
-    } finally {
-      tellUsage();
-    }
+    if (args.flags['ifAbsent'] === true) await runIfAbsent(command, args, commandIo(io, messages, args));
+    else await command.run(args, commandIo(io, messages, args));
+    tellUsage();
     return 0;
   } catch (error) {
     if (command?.cleansUp) await pendingSignals();

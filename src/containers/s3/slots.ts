@@ -117,13 +117,9 @@ export class Slots {
     if (range.slot.range === range) range.slot.range = undefined;
   }
 
-  /** Stops what is on its way for an object that nobody reads any more, and forgets what has failed. */
+  /** Stops what is on its way for an object that nobody reads any more, and forgets what is there. */
   release(object: string): void {
-    for (const { range } of this.all()) {
-      if (range?.object !== object) continue;
-      if (!range.arrival.isDone()) this.stop(range);
-      else if (range.filledTo < range.end) this.drop(range);
-    }
+    for (const { range } of this.all()) if (range?.object === object) this.stop(range);
   }
 
   /** Whether a range is likely to be read on: it is not if many others were fetched since. */
