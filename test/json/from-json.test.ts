@@ -122,7 +122,7 @@ describe('the same in other words', () => {
 });
 
 describe('a large extra', () => {
-  const SIZE = 1.5 * MIB;
+  const SIZE = 1.125 * MIB;
   const large = imageOf('PIPES_DATA', pipeData(SIZE), noise(SIZE), pipeData(1), noise(1));
 
   it.each([64 * 1024, 1000, undefined])('passes in pieces of %s characters', (chunkBytes) => {

@@ -17,7 +17,7 @@ type Config = Partial<Record<'version' | 'dump' | 'images' | 'pause' | 'end' | '
 };
 
 const FAKE = join(import.meta.dirname, 'fake-criu');
-export const IMAGES = fixture('family-criu-4.2.1');
+export const IMAGES = fixture('mosaic-criu-4.2.1');
 
 function side(config: Config) {
   const folder = tempDir();
