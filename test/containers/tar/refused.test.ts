@@ -172,7 +172,7 @@ describe('a hostile archive', () => {
 
   it.each(['gzip', 'zstd'])('that unpacks to far more, by %s, above --max-bytes', async (program) => {
     const bomb = execFileSync(program, ['-c'], {
-      input: archiveWith({ behind: [member('zeros', Buffer.alloc(30_000_000))] }),
+      input: archiveWith({ behind: [member('zeros', Buffer.alloc(4_000_000))] }),
     });
     expect(bomb.length).toBeLessThan(100_000);
     await expectRefused(bomb, 'in: expected at most 1000000 plain bytes, found more', '--max-bytes', '1000000');

@@ -213,7 +213,7 @@ describe('an archive by GNU tar', () => {
   it('that is large and comes before the images', async () => {
     const dir = tempDir();
     const names = container(join(dir, 'in'));
-    writeFileSync(join(dir, 'in/aaa'), Buffer.alloc(20_000_000, 'large'));
+    writeFileSync(join(dir, 'in/aaa'), Buffer.alloc(4_000_000, 'large'));
     writeFileSync(join(dir, 'in/checkpoint/aaa-not-an-image'), Buffer.alloc(3_000_000, 'first'));
     tar(join(dir, 'in'), '-cf', join(dir, 'in.tar'), '--sparse', 'aaa', 'volume.img', ...names);
     const out = ['make-lazy', join(dir, 'in.tar'), join(dir, 'out.tar'), '--buffer', '1', '--spill-dir', dir];
