@@ -70,7 +70,7 @@ export async function* decompress(
   if (stream) source?.pipe(stream);
   let bytes = 0;
   try {
-    for await (const chunk of stream ?? unzstdFile(fd as number)) {
+    for await (const chunk of stream ?? unzstdFile(file, fd as number)) {
       bytes += (chunk as Buffer).length;
       if (bytes > maxBytes) {
         throw new DumpError('LIMIT', `expected at most ${maxBytes} plain bytes, found more`, {

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { closeSync, fstatSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { Duplex, Readable, type Writable } from 'node:stream';
-import { DumpError } from '../errors.js';
+import { DumpError, onFile } from '../errors.js';
 import { FdReader } from './fd.js';
 import { LOAD_AFTER_BYTES, openPipe, type Pipe } from './linux.js';
 
@@ -34,8 +34,8 @@ export function throughZstd(...words: string[]): Duplex {
 }
 
 /** Decompresses a file from the position of its descriptor. The program reads it itself. Chunks may be overwritten by the next. */
-export function unzstdFile(fd: number): AsyncIterable<Uint8Array> {
-  const pipe = fstatSync(fd).size >= LARGE_FILE_BYTES ? openPipe() : undefined;
+export function unzstdFile(name: string, fd: number): AsyncIterable<Uint8Array> {
+  const pipe = onFile(name, () => fstatSync(fd)).size >= LARGE_FILE_BYTES ? openPipe() : undefined;
   return pipe ? unzstdThrough(pipe, fd) : outputOf(start([fd, 'pipe'], '-d'));
 }
 

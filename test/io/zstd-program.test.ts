@@ -85,7 +85,7 @@ describe.runIf(NEEDED)('the zstd program', () => {
     execFileSync('zstd', ['-q', join(dir, 'content')]);
     const fd = openSync(join(dir, 'content.zst'), 'r');
     const parts: Uint8Array[] = [];
-    for await (const bytes of unzstdFile(fd)) parts.push(bytes.slice());
+    for await (const bytes of unzstdFile('in', fd)) parts.push(bytes.slice());
     closeSync(fd);
     expect(Buffer.concat(parts).equals(content)).toBe(true);
   });
