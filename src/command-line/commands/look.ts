@@ -22,8 +22,8 @@ job array is made from. PLACE is the current folder by default.
 
 COMPLETE says whether a directory has its inventory, or a plain archive its
 end; of others only reading them tells. Names and first bytes are all that is
-read. Links are not followed, and hidden names are left out. Below an s3:// name
-nothing is read but lists. See docs/schedulers.md.`,
+read. Links are not followed, and hidden names are left out. Below an s3://
+name nothing is read but lists. See docs/schedulers.md.`,
     options: ['endpointUrl', 'json'],
     examples: `  pagepipe ls /var/lib/kubelet/checkpoints
   pagepipe ls /srv/dumps --json | jq -r 'select(.complete != false).path'
