@@ -41,7 +41,7 @@ export class FarLost extends DumpError {
   }
 }
 
-/** Time limit for the last answer to reach a far end that may hang. */
+/** Time limit for the last answer to reach a far end that may hang, and for a session whose end Node may miss. */
 const LINGER_MS = 5000;
 
 const ORDER = [PATH.READY, PATH.DUMP, PATH.LANDED, PATH.RUNNING, PATH.DELIVERED] as const;
@@ -92,6 +92,10 @@ export class NearEnd {
     // An error of the connection may be only what follows from the reason, which comes later.
     if (isOfConnection(error)) return;
     this.failure ??= { error };
+    this.close();
+  }
+
+  private close(): void {
     this.session.close();
     const linger = setTimeout(() => this.connection.destroy(), LINGER_MS);
     void this.closed.then(() => clearTimeout(linger));
@@ -157,7 +161,7 @@ export class NearEnd {
 
   private end(): void {
     this.isDone = true;
-    this.session.close();
+    this.close();
   }
 }
 
