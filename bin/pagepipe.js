@@ -32,6 +32,12 @@ const START_MS = 300;
 atStart();
 setTimeout(afterStart, START_MS).unref();
 
+/** A folder of compiled code whose time is older gets a new time when it is used. */
+const HOUR_MS = 3600 * 1000;
+const RECENT_MS = 2 * HOUR_MS;
+/** Two versions have no more. */
+const KEPT_FOLDERS = 10;
+
 const bundleName = Object.keys(bundles).find((name) => bundles[name].includes(command)) ?? 'pagepipe';
 const bundle = join(__dirname, `../dist/${bundleName}.cjs`);
 const code = readBundle();
@@ -66,9 +72,9 @@ function findCacheFile() {
   if (NODE_DISABLE_COMPILE_CACHE || !/^[a-z-]+$/.test(command)) return;
   const caches = XDG_CACHE_HOME || (HOME && join(HOME, '.cache'));
   if (!caches?.startsWith('/')) return;
-  const { size, mtimeMs } = fs.statSync(bundle);
-  const key = `${size}-${Math.round(mtimeMs)}-${v8.cachedDataVersionTag().toString(16)}`;
-  return join(caches, 'pagepipe', key, command);
+  // A bundle begins with a hash of itself in a comment. V8 compares no more than the length of the code.
+  const hash = /^\/\*([0-9a-f]+)/.exec(code)?.[1];
+  return hash && join(caches, 'pagepipe', `${hash}-${v8.cachedDataVersionTag().toString(16)}`, command);
 }
 
 /**
@@ -76,7 +82,9 @@ function findCacheFile() {
  * on a damaged file, such as one that a full disk or a power cut has left. So the checksum is compared first.
  */
 function readCache(file) {
-  if (!isPrivate(dirname(dirname(file))) || !isPrivate(dirname(file))) return;
+  const folder = dirname(file);
+  const stats = privateFolder(dirname(folder)) && privateFolder(folder);
+  if (!stats) return;
   let fd;
   try {
     fd = fs.openSync(file, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
@@ -84,7 +92,10 @@ function readCache(file) {
     if (uid !== process.geteuid() || (mode & 0o7777) !== 0o600) return;
     const bytes = fs.readFileSync(fd);
     const data = bytes.subarray(4);
-    if (bytes.length > 4 && crc32(data) === bytes.readUInt32LE()) return data;
+    if (bytes.length <= 4 || crc32(data) !== bytes.readUInt32LE()) return;
+    // Its time tells removeUnused that it is in use.
+    if (Date.now() - stats.mtimeMs > HOUR_MS) fs.utimesSync(folder, new Date(), new Date());
+    return data;
   } catch {
     // The command runs without it.
   } finally {
@@ -92,10 +103,10 @@ function readCache(file) {
   }
 }
 
-/** Whether a folder is ours, and closed to everybody else. */
-function isPrivate(folder) {
+/** The status of a folder that is ours and closed to everybody else; otherwise undefined. */
+function privateFolder(folder) {
   const stats = fs.lstatSync(folder, { throwIfNoEntry: false });
-  return !!stats?.isDirectory() && stats.uid === process.geteuid() && (stats.mode & 0o7777) === 0o700;
+  if (stats?.isDirectory() && stats.uid === process.geteuid() && (stats.mode & 0o7777) === 0o700) return stats;
 }
 
 /** Keeps the compiled form. A failure is not an error: the next run compiles again. */
@@ -107,8 +118,9 @@ function writeCache(file) {
     fs.mkdirSync(dirname(ours), { recursive: true, mode: 0o700 });
     // Root must not leave files in the home of a user who called sudo.
     if (fs.statSync(dirname(ours)).uid !== process.geteuid()) return;
+    const isNew = !privateFolder(folder);
     for (const path of [ours, folder]) {
-      if (!isPrivate(path)) fs.mkdirSync(path, { mode: 0o700 });
+      if (!privateFolder(path)) fs.mkdirSync(path, { mode: 0o700 });
     }
     // V8 takes it only under the flags that it was made under.
     atStart();
@@ -117,17 +129,21 @@ function writeCache(file) {
     sum.writeUInt32LE(crc32(data));
     fs.writeFileSync(temporary, Buffer.concat([sum, data]), { flag: 'wx', mode: 0o600 });
     fs.renameSync(temporary, file);
-    removeOld(ours);
+    if (isNew) removeUnused(ours);
   } catch {
     fs.rmSync(temporary, { force: true });
   }
 }
 
-/** Removes the files of versions that have not been run for a month. */
-function removeOld(ours) {
-  const month = 30 * 24 * 3600 * 1000;
-  for (const name of fs.readdirSync(ours)) {
-    if (Date.now() - fs.statSync(join(ours, name)).mtimeMs > month)
-      fs.rmSync(join(ours, name), { recursive: true, force: true });
+/**
+ * Every version leaves a folder for each of its bundles. Those used last are kept, and those that were used recently: several
+ * versions may be in use, one of which may just write there.
+ */
+function removeUnused(ours) {
+  const folders = fs.readdirSync(ours).map((name) => join(ours, name));
+  const timeOf = new Map(folders.map((path) => [path, fs.lstatSync(path).mtimeMs]));
+  folders.sort((a, b) => timeOf.get(b) - timeOf.get(a));
+  for (const path of folders.slice(KEPT_FOLDERS)) {
+    if (Date.now() - timeOf.get(path) > RECENT_MS) fs.rmSync(path, { recursive: true, force: true });
   }
 }

@@ -2,6 +2,7 @@
 // Some commands are also in a smaller file. Writes docs/options.md and man/.
 
 import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
@@ -212,6 +213,10 @@ const __moduleUrl = require('node:url').pathToFileURL(__filename).href;`,
     sourcemap: 'external',
     sourcesContent: false,
   });
+  // bin/pagepipe.js keeps compiled code by this hash.
+  const code = readFileSync(outfile);
+  const hash = createHash('sha256').update(code).digest('hex').slice(0, 16);
+  writeFileSync(outfile, Buffer.concat([Buffer.from(`/*${hash}*/`), code]));
 }
 
 /** Leaves out the modules of other commands, which src/cli.ts imports when they are used. */

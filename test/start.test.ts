@@ -1,7 +1,17 @@
 /** How bin/pagepipe.js starts: the bundle, and what it keeps of it between runs. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, cpSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { sourceStack } from '../src/source-stack.js';
 import { BIN } from './helpers/cli.js';
@@ -18,7 +28,7 @@ function info(caches: string, env: NodeJS.ProcessEnv = {}): string {
 }
 
 const cacheOf = (caches: string): string => {
-  const [key = ''] = readdirSync(join(caches, 'pagepipe'));
+  const key = readdirSync(join(caches, 'pagepipe')).find((name) => /^[0-9a-f]{16}-/.test(name)) ?? '';
   return join(caches, 'pagepipe', key, 'info');
 };
 
@@ -53,6 +63,34 @@ test('a folder that others can enter is neither read nor written', () => {
   chmodSync(join(caches, 'pagepipe'), 0o755);
   expect(info(caches)).toBe(first);
   expect(readFileSync(file, 'utf8')).toBe('not made by V8');
+});
+
+test('the folders used last and those used recently are kept, the others removed', () => {
+  const caches = tempDir();
+  const hours = (count: number) => Date.now() / 1000 - count * 3600;
+  const folderOf = (name: string, hoursUnused: number) => {
+    const folder = join(caches, 'pagepipe', name);
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    writeFileSync(join(folder, 'read'), '');
+    utimesSync(folder, hours(hoursUnused), hours(hoursUnused));
+    return name;
+  };
+  const recent = Array.from({ length: 3 }, (_, i) => folderOf(`recent-${i}`, 1));
+  const last = Array.from({ length: 6 }, (_, i) => folderOf(`last-${i}`, 3 + i));
+  for (let i = 0; i < 3; i++) folderOf(`old-${i}`, 48 + i);
+  chmodSync(join(caches, 'pagepipe'), 0o700);
+  info(caches);
+  const made = dirname(cacheOf(caches));
+  const names = () => readdirSync(join(caches, 'pagepipe')).sort();
+  expect(names()).toEqual([basename(made), ...last, ...recent].sort());
+
+  // The one in use gets a new time, but not at each start.
+  utimesSync(made, hours(2), hours(2));
+  info(caches);
+  const { mtimeMs } = statSync(made);
+  expect(mtimeMs / 1000).toBeGreaterThan(hours(1));
+  info(caches);
+  expect(statSync(made).mtimeMs).toBe(mtimeMs);
 });
 
 test.skipIf(process.getuid?.() !== 0)('nothing is left in a folder of somebody else', () => {
