@@ -6,7 +6,7 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect } from 'vitest';
 import { END, header, member, ociArchive, tar, writeShards } from '../helpers/archives.js';
 import { cli } from '../helpers/cli.js';
-import { S3Server } from '../helpers/s3-server.js';
+import { type ObjectStore, objectStore } from '../helpers/object-store.js';
 import { StreamWriter } from '../helpers/stream-writer.js';
 import { tempDir } from '../helpers/temp.js';
 import { type Container, containerSuite } from './suite.js';
@@ -75,22 +75,25 @@ const pageStream: Container = {
   write: (source) => ['read', ...source],
 };
 
-const BUCKET = 'dumps';
-let server: S3Server;
+const BUCKET = 'pagepipe-containers';
+let server: ObjectStore;
 
 beforeAll(async () => {
-  server = await S3Server.start(BUCKET);
+  server = await objectStore(BUCKET);
 });
 beforeEach(() => server.stubEnvironment());
 afterAll(() => server.close());
 
-/** A container that is read from an object store. */
+/** A container that is read from an object store, and written to it. */
 const inS3 = (container: Container): Container => ({
   ...container,
-  upload: async (path) => {
-    if (statSync(path).isDirectory()) await server.setFolder(BUCKET, `${path.slice(1)}/`, path);
-    else await server.set(BUCKET, path.slice(1), readFileSync(path));
-    return `s3://${BUCKET}${path}`;
+  store: {
+    nameOf: (path) => `s3://${BUCKET}${path}`,
+    upload: async (path) => {
+      if (statSync(path).isDirectory()) await server.setFolder(BUCKET, `${path.slice(1)}/`, path);
+      else await server.set(BUCKET, path.slice(1), readFileSync(path));
+    },
+    list: async (path) => (await server.keys(BUCKET)).filter((key) => key.startsWith(`${path.slice(1)}/`)),
   },
 });
 
@@ -110,4 +113,5 @@ describe.each<[string, Container]>([
   ],
   ['a plain archive in S3', inS3({ ...archive((bytes) => bytes), isRandom: true, spareBytes: 512 })],
   ['an archive by gzip in S3', inS3({ ...archive(gzipSync, '--compress', 'gzip'), cutEveryBytes: 8192 })],
+  ['an archive by zstd in S3', inS3({ ...archive(zstd, '--compress', 'zstd'), cutEveryBytes: 8192 })],
 ])('%s', (_, container) => containerSuite(container));

@@ -99,13 +99,9 @@ export class S3Server {
     return this.order('log', {}) as Promise<SeenRequest[]>;
   }
 
-  /** Puts the files of a folder below a prefix. Links are left out. */
-  async setFolder(bucket: string, prefix: string, folder: string): Promise<void> {
-    for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
-      if (!entry.isFile()) continue;
-      const path = join(entry.parentPath, entry.name);
-      await this.set(bucket, `${prefix}${path.slice(folder.length + 1)}`, readFileSync(path));
-    }
+  /** Puts the files of a folder below a prefix. */
+  setFolder(bucket: string, prefix: string, folder: string): Promise<void> {
+    return putFolder(folder, (name, bytes) => this.set(bucket, `${prefix}${name}`, bytes));
   }
 
   private order(order: string, rest: object): Promise<unknown> {
@@ -120,8 +116,20 @@ export class S3Server {
   }
 }
 
+/** Puts the files below a folder one after the other. Links are left out. */
+export async function putFolder(
+  folder: string,
+  put: (name: string, bytes: Uint8Array) => Promise<unknown>,
+): Promise<void> {
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath, entry.name);
+    await put(path.slice(folder.length + 1), readFileSync(path));
+  }
+}
+
 /** What the client signs with. It looks for no configuration of this machine. */
-const ENVIRONMENT = {
+export const ENVIRONMENT = {
   AWS_ACCESS_KEY_ID: 'test',
   AWS_SECRET_ACCESS_KEY: 'test',
   AWS_EC2_METADATA_DISABLED: 'true',
