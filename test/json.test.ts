@@ -84,6 +84,47 @@ describe('the schema of --json', () => {
     expectFits('info', JSON.parse((await cli(['info', path])).stdout));
   });
 
+  it('fits decode and encode, on stderr where stdout has the result', async () => {
+    const dir = tempDir();
+    const at = (name: string) => join(dir, name);
+    const decoded = JSON.parse((await run(['decode', FAMILY, 'core-15.img', '-o', at('json')])).stdout);
+    expect(decoded).toEqual({ in: FAMILY, image: 'core-15.img', out: at('json'), type: 'CORE' });
+    const encoded = JSON.parse((await run(['encode', at('json'), '-o', at('image')])).stdout);
+    expect(encoded).toEqual({ in: at('json'), out: at('image'), type: 'CORE' });
+    expect(readFileSync(at('image'))).toEqual(readFileSync(join(FAMILY, 'core-15.img')));
+    const piped = JSON.parse((await run(['decode'], { stdin: at('image'), stdout: at('again') })).stderr);
+    expect(piped).toEqual({ in: '-', out: '-', type: 'CORE' });
+    for (const report of [decoded, piped]) expectFits('decode', report);
+    expectFits('encode', encoded);
+  });
+
+  it('fits read and the stages: how many pages went in and came out', async () => {
+    const dir = tempDir();
+    const at = (name: string) => join(dir, name);
+    const read = JSON.parse((await run(['read', FAMILY], { stdout: at('0') })).stderr);
+    expectFits('read', read);
+    expect(read).toMatchObject({ dump: FAMILY, pages: 569 });
+    const stages = [['classify'], ['filter', '--drop', 'lazy'], ['rebuild']];
+    const amounts: number[][] = [];
+    for (const [i, words] of stages.entries()) {
+      const { stderr } = await run(words, { stdin: at(`${i}`), stdout: at(`${i + 1}`) });
+      const report = JSON.parse(stderr);
+      expectFits('stages', report);
+      expect(report.stages).toEqual([words[0]]);
+      amounts.push([report.pagesBefore, report.pagesAfter]);
+    }
+    expect(amounts).toEqual([
+      [569, 569],
+      [569, 51],
+      [51, 51],
+    ]);
+    const pipeline = 'classify | filter --drop lazy | rebuild';
+    const all = JSON.parse((await run(['run', pipeline], { stdin: at('0'), stdout: at('all') })).stderr);
+    expect(all).toMatchObject({ stages: ['classify', 'filter', 'rebuild'], pagesBefore: 569, pagesAfter: 51 });
+    expect(readFileSync(at('all'))).toEqual(readFileSync(at('3')));
+    expect((await cli(['run', 'classify --json'], { stdin: at('0') })).code).toBe(2);
+  });
+
   it('fits verify: findings, and a summary at the end', async () => {
     const dir = tempDir();
     const stdout = join(dir, 'stdout');

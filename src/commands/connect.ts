@@ -15,18 +15,24 @@ export const command: Command = {
     if (program === undefined) throw new UsageError('expected a command after --, found nothing');
     const address = addressFlag(args, 'listen') ?? { host: LOOPBACK, port: DEFAULT_PORT };
     const once = args.flags['once'] === true;
+    const json = args.flags['json'] === true;
+    const event = (value: object) => io.out(`${JSON.stringify(value)}\n`);
     const serve = async (stream: Duplex) => {
       await pipeTo(stream, program, words);
       return true;
     };
     let failure: string | undefined;
     await listen({ address, maxClients: 64, idleSeconds: 0, isLast: () => once, signal: io.signal }, serve, {
-      onListening: (bound) => io.tell(`listening at ${addressText(bound)}`),
-      onEnd: ({ client, error }) => {
+      onListening: (bound) => {
+        if (json) event({ event: 'listening', ...bound });
+        else io.tell(`listening at ${addressText(bound)}`);
+      },
+      onEnd: ({ client, closed, error }) => {
+        if (json) event({ event: 'client', client, closed, error });
         if (error === undefined) return;
         // With --once it is the error of the command.
         if (once) failure = `${client}: ${error}`;
-        else io.tell(`${client}: ${error}`);
+        else if (!json) io.tell(`${client}: ${error}`);
       },
     });
     if (failure !== undefined) throw new DumpError('PROTOCOL', failure);

@@ -13,6 +13,7 @@ import type { MapPage } from '../map/model.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { counted, oneLine, printable } from '../printable.js';
 import { AnswerIsNo, type Command, inputs, pageSizeFlag } from './command.js';
+import { fileOutputs } from './if-absent.js';
 import { writeMapFile } from './map-file.js';
 import { Progress } from './progress.js';
 import { budgetOf, inputPlaces, openCommandFiles, sourceName } from './source.js';
@@ -22,6 +23,7 @@ const MAX_VALUE = 80;
 
 export const command: Command = {
   cleansUp: true,
+  outputs: fileOutputs('page'),
   async run(args, io) {
     const [pathA, pathB] = inputs(args, 'A', 'B') as [string, string];
     if (pathA === '-' && pathB === '-') throw new UsageError('only one dump can come from stdin');

@@ -3,11 +3,13 @@ import { UsageError } from '../errors.js';
 import { ImageDecoder } from '../image/decoder.js';
 import { type Assignment, ImageEditor, parseAssignment } from '../json/edit.js';
 import { type Command, inputs, refuseTerminals } from './command.js';
+import { fileOutputs } from './if-absent.js';
 import { closeInput, openImage, readChunks, withOutput } from './image-files.js';
 import { printJson } from './written.js';
 
 export const command: Command = {
   cleansUp: true,
+  outputs: fileOutputs('out'),
   async run(args, io) {
     const [path] = inputs(args, 'IMAGE') as [string];
     const { set = [], out } = args.flags as { set?: string[]; out?: string };

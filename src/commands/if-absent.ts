@@ -52,7 +52,7 @@ export async function runIfAbsent(command: Command, args: Arguments, io: Io): Pr
   if (args.flags['force'] === true) throw new UsageError('--if-absent and --force: expected one of them, found both');
   const outputs = command.outputs?.(args) ?? [];
   if (outputs.length === 0 || outputs.some(({ out }) => out.split(',').includes('-'))) {
-    throw new UsageError('--if-absent: expected the name of an output, found stdout');
+    throw new UsageError('--if-absent: expected the name of an output, found stdout or none');
   }
   const s3 = s3Settings(args);
   const areComplete = () => outputs.flatMap((output) => namesOf(output).map((name) => isComplete(name, output, s3)));

@@ -11,6 +11,7 @@ import { externalFiles, ProgressLines } from './image-streamer.js';
 import { Progress } from './progress.js';
 import { assignmentsByImage, remapPorts, remappedPorts } from './provided-values.js';
 import { budgetOf, openCommandFiles, shardFds } from './source.js';
+import { printJson } from './written.js';
 
 export const command: Command = {
   cleansUp: true,
@@ -24,6 +25,7 @@ export const command: Command = {
     const budget = budgetOf(args);
     let files = await openCommandFiles(path, args, io, { pages: 'hold', budget });
     const progress = new Progress(io, () => 0);
+    let bytes = 0;
     try {
       remapPorts(files, ports, assignments, io.warn);
       files = edited(files, assignments, budget);
@@ -46,8 +48,12 @@ export const command: Command = {
           lines.ready();
           io.tell(`listening at ${socket}; criu restore --stream can start`);
         },
-        progress: progress.add,
+        progress: (count) => {
+          bytes += count;
+          progress.add(count);
+        },
       });
+      if (args.flags['json'] === true) printJson({ dump: path, directory, bytes }, [], io);
     } finally {
       progress.done();
       files.close();

@@ -6,6 +6,7 @@ import { pump, type Stage } from '../dump/pump.js';
 import { UsageError } from '../errors.js';
 import { classify, POLICIES } from '../stages/classify.js';
 import { type FilterOptions, filter, type Selection } from '../stages/filter.js';
+import { PageCounter } from '../stages/page-counter.js';
 import { HOLES, rebuild } from '../stages/rebuild.js';
 import {
   type Arguments,
@@ -18,48 +19,62 @@ import {
   selected,
 } from './command.js';
 import { eagerListStages } from './eager-list.js';
+import { printJson } from './written.js';
 
 /** A command that is one stage. */
 export interface StageCommand extends Command {
   stage(args: Arguments, io: Io): Stage;
 }
 
-/** Runs stages from stdin to stdout. */
-export async function runStages(stages: readonly Stage[], io: Io): Promise<void> {
+type StageName = 'classify' | 'filter' | 'rebuild';
+
+/** Runs stages from stdin to stdout; with `--json` says on stderr how many pages went in and came out. */
+export async function runStages(
+  names: readonly StageName[],
+  stages: readonly Stage[],
+  args: Arguments,
+  io: Io,
+): Promise<void> {
   refuseTerminals(io, { stdin: true, stdout: true });
-  await pump(passPageStream(io.stdinFd, io.stdoutFd), stages, new StreamSink(io.stdoutFd));
+  const json = args.flags['json'] === true;
+  const [before, after] = [new PageCounter(), new PageCounter()];
+  const counted = json ? [before.stage, ...stages, after.stage] : stages;
+  await pump(passPageStream(io.stdinFd, io.stdoutFd), counted, new StreamSink(io.stdoutFd));
+  if (json) {
+    printJson(
+      { stages: names, out: '-', kind: 'stream', pagesBefore: before.pages, pagesAfter: after.pages },
+      ['-'],
+      io,
+    );
+  }
 }
 
 /** Makes the command of a stage. */
-function stageCommand(of: Pick<StageCommand, 'stage'>): StageCommand {
+function stageCommand(name: StageName, stage: StageCommand['stage']): StageCommand {
   return {
-    ...of,
+    stage,
     run: async (args, io) => {
       inputs(args);
-      await runStages([of.stage(args, io)], io);
+      await runStages([name], [stage(args, io)], args, io);
     },
   };
 }
 
-export const classifyCommand = stageCommand({
-  stage: (args, io) => {
-    const mark = classify({
-      policy: choice(args, 'policy', POLICIES, 'auto'),
-      force: flagOrForce(args, 'unsafePolicy', io),
-      warn: io.warn,
-    });
-    const [keep] = eagerListStages(args, io);
-    return keep ? (record) => keep(mark(record)) : mark;
-  },
+export const classifyCommand = stageCommand('classify', (args, io) => {
+  const mark = classify({
+    policy: choice(args, 'policy', POLICIES, 'auto'),
+    force: flagOrForce(args, 'unsafePolicy', io),
+    warn: io.warn,
+  });
+  const [keep] = eagerListStages(args, io);
+  return keep ? (record) => keep(mark(record)) : mark;
 });
 
-export const filterCommand = stageCommand({
-  stage: (args, io) => filter({ ...filterOptions(args), warn: io.warn }),
-});
+export const filterCommand = stageCommand('filter', (args, io) => filter({ ...filterOptions(args), warn: io.warn }));
 
-export const rebuildCommand = stageCommand({
-  stage: (args) => rebuild({ holes: choice(args, 'holes', HOLES, 'flag') }),
-});
+export const rebuildCommand = stageCommand('rebuild', (args) =>
+  rebuild({ holes: choice(args, 'holes', HOLES, 'flag') }),
+);
 
 function filterOptions(args: Arguments): FilterOptions {
   const { drop, keep } = args.flags;

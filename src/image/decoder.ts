@@ -87,6 +87,11 @@ export class ImageDecoder {
     this.expected = type;
   }
 
+  /** As soon as its magic has been read. */
+  get imageType(): ImageType | undefined {
+    return this.type;
+  }
+
   push(chunk: Uint8Array): void {
     this.input = chunk;
     this.inputAt = 0;

@@ -88,6 +88,11 @@ export class JsonImageReader extends TokenReader<Place> {
     this.entries.fields.checksAreas = checksAreas;
   }
 
+  /** As soon as its name has been read. */
+  get imageType(): ImageType | undefined {
+    return this.type;
+  }
+
   push(chunk: Uint8Array): void {
     for (let at = 0; at < chunk.length; at += PIECE_BYTES) this.feed(this.decode(chunk.subarray(at, at + PIECE_BYTES)));
   }

@@ -33,6 +33,9 @@ const ROWS: [name: string, words: (out: string) => string[]][] = [
   ['core', (out) => ['core', DUMP, '-o', join(out, 'core')]],
   ['core --all', (out) => ['core', DUMP, '--all', '-o', join(out, 'cores')]],
   ['map', (out) => ['map', DUMP, '-o', join(out, 'map.svg')]],
+  ['decode', (out) => ['decode', join(DUMP, 'core-15.img'), '-o', join(out, 'core.json')]],
+  ['edit', (out) => ['edit', join(DUMP, 'core-15.img'), '--set', 'entries[0].tc.comm=x', '-o', join(out, 'core.img')]],
+  ['diff', (out) => ['diff', DUMP, DUMP, '-o', join(out, 'diff.html')]],
   ['extract', (out) => ['extract', DUMP, '--pid', '15', '--all', '-o', join(out, 'memory')]],
 ];
 
@@ -137,6 +140,8 @@ it('goes neither with --force nor with stdout', async () => {
     ['core', DUMP],
     ['map', DUMP],
     ['template', '--memory', out],
+    ['edit', join(DUMP, 'core-15.img'), '--set', 'entries[0].tc.comm=x'],
+    ['diff', DUMP, DUMP],
   ]) {
     expect((await cli([...words, '--if-absent'])).code).toBe(2);
   }

@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { BIN, cli } from '../helpers/cli.js';
+import { expectEvents } from '../helpers/json-schema.js';
 import { CLOSE, connection, GET, message, PageClient } from '../helpers/page-client.js';
 import { makePipe, pipe } from '../helpers/pipe.js';
 import { exitOf, Running, start } from '../helpers/running.js';
@@ -163,6 +164,7 @@ describe('connect', () => {
       '--listen',
       '127.0.0.1:0',
       '--once',
+      '--json',
       '--',
       node,
       '-e',
@@ -170,9 +172,11 @@ describe('connect', () => {
       '--',
       ...words,
     ]);
-    const client = new PageClient(connection(await running.port()));
+    const [, port] = await running.prints(/"port":(\d+)/, 'out');
+    const client = new PageClient(connection(Number(port)));
     expect(JSON.parse(String(await client.rest()))).toEqual(words);
     expect(await running.code()).toBe(0);
+    expectEvents('connect', running.out, ['listening', 'client']);
   });
 
   it('carries what a command says last, whatever the client does', async () => {

@@ -15,6 +15,7 @@ import { describe, expect, test } from 'vitest';
 import { cli } from '../helpers/cli.js';
 import { expectError } from '../helpers/expect-error.js';
 import { faults } from '../helpers/faults.js';
+import { expectFits } from '../helpers/json-schema.js';
 import { makePipe } from '../helpers/pipe.js';
 import { Running } from '../helpers/running.js';
 import { copyFixture, openFiles, tempDir } from '../helpers/temp.js';
@@ -103,7 +104,13 @@ describe.skipIf(whyNot !== '')(`provide${whyNot && `, not tested: ${whyNot}`}`, 
   test('values that are changed on their way', async () => {
     const { root, dump, images } = places();
     await listenAt(dump, 80);
-    const changes = ['--set', 'inventory.img:entries[0].img_version=7', '--tcp-listen-remap', '80:8080,81:8081'];
+    const changes = [
+      '--set',
+      'inventory.img:entries[0].img_version=7',
+      '--tcp-listen-remap',
+      '80:8080,81:8081',
+      '--json',
+    ];
     const { provider, peer } = await providing(dump, images, {}, changes);
     await provider.prints(/no socket of the dump listens at TCP port 81/);
     const provided = join(root, 'provided.img');
@@ -123,6 +130,9 @@ describe.skipIf(whyNot !== '')(`provide${whyNot && `, not tested: ${whyNot}`}`, 
     expect(await get('files.img')).toEqual(before);
     await peer.does('disconnect');
     expect(await provider.code()).toBe(0);
+    const report = JSON.parse(provider.out);
+    expectFits('provide', report);
+    expect(report).toMatchObject({ dump, directory: images });
     expect(((await decoded(join(dump, 'files.img'))) as unknown[]).length).toBe(before.length);
   });
 

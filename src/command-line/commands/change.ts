@@ -13,7 +13,7 @@ PATH is as in the output of decode: entries[0].tc.comm,
 entries[*].vmas[2].flags, where * means all.
 VALUE is what encode accepts: a number in any base, flags or constants in
 words, base64, text, or JSON.`,
-    options: ['set', 'out', 'dryRun', 'json'],
+    options: ['set', 'out', 'ifAbsent', 'dryRun', 'json'],
     examples: `  pagepipe edit files.img --set 'entries[3].reg.name=/var/log/new.log'
   pagepipe edit inetsk.img --set 'entries[*].src_addr=["10.0.0.7"]'
 `,
@@ -25,7 +25,7 @@ words, base64, text, or JSON.`,
     about: `Turns the JSON of pagepipe decode or crit decode, pretty or not, back into an
 image. An image that replaces another one keeps its mode. Reads stdin without
 JSON. With -i JSON it takes crit's options.`,
-    options: ['in', 'out', 'unaligned'],
+    options: ['in', 'out', 'unaligned', 'ifAbsent', 'json'],
     examples: `  pagepipe decode files.img |
     jq '(.entries[] | select(.id == 3)).reg.name = "/tmp/log"' |
     pagepipe encode -o files.img

@@ -175,8 +175,9 @@ docs/diff.md. Options about DUMP are about both.
 DIFF.html is one page that needs no network: it shows the memory of A and B,
 one below the other, with the changed pages marked. docs/map.md explains it.
 
-Exit codes: 0 no difference, 1 a difference, or a failure, which has a message.`,
-    options: ['onlyImages', 'onlyMemory', 'page', 'force', 'json', 'progress', ...SOURCE_OPTIONS],
+Exit codes: 0 no difference, 1 a difference, or a failure, which has a message.
+With --if-absent also 0 if DIFF.html is there: nothing is compared then.`,
+    options: ['onlyImages', 'onlyMemory', 'page', 'force', 'ifAbsent', 'json', 'progress', ...SOURCE_OPTIONS],
     examples: `  pagepipe diff monday.tar.zst tuesday.tar.zst --memory
   pagepipe diff monday.tar.zst tuesday.tar.zst -o diff.html
 `,
@@ -227,7 +228,7 @@ missing or absent. OFFSET is - for what was left out.`,
     usage: ['IMAGE [--nopl]', 'DUMP IMAGE [--nopl]'],
     about: `Prints an image as decode --pretty does: a file, or an image in a dump that is
 in any container, such as an archive.`,
-    options: ['nopl'],
+    options: ['nopl', 'json'],
   },
   info: {
     group: 'look',
@@ -235,7 +236,7 @@ in any container, such as an archive.`,
     usage: ['IMAGE', 'DUMP IMAGE'],
     about: `Prints the type of an image and the number of its entries, without the head of
 a pagemap, as JSON. DUMP may be in any container, such as an archive.`,
-    options: [],
+    options: ['json'],
   },
   decode: {
     group: 'look',
@@ -245,7 +246,7 @@ a pagemap, as JSON. DUMP may be in any container, such as an archive.`,
 under keys that begin with @: see docs/crit.md. Reads stdin without IMAGE.
 DUMP may be in any container, such as an archive. With -i it takes crit's
 options.`,
-    options: ['in', 'out', 'pretty'],
+    options: ['in', 'out', 'pretty', 'ifAbsent', 'json'],
     examples: `  pagepipe decode core-12.img | jq '.entries[0].tc.comm'
   pagepipe decode checkpoint.tar.gz checkpoint/core-12.img
   ssh host cat dump/mm-12.img | pagepipe decode --pretty

@@ -123,7 +123,7 @@ reports to the page server that the dump is complete.`,
     about: `Listens on a local port for a page server that a command reaches. For each
 client it runs COMMAND and connects the client to its stdin and stdout. The
 address is printed to stderr when clients can connect.`,
-    options: ['listen', 'once'],
+    options: ['listen', 'once', 'json'],
     examples: `  pagepipe connect -- ssh source pagepipe serve dump --stdio &
   criu lazy-pages --page-server --address 127.0.0.1 --port 27000 \\
     -D small -W run -d
@@ -196,6 +196,7 @@ PATH begins with the name of the image and a colon.`,
       'extFileFds',
       'progressFd',
       'incomplete',
+      'json',
       ...SOURCE_OPTIONS,
     ],
     examples: `  pagepipe provide checkpoint.tar.zst -D DIR &

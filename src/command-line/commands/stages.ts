@@ -16,7 +16,7 @@ First checks whether all images are there, and whether the pages files have the
 sizes that the pagemaps give. A damaged directory or plain archive is refused
 before anything is written. Any other dump is checked while it is read. If it
 is damaged, the stream stays incomplete, and its reader refuses it.`,
-    options: ['progress', 'incomplete', ...SOURCE_OPTIONS],
+    options: ['incomplete', 'json', 'progress', ...SOURCE_OPTIONS],
     oldNames: ['force'],
     examples: `  pagepipe read dump | zstd | ssh host 'zstd -d | pagepipe write dump'
   pagepipe read checkpoint.tar.zst | pagepipe write dump
@@ -28,7 +28,7 @@ is damaged, the stream stays incomplete, and its reader refuses it.`,
     usage: ['[--policy POLICY] [--eager-list FILE] < STREAM > STREAM'],
     about: `Cuts page runs at the borders of memory areas, and marks each run as lazy or
 eager and with its kind, which filter --kind selects by.`,
-    options: ['policy', 'unsafePolicy', 'eagerList'],
+    options: ['policy', 'unsafePolicy', 'eagerList', 'json'],
     oldNames: ['force'],
   },
   filter: {
@@ -40,7 +40,7 @@ and --range restrict it, and may be repeated. --drop takes out the selected
 pages, --keep all others. Pages in the parent dump are not affected. If pages
 are taken out that are not lazy, nothing can fetch them: a file
 pagepipe-partial.json marks the dump, and other commands refuse it.`,
-    options: ['drop', 'keep', 'pid', 'kind', 'range'],
+    options: ['drop', 'keep', 'pid', 'kind', 'range', 'json'],
     examples: `  pagepipe filter --drop lazy
   pagepipe filter --keep all --pid 15 --kind heap --kind stack
 `,
@@ -51,7 +51,7 @@ pagepipe-partial.json marks the dump, and other commands refuse it.`,
     usage: ['[--holes flag|drop] < STREAM > STREAM'],
     about: `Turns page runs back into pagemap entries, in the format that they were read
 in.`,
-    options: ['holes'],
+    options: ['holes', 'json'],
   },
   write: {
     group: 'stages',
@@ -70,7 +70,7 @@ complete or not at all.`,
     usage: ["'STAGE | STAGE ...' < STREAM > STREAM"],
     about: `Runs several stages in one process. A stage is classify, filter or rebuild with
 its options.`,
-    options: [],
+    options: ['json'],
     examples: `  pagepipe read dump |
     pagepipe run 'classify | filter --drop lazy | rebuild' |
     pagepipe write small
