@@ -1,9 +1,12 @@
 import { basename, extname } from 'node:path';
-import { dumpPlaces } from '../dump/files.js';
+import { CountedFiles } from '../dump/counted.js';
+import { type DumpFiles, dumpPlaces } from '../dump/files.js';
+import type { Slice } from '../dump/slice.js';
 import { UsageError } from '../errors.js';
+import { TextOutput } from '../explore/output.js';
 import { FdWriter } from '../io/fd.js';
 import { checkOutputFile } from '../library/sinks.js';
-import { memoryMap } from '../map/collect.js';
+import { mapSlice, memoryMap } from '../map/collect.js';
 import { htmlMap } from '../map/html.js';
 import type { MemoryMap } from '../map/model.js';
 import { svgMap } from '../map/svg.js';
@@ -16,11 +19,13 @@ import {
   type Io,
   inputs,
   pageSizeFlag,
+  refuseOptions,
   refuseTerminals,
 } from './command.js';
 import { fileOutputs } from './if-absent.js';
 import { writeMapFile } from './map-file.js';
 import { Progress } from './progress.js';
+import { openForSlice, sliceFlag, sliceLine } from './slice.js';
 import { inputPlaces, openCommandFiles, sourceName } from './source.js';
 
 /** Makes the text of a file of a map. */
@@ -36,6 +41,12 @@ export const command: Command = {
     const [path] = inputs(args, 'DUMP') as [string];
     const json = args.flags['json'] === true;
     const out = args.flags['out'] as string | undefined;
+    const slice = sliceFlag(args);
+    if (slice) {
+      refuseOptions(args, ['out'], ' does not go with --slice');
+      await writeSlice(path, slice, args, io);
+      return;
+    }
     const write = out === undefined ? undefined : writerOf(out, json, io);
     const title = `Memory of ${basename(sourceName(path, args))}`;
     const map = await collect(path, out, args, io);
@@ -44,6 +55,26 @@ export const command: Command = {
     else if (out === undefined) draw(map, io);
   },
 };
+
+/** Prints the report of a slice. */
+async function writeSlice(path: string, slice: Slice, args: Arguments, io: Io): Promise<void> {
+  const progress = new Progress(io, () => 0);
+  let files: DumpFiles | undefined;
+  try {
+    files = new CountedFiles(await openForSlice(path, args, io), progress.add);
+    const writer = new FdWriter(io.stdoutFd);
+    const output = new TextOutput(progress.around(writer.write));
+    const put = (line: object) => output.print(`${JSON.stringify(line)}\n`);
+    const content = args.flags['content'] === true;
+    const totals = await mapSlice(files, slice, put, { ...pageSizeFlag(args, PAGE_SIZES), content, signal: io.signal });
+    put({ ...sliceLine('map', slice, files, args), ...totals });
+    output.flush();
+    writer.flush();
+  } finally {
+    progress.done();
+    files?.close();
+  }
+}
 
 /** Throws {@link UsageError} for a name that does not say what is to be written. */
 function writerOf(out: string, json: boolean, io: Io): Writer {

@@ -5,20 +5,22 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { MAX_SLICES } from '../dump/slice.js';
 import { DumpError, onFile, UsageError } from '../errors.js';
+import { isSliceTotals, MapJoin } from '../map/join.js';
+import type { SliceTotals } from '../map/trace.js';
 import { printable } from '../printable.js';
 import { type Finding, MAX_FINDINGS_PER_FILE } from '../verify/findings.js';
 import type { OrderedFinding } from '../verify/part.js';
 import type { Verdict } from '../verify/verify.js';
 import { AnswerIsNo, type Command, type Io } from './command.js';
 import { Unsearched } from './search.js';
-import { SLICED, type SliceLine } from './slice.js';
+import { SLICED, type SlicedCommand, type SliceLine } from './slice.js';
 import { damaged, summaryObject } from './verify.js';
 
 /** Longest line of a report. A match has at most 64 KiB on each side, in hex. */
 const MAX_LINE_BYTES = 2 ** 20;
 const CHUNK_BYTES = 2 ** 18;
 
-interface Report extends SliceLine, Verdict {
+interface Report extends SliceLine, Verdict, SliceTotals {
   file: string;
   /** Of a search. */
   matches: number;
@@ -31,8 +33,7 @@ export const command: Command = {
   async run(args, io) {
     if (args.input.length === 0) throw new UsageError('expected FILE ..., found nothing');
     const reports = inOrder(args.input.map(reportOf));
-    if ((reports[0] as Report).command === 'verify') joinVerify(reports, io);
-    else joinSearch(reports, io);
+    JOIN[(reports[0] as Report).command](reports, io);
   },
 };
 
@@ -56,10 +57,7 @@ function reportOf(file: string): Report {
         slice <= of &&
         of <= MAX_SLICES &&
         [dump, asked, path].every((word) => typeof word === 'string') &&
-        (name === 'verify'
-          ? [report.errors, report.warnings, report.files]
-          : [report.matches, report.lazy, report.parent]
-        ).every(isCount);
+        HAS_TOTALS[name](report);
       if (!isReport) throw notAReport(file);
       return { ...report, file };
     } finally {
@@ -67,6 +65,19 @@ function reportOf(file: string): Report {
     }
   });
 }
+
+/** Whether the last line has what this command counts. */
+const HAS_TOTALS: Record<SlicedCommand, (report: Report) => boolean> = {
+  verify: ({ errors, warnings, files }) => [errors, warnings, files].every(isCount),
+  search: ({ matches, lazy, parent }) => [matches, lazy, parent].every(isCount),
+  map: (report) => isSliceTotals({ ...report }),
+};
+
+const JOIN: Record<SlicedCommand, (reports: readonly Report[], io: Io) => void> = {
+  verify: joinVerify,
+  search: joinSearch,
+  map: joinMap,
+};
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
@@ -199,6 +210,20 @@ function joinVerify(reports: readonly Report[], io: Io): void {
   };
   put(summaryObject(verdict), io);
   if (verdict.errors > 0) throw damaged(verdict, path);
+}
+
+function joinMap(reports: readonly Report[], io: Io): void {
+  const join = new MapJoin(reports[0] as Report);
+  for (const report of reports) {
+    join.totals(report);
+    let lines = 0;
+    for (const line of linesOf(report)) {
+      lines++;
+      if (!join.line(line)) throw notAReport(report.file);
+    }
+    if (lines !== report.lines) throw notAReport(report.file);
+  }
+  put(join.map(), io);
 }
 
 function findingOf(line: Record<string, unknown>, file: string): OrderedFinding {

@@ -7,7 +7,7 @@ import { type Arguments, type Io, refuseOptions } from './command.js';
 import { openBeforehand } from './source.js';
 
 /** Commands whose work can be cut. */
-export const SLICED = ['verify', 'search'] as const;
+export const SLICED = ['verify', 'search', 'map'] as const;
 export type SlicedCommand = (typeof SLICED)[number];
 
 /** The last line of the report of a slice. */
@@ -51,7 +51,18 @@ export async function openForSlice(path: string, args: Arguments, io: Io): Promi
 }
 
 /** Options that do not change what is found. */
-const SAME_RESULT = ['slice', 'json', 'quiet', 'from', 'buffer', 'spillDir', 'maxBytes', 'shardFds'];
+const SAME_RESULT = [
+  'slice',
+  'json',
+  'quiet',
+  'progress',
+  'from',
+  'buffer',
+  'spillDir',
+  'maxBytes',
+  'shardFds',
+  'endpointUrl',
+];
 
 const ASKED_DIGITS = 16;
 

@@ -3,14 +3,14 @@ import type { Images } from '../dump/images.js';
 import { coreOf, mapFlagsOfTask } from '../explore/processes.js';
 import type { MemoryArea, MemorySpan, MemoryState, SegmentMemory, TaskMemory } from '../explore/task-memory.js';
 import { lazyByVma } from '../memory/vma.js';
-import type { MapBuilder, NewArea } from './builder.js';
+import type { MapEvents, NewArea } from './builder.js';
 import type { State } from './model.js';
 
 /** Takes the next span of a band. Returns the state of its pages for the map; undefined if there is no memory. */
 export type Band = (span: MemorySpan) => State | undefined;
 
 /** Begins the band of a process, which gets its spans in order. */
-export function taskBand(builder: MapBuilder, images: Images, memory: TaskMemory): Band {
+export function taskBand(builder: MapEvents, images: Images, memory: TaskMemory): Band {
   beginTask(builder, images, memory.pid);
   const map = mapFlagsOfTask(images, memory.pid);
   let area: MemoryArea | undefined;
@@ -19,8 +19,10 @@ export function taskBand(builder: MapBuilder, images: Images, memory: TaskMemory
   return (span) => {
     if (span.area < 0) {
       if (span.state === 'absent') return undefined;
-      if (span.pageNumber !== strayEnd) builder.newArea(strayArea(span));
-      strayEnd = span.pageNumber + span.pages;
+      const end = span.pageNumber + span.pages;
+      if (span.pageNumber !== strayEnd) builder.newArea({ start: span.pageNumber, end, kind: 'unknown', flags: '' });
+      else builder.areaEnd(end);
+      strayEnd = end;
       area = undefined;
       return stateOf(span.state, false, undefined);
     }
@@ -34,13 +36,13 @@ export function taskBand(builder: MapBuilder, images: Images, memory: TaskMemory
 }
 
 /** Begins the band of a process. That is all for a zombie, which has no memory. */
-export function beginTask(builder: MapBuilder, images: Images, pid: number): void {
+export function beginTask(builder: MapEvents, images: Images, pid: number): void {
   const name = images.has(`core-${pid}.img`) ? coreOf(images, pid).tc?.comm : undefined;
   builder.space('task', pid, name ?? null);
 }
 
 /** Begins the band of a segment, which gets its spans in order. */
-export function segmentBand(builder: MapBuilder, { id, name, pages }: SegmentMemory): Band {
+export function segmentBand(builder: MapEvents, { id, name, pages }: SegmentMemory): Band {
   builder.space('shmem', id, name ?? null);
   builder.newArea({ start: 0, end: pages, kind: 'shmem', flags: '' });
   return ({ state }) => stateOf(state, false, undefined);
@@ -61,13 +63,6 @@ function stateOf(state: MemoryState, isLazy: boolean, area: MemoryArea | undefin
       return state;
   }
 }
-
-const strayArea = ({ pageNumber, pages }: MemorySpan): NewArea => ({
-  start: pageNumber,
-  end: pageNumber + pages,
-  kind: 'unknown',
-  flags: '',
-});
 
 const MAP_SHARED = 1;
 

@@ -31,8 +31,9 @@ export class Bins {
    * Adds the next pages. `area` is that of the bin before, or greater.
    * @param content of the pages; -1 if they have no bytes, or were not read
    * @param isChanged whether they differ from those of another dump
+   * @returns whether they differ from the pages before, so that a run begins
    */
-  add(area: number, state: number, pages: number, content = -1, isChanged = false): void {
+  add(area: number, state: number, pages: number, content = -1, isChanged = false): boolean {
     const common = (state << 8) | ((content + 1) << 1) | Number(isChanged);
     const isSame = common === this.common && this.areas[this.length - 1] === area;
     if (!isSame) this.open(area);
@@ -41,6 +42,7 @@ export class Bins {
     this.count(base + state, pages);
     if (content >= 0) this.count(base + CONTENT + content, pages);
     if (isChanged) this.count(base + CHANGED, pages);
+    return !isSame;
   }
 
   private open(area: number): void {

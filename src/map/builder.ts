@@ -51,7 +51,19 @@ export interface MapOptions {
 
 type NewSpace = Omit<MapSpace, 'areas'>;
 
-export class MapBuilder {
+/** What a map is made of, in order. */
+export interface MapEvents {
+  /** Begins the next address space. */
+  space(type: MapSpace['type'], id: number, name: string | null): void;
+  /** Begins the next area of the space, by ascending address. */
+  newArea(area: NewArea): void;
+  /** Moves the end of the area, of which it was not known before. */
+  areaEnd(page: number): void;
+  /** Adds the next pages of the area. */
+  pages(state: State, pages: number, content?: Content, isChanged?: boolean): void;
+}
+
+export class MapBuilder implements MapEvents {
   private readonly spaces: NewSpace[] = [];
   private readonly rows: AreaRows;
   private readonly bins: Bins;
@@ -68,12 +80,10 @@ export class MapBuilder {
     this.bins = new Bins(this.limits.bins);
   }
 
-  /** Begins the next address space. */
   space(type: MapSpace['type'], id: number, name: string | null): void {
     this.spaces.push({ type, id, name: name === null ? null : shortened(name), ...noTotals() });
   }
 
-  /** Begins the next area of the space, by ascending address. */
   newArea({ start, end, kind, flags, file, offset, segment }: NewArea): void {
     const space = this.spaces.length - 1;
     const name = file === undefined ? undefined : shortened(file);
@@ -85,10 +95,13 @@ export class MapBuilder {
     this.areas++;
   }
 
-  /** Adds the next pages of the area. */
+  areaEnd(page: number): void {
+    (this.rows.rows[this.area] as AreaRow).end = page;
+  }
+
   pages(state: State, pages: number, content?: Content, isChanged = false): void {
-    this.runs++;
-    this.bins.add(this.area, STATES.indexOf(state), pages, content ? CONTENTS.indexOf(content) : -1, isChanged);
+    const column = content ? CONTENTS.indexOf(content) : -1;
+    if (this.bins.add(this.area, STATES.indexOf(state), pages, column, isChanged)) this.runs++;
     (this.rows.rows[this.area] as AreaRow).pages += pages;
     addTo(this.spaces.at(-1) as NewSpace, this.kind, state, pages);
     if (state !== 'shared') addTo(this.totals, this.kind, state, pages);
@@ -167,7 +180,7 @@ const LEAST_PATH = 15;
 const LEAST_BINS = 500;
 
 /** A path whose middle is left out if it is very long. */
-function shortened(path: string, most = MOST_PATH): string {
+export function shortened(path: string, most = MOST_PATH): string {
   if (path.length <= most) return path;
   const half = Math.floor(most / 2);
   return `${path.slice(0, half)}…${path.slice(-half)}`;

@@ -1,6 +1,9 @@
 /**
  * What the bytes of pages look like: zeros, text, something that compresses, or bytes without any order. It is told from a
  * sample of each page. Together they show what compression, a search for equal pages, and leaving out zeros would save.
+ *
+ * Some blocks of pages are compressed, chosen by their place among all pages that are read. So a survey of a part, which
+ * begins at a block, adds up with those of the other parts to a survey of everything.
  */
 import { crc32 } from '../crc.js';
 import { encodedLz4Bytes } from '../image/lz4.js';
@@ -16,10 +19,11 @@ const TEXT_SHARE = 0.92;
 /** Fewer bytes that are not zero are no text. */
 const LEAST_TEXT = 1 / 32;
 
-/** Pages that are compressed at once, and how many of all are: all of the first ones, then a few of every so many. */
-const SAMPLE_PAGES = 16;
-const ALL_BELOW_PAGES = 1024;
-const SAMPLE_EVERY_PAGES = 512;
+/** Pages that are compressed at once. */
+export const BLOCK_PAGES = 16;
+/** All of the first blocks are, then one of every so many. */
+const ALL_BELOW_BLOCKS = 64;
+const SAMPLE_EVERY_BLOCKS = 32;
 
 export class ContentSurvey {
   private readonly distinct = new DistinctCount();
@@ -29,12 +33,21 @@ export class ContentSurvey {
   private readonly logs: Float64Array;
   private readonly zeros: Uint8Array;
   private pages = 0;
-  private nextSample = 0;
   private sampledPages = 0;
   private sampledBytes = 0;
+  /** The first pages of a block that is to be compressed. */
+  private readonly block: Buffer;
+  private blockBytes = 0;
 
-  /** @param pageSize bytes */
-  constructor(private readonly pageSize: number) {
+  /**
+   * @param pageSize bytes
+   * @param before pages that other parts have before this one, a multiple of {@link BLOCK_PAGES}
+   */
+  constructor(
+    private readonly pageSize: number,
+    private readonly before = 0,
+  ) {
+    this.block = Buffer.alloc(BLOCK_PAGES * pageSize);
     this.logs = Float64Array.from({ length: pageSize / STRIDE + 1 }, (_, n) => (n === 0 ? 0 : n * Math.log2(n)));
     this.zeros = new Uint8Array(pageSize);
   }
@@ -59,20 +72,20 @@ export class ContentSurvey {
       content = next;
     }
     if (content !== undefined) take(content, pages - first);
-    this.sample(buffer, pages);
+    this.sample(buffer);
     this.pages += pages;
   }
 
+  /** What has been counted so far. Nothing can be added any more. */
+  end(): ContentCounts {
+    this.compress(this.block.subarray(0, this.blockBytes));
+    this.blockBytes = 0;
+    const { pages, counts, sampledPages, sampledBytes, distinct } = this;
+    return { pages, contents: counts, sampledPages, sampledBytes, distinct };
+  }
+
   totals(): ContentTotals {
-    const { pages, sampledPages, sampledBytes, distinct } = this;
-    return {
-      pages,
-      contents: this.counts,
-      distinctPages: Math.min(distinct.count, pages - this.counts.zero),
-      isExact: distinct.isExact,
-      compressedBytes: sampledPages === 0 ? 0 : Math.round((sampledBytes / sampledPages) * pages),
-      sampledPages,
-    };
+    return contentTotals(this.end());
   }
 
   private classify(buffer: Buffer, start: number): Content {
@@ -101,18 +114,60 @@ export class ContentSurvey {
     return printable >= TEXT_SHARE * nonZero && nonZero >= LEAST_TEXT * samples ? 'text' : 'compressible';
   }
 
-  private sample(bytes: Buffer, pages: number): void {
-    if (this.pages >= ALL_BELOW_PAGES && this.pages < this.nextSample) return;
-    const most = this.pages < ALL_BELOW_PAGES ? pages : Math.min(pages, SAMPLE_PAGES);
-    for (let page = 0; page < most; page += SAMPLE_PAGES) {
-      const count = Math.min(SAMPLE_PAGES, most - page);
-      const plain = bytes.subarray(page * this.pageSize, (page + count) * this.pageSize);
-      this.sampledBytes += Math.min(plain.length, encodedLz4Bytes(plain));
-      this.sampledPages += count;
+  /** Compresses the chosen blocks among the next pages. */
+  private sample(bytes: Buffer): void {
+    const blockSize = this.block.length;
+    for (let at = 0; at < bytes.length; ) {
+      const place = this.before + this.pages + at / this.pageSize;
+      const end = Math.min(bytes.length, at + blockSize - (place % BLOCK_PAGES) * this.pageSize);
+      if (isChosen(Math.floor(place / BLOCK_PAGES))) this.gather(bytes.subarray(at, end));
+      at = end;
     }
-    this.nextSample = this.pages + SAMPLE_EVERY_PAGES;
+  }
+
+  /** Adds pages to a block, and compresses it when it is whole. */
+  private gather(bytes: Buffer): void {
+    if (bytes.length === this.block.length) {
+      this.compress(bytes);
+      return;
+    }
+    this.block.set(bytes, this.blockBytes);
+    this.blockBytes += bytes.length;
+    if (this.blockBytes < this.block.length) return;
+    this.compress(this.block);
+    this.blockBytes = 0;
+  }
+
+  private compress(plain: Buffer): void {
+    if (plain.length === 0) return;
+    this.sampledBytes += Math.min(plain.length, encodedLz4Bytes(plain));
+    this.sampledPages += plain.length / this.pageSize;
   }
 }
+
+const isChosen = (block: number): boolean => block < ALL_BELOW_BLOCKS || block % SAMPLE_EVERY_BLOCKS === 0;
+
+/** What a survey has counted. The counts of parts add up. */
+export interface ContentCounts extends Pick<ContentTotals, 'pages' | 'contents' | 'sampledPages'> {
+  /** Bytes of the sampled pages when compressed. */
+  sampledBytes: number;
+  distinct: DistinctCount;
+}
+
+export const contentTotals = ({
+  pages,
+  contents,
+  sampledPages,
+  sampledBytes,
+  distinct,
+}: ContentCounts): ContentTotals => ({
+  pages,
+  contents,
+  distinctPages: Math.min(distinct.count, pages - contents.zero),
+  isExact: distinct.isExact,
+  compressedBytes: sampledPages === 0 ? 0 : Math.round((sampledBytes / sampledPages) * pages),
+  sampledPages,
+});
 
 /** ASCII, with what ends and indents lines. */
 const isText = (byte: number): boolean =>

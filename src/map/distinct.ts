@@ -1,7 +1,8 @@
 /**
  * Counts different pages in limited memory. Each page has a number made of its bytes, and the numbers are kept in a set. When
  * the set is full, only numbers that end in one more zero bit are kept, so it is a fair sample: each stands for two, four and
- * so on. Until then the count is exact, but for pages that share a number by chance.
+ * so on. Until then the count is exact, but for pages that share a number by chance. What is kept depends on the numbers
+ * alone and not on their order, so counts of parts can be added up.
  */
 
 const FIRST_SLOTS = 1 << 12;
@@ -22,15 +23,33 @@ export class DistinctCount {
   add(number: number): void {
     if (number % this.every !== 0) return;
     this.insert(number);
-    if (this.size * 2 <= this.slots.length) return;
-    const old = this.slots;
-    if (old.length < this.mostSlots) this.slots = new Float64Array(old.length * 4);
-    else {
-      this.every *= 2;
-      this.slots = new Float64Array(old.length);
+    while (this.size * 2 > this.slots.length) {
+      const isLargest = this.slots.length >= this.mostSlots;
+      this.keep(isLargest ? this.every * 2 : this.every, isLargest ? this.slots.length : this.slots.length * 4);
     }
+  }
+
+  /** Keeps no more than another count that did not keep all: then the numbers of both can be added. */
+  keepEvery(every: number): void {
+    if (every > this.every) this.keep(every, this.slots.length);
+  }
+
+  private keep(every: number, slots: number): void {
+    const old = this.slots;
+    this.every = every;
+    this.slots = new Float64Array(slots);
     this.size = 0;
-    for (const kept of old) if (kept !== 0 && (kept - 1) % this.every === 0) this.insert(kept - 1);
+    for (const kept of old) if (kept !== 0 && (kept - 1) % every === 0) this.insert(kept - 1);
+  }
+
+  /** The numbers that are kept. */
+  *numbers(): Generator<number> {
+    for (const kept of this.slots) if (kept !== 0) yield kept - 1;
+  }
+
+  /** How many numbers each one that is kept stands for. */
+  get share(): number {
+    return this.every;
   }
 
   get count(): number {

@@ -9,10 +9,10 @@ import { fixture, tempDir } from '../helpers/temp.js';
 
 const FAMILY = fixture('family-criu-4.2.1');
 
-/** Runs a command; its output goes to a file. */
+/** Runs a command; what it writes to the descriptor goes to a file. */
 async function run(words: readonly string[], stdout = join(tempDir(), 'stdout')): Promise<Outcome> {
   const outcome = await cli(words, { stdout });
-  return { ...outcome, stdout: readFileSync(stdout, 'utf8') };
+  return { ...outcome, stdout: outcome.stdout + readFileSync(stdout, 'utf8') };
 }
 
 /** The reports of all slices, in files. */
@@ -134,6 +134,22 @@ describe('verify', () => {
     expect(found).toHaveLength(102);
     expect(found[100]).toEqual({ code: 'MORE', severity: 'error', file: 'pages-1.img', message: 'and 27 more' });
     expect(found[101]).toEqual({ event: 'summary', errors: 127, warnings: 0, files: 4, complete: true });
+  });
+});
+
+describe('map', () => {
+  it.each([[[]], [['--content']]])('draws the same: %j', async (words) => {
+    const { code, stdout } = await expectSame(['map', FAMILY, ...words], [1, 3]);
+    expect(code).toBe(0);
+    expectFits('map', JSON.parse(stdout));
+  });
+
+  it('lacks nothing that its report had', async () => {
+    const [file] = (await slices(['map', FAMILY], 1)) as [string];
+    const lines = readFileSync(file, 'utf8').split('\n');
+    writeFileSync(file, lines.toSpliced(5, 1).join('\n'));
+    expect((await cli(['merge-report', file])).code).toBe(1);
+    expect((await cli(['map', FAMILY, '--json', '--slice', '1/2', '-o', 'map.html'])).code).toBe(2);
   });
 });
 

@@ -57,6 +57,42 @@ describe('content', () => {
     expect(totals.compressedBytes).toBeLessThan(3 * PAGE);
   });
 
+  it('compresses the same blocks in parts as in the whole, however it comes', () => {
+    const all = Buffer.concat(Array.from({ length: 1100 }, (_, i) => random(PAGE, `${i % 7}`)));
+    const surveyOf = (from: number, to: number, pieces: number) => {
+      const survey = new ContentSurvey(PAGE, from);
+      for (let page = from; page < to; page += pieces) {
+        survey.add(all.subarray(page * PAGE, Math.min(to, page + pieces) * PAGE), () => {});
+      }
+      return survey.end();
+    };
+    const whole = surveyOf(0, 1100, 1100);
+    expect(whole.sampledPages).toBe(1024 + 16);
+    expect(surveyOf(0, 1100, 5)).toMatchObject({ sampledPages: 1040, sampledBytes: whole.sampledBytes });
+    const parts = [surveyOf(0, 16, 3), surveyOf(16, 1040, 77), surveyOf(1040, 1100, 9)];
+    const sum = (name: 'sampledPages' | 'sampledBytes') => parts.reduce((total, part) => total + part[name], 0);
+    expect([sum('sampledPages'), sum('sampledBytes')]).toEqual([whole.sampledPages, whole.sampledBytes]);
+  });
+
+  it('adds up counts of parts to the count of the whole', () => {
+    const oneOf = (i: number) => (Math.imul(i, 0x9e3779b1) >>> 0) * 2 ** 21 + (Math.imul(i, 0x85ebca6b) >>> 11);
+    const whole = new DistinctCount(1 << 10);
+    const sum = new DistinctCount(1 << 10);
+    for (const [from, to] of [
+      [0, 30],
+      [30, 4000],
+      [3000, 3010],
+      [2000, 9000],
+    ] as const) {
+      const part = new DistinctCount(1 << 10);
+      for (let i = from; i < to; i++) for (const count of [part, whole]) count.add(oneOf(i));
+      sum.keepEvery(part.share);
+      for (const number of part.numbers()) sum.add(number);
+    }
+    expect(whole.isExact).toBe(false);
+    expect([sum.count, sum.share]).toEqual([whole.count, whole.share]);
+  });
+
   it('estimates how many differ where they are too many to remember', () => {
     const count = new DistinctCount(1 << 12);
     let number = 1;

@@ -32,12 +32,12 @@ is known, but trying again may help.`,
     group: 'check',
     summary: 'join the reports of the slices of a dump',
     usage: ['FILE ...'],
-    about: `Joins the reports of verify --slice or search --slice, in any order, to the
+    about: `Joins the reports of verify, search or map with --slice, in any order, to the
 report of a run that was not cut: the same lines of JSON, and the same exit
 code. Reports that are missing or come twice, and those of another dump or with
 other options, are refused. See docs/schedulers.md.
 
-Exit codes: as of verify and search.`,
+Exit codes: as of verify, search and map.`,
     options: ['json'],
     examples: `  for k in 1 2 3 4; do
     pagepipe verify dump.tar --slice $k/4 --json > report.$k &

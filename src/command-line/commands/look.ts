@@ -87,7 +87,7 @@ With --content all pages are read once. The map then shows what they hold, and
 how much zeros, repeated pages and compression would save.
 
 NO_COLOR turns colors off; COLUMNS sets the width of the picture.`,
-    options: ['content', 'out', 'force', 'ifAbsent', 'json', 'progress', ...SOURCE_OPTIONS],
+    options: ['content', 'out', 'force', 'ifAbsent', 'slice', 'json', 'progress', ...SOURCE_OPTIONS],
     examples: `  pagepipe map checkpoint.tar.zst -o map.html
   pagepipe map dump --content
 `,
