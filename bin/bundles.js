@@ -5,6 +5,8 @@
 module.exports = {
   help: ['completion', '--help', '-h', 'help', '--version', '-V', '-v', 'version'],
   stages: ['classify', 'filter', 'rebuild', 'run'],
-  dumps: ['read', 'write', 'copy', 'make-lazy', 'split', 'merge', 'verify', 'x'],
+  ends: ['read', 'write'],
+  dumps: ['copy', 'make-lazy', 'split', 'merge'],
+  look: ['verify', 'x'],
   images: ['decode', 'encode', 'show', 'info', 'edit'],
 };

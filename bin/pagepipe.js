@@ -35,11 +35,13 @@ setTimeout(afterStart, START_MS).unref();
 /** A folder of compiled code whose time is older gets a new time when it is used. */
 const HOUR_MS = 3600 * 1000;
 const RECENT_MS = 2 * HOUR_MS;
-/** Two versions have no more. */
-const KEPT_FOLDERS = 10;
+/** Two versions have no more: one for each bundle. */
+const KEPT_FOLDERS = 2 * (Object.keys(bundles).length + 1);
 
 const bundleName = Object.keys(bundles).find((name) => bundles[name].includes(command)) ?? 'pagepipe';
 const bundle = join(__dirname, `../dist/${bundleName}.cjs`);
+/** For the bundle and then for its compiled form: to touch new memory is most of what reading takes. Larger than either. */
+let buffer = Buffer.allocUnsafeSlow(4 * 1024 * 1024);
 const code = readBundle();
 const cacheFile = findCacheFile();
 const cachedData = cacheFile && readCache(cacheFile);
@@ -53,14 +55,30 @@ module_.exports.runProcess().then(() => {
 process.once('beforeExit', () => process.exit());
 
 function readBundle() {
+  let fd;
   try {
     // The build leaves ASCII only, which V8 keeps in one byte a character.
-    return fs.readFileSync(bundle, 'latin1');
+    fd = fs.openSync(bundle);
+    return readAll(fd, fs.fstatSync(fd).size).latin1Slice();
   } catch (error) {
     if (error.code !== 'ENOENT') throw error;
     fs.writeSync(2, 'pagepipe: error: dist/ is missing\npagepipe: hint: npm ci && npm run build\n');
     process.exit(1);
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd);
   }
+}
+
+/** A file of this size, in the buffer. */
+function readAll(fd, size) {
+  if (size > buffer.length) buffer = Buffer.allocUnsafeSlow(size);
+  let read = 0;
+  while (read < size) {
+    const bytes = fs.readSync(fd, buffer, read, size - read);
+    if (bytes === 0) break;
+    read += bytes;
+  }
+  return buffer.subarray(0, read);
 }
 
 /**
@@ -88,11 +106,12 @@ function readCache(file) {
   let fd;
   try {
     fd = fs.openSync(file, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
-    const { uid, mode } = fs.fstatSync(fd);
+    const { uid, mode, size } = fs.fstatSync(fd);
     if (uid !== process.geteuid() || (mode & 0o7777) !== 0o600) return;
-    const bytes = fs.readFileSync(fd);
-    const data = bytes.subarray(4);
-    if (bytes.length <= 4 || crc32(data) !== bytes.readUInt32LE()) return;
+    const bytes = readAll(fd, size);
+    // V8 copies data that is not aligned, so the checksum comes after it.
+    const data = bytes.subarray(0, -4);
+    if (bytes.length <= 4 || crc32(data) !== bytes.readUInt32LE(data.length)) return;
     // Its time tells removeUnused that it is in use.
     if (Date.now() - stats.mtimeMs > HOUR_MS) fs.utimesSync(folder, new Date(), new Date());
     return data;
@@ -127,7 +146,7 @@ function writeCache(file) {
     const data = script.createCachedData();
     const sum = Buffer.alloc(4);
     sum.writeUInt32LE(crc32(data));
-    fs.writeFileSync(temporary, Buffer.concat([sum, data]), { flag: 'wx', mode: 0o600 });
+    fs.writeFileSync(temporary, Buffer.concat([data, sum]), { flag: 'wx', mode: 0o600 });
     fs.renameSync(temporary, file);
     if (isNew) removeUnused(ours);
   } catch {

@@ -117,6 +117,9 @@ const NOT_SET_UP = [
 const SELDOM_USED =
   /^(node:)?(child_process|cluster|crypto|dgram|http|http2|https|module|net|os|perf_hooks|tls|tty|worker_threads)$/;
 
+/** Modules of Node that every command needs, and that some files import as a whole. */
+const IMPORTED_WHOLE = /^(node:)?(fs|path|url|util|zlib)$/;
+
 /** Three of the commands are in one module. */
 const MODULES = { classify: 'stages', filter: 'stages', rebuild: 'stages' };
 /** What src/cli.ts imports for an option of several commands. */
@@ -240,17 +243,27 @@ function withoutPackageData({ onLoad }) {
   });
 }
 
-/** Such a module is loaded when something of it is used, not when it is imported. */
+/**
+ * Such a module is loaded when something of it is used, not when it is imported. Its members are inherited, because esbuild
+ * copies all that an object has for each import of it.
+ */
 function loadedWhenUsed({ onResolve, onLoad }) {
   onResolve({ filter: SELDOM_USED }, ({ path, namespace }) =>
     namespace === 'seldom' ? { path, external: true } : { path, namespace: 'seldom' },
   );
+  onResolve({ filter: IMPORTED_WHOLE }, ({ path, namespace, importer }) => {
+    if (namespace === 'whole') return { path, external: true };
+    if (/\/meow\/|\/compression\.ts$/.test(importer)) return { path, namespace: 'whole' };
+  });
+  onLoad({ filter: /.*/, namespace: 'whole' }, ({ path }) => ({
+    contents: `module.exports = Object.create(require(${JSON.stringify(path)}));`,
+  }));
   onLoad({ filter: /.*/, namespace: 'seldom' }, ({ path }) => {
     const getters = Object.keys(require(path)).map((name) => `get ${name}() { return load().${name}; },`);
     return {
       contents: `let loaded;
 const load = () => (loaded ??= require(${JSON.stringify(path)}));
-module.exports = { ${getters.join('\n')} };`,
+module.exports = Object.create({ ${getters.join('\n')} });`,
     };
   });
 }

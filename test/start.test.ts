@@ -76,7 +76,7 @@ test('the folders used last and those used recently are kept, the others removed
     return name;
   };
   const recent = Array.from({ length: 3 }, (_, i) => folderOf(`recent-${i}`, 1));
-  const last = Array.from({ length: 6 }, (_, i) => folderOf(`last-${i}`, 3 + i));
+  const last = Array.from({ length: 10 }, (_, i) => folderOf(`last-${i}`, 3 + i));
   for (let i = 0; i < 3; i++) folderOf(`old-${i}`, 48 + i);
   chmodSync(join(caches, 'pagepipe'), 0o700);
   info(caches);

@@ -37,10 +37,12 @@ export async function parse(spec: CommandSpec, words: readonly string[]): Promis
     if (short !== undefined) byWord.set(`-${short}`, name);
   }
   const end = words.includes('--') ? words.indexOf('--') : words.length;
-  const argv = [...checked(words.slice(0, end), byWord), ...words.slice(end)];
-  // Loaded only now: help does not need it.
+  const given = new Set<OptionName>();
+  const argv = [...checked(words.slice(0, end), byWord, given), ...words.slice(end)];
+  if (given.size === 0 && end === words.length) return { input: argv, flags: {} };
+  // Loaded only now: to load it takes as long as a short command.
   const { default: meow } = await import('meow');
-  const shapes = Object.fromEntries([...byWord.values()].map((name) => [name, shapeOf(optionOf(name))]));
+  const shapes = Object.fromEntries([...given].map((name) => [name, shapeOf(optionOf(name))]));
   const { input, flags } = meow({
     importMeta: { url: import.meta.url } as ImportMeta,
     pkg: {},
@@ -52,12 +54,11 @@ export async function parse(spec: CommandSpec, words: readonly string[]): Promis
     booleanDefault: undefined as never,
   });
   const values: Arguments['flags'] = {};
-  for (const [name, given] of Object.entries(flags) as [OptionName, unknown][]) {
+  for (const [name, value] of Object.entries(flags) as [OptionName, unknown][]) {
     const option = optionOf(name);
-    if (given === undefined || (Array.isArray(given) && given.length === 0)) continue;
-    if (option.type !== 'number') values[name] = given;
-    else if (option.isMultiple) values[name] = (given as string[]).map((text) => numberOf(option, name, text));
-    else values[name] = numberOf(option, name, given as string);
+    if (option.type !== 'number') values[name] = value;
+    else if (option.isMultiple) values[name] = (value as string[]).map((text) => numberOf(option, name, text));
+    else values[name] = numberOf(option, name, value as string);
   }
   return { input: input as string[], flags: values };
 }
@@ -72,9 +73,9 @@ const shapeOf = ({ type, short, isMultiple }: Option) => ({
 /**
  * The words in the form that meow reads reliably: each value joined to its option, each short option a word of its own.
  * Throws {@link UsageError} for unknown options, for options given twice, and for values that are missing or too many.
+ * @param given gets the names of the options
  */
-function checked(words: readonly string[], byWord: ReadonlyMap<string, OptionName>): string[] {
-  const seen = new Set<OptionName>();
+function checked(words: readonly string[], byWord: ReadonlyMap<string, OptionName>, given: Set<OptionName>): string[] {
   const found: string[] = [];
   const rest = words.flatMap((word) => splitShort(word, byWord));
   for (let i = 0; i < rest.length; i++) {
@@ -88,8 +89,8 @@ function checked(words: readonly string[], byWord: ReadonlyMap<string, OptionNam
     if (name === undefined)
       throw new UsageError(`unknown option ${option}${suggestionFor(option, [...byWord.keys()])}`);
     const { type, isMultiple } = optionOf(name);
-    if (seen.has(name) && !isMultiple) throw new UsageError(`${option}: expected once`);
-    seen.add(name);
+    if (given.has(name) && !isMultiple) throw new UsageError(`${option}: expected once`);
+    given.add(name);
     if (type === 'boolean') {
       if (inline !== undefined) throw new UsageError(`${option}: expected no value, found ${JSON.stringify(inline)}`);
       found.push(`--${kebab(name)}`);

@@ -3,7 +3,7 @@ import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 
 import { DumpError, onFile } from '../errors.js';
 
 /** Limit on open files: a dump may have thousands of processes. */
-const MAX_OPEN = 16;
+const MAX_OPEN = 64;
 
 /** The state of a file. It differs if the file was changed or replaced. */
 export const stateOf = ({ ino, size, mtimeMs }: Stats): string => `${ino} ${size} ${mtimeMs}`;

@@ -126,9 +126,9 @@ export class CheckedDump {
 /** A restore ignores folders inside a dump. */
 function sizesOf(files: DumpFiles): Map<string, number> {
   const sizes = new Map<string, number>();
-  const names = files.entries().map(({ name }) => name);
-  for (const name of names.filter((name) => !name.includes('/')).sort()) {
-    const stat = files.stat(name);
+  const entries = files.entries().filter(({ name }) => !name.includes('/'));
+  for (const { name, kind, size } of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    const stat = kind === 'regular' ? { size } : files.stat(name);
     if (stat) sizes.set(name, stat.size);
   }
   return sizes;
