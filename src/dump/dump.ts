@@ -16,7 +16,7 @@ import { isOfNobody, leftOut, leftoverPagemaps, pagesLeftOut } from './leftovers
 import { isPagemapName, isPagesName, isTaskImage, mmName, OUTSIDE, pagesName, spaceIdentity } from './names.js';
 import { findPageSize, MIN_PAGE_BYTES } from './page-size.js';
 import { openAddressSpace, readPagemap } from './pagemap.js';
-import type { DumpRecord, FileRecord, PayloadFile, Space } from './records.js';
+import type { DumpRecord, FileRecord, Space } from './records.js';
 import { sumsMark } from './sums.js';
 import { readTasks, type Task } from './tasks.js';
 
@@ -133,7 +133,8 @@ export class Dump {
 
   /** The runs of a space, with their payload. */
   *runsOf(space: Space): Generator<DumpRecord> {
-    const file = this.payloadOf(pagesName(space));
+    const pages = pagesName(space);
+    const file = payloadFile(this.files, pages, sizeOf(this.files, pages));
     for (const { runs, extents } of readPagemap(this.files, space.pagemap, this.pageSize, this.hasParent)) {
       yield { type: 'runs', space, runs, checked: false };
       if (extents.length > 0) yield { type: 'extents', file, extents };
@@ -205,17 +206,14 @@ export class Dump {
       ...(header ? { header } : {}),
     };
     yield record;
-    if (size > 0) yield { type: 'extents', file: this.payloadOf(name), extents: Float64Array.of(0, size) };
+    if (size > 0)
+      yield { type: 'extents', file: payloadFile(this.files, name, size), extents: Float64Array.of(0, size) };
   }
 
   /** A link in the place of an image becomes a copy of the file: a dump that arrives must have such an image as a file. */
   private withoutLink(entry: DumpEntry): DumpEntry {
     const stat = entry.kind === 'link' && isTaskImage(entry.name) ? this.files.stat(entry.name) : undefined;
     return stat ? { name: entry.name, kind: 'regular', mode: stat.mode, size: stat.size } : entry;
-  }
-
-  private payloadOf(name: string): PayloadFile {
-    return payloadFile(this.files, name, sizeOf(this.files, name));
   }
 
   /** An image whose name promises a type must begin with its magic. */
