@@ -56,8 +56,13 @@ export interface PayloadFile {
   keep?(): () => void;
   /** Where its bytes are, if they are in one piece of a file; good until the file is read again. */
   place?(): FilePlace | undefined;
-  /** Says what will be read next: position and bytes of each range, ascending. For what is far away. */
-  willRead?(extents: Float64Array): void;
+  /**
+   * Says what will be read next: position and bytes of each range, ascending. For what is far away.
+   * @param isAwaited whether somebody waits for it, so that time counts more than bytes
+   */
+  willRead?(extents: Float64Array, isAwaited?: boolean): void;
+  /** As that of RandomAccess. */
+  arrival?(position: number, bytes: number, isNeeded?: boolean): Promise<void> | undefined;
   /**
    * Of bytes that are in a pipe, which come once and in order: moves some to another descriptor, without reading them.
    * @returns bytes, fewer than asked for if the kernel cannot go on. The next read then shows why.

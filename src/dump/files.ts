@@ -46,7 +46,11 @@ export interface ReadableFiles {
    */
   place?(name: string): FilePlace | undefined;
   /** Says what of a file will be read next: position and bytes of each range, ascending. Reads of other parts may be slower. */
-  willRead?(name: string, extents: Float64Array): void;
+  willRead?(name: string, extents: Float64Array, isAwaited?: boolean): void;
+  /** As that of RandomAccess, for a file. Undefined where nothing is far away. */
+  readonly arrival?:
+    | ((name: string, position: number, bytes: number, isNeeded?: boolean) => Promise<void> | undefined)
+    | undefined;
 }
 
 /** What a dump is in that was read from front to back. */
@@ -136,7 +140,15 @@ export function payloadFile(files: ReadableFiles, name: string, size: number): P
     size,
     isLasting: true,
     place: () => files.place?.(name),
-    ...(files.willRead ? { willRead: (extents: Float64Array) => files.willRead?.(name, extents) } : {}),
+    ...(files.willRead
+      ? { willRead: (extents: Float64Array, isAwaited?: boolean) => files.willRead?.(name, extents, isAwaited) }
+      : {}),
+    ...(files.arrival
+      ? {
+          arrival: (position: number, bytes: number, isNeeded?: boolean) =>
+            files.arrival?.(name, position, bytes, isNeeded),
+        }
+      : {}),
     read: (buffer, position) => {
       const done = readFully((part, at) => files.readSome(name, part, at), buffer, position);
       if (done === buffer.length) return;

@@ -57,6 +57,7 @@ class SummedFiles implements DumpFiles {
   readonly pageSize?: number;
   readonly origin?: DumpOrigin;
   readonly summed: SummedBlocks;
+  readonly arrival: DumpFiles['arrival'];
   private readonly listed: readonly DumpEntry[];
   private readonly byName: ReadonlyMap<string, DumpEntry>;
   private readonly sums: ReadonlyMap<string, FileSums>;
@@ -68,6 +69,7 @@ class SummedFiles implements DumpFiles {
     this.mode = mode;
     if (pageSize !== undefined) this.pageSize = pageSize;
     if (origin) this.origin = origin;
+    if (files.arrival) this.arrival = (...args) => this.arrivalOf(...args);
     this.listed = files.entries().filter(({ name }) => !isSumsName(name));
     this.byName = new Map(this.listed.map((entry) => [entry.name, entry]));
     this.sums = decodeSums(readAll(files, SUMS, MAX_SUMS_BYTES));
@@ -96,11 +98,21 @@ class SummedFiles implements DumpFiles {
     return part.length;
   }
 
-  willRead(name: string, extents: Float64Array): void {
+  willRead(name: string, extents: Float64Array, isAwaited?: boolean): void {
     if (!this.files.willRead) return;
+    const sums = this.sumsOf(name);
+    this.files.willRead(name, sums ? wholeBlocks(extents, sums.bytes) : extents, isAwaited);
+  }
+
+  private arrivalOf(name: string, position: number, bytes: number, isNeeded?: boolean): Promise<void> | undefined {
+    const sums = this.sumsOf(name);
+    const [start = position, count = bytes] = sums ? wholeBlocks(Float64Array.of(position, bytes), sums.bytes) : [];
+    return this.files.arrival?.(name, start, count, isNeeded);
+  }
+
+  private sumsOf(name: string): FileSums | undefined {
     const place = followLinks(this.byName, name)?.name;
-    const sums = place === undefined ? undefined : this.sums.get(place);
-    this.files.willRead(name, sums ? wholeBlocks(extents, sums.bytes) : extents);
+    return place === undefined ? undefined : this.sums.get(place);
   }
 
   parent(): DumpFiles | undefined {

@@ -16,8 +16,17 @@ export interface RandomAccess {
   readSome(buffer: Uint8Array, position: number): number;
   /** Where the bytes are, if in a file. Throws as readSome does. */
   place?(): FilePlace;
-  /** Says what will be read next: position and bytes of each range, ascending. For what is far away. */
-  willRead?(extents: Float64Array): void;
+  /**
+   * Says what will be read next: position and bytes of each range, ascending. For what is far away.
+   * @param isAwaited whether somebody waits for it, so that time counts more than bytes
+   */
+  willRead?(extents: Float64Array, isAwaited?: boolean): void;
+  /**
+   * Of what is far away: has bytes come, without waiting for them.
+   * @param isNeeded with false it only looks whether they are here
+   * @returns undefined if they are here, so that reading them takes no time; else what is fulfilled when it is worth asking again
+   */
+  arrival?(position: number, bytes: number, isNeeded?: boolean): Promise<void> | undefined;
   close(): void;
 }
 

@@ -17,7 +17,7 @@ import { addressHex } from '../memory/runs.js';
 import { counted } from '../printable.js';
 import type { PageOrder } from './order.js';
 import { PageBuffer } from './page-buffer.js';
-import { isArriving, isRemote, type PageSource, runsOf } from './page-source.js';
+import { farPages, isArriving, isRemote, type PageSource, runsOf } from './page-source.js';
 import { PendingPages } from './pending.js';
 import { Restore } from './restore.js';
 import type { StatsObserver } from './stats.js';
@@ -84,6 +84,7 @@ export class LazyDaemon {
   private pieceBytes = MIN_PIECE_BYTES;
   /** Tasks with faults to answer. */
   private readonly faulting = new Set<LazyTask>();
+  private readonly order: PageOrder | undefined;
 
   /**
    * Listens at once.
@@ -107,6 +108,9 @@ export class LazyDaemon {
     this.poller.add(this.listener.fd, () => this.accept());
     if (isRemote(source)) source.onPages = (pid, page, bytes) => this.take(pid, page, bytes);
     source.onChange = () => this.changed();
+    const far = farPages(source);
+    this.order = options.order && far ? far.gathered(options.order) : options.order;
+    if (this.order) far?.prepare(this.order);
   }
 
   /** Pages that wait to be delivered, in all restores. */
@@ -242,7 +246,8 @@ export class LazyDaemon {
     const { observer } = this.options;
     const restore: Restore = new Restore(
       socket,
-      this.options.order,
+      this.order,
+      farPages(this.source),
       (task) => this.drop(restore, task),
       observer && {
         copied: (pages) => this.tell(() => observer.copied(pages)),

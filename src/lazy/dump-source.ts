@@ -9,6 +9,7 @@ import { decodeAreas } from '../image/mm.js';
 import type { AddressSpace } from '../memory/space.js';
 import { lazyByVma, mapFlagsOf } from '../memory/vma.js';
 import type { DumpMemory } from '../serve/memory.js';
+import { FarPages } from './far-pages.js';
 import { LazyRuns } from './lazy-runs.js';
 import type { LocalSource } from './page-source.js';
 
@@ -24,6 +25,7 @@ const EVERYWHERE: readonly AreaRange[] = [[0, 2 ** 52]];
 export class DumpSource implements LocalSource {
   readonly pageSize: number;
   fd = -1;
+  readonly far: FarPages | undefined;
   private readonly known = new Map<number, LazyRuns>();
   /** The task that was read last, where its pages file is, and until when, in ms, it counts as unchanged. */
   private last: { pid: number; space: AddressSpace; offset: number; until: number } | undefined;
@@ -39,14 +41,19 @@ export class DumpSource implements LocalSource {
   ) {
     this.pageSize = memory.pageSize;
     for (const pid of memory.pids) this.known.set(pid, this.readRuns(pid));
+    this.far = files.arrival ? new FarPages(memory, (pid) => this.known.get(pid)) : undefined;
+  }
+
+  set onChange(listener: (() => void) | undefined) {
+    if (this.far) this.far.onChange = listener;
   }
 
   runs(pid: number): LazyRuns | undefined {
     return this.known.get(pid);
   }
 
-  ready(_pid: number, _page: number, pages: number): number {
-    return pages;
+  ready(pid: number, page: number, pages: number, isNeeded = true): number {
+    return !this.far || this.far.areHere(pid, page, pages, isNeeded) ? pages : 0;
   }
 
   read(pid: number, page: number, bytes: Uint8Array): void {
@@ -68,6 +75,7 @@ export class DumpSource implements LocalSource {
   }
 
   close(): void {
+    this.onChange = undefined;
     this.memory.close();
   }
 

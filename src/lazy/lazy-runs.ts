@@ -70,6 +70,13 @@ export class LazyRuns {
     return lowerBound(this.length, (run) => this.endOf(run) <= pageNumber);
   }
 
+  /** Undefined for a page that is in no run. */
+  ordinalOf(pageNumber: number): number | undefined {
+    const run = this.firstEndingAfter(pageNumber);
+    const start = this.pageNumbers[run];
+    return start !== undefined && start <= pageNumber ? (this.ordinals[run] as number) + pageNumber - start : undefined;
+  }
+
   /** Runs by descending number of pages. */
   bySize(): Uint32Array {
     const { pages } = this;

@@ -22,6 +22,15 @@ export class PageOrder {
     this.pages[this.length++] = page;
   };
 
+  /** The pages between two indexes by process and address. */
+  sorted(from: number, to: number): { pid: number; page: number; index: number }[] {
+    const entries: { pid: number; page: number; index: number }[] = [];
+    for (let i = from; i < Math.min(to, this.length); i++) {
+      entries.push({ pid: this.pids[i] as number, page: this.pages[i] as number, index: i });
+    }
+    return entries.sort((a, b) => a.pid - b.pid || a.page - b.page);
+  }
+
   /** The pages from an index on that follow each other in one process, at most `most`. */
   at(index: number, most: number): { pid: number; page: number; pages: number } {
     const pid = this.pids[index] as number;

@@ -1,5 +1,6 @@
 /** Where the pages of lazy restores come from, whatever the dump is in. */
 import { DumpError } from '../errors.js';
+import type { FarPages } from './far-pages.js';
 import type { LazyRuns } from './lazy-runs.js';
 
 interface AnySource {
@@ -18,11 +19,14 @@ interface AnySource {
 export interface LocalSource extends AnySource {
   /** Whether more is to come. Until then the pages of a task may be known only in part, and the dump may turn out damaged. */
   readonly isArriving?: boolean;
+  /** For pages that take long to come. */
+  readonly far?: FarPages | undefined;
   /**
    * How many pages from one on, at most `pages`, can be read at once; 0 for one that has to be waited for.
+   * @param isNeeded whether those that are far away come from now on
    * @throws {DumpError} for one that never comes
    */
-  ready(pid: number, page: number, pages: number): number;
+  ready(pid: number, page: number, pages: number, isNeeded?: boolean): number;
   /**
    * Reads pages that are ready.
    * @param page page number in the dump, the first of as many as `bytes` holds
@@ -68,5 +72,8 @@ export function runsOf(source: PageSource, pid: number): LazyRuns {
 
 /** Whether the dump still arrives. */
 export const isArriving = (source: PageSource): boolean => !isRemote(source) && source.isArriving === true;
+
+/** Of a source whose pages take long to come. */
+export const farPages = (source: PageSource): FarPages | undefined => (isRemote(source) ? undefined : source.far);
 
 export const isRemote = (source: PageSource): source is RemoteSource => 'ask' in source;

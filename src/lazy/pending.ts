@@ -103,7 +103,7 @@ export class PendingPages {
 
   private isZero(page: number): boolean {
     const source = this.layout.at(page, 1)?.source;
-    return source === undefined || (source < this.runs.knownTo && this.ordinalOf(source) === undefined);
+    return source === undefined || (source < this.runs.knownTo && this.runs.ordinalOf(source) === undefined);
   }
 
   /** The next waiting pages of the sweep, largest run first; undefined if none is left. */
@@ -146,7 +146,7 @@ export class PendingPages {
   /** These waiting pages of the dump have been asked for: {@link next} leaves them out from now on. */
   ask(source: number, pages: number): void {
     this.asked ??= this.done.slice();
-    const first = this.ordinalOf(source) as number;
+    const first = this.runs.ordinalOf(source) as number;
     for (let ordinal = first; ordinal < first + pages; ordinal++) setBit(this.asked, ordinal);
   }
 
@@ -176,7 +176,7 @@ export class PendingPages {
 
   /** The waiting pages at the start of a range. */
   private waiting(range: Range): Range | undefined {
-    const ordinal = this.ordinalOf(range.source);
+    const ordinal = this.runs.ordinalOf(range.source);
     if (ordinal === undefined) return undefined;
     const run = this.runs.firstEndingAfter(range.source);
     const end = Math.min(ordinal + range.pages, ordinal + this.runs.endOf(run) - range.source);
@@ -184,12 +184,6 @@ export class PendingPages {
     while (stop < end && !this.isDone(stop)) stop++;
     range.pages = stop - ordinal;
     return stop === ordinal ? undefined : range;
-  }
-
-  private ordinalOf(source: number): number | undefined {
-    const run = this.runs.firstEndingAfter(source);
-    const start = this.runs.pageNumbers[run];
-    return start !== undefined && start <= source ? (this.runs.ordinals[run] as number) + source - start : undefined;
   }
 
   private isDone(ordinal: number): boolean {

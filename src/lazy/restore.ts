@@ -1,9 +1,13 @@
 /** One restore: its connection, its tasks, and the order in which they get what they have not asked for. */
 import type { DescriptorSocket } from '../io/descriptor-socket.js';
+import type { FarPages } from './far-pages.js';
 import { RestoreMessages } from './messages.js';
 import type { PageOrder } from './order.js';
 import { LazyStats, type StatsObserver } from './stats.js';
 import type { LazyTask } from './task.js';
+
+/** So many pages of the order are to come, if they come from far away. */
+const AHEAD_PAGES = 4096;
 
 export class Restore {
   readonly stats: LazyStats;
@@ -16,15 +20,19 @@ export class Restore {
   isFinished = false;
   /** Index of the next page of the order. */
   private orderAt = 0;
+  /** Index behind those that are to come. */
+  private announcedTo: number;
 
   constructor(
     readonly socket: DescriptorSocket,
     private readonly order: PageOrder | undefined,
+    private readonly far: FarPages | undefined,
     /** Called for a task that has all its pages, or is gone. */
     private readonly drop: (task: LazyTask) => void,
     observer: StatsObserver | undefined,
   ) {
     this.stats = new LazyStats(observer);
+    this.announcedTo = far?.begin() ?? 0;
   }
 
   /** Pages that wait to be delivered. */
@@ -65,8 +73,11 @@ export class Restore {
    * @returns undefined if the tasks may have other pages: all of the order has been delivered, or its next page has not come
    */
   private sweepOrder(most: number): boolean | undefined {
-    const { order, stats } = this;
+    const { order, stats, far } = this;
     let left = most;
+    while (order && far && this.announcedTo < Math.min(order.length, this.orderAt + AHEAD_PAGES)) {
+      this.announcedTo = far.announce(order, this.announcedTo);
+    }
     while (order && left > 0 && this.orderAt < order.length) {
       const { pid, page, pages } = order.at(this.orderAt, left);
       if (!this.isFinished && !this.pids.has(pid)) return false;
@@ -74,7 +85,8 @@ export class Restore {
       for (const task of this.tasks) {
         if (task.pid !== pid) continue;
         const outcome = task.deliverSource(page, pages);
-        if (outcome === 'waits' && this.isFinished) return left < most ? true : undefined;
+        // What comes from far away has all the way for itself.
+        if (outcome === 'waits' && this.isFinished && !far) return left < most ? true : undefined;
         if (outcome === 'later' || outcome === 'waits') return outcome === 'later' && this.isFinished;
       }
       this.orderAt += pages;

@@ -160,8 +160,8 @@ export class LazyTask implements UserfaultHandler {
     const { source } = context;
     const own = wanted.source + page - wanted.at;
     if (isRemote(source)) return this.askForFault(source, page, wanted);
-    if (source.ready(this.pid, wanted.source, wanted.pages) < wanted.pages) {
-      if (source.ready(this.pid, own, 1) === 0) return 'waits';
+    if (source.ready(this.pid, own, 1) === 0) return 'waits';
+    if (source.ready(this.pid, wanted.source, wanted.pages, false) < wanted.pages) {
       [wanted.at, wanted.source, wanted.pages] = [page, own, 1];
     }
     context.faulted(this.pid, own);

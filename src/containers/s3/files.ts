@@ -70,9 +70,12 @@ export class S3Files implements DumpFiles {
     return this.object(name).readSome(buffer, position);
   }
 
-  willRead(name: string, extents: Float64Array): void {
-    if (this.byName.has(name)) this.object(name).willRead(extents);
+  willRead(name: string, extents: Float64Array, isAwaited?: boolean): void {
+    if (this.byName.has(name)) this.object(name).willRead(extents, isAwaited);
   }
+
+  readonly arrival = (name: string, position: number, bytes: number, isNeeded?: boolean): Promise<void> | undefined =>
+    this.object(name).arrival(position, bytes, isNeeded);
 
   parent(): DumpFiles | undefined {
     if (this.known === undefined) this.known = this.openParent() ?? null;

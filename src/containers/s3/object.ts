@@ -5,13 +5,16 @@
  * - A small object as a whole.
  * - Otherwise what is read, and more of what follows it the longer a reader goes on without a jump: at most as many bytes
  *   ahead as it has read.
+ * - Of a reader that jumps about in one place, forwards or backwards, the blocks around what it reads, which grow.
+ *
+ * A read sleeps until its bytes are here. Who has something else to do asks {@link S3Object.arrival} first.
  */
 import type { RandomAccess } from '../../io/random-access.js';
 import { type ObjectAddress, s3Name } from './address.js';
 import type { S3Bridge } from './bridge.js';
 import { planRequests, type Range } from './plan.js';
 import type { ObjectInfo } from './protocol.js';
-import { type Fetched, LARGEST_BYTES, type ObjectId, type Slots, slotsOf } from './slots.js';
+import { AWAITED_BYTES, type Fetched, LARGEST_BYTES, type ObjectId, type Slots, slotsOf } from './slots.js';
 
 /** Objects of at most so many bytes are fetched as a whole. */
 export const WHOLE_BYTES = 256 * 1024;
@@ -26,10 +29,14 @@ const AHEAD_BYTES = 4 * LARGEST_BYTES;
 /** Bytes of a chunk in sequence. */
 const CHUNK_BYTES = 128 * 1024;
 
-/** A reader: where it goes on, and how much it has read without a jump. */
+/** Blocks of a reader that jumps about in one place grow so much with each jump, up to a slot of the middle size. */
+const BLOCK_GROWTH = 4;
+
+/** A reader: where it goes on, how much it has read without a jump, and the size of its blocks. */
 interface Stream {
   position: number;
   bytes: number;
+  blockBytes: number;
 }
 /** Readers of one object at a time. */
 const STREAMS = 4;
@@ -43,6 +50,8 @@ export class S3Object implements RandomAccess {
   /** Requests for what will be read, those from `planned` on are not under way. */
   private plan: Range[] = [];
   private planned = 0;
+  /** Requests for what somebody waits for, in the order in which it is needed; those that are under way are not here any more. */
+  private readonly awaited: Range[] = [];
   /** Readers that go on from somewhere: pagemaps and pages may be read in turns. The one that was used last is the first. */
   private readonly streams: Stream[] = [];
 
@@ -58,10 +67,9 @@ export class S3Object implements RandomAccess {
   readSome(buffer: Uint8Array, position: number): number {
     const count = Math.min(buffer.length, this.size - position);
     if (count <= 0) return 0;
-    const planned = this.plannedAt(position);
-    const stream = planned < 0 ? this.streamAt(position) : undefined;
+    const stream = this.streamOf(position);
     if (stream) stream.bytes += count;
-    const range = this.slots.find(this.key, position) ?? this.fetch(position, count, planned, stream?.bytes);
+    const range = this.find(position, count, stream);
     this.followPlan();
     if (stream) this.fetchAhead(range, stream);
     const done = this.from(range, buffer.subarray(0, count), position);
@@ -69,13 +77,36 @@ export class S3Object implements RandomAccess {
     return done;
   }
 
-  /** Says what will be read next: position and bytes of each range, in ascending order. */
-  willRead(extents: Float64Array): void {
-    // Small files of an archive follow each other: they are fetched as a stream.
-    if (bytesOf(extents) < PLANNED_BYTES || this.isPlanned(extents)) return;
-    this.slots.abandon(this.key);
-    this.plan = planRequests(extents, this.size, LARGEST_BYTES);
-    this.planned = 0;
+  /** As that of RandomAccess. */
+  arrival(position: number, bytes: number, isNeeded = true): Promise<void> | undefined {
+    const { slots, id, key } = this;
+    const end = Math.min(position + bytes, this.size);
+    let waits: Promise<void> | undefined;
+    for (let at = position; at < end; ) {
+      let range = slots.peek(key, at);
+      if (!range && !isNeeded) return Promise.resolve();
+      if (!range) {
+        const wanted = this.takeAwaited(at) ?? this.wanted(at, end - at, this.streamOf(at, position));
+        range = slots.await(id, key, wanted.start, wanted.end);
+      }
+      if (!range) return waits ?? slots.whenOneHasCome();
+      if (!range.hasCome(Math.min(end, range.end))) waits ??= range.whenEnded;
+      at = range.end;
+    }
+    return waits;
+  }
+
+  /** As that of RandomAccess. */
+  willRead(extents: Float64Array, isAwaited = false): void {
+    if (isAwaited) {
+      this.awaited.push(...planRequests(extents, this.size, AWAITED_BYTES));
+    } else {
+      // Small files of an archive follow each other: they are fetched as a stream.
+      if (bytesOf(extents) < PLANNED_BYTES || this.isPlanned(extents)) return;
+      this.slots.abandon(this.key);
+      this.plan = planRequests(extents, this.size, LARGEST_BYTES);
+      this.planned = 0;
+    }
     this.followPlan();
   }
 
@@ -90,7 +121,7 @@ export class S3Object implements RandomAccess {
     this.willRead(Float64Array.of(0, this.size));
     for (let position = 0; position < this.size; ) {
       signal.throwIfAborted();
-      const range = this.slots.find(this.key, position) ?? this.fetch(position, 1, this.plannedAt(position));
+      const range = this.find(position, 1, this.streamOf(position));
       this.followPlan();
       const end = Math.min(position + buffer.length, range.end);
       if (range.filledTo < end)
@@ -140,23 +171,60 @@ export class S3Object implements RandomAccess {
     return true;
   }
 
+  /** The range that a reader finds at a position, or fetches. */
+  private find(position: number, count: number, stream: Stream | undefined): Fetched {
+    const { slots, id, key } = this;
+    const known = slots.find(key, position);
+    if (known) return known;
+    const { start, end } = this.wanted(position, count, stream);
+    return slots.fetch(id, key, start, end);
+  }
+
+  /** The reader of what is not planned. @param from where it has begun to read */
+  private streamOf(position: number, from = position): Stream | undefined {
+    return this.plannedAt(position) < 0 ? this.streamAt(from) : undefined;
+  }
+
   private streamAt(position: number): Stream {
-    const at = this.streams.findIndex((each) => position >= each.position && position - each.position <= SKIP_BYTES);
-    const [stream = { position, bytes: 0 }] = at < 0 ? [] : this.streams.splice(at, 1);
-    this.streams.unshift(stream);
-    this.streams.splice(STREAMS);
+    const { streams } = this;
+    const goesOn = (each: Stream) => position >= each.position && position - each.position <= SKIP_BYTES;
+    const isNear = (each: Stream) => Math.abs(position - each.position) <= each.blockBytes;
+    const known = streams.find(goesOn) ?? streams.find(isNear);
+    const blockBytes = Math.min(BLOCK_GROWTH * (known?.blockBytes ?? 0), AWAITED_BYTES) || JUMP_BYTES;
+    const stream = known && goesOn(known) ? known : { position, bytes: 0, blockBytes };
+    const others = streams.filter((each) => each !== known).slice(0, STREAMS - 1);
+    streams.splice(0, STREAMS, stream, ...others);
     return stream;
   }
 
-  /** Fetches a range for a reader that waits for it. */
-  private fetch(position: number, count: number, planned: number, streamBytes = 0): Fetched {
-    if (planned < 0 && this.size <= WHOLE_BYTES) return this.slots.fetch(this.id, this.key, 0, this.size);
-    let end = position + Math.max(count, JUMP_BYTES, streamBytes);
-    if (planned >= 0) {
-      end = (this.plan[planned] as Range).end;
+  /** The request for what is awaited at a position, if it is not under way yet. */
+  private takeAwaited(position: number): Range | undefined {
+    const at = this.awaited.findIndex(({ start, end }) => position >= start && position < end);
+    return at < 0 ? undefined : this.awaited.splice(at, 1)[0];
+  }
+
+  /** What is fetched for who reads on, or has jumped here; without a stream it is planned. */
+  private wanted(position: number, count: number, stream: Stream | undefined): Range {
+    if (!stream) {
+      const planned = this.plannedAt(position);
       this.planned = Math.max(this.planned, planned + 1);
+      return { start: position, end: (this.plan[planned] as Range).end };
     }
-    return this.slots.fetch(this.id, this.key, position, Math.min(end, position + LARGEST_BYTES, this.size));
+    if (this.size <= WHOLE_BYTES) return { start: 0, end: this.size };
+    const { bytes, blockBytes } = stream;
+    const last = Math.min(position + LARGEST_BYTES, this.size);
+    if (bytes > count || blockBytes === JUMP_BYTES) {
+      return { start: position, end: Math.min(position + Math.max(count, JUMP_BYTES, bytes), last) };
+    }
+    const { slots, key } = this;
+    const block = position - (position % blockBytes);
+    const end = Math.min(Math.max(block + blockBytes, position + count), last);
+    // What is there of it is not fetched again.
+    const [before, after] = [slots.peek(key, block), slots.peek(key, end - 1)];
+    return {
+      start: before && before.end <= position ? before.end : block,
+      end: after && after.start > position ? after.start : end,
+    };
   }
 
   /** Fetches what follows a range, at most as much as its reader has read. */
@@ -175,8 +243,17 @@ export class S3Object implements RandomAccess {
   private followPlan(): void {
     for (; this.planned < this.plan.length; this.planned++) {
       const { start, end } = this.plan[this.planned] as Range;
-      if (!this.slots.peek(this.key, start) && !this.slots.fetchAhead(this.id, this.key, start, end)) return;
+      if (!this.comes(start, end)) return;
     }
+    for (let next = this.awaited[0]; next && this.comes(next.start, next.end); next = this.awaited[0]) {
+      this.awaited.shift();
+    }
+  }
+
+  /** Whether a range is there or under way, from now on if there is room for it. */
+  private comes(start: number, end: number): boolean {
+    const { slots, id, key } = this;
+    return slots.peek(key, start) !== undefined || slots.fetchAhead(id, key, start, end);
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * The memory that ranges of objects come into. There are a few slots of each of three sizes, 52 MiB in all, which are made when
+ * The memory that ranges of objects come into. There are a few slots of each of three sizes, 64 MiB in all, which are made when
  * they are first needed and then used again. So whatever is read, and from however many objects, takes no more memory.
  */
 import type { Pending, S3Bridge } from './bridge.js';
@@ -8,19 +8,27 @@ import type { FetchRequest } from './protocol.js';
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** Large ranges: one that is read and four that come. Small ones: whole images, and pages that are read here and there. */
+/**
+ * Large ranges: one that is read and four that come. Small ones: whole images, and pages that are read here and there. Those
+ * in the middle are for pages that somebody waits for.
+ */
 const CLASSES = [
   { bytes: 256 * KIB, slots: 32 },
-  { bytes: MIB, slots: 4 },
+  { bytes: MIB, slots: 16 },
   { bytes: 8 * MIB, slots: 5 },
 ] as const;
 
 /** Most bytes of a request. */
 export const LARGEST_BYTES = CLASSES[2].bytes;
+/** The same of one that somebody waits for. */
+export const AWAITED_BYTES = CLASSES[1].bytes;
 /** Most ranges that are fetched ahead at the same time. */
-const MOST_AHEAD = 16;
+const MOST_AHEAD = 32;
 /** What was fetched ahead, and not read while so many others were fetched, is not read any more. */
-const FORGOTTEN_AFTER = 48;
+const FORGOTTEN_AFTER = 96;
+
+/** Why a range is fetched: it will be read; it is waited for, but not by this thread, which goes on; or it is read now. */
+type Need = 'ahead' | 'awaited' | 'now';
 
 /** What a range is of. Objects that are opened twice have one identity. */
 export type ObjectId = Pick<FetchRequest, 'bucket' | 'key' | 'etag' | 'size'>;
@@ -33,6 +41,7 @@ export class Fetched {
   lastUse = 0;
   /** How many ranges were fetched before. */
   fetch = 0;
+  private ended: Promise<void> | undefined;
 
   constructor(
     private readonly bridge: S3Bridge,
@@ -46,6 +55,17 @@ export class Fetched {
   /** End of what is there. */
   get filledTo(): number {
     return this.start + this.bridge.filled(this.slot.index);
+  }
+
+  /** Whether all up to a position is there, or nothing more comes. */
+  hasCome(end: number): boolean {
+    return this.filledTo >= end || this.arrival.isDone();
+  }
+
+  /** Fulfilled when nothing more comes. */
+  get whenEnded(): Promise<void> {
+    this.ended ??= this.arrival.settled().catch(() => {});
+    return this.ended;
   }
 
   /** Copies what is there from a position on, after it has waited for `bytes` of it. Throws {@link DumpError}. */
@@ -93,15 +113,27 @@ export class Slots {
 
   /** Fetches a range that is read now. */
   fetch(id: ObjectId, object: string, start: number, end: number): Fetched {
-    const range = this.begin(this.free(end - start, true) as Slot, id, object, start, end);
+    const range = this.begin(this.free(end - start, 'now') as Slot, id, object, start, end);
     this.touch(range);
     return range;
+  }
+
+  /** Fetches a range that is waited for; undefined if there is no room before another one has come. */
+  await(id: ObjectId, object: string, start: number, end: number): Fetched | undefined {
+    const slot = this.free(end - start, 'awaited');
+    return slot && this.begin(slot, id, object, start, end);
+  }
+
+  /** Fulfilled when a range has come. */
+  whenOneHasCome(): Promise<void> {
+    const coming = this.all().flatMap(({ range }) => (range && !range.arrival.isDone() ? range.whenEnded : []));
+    return coming.length > 0 ? Promise.race(coming) : Promise.resolve();
   }
 
   /** Fetches a range that will be read soon; false if there is no room for it yet. */
   fetchAhead(id: ObjectId, object: string, start: number, end: number): boolean {
     const ahead = this.all().filter(({ range }) => range && !range.isRead && this.isWanted(range)).length;
-    const slot = ahead < MOST_AHEAD ? this.free(end - start, false) : undefined;
+    const slot = ahead < MOST_AHEAD ? this.free(end - start, 'ahead') : undefined;
     if (slot) this.begin(slot, id, object, start, end);
     return slot !== undefined;
   }
@@ -153,8 +185,8 @@ export class Slots {
     return range;
   }
 
-  /** A slot that nothing comes into. @param isUrgent whether it may be one that would be read later */
-  private free(bytes: number, isUrgent: boolean): Slot | undefined {
+  /** A slot that nothing comes into. */
+  private free(bytes: number, need: Need): Slot | undefined {
     const rank = CLASSES.findIndex((each) => each.bytes >= bytes);
     const slots = this.classes[rank] as Slot[];
     const empty = slots.find(({ range }) => range === undefined);
@@ -168,12 +200,19 @@ export class Slots {
       return slot;
     }
     const ranges = slots.flatMap(({ range }) => range ?? []).sort((a, b) => a.lastUse - b.lastUse);
-    const victim =
-      ranges.find((range) => !this.isWanted(range) && range.arrival.isDone()) ??
-      (isUrgent ? (ranges.find((range) => range.isRead || !this.isWanted(range)) ?? ranges.at(-1)) : undefined);
+    const victim = this.victim(ranges, need);
     if (!victim) return undefined;
     this.stop(victim);
     return victim.slot;
+  }
+
+  /** The range that is given up for another one. @param ranges the one that was used last is the last */
+  private victim(ranges: readonly Fetched[], need: Need): Fetched | undefined {
+    const come = ranges.filter(({ arrival }) => arrival.isDone());
+    const unwanted = come.find((range) => !this.isWanted(range));
+    if (unwanted || need === 'ahead') return unwanted;
+    if (need === 'awaited') return come.find(({ isRead }) => isRead) ?? come[0];
+    return ranges.find((range) => range.isRead || !this.isWanted(range)) ?? ranges.at(-1);
   }
 
   /** Waits until nothing comes into the slot of a range any more. */

@@ -22,6 +22,7 @@ type TarEntry = DumpEntry & { readonly read: Read; readonly offset?: number };
 export class TarFiles implements DumpFiles {
   readonly kind = 'tar';
   readonly mode = DIRECTORY_MODE;
+  readonly arrival: DumpFiles['arrival'];
   private readonly byName = new Map<string, TarEntry>();
   /** How many bytes of files hard links may repeat. */
   private linkableBytes = MAX_COPIED_BYTES;
@@ -31,6 +32,7 @@ export class TarFiles implements DumpFiles {
     members: readonly PlacedMember[],
     root: string,
   ) {
+    if (archive.arrival) this.arrival = (...args) => this.arrivalOf(...args);
     for (const member of members) {
       const name = nameInDump(member, root, archive.name);
       // Names that are not UTF-8, which are all outside, may look alike.
@@ -110,11 +112,16 @@ export class TarFiles implements DumpFiles {
     return archive && { fd: archive.fd, offset: archive.offset + (offset as number) };
   }
 
-  willRead(name: string, extents: Float64Array): void {
-    const entry = followLinks(this.byName, name);
-    if (entry?.offset === undefined) return;
-    const offset = entry.offset;
-    this.archive.willRead?.(extents.map((value, i) => (i % 2 === 0 ? value + offset : value)));
+  willRead(name: string, extents: Float64Array, isAwaited?: boolean): void {
+    const offset = followLinks(this.byName, name)?.offset;
+    if (offset === undefined) return;
+    const inArchive = extents.map((value, i) => (i % 2 === 0 ? value + offset : value));
+    this.archive.willRead?.(inArchive, isAwaited);
+  }
+
+  private arrivalOf(name: string, position: number, bytes: number, isNeeded?: boolean): Promise<void> | undefined {
+    const offset = followLinks(this.byName, name)?.offset;
+    return offset === undefined ? undefined : this.archive.arrival?.(offset + position, bytes, isNeeded);
   }
 
   parent(): undefined {}
