@@ -32,6 +32,7 @@ const TEMPORARY_ERRNOS: ReadonlySet<string> = new Set([
   'ENOMEM',
   'ENOSPC',
   // In use.
+  'EADDRINUSE',
   'EAGAIN',
   'EBUSY',
   'ENFILE',

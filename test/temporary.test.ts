@@ -13,12 +13,15 @@ const DUMP = fixture('mosaic-criu-4.2.1');
 const errno = (code: string): Error => Object.assign(new Error(code), { code, syscall: 'write' });
 
 describe('an error is temporary', () => {
-  it.each(['ENOSPC', 'EDQUOT', 'ECONNRESET', 'ETIMEDOUT', 'EAI_AGAIN', 'EBUSY'])('if a call failed with %s', (code) => {
-    expect(isTemporary(errno(code))).toBe(true);
-    expect(systemError(errno(code), 'file')).toMatchObject({ code: 'SYSTEM', temporary: true });
-    const cause = new Error('a library', { cause: errno(code) });
-    expect(new DumpError('PROTOCOL', 'it failed', { cause }).temporary).toBe(true);
-  });
+  it.each(['ENOSPC', 'EDQUOT', 'ECONNRESET', 'ETIMEDOUT', 'EAI_AGAIN', 'EBUSY', 'EADDRINUSE'])(
+    'if a call failed with %s',
+    (code) => {
+      expect(isTemporary(errno(code))).toBe(true);
+      expect(systemError(errno(code), 'file')).toMatchObject({ code: 'SYSTEM', temporary: true });
+      const cause = new Error('a library', { cause: errno(code) });
+      expect(new DumpError('PROTOCOL', 'it failed', { cause }).temporary).toBe(true);
+    },
+  );
 
   it.each(['ENOENT', 'EACCES', 'EIO', 'EMFILE', 'ENOTFOUND', 'EPIPE'])('but not if it was %s', (code) => {
     expect(systemError(errno(code), 'file')).toMatchObject({ code: 'SYSTEM', temporary: false });

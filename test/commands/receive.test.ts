@@ -208,7 +208,7 @@ describe('receive', () => {
     const first = receiveAt([join(dir, 'out')]);
     const port = await first.port();
     const second = await cli(['receive', join(dir, 'second'), '--listen', `127.0.0.1:${port}`]);
-    expect(second.code).toBe(1);
+    expect(second.code).toBe(75);
     expect(second.stderr).toBe(`pagepipe: error: 127.0.0.1:${port}: address already in use (EADDRINUSE)\n`);
     expect(await dumpToPort(port)).toBe(0);
     await first.code();
