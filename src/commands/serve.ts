@@ -65,10 +65,14 @@ export const command: Command = {
       } else {
         warnOfAddress(options.address, options.tls, io);
         const isLast = ({ closed }: ClientEnd) => once && closed;
-        await listen({ ...options, maxClients, firstSeconds: FIRST_SECONDS, isLast, signal: io.signal }, serve, {
-          onListening: (address) => reporter.listening(address),
-          onEnd: (end) => reporter.ended(end),
-        });
+        await listen(
+          { ...options, maxClients, firstSeconds: FIRST_SECONDS, isDirect: true, isLast, signal: io.signal },
+          serve,
+          {
+            onListening: (address) => reporter.listening(address),
+            onEnd: (end) => reporter.ended(end),
+          },
+        );
       }
       // Includes the faults of a restore that was cut off.
       recorder?.commit();

@@ -3,6 +3,7 @@ import { createServer, type DropArgument, type Server, type Socket } from 'node:
 import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { DumpError, systemError } from '../errors.js';
+import { DirectSocket } from '../io/direct-socket.js';
 import { type Address, addressText } from './address.js';
 import type { TlsFiles } from './tls.js';
 import { DroppedError, WaitingConnections } from './waiting.js';
@@ -27,6 +28,8 @@ export interface ServerOptions {
   firstSeconds?: number;
   /** A client that neither sends nor takes anything for this long is disconnected; 0 for never. */
   idleSeconds: number;
+  /** Whether clients without TLS are a {@link DirectSocket}, where Node allows it. Those are read by its `drain` alone. */
+  isDirect?: boolean;
   /** Whether to end after a client. */
   isLast: (end: ClientEnd) => boolean;
   signal: AbortSignal;
@@ -66,9 +69,9 @@ export async function listen(
   serve: Serve,
   { onListening, onEnd }: { onListening: (address: Address) => void; onEnd: (end: ClientEnd) => void },
 ): Promise<void> {
-  const { address, tls, maxClients, signal } = options;
+  const { address, tls, maxClients, isDirect = false, signal } = options;
   // A client that has sent everything may still wait for answers. With TLS that would keep one that left during the handshake.
-  const server = tls ? tlsServer(tls) : createServer({ allowHalfOpen: true });
+  const server = tls ? tlsServer(tls) : createServer({ allowHalfOpen: true, pauseOnConnect: isDirect });
   server.maxConnections = maxClients + MAX_OTHERS;
   /** All connections. */
   const connections = new Set<Socket>();
@@ -121,15 +124,18 @@ export async function listen(
     };
     server.on('error', (error) => fail(systemError(error, addressText(address))));
     server.on('close', resolve);
-    server.on('connection', (socket: Socket) => {
+    const attend = (socket: Socket) => {
+      const client = accept(socket).finally(() => ending.delete(client));
+      ending.add(client);
+    };
+    server.on('connection', (accepted: Socket) => {
+      const socket = isDirect && !tls ? DirectSocket.of(accepted) : accepted;
       connections.add(socket);
       socket.on('close', () => connections.delete(socket));
       waiting.add(clientName(socket), socket);
+      if (!tls) attend(socket);
     });
-    server.on(tls ? 'secureConnection' : 'connection', (socket: Socket) => {
-      const client = accept(socket).finally(() => ending.delete(client));
-      ending.add(client);
-    });
+    server.on('secureConnection', attend);
     server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
       // If the client's certificate is the reason, this has it; the error says only that the connection has ended.
       const reason = socket.authorizationError ?? (error as { reason?: string }).reason ?? error.message;

@@ -6,6 +6,7 @@
  */
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
+import { DirectSocket } from '../io/direct-socket.js';
 import { PE_PRESENT } from '../memory/runs.js';
 import type { PageSpan } from '../memory/space.js';
 import { counted } from '../printable.js';
@@ -45,6 +46,7 @@ export class Session {
   /** The buffer that is being written, until {@link inFlight} resolves. */
   private other = Buffer.alloc(0);
   private inFlight: Promise<void> = Promise.resolve();
+  private hasBegun = false;
   private readonly reader: MessageReader;
   /**
    * CRIU reads the header of an answer, and waits for the socket before it reads the pages: if both are in one record of
@@ -68,18 +70,55 @@ export class Session {
    */
   async run(): Promise<boolean> {
     const { reader, stream } = this;
-    let isFirst = true;
-    for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
-      reader.push(chunk as Buffer);
-      for (let message = reader.next(); message; message = reader.next()) {
-        if (isFirst) this.observer.began?.();
-        isFirst = false;
-        if (await this.answer(message, reader.form as MessageForm)) return true;
-      }
-    }
+    const isClosed =
+      stream instanceof DirectSocket ? await stream.drain((chunk) => this.take(chunk)) : await this.iterate(stream);
+    if (isClosed) return true;
     await this.inFlight;
     if (reader.pending > 0) throw new RequestError(`${reader.pending} bytes of a message, then the end`);
     return false;
+  }
+
+  private async iterate(stream: Duplex): Promise<boolean> {
+    for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
+      if (await this.take(chunk as Buffer)) return true;
+    }
+    return false;
+  }
+
+  /** Answers the messages that are complete now: true if one was the last, a promise if the client has to take something first. */
+  private take(chunk: Uint8Array): boolean | Promise<boolean> {
+    this.reader.push(chunk);
+    for (let message = this.next(); message; message = this.next()) {
+      const isLast = this.answer(message);
+      if (typeof isLast === 'boolean') {
+        if (isLast) return true;
+      } else {
+        return this.takeRest(isLast);
+      }
+    }
+    return false;
+  }
+
+  private async takeRest(isLast: Promise<boolean>): Promise<boolean> {
+    if (await isLast) return true;
+    for (let message = this.next(); message; message = this.next()) {
+      if (await this.answer(message)) return true;
+    }
+    return false;
+  }
+
+  private next(): Message | undefined {
+    const message = this.reader.next();
+    if (message && !this.hasBegun) {
+      this.hasBegun = true;
+      this.observer.began?.();
+    }
+    return message;
+  }
+
+  /** Of all messages once there is one. */
+  private get form(): MessageForm {
+    return this.reader.form as MessageForm;
   }
 
   /** Whether a first message makes sense. An error here appears again when the message is answered. */
@@ -94,41 +133,63 @@ export class Session {
   }
 
   /** Answers a message; true if it was the last. */
-  private async answer(message: Message, form: MessageForm): Promise<boolean> {
+  private answer(message: Message): boolean | Promise<boolean> {
     switch (message.command) {
       case COMMAND.GET:
-        await this.get(message, form);
-        return false;
+        return this.get(message);
       case COMMAND.CLOSE:
       case COMMAND.FORCE_CLOSE:
-        this.room(4).fill(0, 0, 4);
-        await this.write(4);
-        await this.inFlight;
-        return true;
+        return this.close();
       default:
         throw new RequestError(`a command that is not for lazy pages: ${commandName(message.command)}`);
     }
   }
 
-  private async get(message: Message, form: MessageForm): Promise<void> {
+  private async close(): Promise<true> {
+    this.room(4).fill(0, 0, 4);
+    await this.write(4);
+    await this.inFlight;
+    return true;
+  }
+
+  private get(message: Message): false | Promise<false> {
     const begun = performance.now();
-    const { pageSize } = this.memory;
-    const most = Math.min(message.pages, MAX_ANSWER_BYTES / pageSize);
+    const most = Math.min(message.pages, MAX_ANSWER_BYTES / this.memory.pageSize);
     const segments = this.locate(message.vaddr, Number(message.dstId), most);
-    const pages = segments.reduce((sum, segment) => sum + segment.pages, 0);
-    const header = { ...message, command: COMMAND.ADD_F, flags: PE_PRESENT, pages };
-    if (pages === 0) {
-      // CRIU's own server ends a session like this.
-      putMessage(this.room(form), header, form);
-      await this.write(form);
-      await this.inFlight;
-      throw new RequestError(`${describe(message)}: ${this.why(message)}`);
+    let pages = 0;
+    for (const segment of segments) pages += segment.pages;
+    if (pages === 0) return this.refuse(message);
+    const answered = (): false => {
+      const milliseconds = performance.now() - begun;
+      this.stats.add(message.pages, pages, pages * this.memory.pageSize, milliseconds);
+      this.observer.answered?.(message, pages, milliseconds);
+      return false;
+    };
+    const pieces = this.pieces(message, segments, pages);
+    // Not `for of`, which ends what it is left with.
+    for (let piece = pieces.next(); !piece.done; piece = pieces.next()) {
+      const written = this.writeAtOnce(piece.value);
+      if (written < piece.value) return this.writeRest(pieces, piece.value, written).then(answered);
     }
-    const capacity = form + Math.min(pages * pageSize, Math.max(PIECE_BYTES, pageSize));
-    putMessage(this.room(capacity), header, form);
-    let filled: number = form;
+    return answered();
+  }
+
+  /** CRIU's own server ends a session like this. */
+  private async refuse(message: Message): Promise<never> {
+    await this.write(this.putHeader(message, 0));
+    await this.inFlight;
+    throw new RequestError(`${describe(message)}: ${this.why(message)}`);
+  }
+
+  /** Fills the buffer with an answer, piece after piece, and gives the bytes of each. */
+  private *pieces(message: Message, segments: readonly PageSpan[], pages: number): Generator<number, void> {
+    const { pageSize } = this.memory;
+    const pid = Number(message.dstId);
+    const capacity = this.form + Math.min(pages * pageSize, Math.max(PIECE_BYTES, pageSize));
+    this.room(capacity);
+    let filled = this.putHeader(message, pages);
     if (this.isTls) {
-      await this.write(form);
+      yield filled;
       this.room(capacity);
       filled = 0;
     }
@@ -136,19 +197,22 @@ export class Session {
       for (let done = 0; done < segment.pages; ) {
         const count = Math.min(segment.pages - done, Math.floor((capacity - filled) / pageSize));
         const bytes = this.buffer.subarray(filled, filled + count * pageSize);
-        if (segment.at) this.memory.space(Number(message.dstId))?.fill(bytes, segment.pageNumber + done, segment.at);
+        if (segment.at) this.memory.space(pid)?.fill(bytes, segment.pageNumber + done, segment.at);
         done += count;
         filled += bytes.length;
         if (capacity - filled >= pageSize) continue;
-        await this.write(filled);
+        yield filled;
         this.room(capacity);
         filled = 0;
       }
     }
-    if (filled > 0) await this.write(filled);
-    const milliseconds = performance.now() - begun;
-    this.stats.add(message.pages, pages, pages * pageSize, milliseconds);
-    this.observer.answered?.(message, pages, milliseconds);
+    if (filled > 0) yield filled;
+  }
+
+  /** Puts the header of an answer into the buffer. Returns its bytes. */
+  private putHeader(message: Message, pages: number): number {
+    putMessage(this.room(this.form), { ...message, command: COMMAND.ADD_F, flags: PE_PRESENT, pages }, this.form);
+    return this.form;
   }
 
   /** The stored pages at the start of a range; none if its address is not that of a page. */
@@ -169,12 +233,24 @@ export class Session {
     return this.buffer;
   }
 
-  /** Writes the first bytes of the buffer, and switches to the other one, which is free when this resolves. */
-  private async write(bytes: number): Promise<void> {
+  /** Writes what the kernel takes at once of the first bytes of the buffer. Returns the number of bytes. */
+  private writeAtOnce(bytes: number): number {
+    const { stream, buffer } = this;
+    return stream instanceof DirectSocket ? stream.writeAtOnce(buffer.subarray(0, bytes)) : 0;
+  }
+
+  /** Writes the rest of the buffer, and the pieces that follow. */
+  private async writeRest(pieces: Generator<number, void>, bytes: number, written: number): Promise<void> {
+    await this.write(bytes, written);
+    for (const next of pieces) await this.write(next);
+  }
+
+  /** Writes bytes of the buffer, and switches to the other one, which is free when this resolves. */
+  private async write(bytes: number, from = 0): Promise<void> {
     const { buffer } = this;
     await this.inFlight;
     this.inFlight = new Promise((resolve, reject) => {
-      this.stream.write(buffer.subarray(0, bytes), (error) => (error ? reject(error) : resolve()));
+      this.stream.write(buffer.subarray(from, bytes), (error) => (error ? reject(error) : resolve()));
     });
     // The next write, or the final wait, sees the rejection.
     this.inFlight.catch(() => {});
