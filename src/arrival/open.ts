@@ -103,6 +103,9 @@ export interface ArrivingDump {
 export const located = (source: Located, { s3, from, shards }: Pick<OpenOptions, 's3' | 'from' | 'shards'>): Located =>
   isS3Name(source) && !shards ? openS3(source, s3, from === 'directory') : source;
 
+/** A look at a file takes as long as a page: so often, in ms, it is enough to see whether it is still unchanged. */
+export const GUARD_MS = 10;
+
 /**
  * The files of a directory or a plain archive; undefined for a dump that arrives, which is not touched.
  * @throws {DumpError} for an archive that is damaged

@@ -6,6 +6,7 @@ import {
   type ArrivingDump,
   arrivingDump,
   type ByteSource,
+  GUARD_MS,
   type HeldArrival,
   holdArrival,
   type Located,
@@ -110,9 +111,6 @@ export async function openDumpFiles(
   const [bytes, all] = complete(source, options);
   return openFiles(bytes, { ...all, pages });
 }
-
-/** A look at a file takes as long as a page: so often, in ms, it is enough. */
-const GUARD_MS = 10;
 
 /** The files of a dump with random access, which must not change from now on; undefined for one that arrives. */
 export function openUnchanging(source: DumpSource, options: SourceOptions): Promise<DumpFiles | undefined> {

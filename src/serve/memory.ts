@@ -1,5 +1,5 @@
 /** The memory of a dump, by pid: what a page server answers from. Spaces are opened on demand. */
-import { openRandom } from '../arrival/open.js';
+import { GUARD_MS, openRandom } from '../arrival/open.js';
 import { type DumpFiles, dumpPlaces } from '../dump/files.js';
 import { isPagemapName, PARTIAL, spaceIdentity } from '../dump/names.js';
 import { findPageSize } from '../dump/page-size.js';
@@ -88,7 +88,7 @@ export class DumpMemory {
  * @throws {DumpError} UNSUPPORTED for what can only be read in sequence, NOT_A_DUMP, SYSTEM
  */
 export async function openMemory(path: string, options: DumpMemoryOptions = {}): Promise<DumpMemory> {
-  const files = await openRandom(path, { guard: true });
+  const files = await openRandom(path, { guard: true, guardEveryMs: GUARD_MS });
   if (!files) {
     throw new DumpError('UNSUPPORTED', 'expected a directory or a plain tar archive, found another file', {
       file: path,

@@ -155,7 +155,7 @@ export interface TestServer {
   finished: Promise<void>;
 }
 
-/** A server on a free port, stopped with the test. */
+/** A server on a free port, stopped with the test. Its clients are served as `serve` does it, without streams. */
 export async function startServer(
   memory: DumpMemory,
   options: Partial<ServerOptions> = {},
@@ -171,6 +171,7 @@ export async function startServer(
         address: { host: '127.0.0.1', port: 0 },
         maxClients: 64,
         idleSeconds: 0,
+        isDirect: true,
         isLast: () => false,
         signal: controller.signal,
         ...options,
