@@ -1,15 +1,17 @@
 // A minimal client of a page server, so that it measures the server and not itself.
 //
 //   node page-client.mjs drain PORT CLIENTS PAGES     fetches PAGES pages by each client, 1 MiB a request, four in flight
-//   node page-client.mjs single PORT CLIENTS PAGES    fetches single pages of the first PAGES, one at a time by each client
+//   node page-client.mjs single PORT CLIENTS PAGES [24|32]
+//                                                     fetches single pages of the first PAGES, one at a time by each client
 //   node page-client.mjs plain PORT                   takes whatever comes, to the end
 //
 // Prints JSON: bytes and seconds, or the times of single answers in microseconds. The dump is one of generate.mjs.
 import { connect } from 'node:net';
 
-const [mode, port, clients = '1', pages = '0'] = process.argv.slice(2);
+const [mode, port, clients = '1', pages = '0', form = '24'] = process.argv.slice(2);
 const PAGE = 4096;
-const MESSAGE = 24;
+/** Bytes of a message: 24 up to CRIU 4.1, 32 from 4.2 on. */
+const MESSAGE = Number(form);
 const GET = 7;
 const BASE = 0x10000000n;
 const PID = 1n;
@@ -20,9 +22,9 @@ const SINGLES = 5000;
 function get(first, count) {
   const message = Buffer.alloc(MESSAGE);
   message.writeUInt32LE(GET, 0);
-  message.writeUInt32LE(count, 4);
-  message.writeBigUInt64LE(BASE + BigInt(first) * BigInt(PAGE), 8);
-  message.writeBigUInt64LE(PID, 16);
+  message.writeUInt32LE(count, MESSAGE === 24 ? 4 : 8);
+  message.writeBigUInt64LE(BASE + BigInt(first) * BigInt(PAGE), MESSAGE - 16);
+  message.writeBigUInt64LE(PID, MESSAGE - 8);
   return message;
 }
 

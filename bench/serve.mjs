@@ -1,6 +1,7 @@
 // The page server: its throughput, answer times and memory.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { readFileSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { copyFileSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { generateDump } from './generate.mjs';
@@ -9,8 +10,9 @@ const GIB = 2 ** 30;
 const PAGE = 4096;
 /** Clients that fetch single pages at the same time. */
 const CLIENTS = 8;
-const client = join(import.meta.dirname, 'page-client.mjs');
-const bin = join(import.meta.dirname, '../bin/pagepipe.js');
+const here = import.meta.dirname;
+const client = join(here, 'page-client.mjs');
+const bin = join(here, '../bin/pagepipe.js');
 
 /** @param {{ work: string, row: Function, median: Function, rounds: number }} bench */
 export async function serve({ work, row, median, rounds }) {
@@ -61,6 +63,56 @@ export async function serve({ work, row, median, rounds }) {
     'under 128 MiB',
   );
   rmSync(large, { recursive: true });
+  await besideBusy({ work, row, median, rounds });
+}
+
+/**
+ * Against CRIU's own server, on a machine whose processors are busy. Both are asked for the first page again and again: CRIU
+ * 4.2.1 gives no other one from where it keeps them. Needs root, and what e2e/criu-root needs.
+ */
+async function besideBusy({ work, row, median, rounds }) {
+  const what = 'serve: single pages beside two busy processes, 99th percentile, against criu page-server';
+  if (process.getuid() !== 0) {
+    row(what, 'needs root', '');
+    return;
+  }
+  const dump = join(work, 'few');
+  await generateDump(dump, { lazyBytes: 16 * PAGE, eagerBytes: 0, dense: true, runPages: 16 });
+  // CRIU looks at the version in it.
+  copyFileSync(join(here, '../fixtures/family-criu-4.2.1/inventory.img'), join(dump, 'inventory.img'));
+  const p99 = { ours: [], theirs: [] };
+  const busy = [];
+  try {
+    for (let i = 0; i < 2; i++) busy.push(spawn('sh', ['-c', 'while :; do :; done']));
+    for (let i = 0; i < rounds; i++) {
+      await withServer(dump, async (port) => p99.ours.push(firstPages(port).p99));
+      p99.theirs.push((await withCriu(dump, firstPages)).p99);
+    }
+  } finally {
+    for (const child of busy) child.kill();
+  }
+  rmSync(dump, { recursive: true });
+  const [ours, theirs] = [median(p99.ours), median(p99.theirs)];
+  row(what, `${(ours / theirs).toFixed(2)}: ${ours.toFixed(0)} and ${theirs.toFixed(0)} µs`, 'at most 1.5');
+}
+
+const firstPages = (port) => runClient('single', port, 1, 1, 32);
+
+/** The same with CRIU's page server, which ends with its client. */
+async function withCriu(dump, action) {
+  const port = somePort();
+  const words = ['page-server', '--lazy-pages', '-D', '/run/dump', '--address', '127.0.0.1', '--port', String(port)];
+  const child = spawn(
+    join(here, '../e2e/criu-root'),
+    // CRIU_FAULT as in e2e/inside.
+    ['sid', '--bind', `${dump}:/run/dump`, '--', 'env', 'CRIU_FAULT=130', 'criu', ...words, '-o', '/dev/null'],
+    { stdio: 'ignore' },
+  );
+  const ended = once(child, 'exit');
+  while (!listens(port) && child.exitCode === null);
+  const result = action(port);
+  await ended;
+  return result;
 }
 
 /**
@@ -114,13 +166,15 @@ const rateOf = ({ bytes, seconds }) => bytes / seconds;
 const times = (count, action) => Array.from({ length: count }, action);
 const micros = (p50, p99) => `p50 ${p50.toFixed(0)} µs, p99 ${p99.toFixed(0)} µs`;
 
+const somePort = () => 20000 + Math.floor(Math.random() * 10000);
+/** As the kernel says. */
+const listens = (port) => spawnSync('sh', ['-c', `ss -Hltn 'sport = :${port}' | grep -q .`]).status === 0;
+
 /** Bytes per second of a file that nc sends to the same client. */
 async function netcat(file) {
-  const port = 20000 + Math.floor(Math.random() * 10000);
+  const port = somePort();
   const sender = spawn('sh', ['-c', `exec nc -N -l 127.0.0.1 ${port} < ${file}`], { stdio: 'ignore' });
-  // It listens when the kernel says so.
-  const listens = () => spawnSync('sh', ['-c', `ss -Hltn 'sport = :${port}' | grep -q .`]).status === 0;
-  while (!listens() && sender.exitCode === null);
+  while (!listens(port) && sender.exitCode === null);
   const rate = rateOf(runClient('plain', port));
   sender.kill();
   return rate;
