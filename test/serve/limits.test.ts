@@ -195,7 +195,7 @@ describe('a dump that changes while it is served', () => {
 
   it('is noticed if a file took the place of one that is no longer open', async () => {
     const dump = join(tempDir(), 'dump');
-    const tasks = Array.from({ length: 20 }, (_, i) => ({
+    const tasks = Array.from({ length: 70 }, (_, i) => ({
       pid: 5 + i,
       vmas: [{ start: 0n, end: 1n << 40n, ...ANON }],
       entries: [{ vaddr: 0x10000n, pages: 2 }],
