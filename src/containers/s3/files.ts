@@ -10,7 +10,7 @@ import { withSumsCompared } from '../../dump/summed-files.js';
 import { DumpError } from '../../errors.js';
 import { keyPrefix, type S3Address, s3Name } from './address.js';
 import type { S3Bridge } from './bridge.js';
-import { FILE_MODE, FOLDER_MODE, INVENTORY, isMarker, PARENT } from './names.js';
+import { FILE_MODE, FOLDER_MODE, isMarker, PARENT } from './names.js';
 import { S3Object, WHOLE_BYTES } from './object.js';
 import type { ObjectInfo } from './protocol.js';
 
@@ -48,11 +48,6 @@ export class S3Files implements DumpFiles {
   ) {
     this.path = s3Name({ ...address, isPrefix: false });
     this.byName = named(objects, keyPrefix(address), this.path);
-  }
-
-  /** Of a dump that has been there: when its inventory was written, in milliseconds since 1970. */
-  get writtenMs(): number | undefined {
-    return this.byName.get(INVENTORY)?.modifiedMs || undefined;
   }
 
   entries(): readonly DumpEntry[] {

@@ -162,6 +162,7 @@ describe('a store that is written', () => {
       [[{ method: 'POST', url: /\?uploads/, ...slow }], 75, /cannot write the object: the server answers 503/],
       [[{ method: 'POST', url: /uploadId=/, ...slow }], 75, /cannot complete the object: the server answers 503/],
       [[{ method: 'POST', url: /uploadId=/, how: 'status', status: 400, code: 'InvalidPart' }], 1, /InvalidPart/],
+      [[{ method: 'POST', url: /uploadId=/, how: 'status', status: 501, code: 'NotImplemented' }], 1, /answers 501/],
     ] as [Misbehaviour[], number, RegExp][]) {
       expect(await refusal(out, ...rules)).toEqual([code, expect.stringMatching(message)]);
     }
