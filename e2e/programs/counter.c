@@ -2,7 +2,9 @@
  * A program that says all the time on which machine it runs: at each tick it appends a line to the file of the machine's name in
  * the folder of its first argument, "NANOSECONDS COUNT", and looks at a part of its memory. It has no file open in between.
  *
- *   counter FOLDER MEBIBYTES
+ *   counter FOLDER MEBIBYTES [PAGES]
+ *
+ * PAGES are looked at in each tick, by default 64.
  *
  * "CORRUPT" is the line if the memory is not what it was.
  */
@@ -48,11 +50,13 @@ static void say(const char *folder, uint64_t count, int is_corrupt)
 int main(int argc, char **argv)
 {
 	const struct timespec tick = { 0, TICK_NANOSECONDS };
-	size_t words, page = 0, pages;
+	size_t words, page = 0, pages, of_a_tick = PAGES_OF_A_TICK;
 	uint64_t *memory;
 
-	if (argc != 3)
+	if (argc < 3 || argc > 4)
 		return 2;
+	if (argc > 3)
+		of_a_tick = (size_t)atol(argv[3]);
 	pages = (size_t)atol(argv[2]) * 1048576 / PAGE;
 	words = PAGE / sizeof *memory;
 	memory = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -61,7 +65,7 @@ int main(int argc, char **argv)
 	for (size_t at = 0; at < pages * words; at++)
 		memory[at] = mix(at + 1);
 	for (uint64_t count = 0;; count++) {
-		for (int i = 0; i < PAGES_OF_A_TICK; i++, page = (page + 1) % pages)
+		for (size_t i = 0; i < of_a_tick; i++, page = (page + 1) % pages)
 			if (memory[page * words + count % words] != mix(page * words + count % words + 1))
 				say(argv[1], count, 1);
 		say(argv[1], count, 0);
