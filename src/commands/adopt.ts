@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { extract } from '../arrival/extract.js';
 import { DirectoryFiles } from '../containers/directory/files.js';
 import { DirectorySink } from '../containers/directory/write.js';
@@ -12,6 +13,7 @@ import { pump } from '../dump/pump.js';
 import { DumpError, onFile, UsageError } from '../errors.js';
 import { LazyDaemon } from '../lazy/daemon.js';
 import { requireDaemonCalls } from '../lazy/daemon-calls.js';
+import { firstNeeded } from '../lazy/first-needed.js';
 import type { Restore } from '../lazy/restore.js';
 import { ServerSource } from '../lazy/server-source.js';
 import { CriuRun, checkCriu, criuVersion, endText } from '../migrate/criu-run.js';
@@ -94,13 +96,47 @@ async function adopt(far: FarEnd, out: string, words: readonly string[], args: A
   });
   checkFree(terms);
   const sum = new Sum();
-  await far.takeDump(async (chunks) => {
-    if (lazy) await takeHot(sum.of(chunks), out, force, io);
-    else await takeWhole(sum.of(chunks), out, force, io);
-  }, io.signal);
   const restorer = { criu, out, words };
-  if (lazy) await restoreLazily(far, restorer, sum, io);
-  else await restoreWhole(far, restorer, sum, keepDump);
+  if (!lazy) {
+    await far.takeDump((chunks) => takeWhole(sum.of(chunks), out, force, io), io.signal);
+    await restoreWhole(far, restorer, sum, keepDump);
+    return;
+  }
+  const server = new Connections(far);
+  try {
+    await far.takeDump((chunks) => takeHot(server.openWith(sum.of(chunks)), out, force, io), io.signal);
+    await restoreLazily(far, server, restorer, sum, io);
+  } finally {
+    server.close();
+  }
+}
+
+/** Both connections to the page server at the near end. It has its pages when the dump begins to come, and they are opened then. */
+class Connections {
+  private opening: Promise<[Duplex, Duplex]> | undefined;
+
+  constructor(private readonly far: FarEnd) {}
+
+  async *openWith(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
+    for await (const chunk of chunks) {
+      this.open().catch(() => {});
+      yield chunk;
+    }
+  }
+
+  open(): Promise<[Duplex, Duplex]> {
+    this.opening ??= Promise.all([this.far.pages(), this.far.pages()]);
+    return this.opening;
+  }
+
+  /** The session does not end before its streams. */
+  close(): void {
+    this.opening
+      ?.then((streams) => {
+        for (const stream of streams) stream.end();
+      })
+      .catch(() => {});
+  }
 }
 
 async function takeWhole(chunks: AsyncIterable<Uint8Array>, out: string, force: boolean, io: Io): Promise<void> {
@@ -114,7 +150,7 @@ async function takeWhole(chunks: AsyncIterable<Uint8Array>, out: string, force: 
 
 /** What is needed at once. */
 async function takeHot(chunks: AsyncIterable<Uint8Array>, out: string, force: boolean, io: Io): Promise<void> {
-  const sink = new DirectorySink(out, { force });
+  const sink = new DirectorySink(out, { force, isTransient: true });
   try {
     onFile(out, () => writeFileSync(join(sink.temporary, MIGRATION), HOT));
     await pump(decodeChunks(chunks, PLACE), [], sink, io.signal);
@@ -146,17 +182,18 @@ async function restoreWhole(far: FarEnd, restorer: Restorer, sum: Sum, keepDump:
 }
 
 /** Restores what is needed at once, and gets the other pages from the near end. That has the complete dump. */
-async function restoreLazily(far: FarEnd, restorer: Restorer, sum: Sum, io: Io): Promise<void> {
+async function restoreLazily(far: FarEnd, server: Connections, restorer: Restorer, sum: Sum, io: Io): Promise<void> {
   const { out } = restorer;
   const work = workFolder();
   const noRestore = new AbortController();
   let source: ServerSource | undefined;
   try {
     const files = new DirectoryFiles(out);
-    source = await ServerSource.open(new DumpMemory(files), files, 'the other side', () => far.pages());
+    source = ServerSource.over(new DumpMemory(files), files, 'the other side', await server.open());
     let ended: Restore | undefined;
     const daemon = new LazyDaemon(source, requireDaemonCalls(), {
       directory: work,
+      order: firstNeeded(files, source),
       signal: noRestore.signal,
       signalAgain: io.secondSignal,
       ended: (restored) => {

@@ -43,6 +43,8 @@ export interface AtomicDirectoryOptions {
   force?: boolean;
   /** Files and directories that are read. They must be neither the directory nor inside it nor around it. */
   sources?: readonly Place[];
+  /** Whether it is of no use after a crash of the machine, so that nothing is synced. */
+  isTransient?: boolean;
   /** Of the names in a directory, those that it must not have to be replaced. */
   foreign?: (names: readonly string[]) => readonly string[];
   /** What it may have to be replaced, in singular and plural. */
@@ -100,6 +102,11 @@ export class AtomicDirectory {
    * @param before pending work on it
    */
   async finishFile(fd: number, name: string, before?: Promise<void>): Promise<void> {
+    if (this.options.isTransient) {
+      await before;
+      closeSync(fd);
+      return;
+    }
     this.files++;
     if (!before && this.unsynced) {
       closeSync(fd);
@@ -128,16 +135,17 @@ export class AtomicDirectory {
     await this.syncTogether();
     await Promise.all(this.syncs);
     if (this.syncError) throw this.syncError;
+    const sync = this.options.isTransient ? () => {} : syncPath;
     try {
       for (const [path, folderMode] of this.folders.reverse()) {
-        syncPath(path);
+        sync(path);
         chmodSync(path, permitted(folderMode));
       }
-      syncPath(this.temporary);
+      sync(this.temporary);
       chmodSync(this.temporary, permitted(mode) & this.reach);
       const old = this.rename();
       this.settled = true;
-      syncPath(dirname(this.place));
+      sync(dirname(this.place));
       if (old !== undefined) this.removeOld(old);
     } catch (error) {
       throw systemError(error, this.path);

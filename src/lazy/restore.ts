@@ -99,7 +99,7 @@ export class Restore {
   /** The tasks run from now on. */
   finish(): void {
     this.isFinished = true;
-    for (const task of this.tasks) task.isRunning = true;
+    for (const task of this.tasks) task.run();
   }
 
   /** Whether pages may be delivered before the tasks run. */

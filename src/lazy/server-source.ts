@@ -20,8 +20,14 @@ export type Connect = () => Promise<Duplex>;
 
 /** What is asked for in the background and has not come: enough to fill a network of 1 Gbit/s and 20 ms, in bytes. */
 const IN_FLIGHT_BYTES = 4 * 1024 * 1024;
+/**
+ * The same while the tasks wait for pages, and for so many ms after it. Both connections may go through one wire, where a page
+ * that is waited for has to wait for what is on its way before it.
+ */
+const IN_FLIGHT_AT_FAULTS_BYTES = 512 * 1024;
+const FAULTS_MS = 50;
 /** CRIU from 4.2 on, then up to 4.1. The server of pagepipe understands both. */
-const FORMS: readonly MessageForm[] = [32, 24];
+const FORMS = [32, 24] as const;
 
 export class ServerSource implements RemoteSource {
   readonly pageSize: number;
@@ -31,6 +37,7 @@ export class ServerSource implements RemoteSource {
   private readonly known: ReadonlyMap<number, LazyRuns>;
   private background: PageClient | undefined;
   private forFaults: PageClient | undefined;
+  private faultedAt = Number.NEGATIVE_INFINITY;
 
   private constructor(
     private readonly memory: DumpMemory,
@@ -63,7 +70,7 @@ export class ServerSource implements RemoteSource {
       try {
         await source.probe(client, { pid, page: pageNumbers[0] as number, pages: 1 });
         source.background = client;
-        source.forFaults = await source.second(connect, form);
+        await source.second(connect, form);
         return source;
       } catch (error) {
         client.close();
@@ -71,6 +78,26 @@ export class ServerSource implements RemoteSource {
       }
     }
     throw failure;
+  }
+
+  /**
+   * The same without that page, for a server that is known to have this dump.
+   * @param connections to a server of pagepipe: for what is asked for in the background, and for faults
+   */
+  static over(
+    memory: DumpMemory,
+    files: DumpFiles,
+    name: string,
+    connections: readonly [Duplex, Duplex],
+  ): ServerSource {
+    const source = new ServerSource(memory, files, name);
+    const [background, forFaults] = connections.map(
+      (stream) => new PageClient(stream, FORMS[0], memory.pageSize, name),
+    );
+    source.background = background;
+    source.run(background as PageClient, () => {});
+    source.useForFaults(forFaults as PageClient);
+    return source;
   }
 
   /** Resolves when the first page has come. Its pages are passed on from then on. */
@@ -85,19 +112,22 @@ export class ServerSource implements RemoteSource {
     });
   }
 
-  /** Another connection; undefined if the server does not take one. */
-  private async second(connect: Connect, form: MessageForm): Promise<PageClient | undefined> {
+  /** Another connection, if the server takes one. */
+  private async second(connect: Connect, form: MessageForm): Promise<void> {
     try {
-      const client = new PageClient(await connect(), form, this.pageSize, this.name);
-      // Without it the other connection takes over.
-      this.run(client, () => {
-        if (this.forFaults === client) this.forFaults = undefined;
-        for (const wanted of client.unanswered) this.background?.ask(wanted);
-      });
-      return client;
+      this.useForFaults(new PageClient(await connect(), form, this.pageSize, this.name));
     } catch {
-      return undefined;
+      // The only connection does it all.
     }
+  }
+
+  private useForFaults(client: PageClient): void {
+    this.forFaults = client;
+    // Without it the other connection takes over.
+    this.run(client, () => {
+      if (this.forFaults === client) this.forFaults = undefined;
+      for (const wanted of client.unanswered) this.background?.ask(wanted);
+    });
   }
 
   private run(client: PageClient, failed: (error: DumpError) => void, came?: () => void): void {
@@ -125,10 +155,18 @@ export class ServerSource implements RemoteSource {
     if (this.failure) throw this.failure;
     const { background } = this;
     if (!background) return false;
-    if (isFault) (this.forFaults ?? background).ask({ pid, page, pages });
-    else if (background.pendingPages * this.pageSize >= IN_FLIGHT_BYTES) return false;
-    else background.ask({ pid, page, pages });
+    if (isFault) {
+      this.faultedAt = performance.now();
+      (this.forFaults ?? background).ask({ pid, page, pages });
+      return true;
+    }
+    if (background.pendingPages * this.pageSize >= this.mostInFlight()) return false;
+    background.ask({ pid, page, pages });
     return true;
+  }
+
+  private mostInFlight(): number {
+    return performance.now() - this.faultedAt < FAULTS_MS ? IN_FLIGHT_AT_FAULTS_BYTES : IN_FLIGHT_BYTES;
   }
 
   close(): void {

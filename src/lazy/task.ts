@@ -17,6 +17,8 @@ const { EAGAIN, EEXIST, ENOENT, ESRCH, ENOSPC } = constants.errno;
 const MAX_WINDOW_PAGES = 64;
 /** How often a copy is tried again while events are read. */
 const MAX_TRIES = 1000;
+/** Pages that are kept until their areas are there; what comes beyond is asked for again. */
+const MAX_EARLY_BYTES = 4 * 1024 * 1024;
 /** How fast the window grows. */
 const WINDOW_GROWTH = 4;
 
@@ -51,6 +53,9 @@ export class LazyTask implements UserfaultHandler {
   private serving: number | undefined;
   /** Faults on pages that the source does not have yet. */
   private readonly waiting = new FaultQueue();
+  /** Pages that came before their areas. */
+  private early: { source: number; bytes: Uint8Array }[] = [];
+  private earlyBytes = 0;
   private window = 1;
   /** For those who are done with a range before they ask for another one. */
   private readonly range = newRange();
@@ -86,6 +91,12 @@ export class LazyTask implements UserfaultHandler {
   /** The first page that a thread waits for; undefined if none does. */
   get awaited(): number | undefined {
     return this.serving ?? [this.faults, this.waiting].find(({ length }) => length > 0)?.pages[0];
+  }
+
+  /** The task runs from now on, and all its areas are there. */
+  run(): void {
+    this.isRunning = true;
+    for (const { source, bytes } of this.early.splice(0)) this.take(source, bytes);
   }
 
   /** Reads what has happened. Faults are only remembered, because an event may follow that changes where they are. */
@@ -251,6 +262,7 @@ export class LazyTask implements UserfaultHandler {
       page += range?.pages ?? 1;
       if (!range) continue;
       let outcome = this.copy(range, address + (range.source - source) * pageSize);
+      if (outcome === 'later' && !this.isRunning && this.keep(range.source, range.pages, source, bytes)) continue;
       for (let tries = 0; outcome === 'later' && tries < MAX_TRIES; tries++) {
         // The event that must be read first comes at once.
         this.read();
@@ -265,6 +277,16 @@ export class LazyTask implements UserfaultHandler {
       this.context.stats.fault(now - since);
       return false;
     });
+  }
+
+  /** Keeps pages until the task runs, if there is room. */
+  private keep(first: number, pages: number, source: number, bytes: Uint8Array): boolean {
+    const { pageSize } = this.context.source;
+    if (this.earlyBytes + pages * pageSize > MAX_EARLY_BYTES) return false;
+    const start = (first - source) * pageSize;
+    this.early.push({ source: first, bytes: new Uint8Array(bytes.subarray(start, start + pages * pageSize)) });
+    this.earlyBytes += pages * pageSize;
+    return true;
   }
 
   /** Reads pages and copies them to the task. */
