@@ -75,8 +75,8 @@ export const command: Command = {
 
 function failureOf(error: unknown, { signal }: Io): Failed {
   if (!(error instanceof DumpError)) return { message: signal.aborted ? 'it was told to end' : String(error) };
-  const { message, hint } = error;
-  return { message, ...(hint === undefined ? {} : { hint }) };
+  const { message, hint, temporary } = error;
+  return { message, temporary, ...(hint === undefined ? {} : { hint }) };
 }
 
 async function adopt(far: FarEnd, out: string, words: readonly string[], args: Arguments, io: Io): Promise<void> {

@@ -115,9 +115,9 @@ export class NearEnd {
     const path = headers[':path'];
     try {
       if (path === PATH.FAILED) {
-        const { message, hint } = await readStep(stream, this.place, failedOf);
+        const { message, ...details } = await readStep(stream, this.place, failedOf);
         respond(stream, STATUS.GRANTED);
-        this.fail(new DumpError('PROTOCOL', message, { file: this.place, ...(hint === undefined ? {} : { hint }) }));
+        this.fail(new DumpError('PROTOCOL', message, { file: this.place, ...details }));
         return;
       }
       if (path === PATH.PAGES && this.steps.serve) {

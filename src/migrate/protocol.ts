@@ -76,6 +76,8 @@ export interface Delivered {
 export interface Failed {
   message: string;
   hint?: string;
+  /** Whether trying again may help. */
+  temporary?: boolean;
 }
 
 /** Of the JSON of a step. A process may have many threads. */
@@ -127,9 +129,10 @@ export const deliveredOf = (value: Record<string, unknown>): Delivered => ({
   faultP99: value['faultP99'] === null ? null : amount(value['faultP99']),
 });
 
-export const failedOf = ({ message, hint }: Record<string, unknown>): Failed => ({
+export const failedOf = ({ message, hint, temporary }: Record<string, unknown>): Failed => ({
   message: text(message),
   ...(hint === undefined ? {} : { hint: text(hint) }),
+  temporary: temporary === true,
 });
 
 function text(value: unknown): string {
