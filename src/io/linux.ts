@@ -50,8 +50,8 @@ export interface Linux {
 
 /** `0`: never, as on a system that forbids them. `always`: also for few bytes. Both are for tests. */
 const SETTING = process.env['PAGEPIPE_SYSCALLS'];
-/** Loading koffi takes 18 ms of CPU, as much as moving some 12 MiB by reads and writes. Less is not worth it. */
-export const LOAD_AFTER_BYTES = SETTING === 'always' ? 0 : 12 * 1024 * 1024;
+/** Loading koffi takes time, so it is worth it only beyond this many bytes. */
+export const LOAD_AFTER_BYTES = SETTING === 'always' ? 0 : 32 * 1024 * 1024;
 /** Capacity of a pipe for large amounts: the most that an unprivileged user may ask for. */
 const LARGE_PIPE_BYTES = 1024 * 1024;
 

@@ -11,7 +11,7 @@ import { LOAD_AFTER_BYTES, openPipe, type Pipe } from './linux.js';
 /** zstd compresses in so many threads. Each takes some 10 MiB. */
 export const THREADS = Math.min(availableParallelism(), 4);
 /** A compressed file of this size is worth the loading of system calls. */
-const LARGE_FILE_BYTES = LOAD_AFTER_BYTES / 4;
+const LARGE_FILE_BYTES = LOAD_AFTER_BYTES / 8;
 
 export interface Program {
   child: ChildProcess;
