@@ -1,5 +1,5 @@
-// A store with one object that answers at once: that of the tests. moto takes a tenth of a second or more for a range, and one
-// after the other. Says "listening at ADDRESS:PORT".
+// A store with one object that answers at once: that of the tests. moto reads all of an object for each range, and answers one
+// request after the other. Says "listening at ADDRESS:PORT".
 //
 //   node quick-store.mjs BUCKET KEY FILE
 import { readFileSync } from 'node:fs';
@@ -9,7 +9,8 @@ import { Worker } from 'node:worker_threads';
 const [, , bucket, key, file] = argv;
 const store = new Worker(new URL('../test/helpers/s3-server-thread.mjs', import.meta.url));
 store.postMessage({ id: 1, order: 'bucket', bucket });
-store.postMessage({ id: 2, order: 'set', bucket, key, bytes: readFileSync(file) });
+const bytes = readFileSync(file);
+store.postMessage({ id: 2, order: 'set', bucket, key, bytes }, [bytes.buffer]);
 let port;
 store.on('message', ({ id, result }) => {
   // The first message is the port.

@@ -31,7 +31,7 @@ const orders = {
     rules = next.map((rule) => ({ after: 0, times: Number.POSITIVE_INFINITY, ...rule }));
   },
   bucket: ({ bucket }) => void buckets.set(bucket, new Map()),
-  set: ({ bucket, key, bytes }) => void store(bucket, key, Buffer.from(bytes)),
+  set: ({ bucket, key, bytes }) => void store(bucket, key, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)),
   get: ({ bucket, key }) => buckets.get(bucket)?.get(key)?.body,
   remove: ({ bucket, key }) => void buckets.get(bucket)?.delete(key),
   keys: ({ bucket }) => sortedKeys(bucket),
