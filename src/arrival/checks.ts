@@ -9,28 +9,17 @@ import type { FileBegin, FileEvent } from '../dump/events.js';
 import { requireImage } from '../dump/files.js';
 import { Images } from '../dump/images.js';
 import { isOfAProcess, isOfNobody, leftoverPagemaps } from '../dump/leftovers.js';
-import {
-  checkLink,
-  isPagemapName,
-  isPagesName,
-  isTaskImage,
-  mmName,
-  OUTSIDE,
-  pagesName,
-  spaceIdentity,
-} from '../dump/names.js';
+import { checkLink, isPagemapName, isPagesName, isTaskImage, mmName, OUTSIDE } from '../dump/names.js';
 import { hasSeveralPageSizes, MIN_PAGE_BYTES, machineOf } from '../dump/page-size.js';
-import type { Space } from '../dump/records.js';
 import { marchOf, readTasks, type Task } from '../dump/tasks.js';
 import { DumpError } from '../errors.js';
 import { checkMagic, magicBytes } from '../image/framing.js';
 import { headerBytes, type ImageType, typeOfName } from '../image/magic.js';
-import { PagemapDecoder } from '../image/pagemap.js';
 import { checkHoles } from '../io/holes.js';
-import { PagesLayout } from '../memory/pages-layout.js';
-import { PAGE_SIZES, PE_PARENT, type RunBatch } from '../memory/runs.js';
+import { PAGE_SIZES, type RunBatch } from '../memory/runs.js';
 import { counted } from '../printable.js';
 import { isMetadataName, MetadataCache } from './metadata-cache.js';
+import { ArrivingPagemap } from './pagemap.js';
 import { ArrivingSums } from './sums.js';
 
 export interface ArrivalOptions {
@@ -57,61 +46,6 @@ export interface Leftovers {
   pages: readonly string[];
   /** Pages that no pagemap refers to. */
   unused: readonly string[];
-}
-
-/** The part of a space that its pagemap gives. */
-type KnownSpace = Pick<Space, 'kind' | 'pid' | 'pagemap' | 'pagesId' | 'head' | 'oneMagic'>;
-
-/** A pagemap that arrives in pieces: its space, and the size of its pages file. */
-export class ArrivingPagemap {
-  /** Whether it has pages that are in a parent dump. */
-  hasParentPages = false;
-  /** Whether all of it has come. */
-  ended = false;
-  private readonly decoder: PagemapDecoder;
-  private readonly layout: PagesLayout;
-
-  /** @param pageSize bytes */
-  constructor(
-    readonly name: string,
-    pageSize: number,
-  ) {
-    this.decoder = new PagemapDecoder(pageSize, name);
-    this.layout = new PagesLayout(pageSize);
-  }
-
-  /** Bytes of its pages file, according to the runs so far. */
-  get pagesBytes(): number {
-    return this.layout.end;
-  }
-
-  /** Known once the head has come. */
-  get space(): KnownSpace | undefined {
-    const { head, pagesId, oneMagic } = this.decoder;
-    const known = { ...spaceIdentity(this.name), pagemap: this.name, pagesId };
-    return head && { ...known, head, ...(oneMagic ? { oneMagic } : {}) };
-  }
-
-  /** Name of its pages file, once the head has come. */
-  get pages(): string | undefined {
-    return this.decoder.head && pagesName(this.decoder);
-  }
-
-  /** Takes the next bytes; returns the runs that they complete. Throws {@link DumpError}. */
-  push(bytes: Uint8Array): RunBatch | undefined {
-    const runs = this.decoder.push(bytes);
-    if (runs) {
-      this.layout.place(runs);
-      this.hasParentPages ||= runs.bits.some((bits) => (bits & PE_PARENT) !== 0);
-    }
-    return runs;
-  }
-
-  /** Called after the last bytes. Throws {@link DumpError} if the pagemap is incomplete. */
-  end(): void {
-    this.decoder.end();
-    this.ended = true;
-  }
 }
 
 /**

@@ -10,8 +10,8 @@ import { Fifo } from '../fifo.js';
 import { decodeAreas } from '../image/mm.js';
 import { ByteQueue, type MemoryBudget } from '../io/byte-queue.js';
 import type { RunBatch } from '../memory/runs.js';
-import type { ArrivingPagemap } from './checks.js';
 import type { MetadataCache } from './metadata-cache.js';
+import type { ArrivingPagemap } from './pagemap.js';
 import { type PagesStep, PagesWalk } from './pages-walk.js';
 
 export interface SpacesOptions {

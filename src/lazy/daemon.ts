@@ -13,7 +13,6 @@ import { DescriptorListener, type DescriptorSocket } from '../io/descriptor-sock
 import type { DaemonCalls } from '../io/linux.js';
 import { Poller } from '../io/poller.js';
 import { Userfault } from '../io/userfault.js';
-import { addressHex } from '../memory/runs.js';
 import { counted } from '../printable.js';
 import type { PageOrder } from './order.js';
 import { PageBuffer } from './page-buffer.js';
@@ -21,7 +20,7 @@ import { farPages, isArriving, isRemote, type PageSource, runsOf } from './page-
 import { PendingPages } from './pending.js';
 import { Restore } from './restore.js';
 import type { StatsObserver } from './stats.js';
-import { stopTasks } from './stop.js';
+import { stopIncomplete } from './stop.js';
 import { LazyTask, type TaskContext } from './task.js';
 
 /** Where CRIU looks for its daemon, in the work directory. */
@@ -400,41 +399,19 @@ export class LazyDaemon {
     this.listener.close();
   }
 
-  private cutOff(): Error {
-    return new DumpError('PROTOCOL', `ended by a second signal; ${counted(this.left, 'page')} had not been delivered`);
-  }
-
   /**
    * Stops all tasks that wait for pages. Those of a restore that is still going on are ended by criu restore itself, once its
    * connection is closed; stopped, they would make it wait forever. Returns the error with what was stopped.
    */
   private stopped(error: unknown): unknown {
     for (const restore of this.restores) if (!restore.isFinished) this.refuse(restore);
-    const tasks = [...this.restores]
-      .filter(({ isFinished }) => isFinished)
-      .flatMap((restore) => [...restore.tasks])
-      .filter(({ isDone }) => !isDone);
-    const [first] = tasks;
-    if (!first) return error;
-    const stopped = stopTasks(
-      this.calls,
-      tasks.map(({ seenPid }) => seenPid).filter((pid) => pid > 0),
-    );
-    const awaiting = tasks.find(({ awaited }) => awaited !== undefined) ?? first;
-    const page = awaiting.awaited ?? awaiting.pending.firstWaiting()?.at;
-    const who =
-      stopped.size === 0
-        ? `found no task to stop: process ${awaiting.pid}`
-        : `stopped ${counted(stopped.size, 'task')}: process ${awaiting.seenPid || awaiting.pid}`;
-    const code = error instanceof DumpError ? error.code : 'SYSTEM';
-    // All has been delivered, and turns out to be damaged.
-    const what =
-      page === undefined ? 'may have wrong pages' : `has no page at 0x${addressHex(page, this.source.pageSize)}`;
-    return new DumpError(code, `${(error as Error).message}; ${who} ${what}`, {
-      hint: 'the memory of these tasks is not complete; end them, and do not let them continue',
-      temporary: false,
-      cause: error,
-    });
+    const finished = [...this.restores].filter(({ isFinished }) => isFinished);
+    const incomplete = finished.flatMap(({ tasks }) => [...tasks]).filter(({ isDone }) => !isDone);
+    return stopIncomplete(this.calls, incomplete, this.source.pageSize, error);
+  }
+
+  private cutOff(): Error {
+    return new DumpError('PROTOCOL', `ended by a second signal; ${counted(this.left, 'page')} had not been delivered`);
   }
 
   private async close(): Promise<void> {

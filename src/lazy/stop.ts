@@ -4,7 +4,44 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
+import { DumpError } from '../errors.js';
 import type { DaemonCalls } from '../io/linux.js';
+import { addressHex } from '../memory/runs.js';
+import { counted } from '../printable.js';
+import type { LazyTask } from './task.js';
+
+/**
+ * Stops tasks that have not got all their pages, because of an error.
+ * @param pageSize bytes
+ * @returns the error, with what was stopped
+ */
+export function stopIncomplete(
+  calls: DaemonCalls,
+  tasks: readonly LazyTask[],
+  pageSize: number,
+  error: unknown,
+): unknown {
+  const [first] = tasks;
+  if (!first) return error;
+  const stopped = stopTasks(
+    calls,
+    tasks.map(({ seenPid }) => seenPid).filter((pid) => pid > 0),
+  );
+  const awaiting = tasks.find(({ awaited }) => awaited !== undefined) ?? first;
+  const page = awaiting.awaited ?? awaiting.pending.firstWaiting()?.at;
+  const who =
+    stopped.size === 0
+      ? `found no task to stop: process ${awaiting.pid}`
+      : `stopped ${counted(stopped.size, 'task')}: process ${awaiting.seenPid || awaiting.pid}`;
+  const code = error instanceof DumpError ? error.code : 'SYSTEM';
+  // All has been delivered, and turns out to be damaged.
+  const what = page === undefined ? 'may have wrong pages' : `has no page at 0x${addressHex(page, pageSize)}`;
+  return new DumpError(code, `${(error as Error).message}; ${who} ${what}`, {
+    hint: 'the memory of these tasks is not complete; end them, and do not let them continue',
+    temporary: false,
+    cause: error,
+  });
+}
 
 /**
  * Stops processes, and those that descend from them, that have memory which waits for a daemon. A pid may be another process by
@@ -12,7 +49,7 @@ import type { DaemonCalls } from '../io/linux.js';
  * @param pids as they are seen here; those that are not are 0
  * @returns the pids of those that were stopped
  */
-export function stopTasks(calls: DaemonCalls, pids: Iterable<number>): Set<number> {
+function stopTasks(calls: DaemonCalls, pids: Iterable<number>): Set<number> {
   const parents = readParents();
   const wanted = new Set(pids);
   const stopped = new Set<number>();
