@@ -2,6 +2,7 @@
  *
  *   limit splice            stdin to stdout, one of which is a pipe, without reading a byte
  *   limit copy FROM TO      the files of a folder into another one, which it makes
+ *   limit join FROM TO      the files of a folder into one file, as a tar has them
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -35,10 +36,9 @@ static void splice_all(void)
 	check(n == 0, "splice");
 }
 
-static void copy_file(int from, int to, const char *name)
+static void copy_file(int from, const char *name, int out)
 {
 	int in = openat(from, name, O_RDONLY);
-	int out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
 	ssize_t n;
 
 	check(in >= 0 && out >= 0, name);
@@ -46,27 +46,39 @@ static void copy_file(int from, int to, const char *name)
 		;
 	check(n == 0, name);
 	close(in);
-	close(out);
+}
+
+static void copy_folder(const char *from, const char *to, int into_one)
+{
+	DIR *folder = opendir(from);
+	struct dirent *entry;
+	int out;
+
+	check(folder != NULL, from);
+	check(into_one || mkdir(to, 0700) == 0, to);
+	out = into_one ? open(to, O_WRONLY | O_CREAT | O_EXCL, 0600) : open(to, O_RDONLY | O_DIRECTORY);
+	check(out >= 0, to);
+	while ((entry = readdir(folder)) != NULL) {
+		int file = out;
+
+		if (entry->d_type != DT_REG)
+			continue;
+		if (!into_one)
+			file = openat(out, entry->d_name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+		copy_file(dirfd(folder), entry->d_name, file);
+		if (!into_one)
+			close(file);
+	}
 }
 
 int main(int argc, char **argv)
 {
 	if (argc == 2 && strcmp(argv[1], "splice") == 0) {
 		splice_all();
-	} else if (argc == 4 && strcmp(argv[1], "copy") == 0) {
-		DIR *folder = opendir(argv[2]);
-		struct dirent *entry;
-		int to;
-
-		check(folder != NULL, argv[2]);
-		check(mkdir(argv[3], 0700) == 0, argv[3]);
-		to = open(argv[3], O_RDONLY | O_DIRECTORY);
-		check(to >= 0, argv[3]);
-		while ((entry = readdir(folder)) != NULL)
-			if (entry->d_type == DT_REG)
-				copy_file(dirfd(folder), to, entry->d_name);
+	} else if (argc == 4 && (strcmp(argv[1], "copy") == 0 || strcmp(argv[1], "join") == 0)) {
+		copy_folder(argv[2], argv[3], strcmp(argv[1], "join") == 0);
 	} else {
-		fprintf(stderr, "usage: limit splice | limit copy FROM TO\n");
+		fprintf(stderr, "usage: limit splice | limit copy FROM TO | limit join FROM TO\n");
 		return 2;
 	}
 	return 0;
