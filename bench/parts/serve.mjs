@@ -79,8 +79,8 @@ async function besideBusy() {
 
 async function manyClients() {
   await generateDump(dump, { lazyBytes: 64 * GIB, eagerBytes: 0 });
-  const peak = await withServer(dump, (port) => runClient('drain', port, 32, (2 * GIB) / PAGE));
-  figure('peak memory, 32 clients that take 2 GiB each of 64 GiB', peak, mebibytes, under(128, mebibytes));
+  const peak = await withServer(dump, (port) => runClient('drain', port, 32, GIB / 2 / PAGE));
+  figure('peak memory, 32 clients that take 512 MiB each of 64 GiB', peak, mebibytes, under(128, mebibytes));
 }
 
 /** What `action` finds out from CRIU's page server, which ends with its client. */
