@@ -101,10 +101,11 @@ function findCacheFile() {
  */
 function readCache(file) {
   const folder = dirname(file);
-  const stats = privateFolder(dirname(folder)) && privateFolder(folder);
-  if (!stats) return;
   let fd;
   try {
+    // A home that is not ours may be closed to us: HOME is often still that of another user.
+    const stats = privateFolder(dirname(folder)) && privateFolder(folder);
+    if (!stats) return;
     fd = fs.openSync(file, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
     const { uid, mode, size } = fs.fstatSync(fd);
     if (uid !== process.geteuid() || (mode & 0o7777) !== 0o600) return;
@@ -150,7 +151,11 @@ function writeCache(file) {
     fs.renameSync(temporary, file);
     if (isNew) removeUnused(ours);
   } catch {
-    fs.rmSync(temporary, { force: true });
+    try {
+      fs.rmSync(temporary, { force: true });
+    } catch {
+      // The folder is closed to us, so nothing was written.
+    }
   }
 }
 

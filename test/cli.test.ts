@@ -75,6 +75,7 @@ describe('wrong usage', () => {
     [['make-lazy'], 'expected DUMP, found nothing'],
     [['make-lazy', DUMP], 'expected OUT, found nothing'],
     [['make-lazy', DUMP, 'OUT', 'x'], 'expected DUMP and OUT, found one more: x'],
+    [['make-lazy', DUMP, ''], 'expected OUT, found an empty name'],
     [['make-lazy', DUMP, 'OUT', '--nope'], 'unknown option --nope'],
     [['make-lazy', DUMP, 'OUT', '--nope=1'], 'unknown option --nope'],
     [['make-lazy', DUMP, 'OUT', '--dry-ran'], 'unknown option --dry-ran; did you mean --dry-run?'],

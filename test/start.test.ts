@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   statSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -98,6 +99,13 @@ test.skipIf(process.getuid?.() !== 0)('nothing is left in a folder of somebody e
   chownSync(caches, 65534, 65534);
   info(caches);
   expect(readdirSync(caches)).toEqual([]);
+});
+
+test('a folder that cannot be looked into is no reason to fail', () => {
+  // As root may look into every folder, it is a link to itself.
+  const caches = join(tempDir(), 'loop');
+  symlinkSync('loop', caches);
+  expect(info(caches)).toContain('INVENTORY');
 });
 
 test('nothing is kept if Node is told so, or if there is no home', () => {

@@ -16,7 +16,7 @@ changed), 128 + the signal's number when interrupted
 /** The text of `pagepipe --help`. */
 export function overview(): string {
   const groups = (Object.keys(GROUPS) as (keyof typeof GROUPS)[]).map((group) => {
-    const lines = namesOf(group).map((name) => `  ${name.padEnd(10)} ${COMMANDS[name].summary}`);
+    const lines = namesOf(group).map((name) => `  ${name.padEnd(12)} ${COMMANDS[name].summary}`);
     return `${GROUPS[group]}\n${lines.join('\n')}\n`;
   });
   return `pagepipe: look into dumps of CRIU, change them, restore them lazily, move them

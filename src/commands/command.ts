@@ -91,6 +91,9 @@ export function inputs(args: Arguments, ...names: string[]): string[] {
   const extra = args.input[names.length];
   if (extra !== undefined)
     throw new UsageError(`expected ${names.join(' and ') || 'no arguments'}, found one more: ${extra}`);
+  // As of a variable of a script that is not set. Made absolute, it would be the current directory.
+  const empty = names[args.input.indexOf('')];
+  if (empty !== undefined) throw new UsageError(`expected ${empty}, found an empty name`);
   return args.input;
 }
 

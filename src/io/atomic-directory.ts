@@ -7,6 +7,7 @@ import {
   closeSync,
   fsync,
   fsyncSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -179,7 +180,10 @@ export class AtomicDirectory {
     const { sources = [], force, replaces: [one, all] = ['a dump', 'dumps'] } = this.options;
     checkApart(this.path, sources);
     const stats = existing(this.place);
-    if (!stats) return;
+    if (!stats) {
+      checkIsNoLink(this.place, this.path);
+      return;
+    }
     if (!stats.isDirectory()) {
       throw new DumpError('OUTPUT_EXISTS', 'expected a new or empty directory, found something else', {
         file: this.path,
@@ -228,6 +232,13 @@ export class AtomicDirectory {
       throw new DumpError('SYSTEM', what, { file: this.path, hint: `remove ${path}`, cause });
     }
   }
+}
+
+/** A new file would take the place of a link whose target is missing. Throws {@link DumpError} OUTPUT_EXISTS. */
+export function checkIsNoLink(place: string, file: string): void {
+  if (!lstatSync(place, { throwIfNoEntry: false })?.isSymbolicLink()) return;
+  const hint = 'remove the link, or make what it leads to';
+  throw new DumpError('OUTPUT_EXISTS', 'it is a link to something that is not there', { file, hint });
 }
 
 const existing = (path: string) => statSync(path, { throwIfNoEntry: false });

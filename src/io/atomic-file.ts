@@ -17,7 +17,7 @@ import {
 import { dirname } from 'node:path';
 import type { FilePlace } from '../bytes.js';
 import { onFile } from '../errors.js';
-import { checkIsLocal, syncPath } from './atomic-directory.js';
+import { checkIsLocal, checkIsNoLink, syncPath } from './atomic-directory.js';
 import { BackgroundSync } from './background-sync.js';
 import { FdWriter } from './fd.js';
 import { permitted } from './mode.js';
@@ -49,6 +49,7 @@ export class AtomicFile {
   ) {
     checkIsLocal(path);
     const found = onFile(path, () => statSync(path, { throwIfNoEntry: false }));
+    if (!found) onFile(path, () => checkIsNoLink(path, path));
     this.mode = found ? found.mode & 0o777 : permitted(mode);
     this.place = found ? onFile(path, () => realpathSync(path)) : path;
     if (!found || found.isFile()) this.temporary = temporaryName(this.place);

@@ -2,7 +2,7 @@
 import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { readFully, type WaitingBytes } from '../bytes.js';
-import { DumpError, onFile } from '../errors.js';
+import { DumpError, isErrno, onFile, systemReason } from '../errors.js';
 import { uniquePart } from './temporary-name.js';
 
 /** For errors. */
@@ -14,7 +14,13 @@ export class TempFile {
   /** Throws {@link DumpError} SYSTEM if no file can be made in `directory`. */
   constructor(directory: string) {
     const path = join(directory, `.pagepipe-spill-${uniquePart()}`);
-    this.fd = onFile(path, () => openSync(path, 'wx+', 0o600));
+    try {
+      this.fd = openSync(path, 'wx+', 0o600);
+    } catch (cause) {
+      if (!isErrno(cause)) throw cause;
+      const hint = 'pages wait in a temporary file; --spill-dir or TMPDIR names another folder for it';
+      throw new DumpError('SYSTEM', systemReason(cause), { file: directory, hint, cause });
+    }
     try {
       onFile(path, () => unlinkSync(path));
     } catch (error) {

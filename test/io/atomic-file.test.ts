@@ -7,7 +7,7 @@ import { cli } from '../helpers/cli.js';
 import { CALLS, type Call, faults } from '../helpers/faults.js';
 import { noise, pipeData } from '../helpers/image-samples.js';
 import { imageOf, toJson } from '../helpers/images.js';
-import { describeTree, openFiles, tempDir } from '../helpers/temp.js';
+import { describeTree, fixture, openFiles, tempDir } from '../helpers/temp.js';
 
 const IMAGE = imageOf('PIPES_DATA', pipeData(20_000), noise(20_000), pipeData(3), noise(3));
 
@@ -109,4 +109,16 @@ describe('the file', () => {
     file.discard();
     expect(describeTree(root)).toEqual(before);
   });
+});
+
+it.each(['file', 'directory'])('a link to something that is not there does not become a %s', async (kind) => {
+  const root = tempDir();
+  const link = join(root, kind === 'file' ? 'link.tar' : 'link');
+  symlinkSync('nowhere', link);
+  const { code, stderr } = await cli(['copy', fixture('mosaic-criu-4.2.1'), link]);
+  expect([code, stderr.split('\n')[0]]).toEqual([
+    1,
+    `pagepipe: error: ${link}: it is a link to something that is not there`,
+  ]);
+  expect(describeTree(root)).toHaveLength(2);
 });

@@ -43,7 +43,8 @@ export function parseS3Name(name: string): S3Address {
   const slash = rest.indexOf('/');
   const bucket = slash < 0 ? rest : rest.slice(0, slash);
   if (!isS3Name(name) || !BUCKET.test(bucket)) {
-    throw badName(name, `expected s3://BUCKET/KEY, found ${JSON.stringify(bucket)} in place of the bucket`);
+    const hint = 'the name of a bucket has 3 characters or more: letters, digits, dots and hyphens';
+    throw badName(name, `expected s3://BUCKET/KEY, found ${JSON.stringify(bucket)} in place of the bucket`, hint);
   }
   const path = slash < 0 ? '' : rest.slice(slash + 1);
   const isPrefix = path === '' || path.endsWith('/');
@@ -58,7 +59,8 @@ export function parseS3Name(name: string): S3Address {
   return { bucket, key, isPrefix };
 }
 
-const badName = (file: string, what: string): DumpError => new DumpError('BAD_NAME', what, { file });
+const badName = (file: string, what: string, hint?: string): DumpError =>
+  new DumpError('BAD_NAME', what, { file, ...(hint === undefined ? {} : { hint }) });
 
 /** The beginning of the keys of all objects below a place. */
 export const keyPrefix = ({ key }: Pick<S3Address, 'key'>): string => (key === '' ? '' : `${key}/`);

@@ -78,8 +78,9 @@ export function failureOf(error: unknown, place: { file?: string; offset?: numbe
 
 function connectionReason(error: Error): string {
   const { name, code } = error as ClientError;
-  if (/Timeout/.test(name ?? '') || code === 'ETIMEDOUT') return 'the server did not answer in time';
+  // The client also calls a broken connection a TimeoutError.
   if (code === 'ECONNRESET' || code === 'EPIPE') return `the connection broke (${code})`;
+  if (/Timeout/.test(name ?? '') || code === 'ETIMEDOUT') return 'the server did not answer in time';
   return code === undefined ? short(error.message) : systemReason(Object.assign(error, { syscall: 'connect' }));
 }
 

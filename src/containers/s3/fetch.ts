@@ -37,14 +37,14 @@ export async function fetchRange(request: FetchRequest, into: Uint8Array, contex
         done += chunk.length;
         context.onBytes(chunk.length, done);
       }
-      if (done < bytes && cuts >= MAX_CUTS) throw cut(request, start + done);
     } catch (error) {
-      if (context.signal.aborted || cuts >= MAX_CUTS || !isCut(error)) {
+      if (context.signal.aborted || !isCut(error)) {
         throw new S3Failure(
           failureOf(error, { file: s3Name(request), offset: start + done, action: 'read the object' }),
         );
       }
     }
+    if (done < bytes && cuts >= MAX_CUTS) throw cut(request, start + done);
   }
 }
 
