@@ -29,7 +29,7 @@ describe('help', () => {
     const { code, stdout, stderr } = await cli([word]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     for (const group of Object.keys(GROUPS) as (keyof typeof GROUPS)[]) {
-      const lines = namesOf(group).map((name) => `  ${name.padEnd(10)} ${COMMANDS[name].summary}\n`);
+      const lines = namesOf(group).map((name) => `  ${name.padEnd(12)} ${COMMANDS[name].summary}\n`);
       expect(stdout).toContain(`\n${GROUPS[group]}\n${lines.join('')}`);
     }
     expect(stdout).not.toMatch(/^ {2}accept/m);
@@ -122,7 +122,7 @@ describe('wrong usage', () => {
     [['filter', '--drop', 'all', '--range', '0x1000-0x1000'], `${RANGE}"0x1000-0x1000"`],
     [['filter', '--drop', 'all', '--range', '-0x1000'], `${RANGE}"-0x1000"`],
     [['run'], `${PIPELINE}, found nothing`],
-    [['run', ''], 'expected a stage (classify, filter, rebuild), found ""'],
+    [['run', ''], `${PIPELINE}, found an empty name`],
     [['run', 'classify |'], 'expected a stage (classify, filter, rebuild), found ""'],
     [['run', 'classify | write out'], 'expected a stage (classify, filter, rebuild), found "write"'],
     [['run', 'classify --nope'], 'unknown option --nope'],
