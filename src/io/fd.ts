@@ -8,7 +8,8 @@ import { closeSync, constants, fstatSync, openSync, readSync, writeSync, writevS
 import { Socket } from 'node:net';
 import { type FilePlace, scratch } from '../bytes.js';
 import { isErrno, onFile, systemError } from '../errors.js';
-import { enlargePipe, LOAD_AFTER_BYTES, linux } from './linux.js';
+import { Breather } from './breathe.js';
+import { enlargePipe, type Linux, LOAD_AFTER_BYTES, linux } from './linux.js';
 
 /** Default capacity of a Linux pipe: a read returns no more. */
 const PIPE_BYTES = 64 * 1024;
@@ -24,16 +25,29 @@ const GATHER_BYTES = 4 * 1024;
 const SPINS = 6;
 
 /**
+ * How long a wait for a pipe may block the event loop, in ms, where system calls are available. A writer that is at work puts
+ * something there earlier. Unlike the read of an empty pipe, such a wait throws nothing.
+ */
+const MAX_WAIT_MS = 20;
+
+export interface FdReaderOptions {
+  /** Whether nothing else is read meanwhile, so that a short wait may block the event loop. */
+  isAlone?: boolean;
+}
+
+/**
  * Reads a descriptor to its end. Without an abort signal, a read simply blocks. With one, the event loop must run, so that
  * the signal arrives.
  */
 export class FdReader {
   private buffer: Uint8Array;
   private bytes = 0;
+  private isLarge = false;
   private readonly isPipe: boolean;
   private readonly readFd: number;
+  private readonly breather = new Breather();
   private socket: Socket | undefined;
-  private settle: { resolve(bytes: number): void; reject(error: Error): void } | undefined;
+  private settle: { resolve(chunk: Uint8Array): void; reject(error: Error): void } | undefined;
 
   /**
    * @param fd of a pipe, socket, file or terminal
@@ -44,6 +58,7 @@ export class FdReader {
     private readonly fd: number,
     private readonly signal?: AbortSignal,
     private readonly name = 'stdin',
+    private readonly options: FdReaderOptions = {},
   ) {
     const stats = onFile(name, () => fstatSync(fd));
     this.buffer = scratch(stats.isFile() ? FILE_BYTES : PIPE_BYTES);
@@ -56,10 +71,11 @@ export class FdReader {
   async *chunks(): AsyncGenerator<Uint8Array> {
     try {
       for (;;) {
-        const bytes = readAvailable(this.readFd, this.buffer) ?? (await this.readLater());
-        if (bytes === 0) return;
-        yield this.buffer.subarray(0, bytes);
-        this.bytes += bytes;
+        const waits = this.isLarge && this.signal && this.options.isAlone ? linux() : undefined;
+        const chunk = (waits ? await this.readSoon(waits) : this.readNow()) ?? (await this.readLater());
+        if (chunk.length === 0) return;
+        yield chunk;
+        this.bytes += chunk.length;
         if (this.isPipe && this.bytes >= LOAD_AFTER_BYTES) this.enlarge();
       }
     } catch (error) {
@@ -71,7 +87,8 @@ export class FdReader {
 
   /** For large amounts: a larger pipe takes fewer reads. */
   private enlarge(): void {
-    if (this.buffer.length === FILE_BYTES || this.socket) return;
+    if (this.isLarge) return;
+    this.isLarge = true;
     this.buffer = scratch(FILE_BYTES);
     enlargePipe(this.readFd);
   }
@@ -82,31 +99,43 @@ export class FdReader {
     else if (this.readFd !== this.fd) closeSync(this.readFd);
   }
 
-  /** Bytes read into the buffer by the event loop. */
-  private readLater(): Promise<number> {
+  private readNow(): Uint8Array | undefined {
+    const bytes = readAvailable(this.readFd, this.buffer);
+    return bytes === undefined ? undefined : this.buffer.subarray(0, bytes);
+  }
+
+  /** What comes within a short time; undefined for nothing, and after a signal. */
+  private async readSoon(system: Linux): Promise<Uint8Array | undefined> {
+    await this.breather.due();
+    return system.waitReadable(this.readFd, MAX_WAIT_MS) > 0 ? this.readNow() : undefined;
+  }
+
+  /** A chunk that the event loop reads. */
+  private readLater(): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       this.signal?.throwIfAborted();
       this.settle = { resolve, reject };
-      this.socket ??= this.openSocket();
+      this.socket ??= this.openSocket(this.buffer);
       this.socket.resume();
     });
   }
 
-  private openSocket(): Socket {
+  /** @param buffer stays that of the socket when the other one becomes larger */
+  private openSocket(buffer: Uint8Array): Socket {
     const socket = new Socket({
       fd: this.readFd,
       readable: true,
       writable: false,
       onread: {
-        buffer: this.buffer,
+        buffer,
         callback: (bytes: number) => {
-          this.settle?.resolve(bytes);
+          this.settle?.resolve(buffer.subarray(0, bytes));
           // One chunk at a time.
           return false;
         },
       },
     } as ConstructorParameters<typeof Socket>[0]);
-    socket.on('end', () => this.settle?.resolve(0));
+    socket.on('end', () => this.settle?.resolve(buffer.subarray(0, 0)));
     socket.on('error', (error) => this.settle?.reject(error));
     return socket;
   }

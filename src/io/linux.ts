@@ -3,7 +3,7 @@
  * only when there is enough to move. Without it, or if the kernel refuses, bytes are read and written. The output is the same.
  * Only the daemon of lazy restores cannot do without.
  *
- * Source: the manual pages copy_file_range(2), splice(2), fcntl(2), lseek(2), syncfs(2), ioctl_ficlonerange(2), epoll(7), unix(7), recvmsg(2),
+ * Source: the manual pages copy_file_range(2), splice(2), fcntl(2), lseek(2), syncfs(2), ioctl_ficlonerange(2), poll(2), epoll(7), unix(7), recvmsg(2),
  * pidfd_open(2), PR_SET_CHILD_SUBREAPER(2const), and the constants of Linux's user API.
  */
 import { createRequire } from 'node:module';
@@ -36,6 +36,11 @@ export interface Linux {
   spliceFrom(from: number, position: number, pipe: number, bytes: number): number;
   /** Moves what is in a pipe to a position of a file, without waiting for more; -EAGAIN if nothing is there. */
   spliceReady(pipe: number, to: number, toPosition: number, bytes: number): number;
+  /**
+   * Waits until a descriptor has something to read, or has ended.
+   * @returns 0 if the time is over, -EINTR after a signal
+   */
+  waitReadable(fd: number, milliseconds: number): number;
   /** A new pipe, closed at an exec. */
   pipe(): Pipe | number;
   /** Sets the capacity of a pipe, which the kernel may limit. Returns it in bytes. */
@@ -116,6 +121,7 @@ export interface DaemonCalls {
 const SPLICE_F_MOVE = 1;
 const SPLICE_F_NONBLOCK = 2;
 const F_SETPIPE_SZ = 1031;
+const POLLIN = 1;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 const PR_SET_CHILD_SUBREAPER = 36;
@@ -170,6 +176,7 @@ function withLibrary<T>(make: (library: Library, koffi: Koffi) => T): T | null {
 function copyingCalls(library: Library, koffi: Koffi): Linux {
   const copyFileRange = library.func('long copy_file_range(int, int64_t *, int, int64_t *, size_t, unsigned int)');
   const splice = library.func('long splice(int, int64_t *, int, int64_t *, size_t, unsigned int)');
+  const poll = library.func('int poll(void *, unsigned long, int)');
   const pipe = library.func('int pipe2(int *, int)');
   const fcntl = library.func('int fcntl(int, int, int)');
   const lseek = library.func('long lseek(int, int64_t, int)');
@@ -181,6 +188,9 @@ function copyingCalls(library: Library, koffi: Koffi): Linux {
   const fromAt = new BigInt64Array(1);
   const toAt = new BigInt64Array(1);
   const ends = new Int32Array(2);
+  /** A `pollfd`: the descriptor, then what is waited for and what has happened, in 16 bits each. */
+  const polled = new Int32Array(2);
+  const awaited = new Int16Array(polled.buffer);
   const result = (value: number): number => (value < 0 ? -koffi.errno() : value);
   return {
     copyFileRange(fd, position, toFd, toPosition, bytes) {
@@ -202,6 +212,11 @@ function copyingCalls(library: Library, koffi: Koffi): Linux {
     spliceReady(pipe, to, toPosition, bytes) {
       toAt[0] = BigInt(toPosition);
       return result(splice(pipe, null, to, toAt, bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+    },
+    waitReadable(fd, milliseconds) {
+      polled[0] = fd;
+      awaited[2] = POLLIN;
+      return result(poll(polled, 1, milliseconds));
     },
     pipe() {
       if (pipe(ends, CLOEXEC) !== 0) return -koffi.errno();

@@ -2,7 +2,7 @@
 import type { Emit } from '../../bytes.js';
 import { crc32 } from '../../crc.js';
 import { PayloadCheck } from '../../dump/payload-check.js';
-import type { BytesRecord, CheckRecord, DumpRecord, FileRecord, Space } from '../../dump/records.js';
+import type { CheckRecord, DumpRecord, FileRecord, Space } from '../../dump/records.js';
 import { invariant } from '../../errors.js';
 import { type RunBatch, type RunDetail, sliceRuns } from '../../memory/runs.js';
 import type { AreaTable } from '../../memory/vma.js';
@@ -67,7 +67,8 @@ export class PageStreamEncoder {
 
   write(record: Exclude<DumpRecord, { type: 'extents' }>): void {
     if (record.type === 'bytes') {
-      this.payload(record);
+      const { bytes } = record;
+      this.passRead(bytes, (position, count) => this.emit(bytes.subarray(position, position + count)));
       return;
     }
     if (record.type === 'check') {
@@ -185,12 +186,12 @@ export class PageStreamEncoder {
     this.payloadParts(bytes, move);
   }
 
-  private payload({ bytes }: BytesRecord): void {
+  /** Payload that was read for its checksum. Calls `move` to put out each part, after the header of its frame. */
+  passRead(bytes: Uint8Array, move: (position: number, bytes: number) => void): void {
     if (this.checksBatch) this.batchCheck.add(bytes);
     this.payloadParts(bytes.length, (position, count) => {
-      const piece = bytes.subarray(position, position + count);
-      if (!this.checked) this.sum.add(piece);
-      this.emit(piece);
+      if (!this.checked) this.sum.add(bytes.subarray(position, position + count));
+      move(position, count);
     });
   }
 

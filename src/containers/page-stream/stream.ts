@@ -1,18 +1,19 @@
 /** The page stream as a source and a sink of records, over descriptors and over Node's and stream-chain's streams. */
 import { Readable, Writable } from 'node:stream';
 import { flushable, many, none } from 'stream-chain';
+import type { FilePlace } from '../../bytes.js';
 import { ExtentReader, extentOf, PIPE_PIECE_BYTES } from '../../dump/extents.js';
 import { batchesOf, type RecordSink, type RecordSource } from '../../dump/pump.js';
 import type { BytesRecord, DumpRecord, ExtentsRecord } from '../../dump/records.js';
 import { FdReader, FdWriter } from '../../io/fd.js';
-import { enlargePipe, LOAD_AFTER_BYTES } from '../../io/linux.js';
+import { enlargePipe, type Linux, LOAD_AFTER_BYTES, linux } from '../../io/linux.js';
 import { withoutOutside } from '../../stages/drop-files.js';
 import { PageStreamDecoder } from './decoder.js';
 import { PageStreamEncoder } from './encoder.js';
 
 /** Records of the page stream from a descriptor, for `pump`. Throws {@link DumpError} unless the stream is complete. */
 export async function* readPageStream(fd: number, signal?: AbortSignal): AsyncGenerator<Iterable<DumpRecord>> {
-  yield* decodeChunks(new FdReader(fd, signal).chunks(), 'stdin');
+  yield* decodeChunks(new FdReader(fd, signal, 'stdin', { isAlone: true }).chunks(), 'stdin');
 }
 
 /**
@@ -41,12 +42,19 @@ export async function* decodeFromConnection(
   decoder.end();
 }
 
+/** Smaller extents are copied into the pipe: a system call for each would cost more. */
+const SPLICED_BYTES = 64 * 1024;
+/** For a pipe that was enlarged. It holds four of them, and one fits the processor's cache. */
+const LARGE_PIECE_BYTES = 256 * 1024;
+
 /** Writes records to a descriptor as a page stream. */
 export class StreamSink implements RecordSink {
   private readonly writer: FdWriter;
   private readonly encoder: PageStreamEncoder;
-  private readonly extents = new ExtentReader(PIPE_PIECE_BYTES);
+  private extents = new ExtentReader(PIPE_PIECE_BYTES);
   private payloadBytes = 0;
+  /** Present once there is much payload. */
+  private system: Linux | undefined;
   private isEnlarged = false;
 
   /** @param progress called with the size of each piece of payload, in bytes */
@@ -61,7 +69,7 @@ export class StreamSink implements RecordSink {
   write(record: DumpRecord): void {
     if (record.type === 'extents') {
       if (record.file.spliceTo && this.encoder.passesPayload) this.splice(record);
-      else for (const bytes of this.extents.read(record)) this.payload({ type: 'bytes', bytes });
+      else this.read(record);
     } else if (record.type === 'bytes') {
       this.payload(record);
     } else {
@@ -75,6 +83,38 @@ export class StreamSink implements RecordSink {
 
   /** What was sent cannot be undone. Its reader knows that it is incomplete, because the end is missing. */
   discard(): void {}
+
+  /** Payload that is read here for its checksum. Large extents of a file then go into the pipe without a copy. */
+  private read(record: ExtentsRecord): void {
+    const { file, extents } = record;
+    const place = this.system && extents.every((bytes, i) => i % 2 === 0 || bytes >= SPLICED_BYTES) && file.place?.();
+    if (!place) {
+      for (const bytes of this.extents.read(record)) this.payload({ type: 'bytes', bytes });
+      return;
+    }
+    for (let i = 0; i < extents.length; i += 2) {
+      let position = extents[i] as number;
+      for (const bytes of this.extents.read(extentOf(file, position, extents[i + 1] as number))) {
+        this.spliceRead(bytes, place, position);
+        position += bytes.length;
+        this.moved(bytes.length);
+      }
+    }
+  }
+
+  /** Puts bytes of a file into the pipe without copying them. A file that has changed meanwhile does not match its checksum. */
+  private spliceRead(read: Uint8Array, { fd, offset }: FilePlace, position: number): void {
+    this.encoder.passRead(read, (from, bytes) => {
+      this.writer.flush();
+      let done = 0;
+      while (this.system && done < bytes) {
+        const count = this.system.spliceFrom(fd, offset + position + from + done, this.fd, bytes - done);
+        if (count > 0) done += count;
+        else this.system = undefined;
+      }
+      if (done < bytes) this.writer.write(read.subarray(from + done, from + bytes));
+    });
+  }
 
   /** Payload from pipe to pipe. What the kernel does not move is read. */
   private splice({ file, extents }: ExtentsRecord): void {
@@ -100,6 +140,8 @@ export class StreamSink implements RecordSink {
     if (this.payloadBytes >= LOAD_AFTER_BYTES && !this.isEnlarged) {
       this.isEnlarged = true;
       enlargePipe(this.fd);
+      this.system = linux();
+      if (this.system) this.extents = new ExtentReader(LARGE_PIECE_BYTES);
     }
     this.progress?.(bytes);
   }
