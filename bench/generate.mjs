@@ -93,20 +93,14 @@ export async function generateTasks(dir, count) {
   image('pstree.img', 'PSTREE', ...pids.map(entry));
   image('files.img', 'FILES');
   const address = (run) => BASE + run * 4 * PAGE;
-  const vma = (run, flags) => ({
-    start: address(run),
-    end: address(run + 1),
-    pgoff: 0,
-    shmid: 0,
-    prot: 3,
-    flags,
-    status: STATUS,
-    fd: -1,
-  });
   const isEager = (run) => run === 0;
   for (const pid of pids) {
     writeTask(images, pid);
-    image(`mm-${pid}.img`, 'MM', message('mm_entry', { vmas: [vma(0, LOCKED), vma(1, ANON)] }));
+    image(
+      `mm-${pid}.img`,
+      'MM',
+      message('mm_entry', { vmas: [areaOf(address, 0, 1, LOCKED), areaOf(address, 1, 2, ANON)] }),
+    );
     writePagemap(join(dir, `pagemap-${pid}.img`), 2, { address, pages: () => 4, isEager, pagesId: pid });
     writeFileSync(join(dir, `pages-${pid}.img`), memoryBlock().subarray(0, 8 * PAGE), { mode: 0o600 });
   }
@@ -131,16 +125,7 @@ export async function generateDump(
   const stepPages = runPages + gapPages;
   const isEager = (run) => (interleave ? run % 2 === 1 : run < eagerRuns);
   const address = (run) => BASE + run * stepPages * PAGE;
-  const vma = (from, to, flags) => ({
-    start: address(from),
-    end: address(to),
-    pgoff: 0,
-    shmid: 0,
-    prot: 3,
-    flags,
-    status: STATUS,
-    fd: -1,
-  });
+  const vma = (from, to, flags) => areaOf(address, from, to, flags);
   const vmas = interleave
     ? Array.from({ length: runs }, (_, run) => vma(run, run + 1, isEager(run) ? LOCKED : ANON))
     : [
@@ -162,6 +147,11 @@ export async function generateDump(
   else ftruncateSync(pages, size);
   closeSync(pages);
   return { runs, bytes: size };
+}
+
+/** An area from a run to another one. */
+function areaOf(address, from, to, flags) {
+  return { start: address(from), end: address(to), pgoff: 0, shmid: 0, prot: 3, flags, status: STATUS, fd: -1 };
 }
 
 /** Makes a pagemap with runs of 1 to 256 pages, every other one lazy. */

@@ -11,15 +11,16 @@ const ENVIRONMENT = ['env', '-i', 'PATH=/usr/sbin:/usr/bin:/sbin:/bin', 'HOME=/'
 export class Namespaces {
   /**
    * @param folder for the script that keeps them
-   * @param {Record<string, string>} places where folders appear in them, by folder
+   * @param inside where it appears in them
+   * @param {[string, string][]} places of other folders
    */
-  static async start(folder, places) {
+  static async start(folder, inside, places = []) {
     const namespaces = new Namespaces();
     const holding = join(folder, 'holding');
-    const hold = `trap exit TERM\ntouch ${places[folder]}/holding\nsleep infinity &\nwait\n`;
+    const hold = `trap exit TERM\ntouch ${inside}/holding\nsleep infinity &\nwait\n`;
     writeFileSync(join(folder, 'hold'), hold);
-    const binds = Object.entries(places).flatMap(([from, to]) => ['--bind', `${from}:${to}`]);
-    const command = ['sid', ...binds, '--', 'bash', `${places[folder]}/hold`];
+    const binds = [[folder, inside], ...places].flatMap(([from, to]) => ['--bind', `${from}:${to}`]);
+    const command = ['sid', ...binds, '--', 'bash', `${inside}/hold`];
     namespaces.unshare = spawn(join(here, '../e2e/criu-root'), command, { stdio: 'ignore' });
     while (!existsSync(holding)) await pause();
     [namespaces.first] = childrenOf(namespaces.unshare.pid);

@@ -20,7 +20,7 @@ if (isRoot) {
 async function captures(folder) {
   const [dump, report, archive] = ['dump', 'report', 'dump.tar.zst'].map((name) => join(folder, name));
   compile('programs/keep.c', join(folder, 'keep'), '-static');
-  const namespaces = await Namespaces.start(folder, { [folder]: folder });
+  const namespaces = await Namespaces.start(folder, folder);
   namespaces.start(`${folder}/keep ${report} ${SIZE_MIB}`);
   await textIn(report, 'ready ');
   const pid = /\d+/.exec(readFileSync(report, 'utf8'))[0];

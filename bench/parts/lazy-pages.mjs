@@ -107,7 +107,7 @@ await memoryOfMany();
 
 async function realProcesses() {
   compile('programs/touch.c', join(folder, 'touch'), '-static');
-  const namespaces = await Namespaces.start(folder, { [folder]: INSIDE });
+  const namespaces = await Namespaces.start(folder, INSIDE, [[folder, folder]]);
   const restores = new Restores(namespaces);
   await compareDaemons(restores);
   await recordedSet(restores);

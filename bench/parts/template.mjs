@@ -57,7 +57,7 @@ class Original {
   async enter() {
     const own = join(this.folder, `run${++this.clones}`);
     mkdirSync(own);
-    return { own, namespaces: await Namespaces.start(own, { [own]: '/run/own', [this.folder]: '/run/bench' }) };
+    return { own, namespaces: await Namespaces.start(own, '/run/own', [[this.folder, '/run/bench']]) };
   }
 
   async restore(dump) {
