@@ -7,14 +7,16 @@ export const seconds = (value) => `${value.toFixed(2)} s`;
 export const millis = (value) => `${(1000 * value).toFixed(0)} ms`;
 export const micros = (value) => `${(1e6 * value).toFixed(0)} µs`;
 export const mebibytes = (value) => `${value.toFixed(value < 10 ? 1 : 0)} MiB`;
-const plain = (value) => String(value);
 
-export const atLeast = (limit, show = plain) => ({
-  text: `at least ${show(limit)}`,
-  isMetBy: (value) => value >= limit,
-});
-export const atMost = (limit, show = plain) => ({ text: `at most ${show(limit)}`, isMetBy: (value) => value <= limit });
-export const under = (limit, show = plain) => ({ text: `under ${show(limit)}`, isMetBy: (value) => value < limit });
+const aim =
+  (words, isMetBy) =>
+  (limit, show = String) => ({
+    text: `${words} ${show(limit).replace(/\.0+(?= )/, '')}`,
+    isMetBy: (value) => isMetBy(value, limit),
+  });
+export const atLeast = aim('at least', (value, limit) => value >= limit);
+export const atMost = aim('at most', (value, limit) => value <= limit);
+export const under = aim('under', (value, limit) => value < limit);
 
 /**
  * How fast we are compared with others: the rate of ours divided by theirs.

@@ -11,6 +11,8 @@ await manyRuns();
 
 async function largeDump() {
   await generateDump(dump, { lazyBytes: 32 * GIB - 8 * MIB, eagerBytes: 8 * MIB });
+  // Holes would not be read.
+  run(`head -c ${8 * MIB} /dev/urandom 1<> ${join(dump, 'pages-1.img')}`);
   const command = `${pagepipe} make-lazy ${dump} ${out}`;
   figure('`make-lazy`, 8 MiB of 32 GiB eager', secondsOf(command), seconds, under(1, seconds));
   const what = 'bytes that it reads from the pages file / bytes kept';
