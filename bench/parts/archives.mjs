@@ -38,7 +38,7 @@ async function shardsToDirectory() {
   await generateDump(dump, { lazyBytes: GIB, eagerBytes: 0, dense: true });
   for (const [how, make] of [
     ['', (shards) => `${pagepipe} copy ${dump} ${shards.join(',')} --to shards`],
-    [' as captured, pages far ahead', (shards) => `${capture} ${dump} ${shards.join(' ')}`],
+    [' as captured, with pages far ahead,', (shards) => `${capture} ${dump} ${shards.join(' ')}`],
   ]) {
     for (const [count, words] of [
       [1, 'one shard'],

@@ -9,6 +9,7 @@ import {
   GIB,
   inTurn,
   isThere,
+  MIB,
   out,
   pagepipe,
   peaksOf,
@@ -85,7 +86,8 @@ async function ofFourGib() {
 
 async function ofMillionRuns() {
   await generateDump(dump, { lazyBytes: 4096e6, eagerBytes: 0, runPages: 1, gapPages: 1 });
-  figure('`map` of 1,000,000 runs', secondsOf(`${pagepipe} map ${dump} -o ${out}`), seconds, under(5, seconds));
-  run(`${pagepipe} map ${dump} -o ${out}`);
-  figure('size of its page', statSync(out).size / 2 ** 20, mebibytes, under(2, mebibytes));
+  const command = `mkdir ${out} && ${pagepipe} map ${dump} -o ${out}/map.html`;
+  figure('`map` of 1,000,000 runs', secondsOf(command), seconds, under(5, seconds));
+  run(command);
+  figure('size of its page', statSync(join(out, 'map.html')).size / MIB, mebibytes, under(2, mebibytes));
 }
