@@ -58,7 +58,8 @@ const work = mkdtempSync(join(resolve(folder), 'pagepipe-bench-'));
 let running;
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, stop);
 
-const run = `${dateOf(new Date())}, ${options.rounds} rounds, Node.js ${process.version}, Linux ${release()}, ${cpus().length} × ${cpus()[0]?.model}`;
+const system = `Node.js ${process.versions.node}, Linux ${release().split('-')[0]}, ${cpus().length} × ${cpus()[0]?.model}`;
+const run = `${dateOf(new Date())}, up to ${options.rounds} rounds, ${system}`;
 console.log(run);
 const begin = Date.now();
 for (const part of parts) await measurePart(part);
