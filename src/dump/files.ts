@@ -29,6 +29,8 @@ export interface FileStat {
   readonly size: number;
   /** Permission bits. */
   readonly mode: number;
+  /** When it was written, in ms since 1970: of an object in a store. */
+  readonly modifiedMs?: number;
 }
 
 /** Files that can be looked into by name. */
@@ -47,6 +49,8 @@ export interface ReadableFiles {
   place?(name: string): FilePlace | undefined;
   /** Says what of a file will be read next: position and bytes of each range, ascending. Reads of other parts may be slower. */
   willRead?(name: string, extents: Float64Array, isAwaited?: boolean): void;
+  /** As that of RandomAccess, for a file. */
+  forget?(name: string, position: number, bytes: number): void;
   /** As that of RandomAccess, for a file. Undefined where nothing is far away. */
   readonly arrival?:
     | ((name: string, position: number, bytes: number, isNeeded?: boolean) => Promise<void> | undefined)

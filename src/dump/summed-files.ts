@@ -129,7 +129,12 @@ class SummedFiles implements DumpFiles {
     const block = CACHE.room(Math.min(SUM_BLOCK_BYTES, sums.bytes - start));
     const count = readFully((part, at) => this.files.readSome(name, part, at), block, start);
     if (count < block.length) throw wrongSize(name, sums, start + count);
-    checkBlock(name, sums, index, block);
+    try {
+      checkBlock(name, sums, index, block);
+    } catch (error) {
+      this.files.forget?.(name, start, block.length);
+      throw error;
+    }
     CACHE.add(this, name, index, block);
     return block;
   }

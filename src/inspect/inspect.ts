@@ -7,7 +7,7 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DumpFiles } from '../dump/files.js';
 import { Images } from '../dump/images.js';
-import { isPagesName, OUTSIDE } from '../dump/names.js';
+import { INVENTORY, isPagesName, OUTSIDE } from '../dump/names.js';
 import { findPageSize, MIN_PAGE_BYTES } from '../dump/page-size.js';
 import { processesOf } from '../explore/processes.js';
 import { TaskMemories, type TaskMemory } from '../explore/task-memory.js';
@@ -56,7 +56,7 @@ export interface DumpData {
   /** What it is in: directory, tar, oci, stream or shards. */
   container: string;
   compression: string | null;
-  /** RFC 3339: of a directory, when its inventory was written. */
+  /** RFC 3339: of a directory or a prefix in an object store, when its inventory was written. */
   written: string | null;
   /** As `uname -m` calls it. */
   machine: string | null;
@@ -104,7 +104,7 @@ export function inspect(files: DumpFiles, { sections = [], pageSize }: InspectOp
 
   const outside = new OutsideFiles(files);
   const container = readContainer(outside, files.origin?.image, attempt) ?? null;
-  const inventory = attempt('inventory.img', () => images.first('inventory.img', 'inventory_entry'));
+  const inventory = attempt(INVENTORY, () => images.first(INVENTORY, 'inventory_entry'));
   const options = { cmd: shows('cmd') || shows('psTree'), env: shows('env'), kernel: shows('kernel') };
   const reader = new ProcessReader(images, memories, attempt, options);
   const open = new OpenFiles(images, attempt);
@@ -176,7 +176,7 @@ function readDump(files: DumpFiles, parts: DumpParts): DumpData {
     path: files.path,
     container: origin?.kind ?? (kind === 'tar' ? 'tar' : 'directory'),
     compression: origin?.compression ?? null,
-    written: kind === 'directory' ? writtenAt(files.path) : null,
+    written: writtenAt(files),
     machine,
     pageSize,
     criu: {
@@ -203,9 +203,12 @@ function sizesOf(entries: ReturnType<DumpFiles['entries']>): DumpData['bytes'] {
   return bytes;
 }
 
-function writtenAt(path: string): string | null {
-  const stats = statSync(join(path, 'inventory.img'), { throwIfNoEntry: false });
-  return stats ? `${stats.mtime.toISOString().slice(0, 19)}Z` : null;
+/** The time of the inventory. That of a member of an archive may be anything. */
+function writtenAt(files: DumpFiles): string | null {
+  const { kind, path } = files;
+  const onDisk = kind === 'directory' ? statSync(join(path, INVENTORY), { throwIfNoEntry: false }) : undefined;
+  const timeMs = onDisk?.mtimeMs ?? files.stat(INVENTORY)?.modifiedMs;
+  return timeMs ? `${new Date(timeMs).toISOString().slice(0, 19)}Z` : null;
 }
 
 /** CRIU writes its version at the beginning of its log. */

@@ -21,6 +21,8 @@ export interface RandomAccess {
    * @param isAwaited whether somebody waits for it, so that time counts more than bytes
    */
   willRead?(extents: Float64Array, isAwaited?: boolean): void;
+  /** Of what is far away: bytes that have come are wrong, so they are fetched again when they are read again. */
+  forget?(position: number, bytes: number): void;
   /**
    * Of what is far away: has bytes come, without waiting for them.
    * @param isNeeded with false it only looks whether they are here

@@ -68,7 +68,7 @@ export function failureOf(error: unknown, place: { file?: string; offset?: numbe
     return { ...at, code: 'SYSTEM', what: because('the bucket is in another region'), hint: 'set AWS_REGION to it' };
   }
   if (status === 501) {
-    const hint = 'the store lacks something that pagepipe needs, such as If-None-Match; see docs/s3-writing.md';
+    const hint = 'the store lacks something that pagepipe needs, such as If-None-Match; see docs/s3.md';
     return { ...at, code: 'SYSTEM', what: because(`the server answers 501 (${short(name)})`), hint };
   }
   const isTemporary = status >= 500 || RETRIED.has(status) || /SlowDown|Throttl|Timeout/.test(name);

@@ -57,7 +57,7 @@ export class S3Files implements DumpFiles {
 
   stat(name: string): FileStat | undefined {
     const object = name === PARENT ? undefined : this.byName.get(name);
-    return object && { size: object.size, mode: FILE_MODE };
+    return object && { size: object.size, mode: FILE_MODE, modifiedMs: object.modifiedMs };
   }
 
   readSome(name: string, buffer: Uint8Array, position: number): number {
@@ -67,6 +67,10 @@ export class S3Files implements DumpFiles {
 
   willRead(name: string, extents: Float64Array, isAwaited?: boolean): void {
     if (this.byName.has(name)) this.object(name).willRead(extents, isAwaited);
+  }
+
+  forget(name: string, position: number, bytes: number): void {
+    this.open.get(name)?.forget(position, bytes);
   }
 
   readonly arrival = (name: string, position: number, bytes: number, isNeeded?: boolean): Promise<void> | undefined =>

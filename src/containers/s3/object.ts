@@ -110,6 +110,11 @@ export class S3Object implements RandomAccess {
     this.followPlan();
   }
 
+  /** As that of RandomAccess. */
+  forget(position: number, bytes: number): void {
+    this.slots.forget(this.key, position, position + bytes);
+  }
+
   /** Says that a small object will be read. */
   willReadAll(): void {
     if (!this.slots.peek(this.key, 0)) this.slots.fetchAhead(this.id, this.key, 0, this.size);

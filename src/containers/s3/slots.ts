@@ -149,6 +149,13 @@ export class Slots {
     if (range.slot.range === range) range.slot.range = undefined;
   }
 
+  /** Forgets all ranges that have bytes from `start` to `end`. */
+  forget(object: string, start: number, end: number): void {
+    for (const { range } of this.all()) {
+      if (range?.object === object && range.start < end && range.end > start) this.stop(range);
+    }
+  }
+
   /** Stops what is on its way for an object that nobody reads any more, and forgets what is there. */
   release(object: string): void {
     for (const { range } of this.all()) if (range?.object === object) this.stop(range);

@@ -119,6 +119,11 @@ export class TarFiles implements DumpFiles {
     this.archive.willRead?.(inArchive, isAwaited);
   }
 
+  forget(name: string, position: number, bytes: number): void {
+    const offset = followLinks(this.byName, name)?.offset;
+    if (offset !== undefined) this.archive.forget?.(offset + position, bytes);
+  }
+
   private arrivalOf(name: string, position: number, bytes: number, isNeeded?: boolean): Promise<void> | undefined {
     const offset = followLinks(this.byName, name)?.offset;
     return offset === undefined ? undefined : this.archive.arrival?.(offset + position, bytes, isNeeded);

@@ -6,6 +6,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { openDumpFiles } from '../../../src/library/open-dump.js';
 import { cli } from '../../helpers/cli.js';
 import { ANON, writeDump } from '../../helpers/dump-writer.js';
 import { type Misbehaviour, S3Server } from '../../helpers/s3-server.js';
@@ -110,6 +111,24 @@ describe('a store that is read', () => {
     expect((await cli(['copy', `s3://${BUCKET}/again`, join(dir, 'wrong')])).code).toBe(0);
     const [page, right] = [join(dir, 'wrong'), dump].map((path) => readFileSync(join(path, 'pages-1.img')));
     expect(Buffer.compare(page as Buffer, right as Buffer)).not.toBe(0);
+  });
+
+  it.each(['in', 'in.tar'])('with other bytes once, is right when it is read again: %s', async (name) => {
+    expect((await cli(['copy', dump, join(dir, 'in.tar'), '--sums'])).code).toBe(0);
+    await server.set(BUCKET, 'in.tar', readFileSync(join(dir, 'in.tar')));
+    const files = await openDumpFiles(`s3://${BUCKET}/${name}`);
+    try {
+      await server.misbehave({ how: 'otherBytes', method: 'GET', url: /pages-1\.img|in\.tar/, times: 1 });
+      const page = Buffer.alloc(4096);
+      const read = () => files.readSome('pages-1.img', page, 2 * 1024 * 1024);
+      expect(read).toThrow(/expected a block with the SHA-256/);
+      expect(read()).toBe(4096);
+      expect(
+        page.equals(readFileSync(join(dump, 'pages-1.img')).subarray(2 * 1024 * 1024, 2 * 1024 * 1024 + 4096)),
+      ).toBe(true);
+    } finally {
+      files.close();
+    }
   });
 
   it.each<[string, Omit<Misbehaviour, 'url'>]>([

@@ -198,6 +198,9 @@ describe('a dump', () => {
     const expected = await cli(['verify', join(chain, '3')]);
     const found = await cli(['verify', 's3://dumps/chain/3']);
     expect([found.code, found.stdout]).toEqual([expected.code, expected.stdout]);
+    const out = join(tempDir(), 'out');
+    await cli(['inspect', 's3://dumps/chain/3', '--json'], { stdout: out });
+    expect(JSON.parse(readFileSync(out, 'utf8')).dump.written).toMatch(/^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
     const files = await openDumpFiles('s3://dumps/chain/3');
     expect([files.parent()?.path, files.parent()?.parent()?.path]).toEqual([
       's3://dumps/chain/2',
