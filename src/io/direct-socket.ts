@@ -49,7 +49,12 @@ export class DirectSocket extends Socket {
     if (!handle || !(handle.fd >= 0)) return accepted;
     holder._handle = null;
     const buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
-    const callback = (bytes: number): boolean => socket.received?.(buffer.subarray(0, bytes)) ?? true;
+    let chunk = buffer;
+    const callback = (bytes: number): boolean => {
+      // Most messages have the same length as the one before.
+      if (chunk.length !== bytes) chunk = buffer.subarray(0, bytes);
+      return socket.received?.(chunk) ?? true;
+    };
     const options = { handle, allowHalfOpen: true, onread: { buffer, callback } };
     const socket = new DirectSocket(options as SocketConstructorOpts, handle);
     socket.pause();
@@ -100,11 +105,11 @@ export class DirectSocket extends Socket {
     });
   }
 
-  /** Writes as much as the kernel takes now. Returns the number of bytes; the others are for `write`. */
-  writeAtOnce(bytes: Uint8Array): number {
+  /** Writes what the kernel takes now of the first `count` bytes. Returns the number of bytes; the others are for `write`. */
+  writeAtOnce(bytes: Uint8Array, count = bytes.length): number {
     if (this.writableLength > 0 || this.destroyed) return 0;
     try {
-      return writeSync(this.handle.fd, bytes);
+      return writeSync(this.handle.fd, bytes, 0, count);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return 0;
       throw error;

@@ -55,7 +55,8 @@ export function putMessage(
     view.setUint32(4, pages, true);
   } else {
     view.setUint32(4, 0, true);
-    view.setBigUint64(8, BigInt(pages), true);
+    view.setUint32(8, pages, true);
+    view.setUint32(12, pages / 2 ** 32, true);
   }
   view.setBigUint64(form - 16, vaddr, true);
   view.setBigUint64(form - 8, dstId, true);
@@ -152,10 +153,14 @@ export class MessageReader {
 
   private gather(count: number): boolean {
     // There may be more bytes already, of a first message whose form is unknown.
-    const bytes = this.chunk.subarray(this.at, this.at + Math.max(0, count - this.partialBytes));
-    this.partial.set(bytes, this.partialBytes);
-    this.partialBytes += bytes.length;
-    this.at += bytes.length;
+    const missing = count - this.partialBytes;
+    if (missing > 0 && this.at < this.chunk.length) {
+      const isAll = this.at === 0 && this.chunk.length <= missing;
+      const bytes = isAll ? this.chunk : this.chunk.subarray(this.at, this.at + missing);
+      this.partial.set(bytes, this.partialBytes);
+      this.partialBytes += bytes.length;
+      this.at += bytes.length;
+    }
     return this.partialBytes >= count;
   }
 

@@ -154,24 +154,55 @@ export class Session {
 
   private get(message: Message): false | Promise<false> {
     const begun = performance.now();
+    const filled = this.fillPlain(message);
+    if (filled > 0) {
+      const written = this.writeAtOnce(filled);
+      if (written === filled) return this.answered(message, message.pages, begun);
+      return this.write(filled, written).then(() => this.answered(message, message.pages, begun));
+    }
     const most = Math.min(message.pages, MAX_ANSWER_BYTES / this.memory.pageSize);
     const segments = this.locate(message.vaddr, Number(message.dstId), most);
     let pages = 0;
     for (const segment of segments) pages += segment.pages;
     if (pages === 0) return this.refuse(message);
-    const answered = (): false => {
-      const milliseconds = performance.now() - begun;
-      this.stats.add(message.pages, pages, pages * this.memory.pageSize, milliseconds);
-      this.observer.answered?.(message, pages, milliseconds);
-      return false;
-    };
     const pieces = this.pieces(message, segments, pages);
     // Not `for of`, which ends what it is left with.
     for (let piece = pieces.next(); !piece.done; piece = pieces.next()) {
       const written = this.writeAtOnce(piece.value);
-      if (written < piece.value) return this.writeRest(pieces, piece.value, written).then(answered);
+      if (written < piece.value) {
+        return this.writeRest(pieces, piece.value, written).then(() => this.answered(message, pages, begun));
+      }
     }
-    return answered();
+    return this.answered(message, pages, begun);
+  }
+
+  private answered(message: Message, pages: number, begun: number): false {
+    const milliseconds = performance.now() - begun;
+    this.stats.add(message.pages, pages, pages * this.memory.pageSize, milliseconds);
+    this.observer.answered?.(message, pages, milliseconds);
+    return false;
+  }
+
+  /**
+   * Fills the buffer with an answer of one piece, whose pages follow each other in a file. Faults ask for such pages, one
+   * after the other. A generator and objects for each would take longer than reading it, and far longer until V8 has
+   * compiled the code.
+   * @returns its bytes; 0 if the answer is any other
+   */
+  private fillPlain(message: Message): number {
+    const { pages, vaddr, dstId } = message;
+    const { pageSize } = this.memory;
+    const bytes = pages * pageSize;
+    const address = Number(vaddr);
+    if (this.isTls || pages < 1 || bytes > PIECE_BYTES) return 0;
+    if (!Number.isSafeInteger(address) || address % pageSize !== 0) return 0;
+    const space = this.memory.space(Number(dstId));
+    const position = space?.positionOf(address / pageSize, pages) ?? -1;
+    if (!space || position < 0) return 0;
+    const buffer = this.room(this.form + bytes);
+    const start = this.putHeader(message, pages);
+    space.file.read(buffer.subarray(start, start + bytes), position);
+    return start + bytes;
   }
 
   /** CRIU's own server ends a session like this. */
@@ -210,8 +241,8 @@ export class Session {
   }
 
   /** Puts the header of an answer into the buffer. Returns its bytes. */
-  private putHeader(message: Message, pages: number): number {
-    putMessage(this.room(this.form), { ...message, command: COMMAND.ADD_F, flags: PE_PRESENT, pages }, this.form);
+  private putHeader({ vaddr, dstId }: Message, pages: number): number {
+    putMessage(this.room(this.form), { command: COMMAND.ADD_F, flags: PE_PRESENT, pages, vaddr, dstId }, this.form);
     return this.form;
   }
 
@@ -236,7 +267,7 @@ export class Session {
   /** Writes what the kernel takes at once of the first bytes of the buffer. Returns the number of bytes. */
   private writeAtOnce(bytes: number): number {
     const { stream, buffer } = this;
-    return stream instanceof DirectSocket ? stream.writeAtOnce(buffer.subarray(0, bytes)) : 0;
+    return stream instanceof DirectSocket ? stream.writeAtOnce(buffer, bytes) : 0;
   }
 
   /** Writes the rest of the buffer, and the pieces that follow. */

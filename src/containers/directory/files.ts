@@ -45,6 +45,8 @@ export class DirectoryFiles implements DumpFiles {
   /** Of this dump and of those that it builds on. */
   private open = new OpenFiles();
   private depth = 0;
+  /** The name that was asked for last, and its path: as a key of a map, a new string has to be put together and hashed. */
+  private last: { name: string; path: string } | undefined;
 
   /** Throws {@link DumpError} NOT_A_DUMP for what is no directory. */
   constructor(
@@ -164,7 +166,8 @@ export class DirectoryFiles implements DumpFiles {
 
   /** Without the tidying up of `join`, which takes as long as a system call. */
   private pathOf(name: string): string {
-    return `${this.path}/${name}`;
+    if (name !== this.last?.name) this.last = { name, path: `${this.path}/${name}` };
+    return this.last.path;
   }
 
   private isLink(name: string): boolean {
