@@ -31,14 +31,12 @@ export class JsonFields extends TokenReader<Place> {
 
   /** Begins with a message whose brace has been read. */
   begin(descriptor: MessageDescriptor): void {
-    this.places.length = 0;
-    this.enter({ descriptor, key: '' });
+    this.enterFirst({ descriptor, key: '' });
   }
 
   /** Begins with a value alone: of a field, or of an element of its list. */
   beginValue(field: FieldDescriptor, isElement: boolean): void {
-    this.places.length = 0;
-    this.enter(isElement ? { field, index: -1 } : { descriptor: field.parent, key: field.name });
+    this.enterFirst(isElement ? { field, index: -1 } : { descriptor: field.parent, key: field.name });
   }
 
   /** Whether the next token is one of the message itself, not of one in it. */

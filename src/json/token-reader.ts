@@ -72,6 +72,13 @@ export abstract class TokenReader<Place extends TokenPlace> {
     return place.key && `.${place.key}`;
   }
 
+  /** Enters a place that is in no other. */
+  protected enterFirst(place: Place): void {
+    // Not by setting the length to 0: V8 would then make new memory for each of millions of entries.
+    while (this.places.length > 0) this.places.pop();
+    this.enter(place);
+  }
+
   protected enter(place: Place): void {
     this.places.push(place);
     this.place = place;
@@ -79,7 +86,7 @@ export abstract class TokenReader<Place extends TokenPlace> {
 
   protected leave(): void {
     this.places.pop();
-    this.place = this.places.at(-1);
+    this.place = this.places[this.places.length - 1];
   }
 
   private nextElement(): void {
