@@ -92,7 +92,10 @@ function findCacheFile() {
   if (!caches?.startsWith('/')) return;
   // A bundle begins with a hash of itself in a comment. V8 compares no more than the length of the code.
   const hash = /^\/\*([0-9a-f]+)/.exec(code)?.[1];
-  return hash && join(caches, 'pagepipe', `${hash}-${v8.cachedDataVersionTag().toString(16)}`, command);
+  // The help uses little of the code of a command: its compiled form is of no use to the command.
+  const isHelp = process.argv.includes('--help', 3) || process.argv.includes('-h', 3);
+  const name = isHelp ? `${command}--help` : command;
+  return hash && join(caches, 'pagepipe', `${hash}-${v8.cachedDataVersionTag().toString(16)}`, name);
 }
 
 /**

@@ -115,7 +115,7 @@ const NOT_SET_UP = [
 
 /** Modules of Node that few commands need and that take milliseconds to load. */
 const SELDOM_USED =
-  /^(node:)?(child_process|cluster|crypto|dgram|http|http2|https|module|net|os|perf_hooks|tls|tty|worker_threads)$/;
+  /^(node:)?(child_process|cluster|crypto|dgram|http|http2|https|module|net|os|perf_hooks|timers\/promises|tls|tty|worker_threads)$/;
 
 /** Modules of Node that every command needs, and that some files import as a whole. */
 const IMPORTED_WHOLE = /^(node:)?(fs|path|url|util|zlib)$/;
@@ -222,7 +222,10 @@ const __moduleUrl = require('node:url').pathToFileURL(__filename).href;`,
   writeFileSync(outfile, Buffer.concat([Buffer.from(`/*${hash}*/`), code]));
 }
 
-/** Leaves out the modules of other commands, which src/cli.ts imports when they are used. */
+/**
+ * Leaves out the modules of other commands, which src/cli.ts imports when they are used, and what the table of commands says of
+ * them. The bundle with the help has all of the table.
+ */
 function withCommands({ onResolve, onLoad }, words) {
   const modules = new Set([...words.map((word) => MODULES[word] ?? word), ...OF_ALL]);
   onResolve({ filter: /^\.\/commands\// }, ({ path, kind, importer }) => {
@@ -230,6 +233,16 @@ function withCommands({ onResolve, onLoad }, words) {
     return { path, namespace: 'left-out' };
   });
   onLoad({ filter: /.*/, namespace: 'left-out' }, () => ({ contents: 'export {};' }));
+  if (words.includes('help')) return;
+  onLoad({ filter: /\/command-line\/commands\/(change|check|lazy|look|move|stages)\.ts$/ }, async ({ path }) => {
+    const tables = await import(join(next, 'command-line/commands', `${basename(path, '.ts')}.js`));
+    const ofWords = (table) =>
+      Object.fromEntries(Object.entries(table).filter(([word, { summary }]) => !summary || words.includes(word)));
+    const lines = Object.entries(tables).map(
+      ([name, table]) => `export const ${name} = ${JSON.stringify(ofWords(table))};`,
+    );
+    return { contents: lines.join('\n') };
+  });
 }
 
 function withoutPackageData({ onLoad }) {

@@ -45,6 +45,16 @@ test('the compiled form is kept for the next run, closed to everybody else', () 
   expect(statSync(file).ino).toBe(ino);
 });
 
+test('the help of a command does not leave its own compiled form to the command', () => {
+  const caches = tempDir();
+  const env = { ...process.env, XDG_CACHE_HOME: caches };
+  execFileSync(process.execPath, [BIN, 'info', '--help'], { env });
+  const folder = dirname(cacheOf(caches));
+  expect(readdirSync(folder)).toEqual(['info--help']);
+  info(caches);
+  expect(readdirSync(folder)).toEqual(['info', 'info--help']);
+});
+
 test('a damaged compiled form is made anew', () => {
   const caches = tempDir();
   const first = info(caches);

@@ -186,5 +186,7 @@ export function* pieces(
     if (count === 0) return;
     position += count;
     yield piece.subarray(0, count);
+    // More was asked for than it has.
+    if (position === size && count < piece.length) return;
   }
 }

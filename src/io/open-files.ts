@@ -26,7 +26,7 @@ export function specialKind(stats: Stats): string | undefined {
 
 /** Opens a file to read. Does not wait for the writer of a fifo. Throws {@link DumpError} UNSUPPORTED unless it is a file. */
 export function openRegular(path: string, name: string): number {
-  const fd = onFile(name, () => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK));
+  const fd = openToRead(path, name);
   try {
     const stats = onFile(name, () => fstatSync(fd));
     if (stats.isFile()) return fd;
@@ -37,6 +37,9 @@ export function openRegular(path: string, name: string): number {
   }
 }
 
+const openToRead = (path: string, name: string): number =>
+  onFile(name, () => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK));
+
 /** @param found what is in the place of an image */
 export const noImage = (file: string, found: string): DumpError =>
   new DumpError('UNSUPPORTED', `expected an image, found ${found}`, { file });
@@ -44,14 +47,21 @@ export const noImage = (file: string, found: string): DumpError =>
 export class OpenFiles {
   private readonly open = new Map<string, number>();
 
-  /** Reads up to `buffer.length` bytes; 0 at the end of the file. `name` is for errors. */
-  readSome(path: string, name: string, buffer: Uint8Array, position: number): number {
-    const fd = this.descriptor(path, name);
+  /**
+   * Reads up to `buffer.length` bytes; 0 at the end of the file.
+   * @param name for errors
+   * @param isRegular as in {@link OpenFiles.descriptor}
+   */
+  readSome(path: string, name: string, buffer: Uint8Array, position: number, isRegular = false): number {
+    const fd = this.descriptor(path, name, isRegular);
     return onFile(name, () => readSync(fd, buffer, 0, buffer.length, position), position);
   }
 
-  /** A descriptor of a file; it stays owned by this object. */
-  descriptor(path: string, name: string): number {
+  /**
+   * A descriptor of a file; it stays owned by this object.
+   * @param isRegular whether it has been found to be a regular file
+   */
+  descriptor(path: string, name: string, isRegular = false): number {
     const known = this.open.get(path);
     if (known !== undefined) return known;
     if (this.open.size >= MAX_OPEN) {
@@ -59,7 +69,7 @@ export class OpenFiles {
       this.open.delete(oldest);
       closeSync(fd);
     }
-    const fd = openRegular(path, name);
+    const fd = isRegular ? openToRead(path, name) : openRegular(path, name);
     this.open.set(path, fd);
     return fd;
   }

@@ -39,6 +39,8 @@ export class DirectoryFiles implements DumpFiles {
   /** When each was last looked at. */
   private readonly checked = new Map<string, number>();
   private listed: DumpEntry[] | undefined;
+  /** Those of the list that are regular files, by name. */
+  private readonly regular = new Map<string, DumpEntry>();
   private child: DirectoryFiles | undefined;
   /** Undefined: not looked for yet; null: there is none. */
   private known: DumpFiles | null | undefined;
@@ -70,10 +72,14 @@ export class DirectoryFiles implements DumpFiles {
       throw systemError(error, this.path);
     }
     this.listed = entries;
+    for (const entry of entries) if (entry.kind === 'regular') this.regular.set(entry.name, entry);
     return entries;
   }
 
+  /** What was listed is not looked at again: a file that has become shorter shows when it is read. */
   stat(name: string): FileStat | undefined {
+    const known = this.regular.get(name);
+    if (known) return known;
     try {
       const stats = statSync(this.pathOf(name), { throwIfNoEntry: false });
       const special = stats && specialKind(stats);
@@ -91,7 +97,7 @@ export class DirectoryFiles implements DumpFiles {
   readSome(name: string, buffer: Uint8Array, position: number): number {
     const path = this.pathOf(name);
     if (this.options.guard) this.checkState(path, name);
-    return this.open.readSome(path, name, buffer, position);
+    return this.open.readSome(path, name, buffer, position, this.regular.has(name));
   }
 
   place(name: string): FilePlace {
