@@ -1,8 +1,8 @@
-/** What a command costs, as a process of its own: processor time and memory. */
-import { writeFileSync } from 'node:fs';
+/** What commands cost: processor time and memory. They run in a process of their own, one after the other. */
+import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
-import { BIN, type Outcome, runProcess } from './cli.js';
-import { tempDir } from './temp.js';
+import { afterAll } from 'vitest';
+import type { Outcome } from './cli.js';
 
 export interface Cost extends Outcome {
   cpuSeconds: number;
@@ -10,20 +10,21 @@ export interface Cost extends Outcome {
   mebibytes: number;
 }
 
-// The peak that getrusage has begins with that of the parent.
-const REPORT = `import { readFileSync } from 'node:fs';
-process.on('exit', () => {
-  const { user, system } = process.cpuUsage();
-  const [, kibibytes] = /VmHWM:\\s*(\\d+)/.exec(readFileSync('/proc/self/status', 'latin1'));
-  process.stderr.write('\\0' + JSON.stringify([(user + system) / 1e6, kibibytes / 1024]));
-});`;
-
-/** Runs `pagepipe` to its end. */
-export async function costOf(words: readonly string[], input?: Uint8Array): Promise<Cost> {
-  const hook = join(tempDir(), 'report.mjs');
-  writeFileSync(hook, REPORT);
-  const outcome = await runProcess(process.execPath, ['--import', hook, BIN, ...words], input ? { input } : {});
-  const [stderr = '', report = '[]'] = outcome.stderr.split('\0');
-  const [cpuSeconds, mebibytes] = JSON.parse(report) as [number, number];
-  return { code: outcome.code, stdout: outcome.stdout, stderr, cpuSeconds, mebibytes };
+/** Gives a function that runs `pagepipe` to its end. To be called once in a file. */
+export function costs(): (words: readonly string[]) => Promise<Cost> {
+  let child: ChildProcess | undefined;
+  afterAll(() => child?.kill());
+  return (words) => {
+    const commands = child ?? fork(join(import.meta.dirname, 'cost-process.mjs'), { execArgv: ['--expose-gc'] });
+    child = commands;
+    return new Promise((resolve, reject) => {
+      const ended = (code: number | null) => reject(new Error(`the process of commands ended with ${code}`));
+      commands.once('exit', ended);
+      commands.once('message', (cost: Cost) => {
+        commands.off('exit', ended);
+        resolve(cost);
+      });
+      commands.send(words);
+    });
+  };
 }

@@ -346,9 +346,10 @@ function writeSpace(
       }
       const blocks = blocksOf(plain, present, form);
       messages.push(pagemapEntry(entry, form, blocks));
-      const stored = Buffer.concat([...paddingOf(blocks, size, pageSize), ...(blocks?.stored ?? [plain])]);
-      writeSync(fd, stored);
-      size += stored.length;
+      for (const stored of [...paddingOf(blocks, size, pageSize), ...(blocks?.stored ?? [plain])]) {
+        writeSync(fd, stored);
+        size += stored.length;
+      }
     }
     if (sparse) ftruncateSync(fd, size);
   } finally {

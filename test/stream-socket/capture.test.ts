@@ -12,8 +12,10 @@ import { expectFits } from '../helpers/json-schema.js';
 import { makePipe } from '../helpers/pipe.js';
 import { Running } from '../helpers/running.js';
 import { describeTree, fixture, openFiles, tempDir } from '../helpers/temp.js';
-import { connected, LAST, PAGES, places, sendDump, sendFile } from './dumps.js';
+import { connected, LAST, PAGES, placesOfFile, sendDump, sendFile } from './dumps.js';
 import { Peer, whyNot } from './peer.js';
+
+const places = placesOfFile();
 
 /** A capture that listens. */
 async function capturing(images: string, words: readonly string[], io: Partial<Io> = {}): Promise<Running> {

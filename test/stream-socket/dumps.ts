@@ -1,6 +1,8 @@
 /** A dump, and how CRIU sends it. */
-import { readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterAll, beforeAll } from 'vitest';
 import { ANON, PE, type TaskSpec, writeDump } from '../helpers/dump-writer.js';
 import { tempDir } from '../helpers/temp.js';
 import { Peer } from './peer.js';
@@ -10,12 +12,23 @@ export const LAST = 'inventory.img';
 /** 2 MiB, twice what a pipe holds. */
 export const PAGES = 512;
 
-/** A dump in a directory, an images directory for the socket, and a place for the result. */
-export function places() {
-  const root = tempDir();
-  const dump = join(root, 'dump');
-  writeDump(dump, { tasks: tasksOf(PAGES) });
-  return { root, dump, images: tempDir(), out: join(root, 'out') };
+/**
+ * Places for one test: a dump in a directory, an images directory for the socket, and a place for the result. The dump is a
+ * link to one that is written once for a file.
+ */
+export function placesOfFile() {
+  let written: string;
+  beforeAll(() => {
+    written = mkdtempSync(join(tmpdir(), 'pagepipe-test-'));
+    writeDump(written, { tasks: tasksOf(PAGES) });
+  });
+  afterAll(() => rmSync(written, { recursive: true }));
+  return () => {
+    const root = tempDir();
+    const dump = join(root, 'dump');
+    symlinkSync(written, dump);
+    return { root, dump, images: tempDir(), out: join(root, 'out') };
+  };
 }
 
 /** Two tasks with one area each. */

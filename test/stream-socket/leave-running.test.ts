@@ -5,8 +5,10 @@ import { describe, expect, test } from 'vitest';
 import { isPagesName } from '../../src/dump/names.js';
 import { Capture, type CaptureOptions } from '../../src/stream-socket/capture.js';
 import { waitForCapture } from '../../src/stream-socket/post-dump.js';
-import { connected, PAGES, places, sendDump, sendFile } from './dumps.js';
+import { connected, PAGES, placesOfFile, sendDump, sendFile } from './dumps.js';
 import { whyNot } from './peer.js';
+
+const places = placesOfFile();
 
 const OPTIONS: CaptureOptions = {
   signal: new AbortController().signal,

@@ -7,7 +7,7 @@ import { TarReader } from '../../../src/containers/tar/headers.js';
 import { BytesReader } from '../../../src/io/bytes-reader.js';
 import { END, filesOf, header, member } from '../../helpers/archives.js';
 import { cli } from '../../helpers/cli.js';
-import { costOf } from '../../helpers/cost.js';
+import { costs } from '../../helpers/cost.js';
 import { ANON, writeDump } from '../../helpers/dump-writer.js';
 import { tempDir } from '../../helpers/temp.js';
 
@@ -16,6 +16,8 @@ const CPU_SECONDS = 8;
 const MEBIBYTES = 250;
 
 const KIB = 1024;
+
+const costOf = costs();
 
 function images(): Buffer[] {
   const dump = join(tempDir(), 'dump');
