@@ -69,6 +69,8 @@ export default defineConfig({
         plugins: [built],
         test: {
           ...common,
+          // Large buffers come and go, and a page fault is dear on a virtual machine: malloc asks for huge pages.
+          env: { ...common.env, GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1' },
           name: 'shared',
           isolate: false,
           // Tests leave much garbage: with V8's own limit, collecting it takes a tenth of the time.

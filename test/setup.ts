@@ -7,5 +7,8 @@ import { fixture, openFiles } from './helpers/temp.js';
 // For system-calls.cjs.
 process.env['TEST_FILE'] = expect.getState().testPath;
 
+// It was for this process, and not for those that it starts.
+delete process.env['GLIBC_TUNABLES'];
+
 // Files share a process, too, and some tests look at what it has open.
 afterAll(() => expect(openFiles(fixture('')), 'fixtures left open').toEqual([]));

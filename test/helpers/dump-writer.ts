@@ -130,50 +130,67 @@ export interface DumpSpec {
 
 /** A message of protobuf, field by field. */
 export class Message {
-  private readonly bytes: number[] = [];
+  private bytes = new Uint8Array(64);
+  private length = 0;
 
   /** A varint field. */
   int(field: number, value: number | bigint | boolean): this {
-    this.varint((BigInt(field) << 3n) | 0n);
-    this.varint(BigInt(value));
+    this.varint(field * 8);
+    this.varint(value);
     return this;
   }
 
   /** A field of bytes, a string or a message. */
   field(field: number, value: Uint8Array | string | Message): this {
     const bytes = value instanceof Message ? value.finish() : typeof value === 'string' ? Buffer.from(value) : value;
-    this.varint((BigInt(field) << 3n) | 2n);
-    this.varint(BigInt(bytes.length));
+    this.varint(field * 8 + 2);
+    this.varint(bytes.length);
     return this.raw(bytes);
   }
 
   /** A field of four bytes. */
   fixed32(field: number, value: number): this {
-    this.varint((BigInt(field) << 3n) | 5n);
+    this.varint(field * 8 + 5);
     return this.raw(u32(value));
   }
 
   /** Bytes as they are. */
   raw(bytes: Uint8Array): this {
-    for (const byte of bytes) this.bytes.push(byte);
+    this.reserve(bytes.length);
+    this.bytes.set(bytes, this.length);
+    this.length += bytes.length;
     return this;
   }
 
   finish(): Uint8Array {
-    return Uint8Array.from(this.bytes);
+    return this.bytes.slice(0, this.length);
   }
 
   /** Numbers without tags: the body of a packed field. */
   static packed(values: readonly number[]): Uint8Array {
     const message = new Message();
-    for (const value of values) message.varint(BigInt(value));
+    for (const value of values) message.varint(value);
     return message.finish();
   }
 
-  private varint(value: bigint): void {
-    let rest = BigInt.asUintN(64, value);
-    for (; rest > 127n; rest >>= 7n) this.bytes.push(Number(rest & 127n) | 128);
-    this.bytes.push(Number(rest));
+  private varint(value: number | bigint | boolean): void {
+    this.reserve(10);
+    if (typeof value === 'number' && value >= 0 && value < 2 ** 31) {
+      let rest = value;
+      for (; rest > 127; rest >>= 7) this.bytes[this.length++] = (rest & 127) | 128;
+      this.bytes[this.length++] = rest;
+      return;
+    }
+    let rest = BigInt.asUintN(64, BigInt(value));
+    for (; rest > 127n; rest >>= 7n) this.bytes[this.length++] = Number(rest & 127n) | 128;
+    this.bytes[this.length++] = Number(rest);
+  }
+
+  private reserve(bytes: number): void {
+    if (this.length + bytes <= this.bytes.length) return;
+    const larger = new Uint8Array(2 * (this.length + bytes));
+    larger.set(this.bytes.subarray(0, this.length));
+    this.bytes = larger;
   }
 }
 

@@ -1,4 +1,5 @@
 /** Images of any type: those of the fixtures, others made by hand, and what they are in JSON. */
+import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DumpError } from '../../src/errors.js';
@@ -45,6 +46,13 @@ export function fixtureImages(): FixtureImage[] {
       return [{ dump, name, path: join(folder, name), type, json, pretty }];
     });
   });
+}
+
+/** One of each: many dumps have the same images, for which crit prints the same. */
+export function distinct(images: readonly FixtureImage[]): FixtureImage[] {
+  const keyOf = ({ path, type, json = '', pretty = '' }: FixtureImage) =>
+    createHash('sha1').update(type).update(readFileSync(path)).update(json).update(pretty).digest('hex');
+  return [...new Map(images.map((image) => [keyOf(image), image])).values()];
 }
 
 export const readImage = (dump: string, name: string): Uint8Array => readFileSync(join(fixture(dump), name));

@@ -171,19 +171,25 @@ describe('a store that is written', () => {
     return [code, stderr.split('\n')[0] as string];
   }
 
-  it.each(['out', 'out.tar'])('that refuses a request has nothing half-made: %s', async (out) => {
-    const slow = { how: 'status', status: 503, code: 'SlowDown' } as const;
-    const part = { method: 'PUT', url: /partNumber=2/ } as const;
-    for (const [rules, code, message] of [
-      [[{ ...part, ...slow }], 75, /cannot write part 2 of the object: the server answers 503 \(SlowDown\)/],
-      [[{ ...part, how: 'close' }], 75, /cannot write part 2 of the object: /],
-      [[{ ...part, how: 'status', status: 403, code: 'AccessDenied' }], 1, /access denied/],
-      [[{ method: 'POST', url: /\?uploads/, ...slow }], 75, /cannot write the object: the server answers 503/],
-      [[{ method: 'POST', url: /uploadId=/, ...slow }], 75, /cannot complete the object: the server answers 503/],
-      [[{ method: 'POST', url: /uploadId=/, how: 'status', status: 400, code: 'InvalidPart' }], 1, /InvalidPart/],
-      [[{ method: 'POST', url: /uploadId=/, how: 'status', status: 501, code: 'NotImplemented' }], 1, /answers 501/],
-    ] as [Misbehaviour[], number, RegExp][]) {
-      expect(await refusal(out, ...rules)).toEqual([code, expect.stringMatching(message)]);
+  const slow = { how: 'status', status: 503, code: 'SlowDown' } as const;
+  const part = { method: 'PUT', url: /partNumber=2/ } as const;
+  const refused: [rule: Misbehaviour, code: number, message: RegExp][] = [
+    [{ ...part, ...slow }, 75, /cannot write part 2 of the object: the server answers 503 \(SlowDown\)/],
+    [{ ...part, how: 'close' }, 75, /cannot write part 2 of the object: /],
+    [{ ...part, how: 'status', status: 403, code: 'AccessDenied' }, 1, /access denied/],
+    [{ method: 'POST', url: /\?uploads/, ...slow }, 75, /cannot write the object: the server answers 503/],
+    [{ method: 'POST', url: /uploadId=/, ...slow }, 75, /cannot complete the object: the server answers 503/],
+    [{ method: 'POST', url: /uploadId=/, how: 'status', status: 400, code: 'InvalidPart' }, 1, /InvalidPart/],
+    [{ method: 'POST', url: /uploadId=/, how: 'status', status: 501, code: 'NotImplemented' }, 1, /answers 501/],
+  ];
+
+  // A part, the beginning and the end of an upload are the same for both: of a directory each fails once.
+  it.each([
+    ['out', [refused[0], refused[3], refused[5]] as typeof refused],
+    ['out.tar', refused],
+  ])('that refuses a request has nothing half-made: %s', async (out, rows) => {
+    for (const [rule, code, message] of rows) {
+      expect(await refusal(out, rule)).toEqual([code, expect.stringMatching(message)]);
     }
   });
 
