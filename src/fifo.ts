@@ -7,13 +7,17 @@ export class Fifo<T> {
   private items: (T | undefined)[] = [];
   private taken = 0;
 
+  get isEmpty(): boolean {
+    return this.taken === this.items.length;
+  }
+
   push(item: T): void {
     this.items.push(item);
   }
 
   /** Takes out the first element; undefined if there is none. */
   take(): T | undefined {
-    if (this.taken === this.items.length) return undefined;
+    if (this.isEmpty) return undefined;
     const item = this.items[this.taken];
     this.items[this.taken++] = undefined;
     if (this.taken >= MIN_TAKEN && 2 * this.taken >= this.items.length) {

@@ -9,7 +9,7 @@ import type { DumpRecord, Space } from '../dump/records.js';
 import { Fifo } from '../fifo.js';
 import { decodeAreas } from '../image/mm.js';
 import { ByteQueue, type MemoryBudget } from '../io/byte-queue.js';
-import type { RunBatch } from '../memory/runs.js';
+import { type RunBatch, RunBuilder } from '../memory/runs.js';
 import type { MetadataCache } from './metadata-cache.js';
 import type { ArrivingPagemap } from './pagemap.js';
 import { type PagesStep, PagesWalk } from './pages-walk.js';
@@ -25,6 +25,12 @@ export interface SpacesOptions {
   /** Whether it is not known yet to which of several pagemaps a pages file belongs. */
   isContested(pages: string): boolean;
 }
+
+/**
+ * Runs of a complete pagemap are one batch up to about this number: an archive can only be written at once if all runs of a space
+ * are known before its first page. They take 20 bytes each.
+ */
+const MAX_JOINED_RUNS = 128 * 1024;
 
 /** Stands for the end of the dump, where it is known to which pagemap contested pages belong. */
 const END = '';
@@ -153,10 +159,10 @@ export class SpacesInTurn {
         yield* pages.bytes.take(payload);
       }
       if (walk.payloadLeft > 0) return false;
-      const next = runs.take();
+      const next = pagemap.ended ? this.joined(runs) : runs.take();
       if (!next) break;
       walk.start(next);
-      yield { type: 'runs', space, runs: next, checked: false };
+      yield { type: 'runs', space, runs: next, checked: false, isLast: pagemap.ended && runs.isEmpty };
     }
     if (!pagemap.ended || !pages.ended) return false;
     pages.bytes.close();
@@ -164,6 +170,17 @@ export class SpacesInTurn {
     this.pages.delete(pages.file.name);
     this.current = undefined;
     return true;
+  }
+
+  /** The next runs of a complete pagemap: all that are left, if they are not too many. */
+  private joined(runs: Fifo<RunBatch>): RunBatch | undefined {
+    const first = runs.take();
+    if (!first || runs.isEmpty) return first;
+    const all = new RunBuilder(this.options.pageSize, first.bits.length);
+    for (let next: RunBatch | undefined = first; next; next = all.length < MAX_JOINED_RUNS ? runs.take() : undefined) {
+      all.append(next);
+    }
+    return all.finish();
   }
 
   /** Gives back the memory of waiting pages. */

@@ -31,6 +31,15 @@ export interface FilesSinkOptions {
   sums?: boolean;
 }
 
+/** The space whose runs are being written. */
+interface OpenSpace {
+  readonly space: Space;
+  readonly entries: PagemapWriter;
+  readonly pages: PagesPlacer;
+  /** Whether it is complete with the payload that comes now. */
+  endsWithPayload: boolean;
+}
+
 /**
  * A sink says what happens to files and their bytes. Files are written one at a time, except that the pagemap and the pages of
  * a space alternate. Bytes are overwritten after the call.
@@ -51,7 +60,7 @@ export abstract class FilesSink implements RecordSink {
   private seenHeader: HeaderRecord | undefined;
   private file: FileRecord | undefined;
   private readonly waiting = new Fifo<Space>();
-  private current: { space: Space; entries: PagemapWriter; pages: PagesPlacer } | undefined;
+  private current: OpenSpace | undefined;
   private payloadLeft = 0;
   private readonly check = new PayloadCheck();
   /** Whether a checksum follows the payload. */
@@ -71,6 +80,12 @@ export abstract class FilesSink implements RecordSink {
   protected abstract pagesBytes(bytes: Uint8Array, space: Space): void;
   /** For sinks that need not see the bytes, or only later: takes payload by reference. Returns whether it did. */
   protected takeExtents?(record: ExtentsRecord, target: FileRecord | Space): boolean;
+  /**
+   * For sinks that have to know sizes first: called where a pagemap is complete before the first page.
+   * @param pagesBytes size of the pages file
+   * @returns whether the space is to end right after its pages
+   */
+  protected startPages?(space: Space, pagesBytes: number): Promise<boolean>;
   protected abstract endSpace(space: Space): void | Promise<void>;
   /** Called when all files are complete. */
   protected abstract end(): void;
@@ -112,12 +127,14 @@ export abstract class FilesSink implements RecordSink {
         break;
       case 'runs': {
         await this.finishFile();
-        await this.turnTo(record.space);
+        const isFirst = this.current?.space.index !== record.space.index;
+        const current = await this.turnTo(record.space);
         // Rebuilds runs that were not rebuilt; others stay the same.
         const { runs } = this.joinRebuilt(record) as typeof record;
         this.holePages += countHolePages(runs);
-        this.current?.entries.add(runs);
-        this.current?.pages.start(runs);
+        current?.entries.add(runs);
+        current?.pages.start(runs);
+        if (current && isFirst && record.isLast) await this.endPagemap(current);
         this.startPayload(runs.payloadBytes, record.checked);
         break;
       }
@@ -163,8 +180,8 @@ export abstract class FilesSink implements RecordSink {
   }
 
   /** Finishes all spaces so far. Those without runs get empty images. */
-  protected finishSpaces(): Promise<void> {
-    return this.turnTo(undefined);
+  protected async finishSpaces(): Promise<void> {
+    await this.turnTo(undefined);
   }
 
   /** The space whose runs are being written. */
@@ -177,8 +194,13 @@ export abstract class FilesSink implements RecordSink {
     return this.seenHeader;
   }
 
-  private async turnTo(space: Space | undefined): Promise<void> {
-    if (space && this.current?.space.index === space.index) return;
+  private async endPagemap(current: OpenSpace): Promise<void> {
+    current.entries.end();
+    current.endsWithPayload = (await this.startPages?.(current.space, current.pages.size)) === true;
+  }
+
+  private async turnTo(space: Space | undefined): Promise<OpenSpace | undefined> {
+    if (space && this.current?.space.index === space.index) return this.current;
     await this.finishCurrent();
     for (let next = this.waiting.take(); next; next = this.waiting.take()) {
       this.startSpace(next);
@@ -186,11 +208,12 @@ export abstract class FilesSink implements RecordSink {
       const { pageSize } = this.header;
       const entries = new PagemapWriter(next, pageSize, (bytes) => this.pagemapBytes(bytes, next));
       const pages = new PagesPlacer(pageSize, (bytes) => this.pagesBytes(bytes, next));
-      this.current = { space: next, entries, pages };
-      if (next.index === space?.index) return;
+      this.current = { space: next, entries, pages, endsWithPayload: false };
+      if (next.index === space?.index) return this.current;
       await this.finishCurrent();
     }
     invariant(!space, 'runs follow their space');
+    return undefined;
   }
 
   private async finishCurrent(): Promise<void> {
@@ -205,6 +228,7 @@ export abstract class FilesSink implements RecordSink {
     invariant(this.payloadLeft === 0, 'payload is complete before the next record');
     if (this.file) await this.endFile(this.file);
     this.file = undefined;
+    if (this.current?.endsWithPayload) await this.finishCurrent();
   }
 
   private startPayload(bytes: number, checked: boolean): void {

@@ -26,6 +26,11 @@ export class PagesPlacer {
     this.zeros = new Uint8Array(pageSize);
   }
 
+  /** Bytes of the file, if there are no more runs than those so far. */
+  get size(): number {
+    return this.layout.end;
+  }
+
   /** Begins with the payload of the next runs. */
   start(runs: RunBatch): void {
     this.places = this.layout.place(runs);
@@ -63,7 +68,7 @@ export class PagesPlacer {
 
   /** Called after the last payload: runs without payload may end the file with padding. */
   end(): void {
-    this.padTo(this.layout.end);
+    this.padTo(this.size);
   }
 
   /** Bytes that may be written now, at most `most`. */

@@ -99,6 +99,8 @@ export interface RunsRecord {
   readonly space: Space;
   readonly runs: RunBatch;
   readonly checked: boolean;
+  /** Known to be the last runs of their space: none follow in another record. A stage that adds some removes this. */
+  readonly isLast?: boolean;
 }
 
 export interface BytesRecord {

@@ -1,7 +1,8 @@
 /**
  * Records into a tar archive. Files from an archive keep their headers; only pagemaps and pages get new sizes. A size comes
- * before its bytes, so the pagemap and the pages of a space wait until the space is complete: in memory, and beyond the budget
- * in a temporary file. Pages by reference are read only when they are written.
+ * before its bytes, so pages are written as they come only if all runs of their space came at once. Otherwise its pagemap and
+ * pages wait until the space is complete: in memory, and beyond the budget in a temporary file. Pages by reference are read
+ * only when they are written.
  */
 
 import { type CopyRange, portions } from '../../dump/extents.js';
@@ -43,7 +44,7 @@ export class TarSink extends FilesSink {
   protected override readonly takesOutside = true;
   /** Of the file that is being written. */
   private fileSize = 0;
-  /** Pagemap and pages of the space whose runs are coming. */
+  /** Pagemap and pages of the space whose runs are coming, unless its pages are written as they come. */
   private incomplete: { pagemap: WaitingFile; pages: WaitingFile } | undefined;
   /** Folder of the images, with a slash at its end; for images from an archive, their folder there. */
   private prefix: string;
@@ -109,23 +110,46 @@ export class TarSink extends FilesSink {
     this.incomplete?.pagemap.push(bytes);
   }
 
-  protected pagesBytes(bytes: Uint8Array): void {
-    this.incomplete?.pages.push(bytes);
+  /** From an archive, all runs of a space come at the place of its pages, so they are written there anyway. */
+  protected override async startPages(space: Space, bytes: number): Promise<boolean> {
+    if (!this.incomplete || !space.headers) return false;
+    const { pagemap } = this.incomplete;
+    await this.putImage(space.pagemap, space.pagemapMode, pagemap, space.headers.pagemap);
+    this.startImage(pagesName(space), space.pagesMode, bytes, space.headers.pages);
+    this.incomplete = undefined;
+    this.fileSize = 0;
+    return true;
+  }
+
+  protected pagesBytes(bytes: Uint8Array, space: Space): void {
+    if (this.incomplete) {
+      this.incomplete.pages.push(bytes);
+      return;
+    }
+    this.sum(pagesName(space), bytes);
+    this.out.write(bytes);
+    this.fileSize += bytes.length;
   }
 
   protected override takeExtents(record: ExtentsRecord, target: FileRecord | Space): boolean {
-    if ('type' in target) {
-      for (const bytes of this.extents.readOrCopy(record, this.copyFrom)) this.out.write(bytes);
+    if ('type' in target || !this.incomplete) {
+      for (const bytes of this.extents.readOrCopy(record, this.copyFrom)) {
+        if (!('type' in target)) this.sum(pagesName(target), bytes);
+        this.out.write(bytes);
+      }
       this.fileSize += payloadLength(record);
       return true;
     }
-    if (!this.incomplete || !(record.file.isLasting || record.file.keep)) return false;
+    if (!(record.file.isLasting || record.file.keep)) return false;
     this.incomplete.pages.refer(record);
     return true;
   }
 
   protected async endSpace(space: Space): Promise<void> {
-    if (!this.incomplete) return;
+    if (!this.incomplete) {
+      this.endImage(this.fileSize);
+      return;
+    }
     const { pagemap, pages } = this.incomplete;
     await this.putImage(space.pagemap, space.pagemapMode, pagemap, space.headers?.pagemap);
     await this.putImage(pagesName(space), space.pagesMode, pages, space.headers?.pages);
@@ -164,10 +188,7 @@ export class TarSink extends FilesSink {
   }
 
   private async putImage(name: string, mode: number, file: WaitingFile, header?: ArchiveHeader): Promise<void> {
-    const { size } = file;
-    if (this.owesMark && header) this.prefix = header.name.slice(0, -name.length);
-    this.putMark();
-    this.out.write(header ? resized(header.blocks(), size) : this.ownHeader(name, mode, size));
+    this.startImage(name, mode, file.size, header);
     const breather = new Breather();
     for (const record of file.take()) {
       for (const bytes of record.type === 'bytes' ? [record.bytes] : this.extents.readOrCopy(record, this.copyFrom)) {
@@ -179,7 +200,18 @@ export class TarSink extends FilesSink {
       await breather.due();
       this.options.signal?.throwIfAborted();
     }
+    const { size } = file;
     file.close();
+    this.endImage(size);
+  }
+
+  private startImage(name: string, mode: number, size: number, header?: ArchiveHeader): void {
+    if (this.owesMark && header) this.prefix = header.name.slice(0, -name.length);
+    this.putMark();
+    this.out.write(header ? resized(header.blocks(), size) : this.ownHeader(name, mode, size));
+  }
+
+  private endImage(size: number): void {
     this.pad(size);
     this.bytes += size;
   }
