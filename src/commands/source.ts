@@ -25,7 +25,7 @@ import type { DumpPlace } from './restore-commands.js';
 import { s3Settings } from './s3-settings.js';
 
 const MIB = 2 ** 20;
-const DEFAULT_BUFFER_MIB = 64;
+const DEFAULT_BUFFER_MIB = 32;
 
 /** An open dump, and what commands report about it. */
 export interface Source extends OpenDump {

@@ -37,7 +37,7 @@ export type DumpSource = ByteSource | readonly (string | number)[];
 export interface SourceOptions {
   /** The container that it must be in; by default recognized by its first bytes. */
   from?: SourceKind | undefined;
-  /** For what must wait or be held: 64 MiB in memory, then a file in the system's temporary folder. */
+  /** For what must wait or be held: 32 MiB in memory, then a file in the system's temporary folder. */
   budget?: MemoryBudget;
   /** Most plain bytes of a compressed archive. */
   maxBytes?: number;

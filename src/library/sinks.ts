@@ -32,7 +32,7 @@ import { PageStreamSink } from '../send/page-stream-sink.js';
 import { withoutOutside } from '../stages/drop-files.js';
 
 /** Default memory for what must wait or be held, in bytes. */
-const DEFAULT_BUDGET_BYTES = 64 * 2 ** 20;
+const DEFAULT_BUDGET_BYTES = 32 * 2 ** 20;
 
 export const defaultBudget = (): MemoryBudget => ({ bytes: DEFAULT_BUDGET_BYTES, directory: tmpdir() });
 
@@ -53,7 +53,7 @@ export interface PlaceOptions {
 
 export interface ArchiveOptions extends PlaceOptions {
   compression?: Compression | undefined;
-  /** For pages that wait until their size is known: 64 MiB in memory, then a file in the system's temporary folder. */
+  /** For pages that wait until their size is known: 32 MiB in memory, then a file in the system's temporary folder. */
   budget?: MemoryBudget;
   /** Folder of the images in the archive, unless they come from an archive. */
   prefix?: string;

@@ -18,7 +18,7 @@ export interface SplitOptions {
   policy?: Exclude<Policy, 'seed'>;
   /** Lazy pages that stay in the hot half, as with {@link keepEager}. */
   keep?: ({ list: FaultList } & KeepOptions) | undefined;
-  /** For pagemaps that wait: 64 MiB in memory, then a file in the system's temporary folder. */
+  /** For pagemaps that wait: 32 MiB in memory, then a file in the system's temporary folder. */
   budget?: MemoryBudget;
   /** Called for what looks wrong in the dump but is not an error. */
   warn?: (message: string) => void;

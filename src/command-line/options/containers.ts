@@ -29,7 +29,7 @@ export const CONTAINER_OPTIONS = {
     type: 'number',
     value: 'MIB',
     help: 'memory for what must wait or be held; with k, M, G or T at its end in bytes',
-    fallback: '64',
+    fallback: '32',
   },
   spillDir: {
     type: 'string',
