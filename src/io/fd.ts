@@ -67,12 +67,15 @@ export class FdReader {
     signal?.addEventListener('abort', () => this.settle?.reject(signal.reason));
   }
 
-  /** The chunks; each is overwritten by the next. */
-  async *chunks(): AsyncGenerator<Uint8Array> {
+  /**
+   * The chunks; each is overwritten by the next.
+   * @param most bytes of the next chunk, where much is read from a pipe without waiting for the event loop
+   */
+  async *chunks(most = () => Number.POSITIVE_INFINITY): AsyncGenerator<Uint8Array> {
     try {
       for (;;) {
         const waits = this.isLarge && this.signal && this.options.isAlone ? linux() : undefined;
-        const chunk = (waits ? await this.readSoon(waits) : this.readNow()) ?? (await this.readLater());
+        const chunk = (waits ? await this.readSoon(waits, most()) : this.readNow()) ?? (await this.readLater());
         if (chunk.length === 0) return;
         yield chunk;
         this.bytes += chunk.length;
@@ -99,15 +102,18 @@ export class FdReader {
     else if (this.readFd !== this.fd) closeSync(this.readFd);
   }
 
-  private readNow(): Uint8Array | undefined {
-    const bytes = readAvailable(this.readFd, this.buffer);
-    return bytes === undefined ? undefined : this.buffer.subarray(0, bytes);
+  private readNow(most = this.buffer.length): Uint8Array | undefined {
+    const buffer = this.buffer.subarray(0, most);
+    const bytes = readAvailable(this.readFd, buffer);
+    return bytes === undefined ? undefined : buffer.subarray(0, bytes);
   }
 
-  /** What comes within a short time; undefined for nothing, and after a signal. */
-  private async readSoon(system: Linux): Promise<Uint8Array | undefined> {
+  /** What comes within a short time; undefined for nothing. */
+  private async readSoon(system: Linux, most: number): Promise<Uint8Array | undefined> {
     await this.breather.due();
-    return system.waitReadable(this.readFd, MAX_WAIT_MS) > 0 ? this.readNow() : undefined;
+    system.waitReadable(this.readFd, MAX_WAIT_MS);
+    // Reads in any case: the end of a pipe whose last writer left before it was opened here ends no wait.
+    return this.readNow(most);
   }
 
   /** A chunk that the event loop reads. */

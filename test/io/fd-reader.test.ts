@@ -51,6 +51,23 @@ describe.skipIf(!real)('a pipe is read to its end', () => {
     expect(wait).toHaveBeenCalledTimes(waitReadable ? PARTS.length : 0);
   });
 
+  test('in chunks that are as large as its reader wants, once there is much', async () => {
+    const { readFd, writeFd } = pipe();
+    system = real;
+    writeSync(writeFd, 'first');
+    const found: string[] = [];
+    const { signal } = new AbortController();
+    for await (const chunk of new FdReader(readFd, signal, 'stdin', { isAlone: true }).chunks(() => 4)) {
+      if (found.length === 0) {
+        writeSync(writeFd, 'second');
+        closeSync(writeFd);
+      }
+      found.push(Buffer.from(chunk).toString());
+    }
+    expect(found).toEqual(['first', 'seco', 'nd']);
+    closeSync(readFd);
+  });
+
   test('or until an abort', async () => {
     const { readFd, writeFd } = pipe();
     const controller = new AbortController();

@@ -13,7 +13,18 @@ import { PageStreamEncoder } from './encoder.js';
 
 /** Records of the page stream from a descriptor, for `pump`. Throws {@link DumpError} unless the stream is complete. */
 export async function* readPageStream(fd: number, signal?: AbortSignal): AsyncGenerator<Iterable<DumpRecord>> {
-  yield* decodeChunks(new FdReader(fd, signal, 'stdin', { isAlone: true }).chunks(), 'stdin');
+  const decoder = new PageStreamDecoder('stdin');
+  let inPages = false;
+  /** A chunk ends with a frame of pages, and with the header after it. So the others are whole pages, which are written as they are. */
+  const most = (): number => {
+    const due = decoder.pagesDue;
+    const limit = due > 0 || inPages ? decoder.lackingBytes : Number.POSITIVE_INFINITY;
+    inPages = due > 0;
+    return limit;
+  };
+  for await (const chunk of new FdReader(fd, signal, 'stdin', { isAlone: true }).chunks(most))
+    yield decoder.push(chunk);
+  decoder.end();
 }
 
 /**

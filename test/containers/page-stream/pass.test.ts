@@ -3,8 +3,8 @@ import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'nod
 import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { passPageStream } from '../../../src/containers/page-stream/pass.js';
-import { StreamSink } from '../../../src/containers/page-stream/stream.js';
-import { pump, type Stage } from '../../../src/dump/pump.js';
+import { readPageStream, StreamSink } from '../../../src/containers/page-stream/stream.js';
+import { pump, type RecordSource, type Stage } from '../../../src/dump/pump.js';
 import type { Linux } from '../../../src/io/linux.js';
 import { classify } from '../../../src/stages/classify.js';
 import { filter } from '../../../src/stages/filter.js';
@@ -37,7 +37,11 @@ async function streamOf(name: string): Promise<Buffer> {
 }
 
 /** Sends a stream through stages, from a pipe that holds all of it into a file. */
-async function through(stream: Uint8Array, stages: Stage[]): Promise<Buffer> {
+async function through(
+  stream: Uint8Array,
+  stages: Stage[],
+  read = (from: number, to: number): RecordSource => passPageStream(from, to),
+): Promise<Buffer> {
   expect(stream.length).toBeLessThanOrEqual(PIPE_BYTES);
   const { readFd, writeFd } = pipe();
   expect(real?.setPipeSize(writeFd, PIPE_BYTES)).toBe(PIPE_BYTES);
@@ -46,7 +50,7 @@ async function through(stream: Uint8Array, stages: Stage[]): Promise<Buffer> {
   const to = join(tempDir(), 'to');
   const out = openSync(to, 'w');
   try {
-    await pump(passPageStream(readFd, out), stages, new StreamSink(out));
+    await pump(read(readFd, out), stages, new StreamSink(out));
   } finally {
     closeSync(readFd);
     closeSync(out);
@@ -93,6 +97,14 @@ describe.skipIf(!real)('pages that go by', () => {
       expect((await through(stream, stages())).equals(expected)).toBe(true);
       expect(spliced).toHaveBeenCalled();
     });
+  });
+
+  test('or are read, frame by frame', async () => {
+    const stream = await streamOf('mosaic-criu-4.2.1');
+    system = real;
+    const { signal } = new AbortController();
+    const found = await through(stream, [], (from) => readPageStream(from, signal));
+    expect(found.equals(stream)).toBe(true);
   });
 
   test.each([0.3, 0.5, 0.9, 0.999])('are missed where the stream was cut, at %d of it', async (part) => {
