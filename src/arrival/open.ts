@@ -10,26 +10,16 @@
 import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
 import { addAbortSignal, Readable } from 'node:stream';
 import { DirectoryFiles, type DirectoryOptions, folderOfImages } from '../containers/directory/files.js';
-import {
-  hasLayout,
-  isLayout,
-  isLayoutArchive,
-  openLayout,
-  openLayoutArchive,
-  startsLayout,
-} from '../containers/oci/files.js';
+import { hasLayout, isLayout, isLayoutArchive, openLayout, openLayoutArchive } from '../containers/oci/files.js';
 import type { CheckpointImage } from '../containers/oci/layout.js';
 import { holdLayout, type LayoutFiles, readImage, readLayer } from '../containers/oci/read.js';
-import { STREAM_MAGIC } from '../containers/page-stream/format.js';
 import { decodeChunks } from '../containers/page-stream/stream.js';
 import { isS3Name } from '../containers/s3/address.js';
 import { S3Files } from '../containers/s3/files.js';
 import { S3Object } from '../containers/s3/object.js';
 import { openS3 } from '../containers/s3/place.js';
 import type { S3Settings } from '../containers/s3/protocol.js';
-import { MAX_MARKER_BYTES } from '../containers/shards/marker.js';
 import { readShards } from '../containers/shards/read.js';
-import { BLOCK, isTarHeader } from '../containers/tar/block.js';
 import { TarFiles } from '../containers/tar/files.js';
 import { readTar } from '../containers/tar/read.js';
 import type { FileEvents } from '../dump/events.js';
@@ -42,7 +32,7 @@ import type { MemoryBudget } from '../io/byte-queue.js';
 import { type Compression, compressionOf, decompress } from '../io/compression.js';
 import { FdReader } from '../io/fd.js';
 import { openRandomAccess } from '../io/random-access.js';
-import { word } from '../protobuf/wire.js';
+import { kindOfStart, type Peeked, peek } from './first-bytes.js';
 import { checkExists, notADump } from './foreign.js';
 import { HeldFiles, type HoldOptions } from './hold.js';
 import { SequentialDump, type SequentialOptions } from './sequential.js';
@@ -337,54 +327,4 @@ async function* plainShard(
   yield* compression
     ? decompress({ chunks: peeked.chunks, fd: undefined, name }, compression, maxBytes)
     : peeked.chunks;
-}
-
-/** The first bytes, and a stream of all bytes. */
-interface Peeked {
-  start: Uint8Array;
-  chunks: AsyncIterable<Uint8Array>;
-  close(): Promise<void>;
-}
-
-/** @param least how many bytes are read at least, if there are so many */
-async function peek(chunks: AsyncIterable<Uint8Array>, least = BLOCK): Promise<Peeked> {
-  const iterator = chunks[Symbol.asyncIterator]();
-  const held: Uint8Array[] = [];
-  let bytes = 0;
-  while (bytes < least) {
-    const { value, done } = await iterator.next();
-    if (done) break;
-    held.push((value as Uint8Array).slice());
-    bytes += (value as Uint8Array).length;
-  }
-  async function* all(): AsyncGenerator<Uint8Array> {
-    try {
-      yield* held;
-      held.length = 0;
-      for (;;) {
-        const { value, done } = await iterator.next();
-        if (done) return;
-        yield value as Uint8Array;
-      }
-    } finally {
-      await iterator.return?.();
-    }
-  }
-  return {
-    start: Buffer.concat(held),
-    chunks: all(),
-    close: async () => {
-      await iterator.return?.();
-    },
-  };
-}
-
-/** A page stream has a magic, tar a checksum; a shard begins with a small size and a marker. */
-export function kindOfStart(start: Uint8Array): ArrivingKind | undefined {
-  if (Buffer.compare(start.subarray(0, STREAM_MAGIC.length), STREAM_MAGIC) === 0) return 'stream';
-  if (startsLayout(start.subarray(0, BLOCK))) return 'oci';
-  if (isTarHeader(start.subarray(0, BLOCK))) return 'tar';
-  const size = start.length > 5 ? word(start, 0) : 0;
-  // The first marker has number 0, which is left out; that of another shard has its number.
-  return size > 1 && size < MAX_MARKER_BYTES && [0x08, 0x12].includes(start[4] as number) ? 'shards' : undefined;
 }

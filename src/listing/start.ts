@@ -4,7 +4,7 @@
  * tar begin with an image or its folder.
  */
 import { posix } from 'node:path';
-import { kindOfStart } from '../arrival/open.js';
+import { kindOfStart } from '../arrival/first-bytes.js';
 import { decodeMarker } from '../containers/shards/marker.js';
 import { BLOCK, FIELD, isTarHeader, number, paddedBytes, string, typeOf } from '../containers/tar/block.js';
 import { isImageName } from '../dump/names.js';

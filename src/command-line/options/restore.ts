@@ -15,8 +15,8 @@ export const RESTORE_OPTIONS = {
     short: 'D',
     value: 'DIR',
     completes: 'folder',
-    help: 'the images directory, as criu takes it: of lazy-pages DUMP, otherwise the one in which CRIU looks for its streamer',
-    fallback: 'of capture-wait the current directory',
+    help: 'the images directory, as criu takes it: for lazy-pages DUMP, for the others the one in which CRIU looks for its streamer',
+    fallback: 'none; for capture-wait the current directory',
   },
   tree: {
     type: 'number',
