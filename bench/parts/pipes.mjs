@@ -22,7 +22,7 @@ async function readAndWrite() {
     bare: `${withoutCalls} ${ours}`,
     tar,
     synced: `${tar}; sync ${out}/*`,
-    limit: `${limit} splice < ${pages} | ${limit} splice > ${out}; sync ${out}`,
+    limit: `${limit} splice < ${pages} | ${limit} pass > ${out}; sync ${out}`,
   });
   const what = '`read | write`, 2 GiB';
   rate(`${what}, against \`tar c | tar x\``, costs.ours, costs.tar, { byClock: 1.2, byCpu: 1, limit: costs.limit });

@@ -12,7 +12,7 @@ await generateDump(dump, { lazyBytes: GIB, eagerBytes: 0, dense: true });
 const costs = inTurn({
   ours: through(pagepipe),
   theirs: `${pagepipe} read ${dump} | ${pagepipe} write ${out}`,
-  limit: `${limit} splice < ${pages} | ${limit} splice > ${out}; sync ${out}`,
+  limit: `${limit} splice < ${pages} | ${limit} pass > ${out}; sync ${out}`,
 });
 rate('`send` through a shell in place of ssh, 1 GiB, against `read | write`', costs.ours, costs.theirs, {
   byClock: 0.8,
