@@ -10,7 +10,17 @@ import { Images } from '../../src/dump/images.js';
 import { TaskMemories, type TaskMemory } from '../../src/explore/task-memory.js';
 import { type AreaSpec, FIELD, file, image, mm, regularFile, TYPE } from '../explore/images.js';
 import { directory } from '../helpers/dump-files.js';
-import { type DumpSpec, type EntrySpec, MAP, PE, pageContent, STATUS, writeDump } from '../helpers/dump-writer.js';
+import {
+  ANON,
+  type DumpSpec,
+  type EntrySpec,
+  MAP,
+  mmImage,
+  PE,
+  pageContent,
+  STATUS,
+  writeDump,
+} from '../helpers/dump-writer.js';
 import { anyDump } from '../helpers/random-dumps.js';
 import { fixture, tempDir } from '../helpers/temp.js';
 import { ElfReader } from './elf-reader.js';
@@ -118,18 +128,14 @@ describe('the memory in a core', () => {
   });
 });
 
-/** An mm_entry of areas of one page, each behind a page of nothing; bytes by hand, because there are many. */
-function manyAreas(count: number): Uint8Array {
-  const varint = (value: number): number[] =>
-    value < 128 ? [value] : [(value & 127) | 128, ...varint(Math.floor(value / 128))];
-  const head = Array.from({ length: 12 }, (_, i) => [(i + 1) << 3, 0]).flat();
-  const areas = Array.from({ length: count }, (_, i) => {
-    const start = (i + 1) * 8192;
-    const body = [8, ...varint(start), 16, ...varint(start + 4096), 24, 0, 32, 0, 40, 3, 48, 0x22, 56, 0x81, 4, 64, 1];
-    return [(14 << 3) | 2, body.length, ...body];
-  });
-  return Uint8Array.from([head, areas.flat()].flat());
-}
+/** An mm image of areas of one page, each behind a page of nothing. */
+const manyAreas = (count: number): Uint8Array =>
+  mmImage(
+    Array.from({ length: count }, (_, i) => {
+      const start = BigInt(i + 1) << 13n;
+      return { start, end: start + 4096n, ...ANON };
+    }),
+  );
 
 /** Segments as text: start, end, access, whether they have bytes. */
 const segmentsOf = (elf: ElfReader): string[] =>
@@ -207,7 +213,7 @@ describe('the program headers', () => {
       most.readUInt16LE(60),
       countSection({ ...layout, segments: 65_533 }).length,
     ]).toEqual([65_534, 0, 0]);
-    oneProcess([], [{ vaddr: 65_534n << 13n, pages: 1 }], { 'mm-7.img': image('MM', [manyAreas(65_534)]) });
+    oneProcess([], [{ vaddr: 65_534n << 13n, pages: 1 }], { 'mm-7.img': manyAreas(65_534) });
     const { bytes } = await coreOf(dump, 7);
     expect([bytes.readUInt16LE(56), bytes.readUInt16LE(58), bytes.readUInt16LE(60)]).toEqual([0xffff, 64, 1]);
     const elf = new ElfReader(bytes);
