@@ -1,5 +1,6 @@
 /** Regular files for random access. They are opened when they are needed, and only a few are open at a time. */
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs';
+import { readFully } from '../bytes.js';
 import { DumpError, onFile } from '../errors.js';
 
 /** Limit on open files: a dump may have thousands of processes. */
@@ -55,6 +56,20 @@ export class OpenFiles {
   readSome(path: string, name: string, buffer: Uint8Array, position: number, isRegular = false): number {
     const fd = this.descriptor(path, name, isRegular);
     return onFile(name, () => readSync(fd, buffer, 0, buffer.length, position), position);
+  }
+
+  /**
+   * Reads the beginning of a regular file, which is closed at once: that costs less than to close it when it is long unused.
+   * @returns bytes read, fewer than `buffer.length` only at the end of the file
+   */
+  readStart(path: string, name: string, buffer: Uint8Array): number {
+    const known = this.open.get(path);
+    const fd = known ?? openToRead(path, name);
+    try {
+      return onFile(name, () => readFully((part, at) => readSync(fd, part, 0, part.length, at), buffer, 0), 0);
+    } finally {
+      if (known === undefined) closeSync(fd);
+    }
   }
 
   /**
