@@ -93,7 +93,7 @@ export function inputs(args: Arguments, ...names: string[]): string[] {
     throw new UsageError(`expected ${names.join(' and ') || 'no arguments'}, found one more: ${extra}`);
   // As of a variable of a script that is not set. Made absolute, it would be the current directory.
   const empty = names[args.input.indexOf('')];
-  if (empty !== undefined) throw new UsageError(`expected ${empty}, found an empty name`);
+  if (empty !== undefined) throw new UsageError(`expected ${empty}, found an empty argument`);
   return args.input;
 }
 

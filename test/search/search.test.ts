@@ -170,7 +170,7 @@ describe('search', () => {
   });
 
   it.each<[string, string[], RegExp]>([
-    ['an empty pattern', [''], /PATTERN: expected a pattern, found none/],
+    ['an empty pattern', [''], /expected PATTERN, found an empty argument/],
     ['a wrong regular expression', ['--regex', '(a'], /PATTERN: missing closing \)/],
     ['wrong hex', ['--hex', 'xy'], /PATTERN: expected hexadecimal digits/],
     ['two kinds of patterns', ['--hex', '--regex', 'aa'], /--hex does not go with --regex/],
