@@ -1,5 +1,5 @@
 /** The near end of `pagepipe migrate`: answers the steps of the far end. What they mean is up to its {@link Steps}. */
-import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import type { Duplex, Writable } from 'node:stream';
 import { DumpError } from '../errors.js';
 import { isOfConnection } from '../send/protocol.js';
@@ -41,13 +41,11 @@ export class FarLost extends DumpError {
   }
 }
 
-/** Time limit for the last answer to reach a far end that may hang, and for a session whose end Node may miss. */
-const LINGER_MS = 5000;
-
 const ORDER = [PATH.READY, PATH.DUMP, PATH.LANDED, PATH.RUNNING, PATH.DELIVERED] as const;
 
 export class NearEnd {
-  private readonly session: ServerHttp2Session;
+  /** Ends the session. */
+  private readonly close: () => void;
   private readonly lostController = new AbortController();
   private readonly closed: Promise<void>;
   /** Index in {@link ORDER} of the next step. */
@@ -61,8 +59,8 @@ export class NearEnd {
     private readonly place: string,
     private readonly steps: Steps,
   ) {
-    const { session, closed } = nearSession(connection);
-    this.session = session;
+    const { session, closed, close } = nearSession(connection);
+    this.close = close;
     this.closed = closed.then(() => this.lostController.abort(new FarLost(place)));
     session.on('error', (error) => this.fail(this.notOurs(error)));
     session.on('stream', (stream, headers) => {
@@ -93,12 +91,6 @@ export class NearEnd {
     if (isOfConnection(error)) return;
     this.failure ??= { error };
     this.close();
-  }
-
-  private close(): void {
-    this.session.close();
-    const linger = setTimeout(() => this.connection.destroy(), LINGER_MS);
-    void this.closed.then(() => clearTimeout(linger));
   }
 
   private notOurs(cause: unknown): unknown {

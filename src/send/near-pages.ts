@@ -1,9 +1,9 @@
 /** The near end of `pagepipe send`, after the dump: a page server whose clients are streams of HTTP/2. */
-import { constants, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { type ClientEnd, CUT_OFF, runClient, type Serve } from '../serve/server.js';
 import { CLIENT_HEADER, ConnectionError, isOfConnection, PATH } from './protocol.js';
-import { nearSession } from './sessions.js';
+import { type NearSession, nearSession } from './sessions.js';
 
 interface Options {
   /** Whether to go on when the first restore has all its pages. */
@@ -17,8 +17,7 @@ interface Options {
  * @throws {ConnectionError} if the connection ends too early
  */
 export async function servePages(connection: Duplex, place: string, serve: Serve, options: Options): Promise<void> {
-  const { session, closed } = nearSession(connection);
-  await new NearEnd(session, place, serve, options).run(closed);
+  await new NearEnd(nearSession(connection), place, serve, options).run();
 }
 
 class NearEnd {
@@ -31,15 +30,14 @@ class NearEnd {
   private failure: unknown;
 
   constructor(
-    private readonly session: ServerHttp2Session,
+    private readonly near: NearSession,
     private readonly place: string,
     private readonly serve: Serve,
     private readonly options: Options,
   ) {}
 
-  /** @param closed resolves when the connection is gone */
-  async run(closed: Promise<void>): Promise<void> {
-    const { session } = this;
+  async run(): Promise<void> {
+    const { session, closed } = this.near;
     session.on('error', (error) => this.fail(error));
     session.on('stream', (stream, headers) => {
       // Its reader or writer sees the error as well.
@@ -64,7 +62,7 @@ class NearEnd {
     this.failure ??= isOfConnection(error)
       ? new ConnectionError('the connection ended too early', { file: this.place })
       : error;
-    this.session.destroy(undefined, constants.NGHTTP2_INTERNAL_ERROR);
+    this.near.session.destroy(undefined, constants.NGHTTP2_INTERNAL_ERROR);
   }
 
   private async answer(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Promise<void> {
@@ -86,7 +84,7 @@ class NearEnd {
     this.clients++;
     const end = await runClient(stream, client, this.serve, 0);
     this.clients--;
-    this.options.onEnd(this.session.destroyed && !end.closed ? { ...end, error: CUT_OFF } : end);
+    this.options.onEnd(this.near.session.destroyed && !end.closed ? { ...end, error: CUT_OFF } : end);
     if (end.closed) this.delivered = true;
     this.endIfDone();
   }
@@ -96,6 +94,6 @@ class NearEnd {
     const { waiting } = this;
     if (!this.delivered || !waiting) return;
     if (!waiting.headersSent) waiting.respond({ ':status': 200 }, { endStream: true });
-    if (this.isDone && !this.options.keep) this.session.close();
+    if (this.isDone && !this.options.keep) this.near.close();
   }
 }

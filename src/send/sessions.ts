@@ -23,8 +23,22 @@ const SETTINGS = { initialWindowSize: STREAM_WINDOW_BYTES, maxFrameSize: MAX_FRA
 /** HTTP/2 wants an origin, though the connection leads to one place only. */
 const ORIGIN = 'http://pagepipe';
 
-/** The near end of a connection. `closed` resolves when the connection is gone. */
-export function nearSession(connection: Duplex): { session: ServerHttp2Session; closed: Promise<void> } {
+/**
+ * Time limit for the last answers to reach an end that may hang, and for a session whose end Node may miss: some of its events
+ * do not come if the other end is faster or slower than usual.
+ */
+const LINGER_MS = 5000;
+
+export interface NearSession {
+  session: ServerHttp2Session;
+  /** Resolves when the connection is gone. */
+  closed: Promise<void>;
+  /** Ends the session when its streams have ended, and the connection at the latest after {@link LINGER_MS}. */
+  close(): void;
+}
+
+/** The near end of a connection. */
+export function nearSession(connection: Duplex): NearSession {
   const session = performServerHandshake(connection, { settings: SETTINGS });
   session.setLocalWindowSize(SESSION_WINDOW_BYTES);
   // The session itself does not end with its input, which is all that is seen of a far end that was killed.
@@ -37,7 +51,18 @@ export function nearSession(connection: Duplex): { session: ServerHttp2Session; 
     if (connection.destroyed) resolve();
     else if (connection.readableEnded) connection.destroy();
   });
-  return { session, closed };
+  const close = () => {
+    session.close();
+    afterLinger(connection, () => connection.destroy());
+  };
+  return { session, closed, close };
+}
+
+/** Calls back if the connection is still there then. */
+function afterLinger(connection: Duplex, end: () => void): void {
+  if (connection.destroyed) return;
+  const linger = setTimeout(end, LINGER_MS);
+  connection.once('close', () => clearTimeout(linger));
 }
 
 /**
@@ -53,11 +78,14 @@ export function farSession(connection: Duplex, onEnd: () => void = () => {}): Cl
   // The streams report it to their readers and writers.
   session.on('error', () => {});
   // The session itself does not end with its input, which is all that is seen of a near end that was killed.
-  connection.on('end', () => {
+  const end = () => {
     onEnd();
     session.destroy();
     connection.destroy();
-  });
+  };
+  connection.on('end', end);
+  // The near end is done.
+  session.once('goaway', () => afterLinger(connection, end));
   return session;
 }
 

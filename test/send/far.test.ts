@@ -4,18 +4,22 @@ import { existsSync, readFileSync } from 'node:fs';
 import { performServerHandshake } from 'node:http2';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import type { Duplex } from 'node:stream';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { UNDELIVERED } from '../../src/dump/names.js';
 import { readLine } from '../../src/io/line.js';
 import { accept, type NearConnection } from '../../src/send/far.js';
-import { PATH } from '../../src/send/protocol.js';
 import { cli } from '../helpers/cli.js';
+import { deafConnection, hastenLinger } from '../helpers/deaf.js';
 import { fixture, tempDir } from '../helpers/temp.js';
 
 type GoneAt = 'the beginning' | 'the middle of the dump' | 'the end of the dump' | 'the request for pages';
 
 /** A connection to a near end that is played by `answer`. */
-async function nearEnd(answer: (socket: Socket) => Promise<void>): Promise<NearConnection> {
+async function nearEnd(
+  answer: (socket: Socket) => Promise<void>,
+  through = (socket: Socket): Duplex => socket,
+): Promise<NearConnection> {
   const server = createServer((socket) => {
     server.close();
     socket.on('error', () => {});
@@ -23,13 +27,13 @@ async function nearEnd(answer: (socket: Socket) => Promise<void>): Promise<NearC
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const connection = connect((server.address() as { port: number }).port, '127.0.0.1');
+  const connection = through(connect((server.address() as { port: number }).port, '127.0.0.1'));
   return Object.assign(connection, { chunks: () => connection.iterator({ destroyOnReturn: false }) });
 }
 
-/** Is gone at a certain point. */
+/** Is gone at a certain point, or has the pages delivered and is done. */
 const gone =
-  (stream: Buffer, goneAt: GoneAt) =>
+  (stream: Buffer, goneAt: GoneAt | undefined) =>
   async (socket: Socket): Promise<void> => {
     if (goneAt === 'the beginning') return void socket.destroy();
     socket.write('pagepipe send 2 none\n');
@@ -42,9 +46,11 @@ const gone =
     socket.unshift(landed?.rest);
     const session = performServerHandshake(socket);
     session.on('error', () => {});
-    session.on('stream', (request, headers) => {
+    session.on('stream', (request) => {
       request.on('error', () => {});
-      if (headers[':path'] === PATH.DELIVERED) socket.destroy();
+      if (goneAt) return void socket.destroy();
+      request.respond({ ':status': 200 }, { endStream: true });
+      session.close();
     });
   };
 
@@ -71,6 +77,17 @@ it.each([
   });
   expect(existsSync(out)).toBe(isThere);
   expect(existsSync(join(out, UNDELIVERED))).toBe(false);
+});
+
+it('ends after the near end is done, also if the end of the connection is not seen', async () => {
+  hastenLinger();
+  onTestFinished(() => void vi.restoreAllMocks());
+  const dir = tempDir();
+  const [stream, out] = [join(dir, 'stream'), join(dir, 'out')];
+  expect((await cli(['read', fixture('mosaic-criu-4.2.1')], { stdout: stream })).code).toBe(0);
+  const connection = await nearEnd(gone(readFileSync(stream), undefined), deafConnection);
+  await accept(connection, { out, ...OPTIONS }, new AbortController().signal);
+  expect(existsSync(out)).toBe(true);
 });
 
 it.each([

@@ -3,11 +3,12 @@ import { EventEmitter, once } from 'node:events';
 import { connect as connectHttp2, constants } from 'node:http2';
 import { connect, createServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { expect, it } from 'vitest';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { readLine } from '../../src/io/line.js';
 import { send } from '../../src/send/near.js';
 import { PATH } from '../../src/send/protocol.js';
 import type { ClientEnd } from '../../src/serve/server.js';
+import { deafConnection, hastenLinger } from '../helpers/deaf.js';
 
 async function socketPair(): Promise<[Socket, Socket]> {
   const server = createServer();
@@ -19,7 +20,12 @@ async function socketPair(): Promise<[Socket, Socket]> {
   return [other, one];
 }
 
-it('says that all pages are delivered, even if it is asked for that afterwards', async () => {
+it.each([
+  ['', (near: Socket): Duplex => near],
+  [', and ends if the end of the connection is not seen', deafConnection],
+])('says that all pages are delivered, even if it is asked for that afterwards%s', async (_, through) => {
+  hastenLinger();
+  onTestFinished(() => void vi.restoreAllMocks());
   const [near, far] = await socketPair();
   const shipment = {
     ship: async (sink: { finish(): void | Promise<void> }) => sink.finish(),
@@ -29,7 +35,7 @@ it('says that all pages are delivered, even if it is asked for that afterwards',
     onLanded() {},
     onEnd() {},
   };
-  const sent = send(near, 'far', shipment, new AbortController().signal);
+  const sent = send(through(near), 'far', shipment, new AbortController().signal);
   far.write('pagepipe accept 2 none\n');
   const chunks = () => far.iterator({ destroyOnReturn: false });
   expect((await readLine(chunks(), 100))?.text).toBe('pagepipe send 2 none');
