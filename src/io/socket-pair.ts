@@ -5,7 +5,7 @@
  * buffer. Duplex.from() reports a write earlier.
  */
 import { Socket } from 'node:net';
-import { Duplex } from 'node:stream';
+import { Duplex, finished } from 'node:stream';
 
 export class SocketPair extends Duplex {
   /** Sockets that were idle for the time of {@link setTimeout}. */
@@ -52,11 +52,13 @@ export class SocketPair extends Duplex {
   }
 
   override _final(done: (error?: Error | null) => void): void {
-    this.output.end(() => {
+    // Not by a callback of end(), which never comes if the output was destroyed before: Node does that when a program exits.
+    finished(this.output, { readable: false }, () => {
       done();
       // No answer can come now.
       this.destroy();
     });
+    this.output.end();
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {

@@ -1,4 +1,5 @@
 /** Stdin and stdout as a stream: when a write is done, and when a client is idle. */
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
@@ -41,6 +42,15 @@ describe('stdin and stdout as one stream', () => {
     await Promise.all(written);
     for (let i = 0; i < 100; i++) expect(heard[i * 1024 + 1023]).toBe(i);
     closeSync(say);
+  });
+
+  it('ends when the program behind it has exited before', async () => {
+    const program = spawn('true', { stdio: ['pipe', 'pipe', 'inherit'] });
+    const stream = new SocketPair(program.stdout as Socket, program.stdin as Socket);
+    await once(program, 'exit');
+    const closed = once(stream, 'close');
+    stream.end();
+    await closed;
   });
 
   it('ends when the other side ends, and lets go of its descriptors at its own end', async () => {
