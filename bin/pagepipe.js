@@ -7,7 +7,11 @@ const { dirname, join } = require('node:path');
 const v8 = require('node:v8');
 const { Script } = require('node:vm');
 const { crc32 } = require('node:zlib');
-const bundles = require('./bundles.js');
+/**
+ * The commands of each bundle. A process reads all of its bundle when it starts, so commands that often run for a moment share
+ * small ones. Any other command is in dist/pagepipe.cjs, which has all of them. scripts/build.mjs reads this table, too.
+ */
+const bundles = JSON.parse(fs.readFileSync(join(__dirname, 'bundles.json'), 'utf8'));
 // Node has a compiled form of each of its modules, which V8 takes only before a flag has been changed. So what every command
 // needs is loaded first.
 for (const name of ['events', 'os', 'stream', 'stream/promises', 'url', 'util']) require(`node:${name}`);

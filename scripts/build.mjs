@@ -9,11 +9,11 @@ import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import protobuf from 'protobufjs';
-import bundles from '../bin/bundles.js';
 import { entryTypes } from './entry-types.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const require = createRequire(import.meta.url);
+const bundles = require('../bin/bundles.json');
 
 const protos = ['criu', 'pagepipe'].flatMap((folder) =>
   readdirSync(join(root, 'proto', folder))
@@ -204,9 +204,10 @@ async function bundle(outfile, words) {
       { name: 'process', setup: processItself },
     ],
     define: { 'import.meta.url': '__moduleUrl' },
+    // The URL is that of pathToFileURL, which takes a millisecond when it is first used.
     banner: {
       js: `(function (exports, require, module, __filename, __dirname) { 'use strict';
-const __moduleUrl = require('node:url').pathToFileURL(__filename).href;`,
+const __moduleUrl = 'file://' + encodeURI(__filename).replace(/[?#]/g, encodeURIComponent);`,
     },
     footer: { js: '})' },
     // V8 keeps ASCII in one byte a character.
