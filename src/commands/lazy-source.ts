@@ -7,7 +7,7 @@ import { DumpSource } from '../lazy/dump-source.js';
 import { PageOrder } from '../lazy/order.js';
 import type { PageSource } from '../lazy/page-source.js';
 import type { Restore } from '../lazy/restore.js';
-import type { OpenPages } from '../library/lazy-pages.js';
+import { type OpenPages, openPageSource } from '../library/lazy-pages.js';
 import { checkListPageSize } from '../memory/fault-list.js';
 import { PAGE_SIZES } from '../memory/runs.js';
 import { counted, ERASE_LINE } from '../printable.js';
@@ -15,7 +15,7 @@ import type { DumpMemory } from '../serve/memory.js';
 import { type Arguments, type Io, pageSizeFlag, partialFlag } from './command.js';
 import { readFaultList } from './eager-list.js';
 import { reportFindings } from './quick-check.js';
-import { openCommandFiles, openCommandPages, openCommandUnchanging } from './source.js';
+import { openCommandFiles, openCommandUnchanging, openOptions, shardsOf } from './source.js';
 
 /**
  * The pages of a dump in any container. What arrives is read to its end first.
@@ -29,7 +29,11 @@ export const openPages = (path: string, args: Arguments, io: Io): Promise<OpenPa
  * @throws {DumpError} if that is damaged. Damage that is found later is a failure of the source
  */
 export const openPagesEarly = (path: string, args: Arguments, io: Io): Promise<OpenPages> =>
-  openCommandPages(path, args, io, (files) => checkDump(files, checkOf(args, io, false)));
+  openPageSource(
+    shardsOf(path, args) ?? path,
+    { ...openOptions(args, io), ...pageSizeFlag(args, PAGE_SIZES) },
+    (files) => checkDump(files, checkOf(args, io, false)),
+  );
 
 /**
  * Opens a dump, checks it, and makes a source of it.

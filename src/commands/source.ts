@@ -14,10 +14,8 @@ import { onFile, UsageError } from '../errors.js';
 import type { Place } from '../io/apart.js';
 import type { MemoryBudget } from '../io/byte-queue.js';
 import { reachOf } from '../io/mode.js';
-import { type OpenPages, openPageSource } from '../library/lazy-pages.js';
 import { type OpenDump, openDump, openDumpFiles, openUnchanging, type SourceOptions } from '../library/open-dump.js';
 import { PAGE_SIZES } from '../memory/runs.js';
-import type { DumpMemory } from '../serve/memory.js';
 import { type Arguments, choice, type Io, pageSizeFlag } from './command.js';
 import { Progress } from './progress.js';
 import type { ReportedDump } from './report.js';
@@ -92,18 +90,6 @@ export async function openCommandFiles(
   return progress ? new CountedFiles(files, progress) : files;
 }
 
-/**
- * The pages of a source, for lazy restores; of a dump that arrives, as they come.
- * @param check makes the checks of a whole dump
- */
-export const openCommandPages = (
-  path: string,
-  args: Arguments,
-  io: Io,
-  check: (files: DumpFiles) => DumpMemory,
-): Promise<OpenPages> =>
-  openPageSource(shardsOf(path, args) ?? path, { ...openOptions(args, io), ...pageSizeFlag(args, PAGE_SIZES) }, check);
-
 /** The files of a source that allows random access, which must not change from now on; undefined for one that arrives. */
 export const openCommandUnchanging = (path: string, args: Arguments, io: Io): Promise<DumpFiles | undefined> =>
   openUnchanging(shardsOf(path, args) ?? path, openOptions(args, io));
@@ -136,7 +122,8 @@ export const sourceName = (path: string, args: Arguments): string => {
   return args.flags['shardFds'] === undefined ? 'stdin' : 'shards';
 };
 
-function openOptions(args: Arguments, io: Io): Required<Omit<SourceOptions, 'progress'>> {
+/** What the options of a source say. */
+export function openOptions(args: Arguments, io: Io): Required<Omit<SourceOptions, 'progress'>> {
   return {
     from: args.flags['from'] === undefined ? undefined : choice(args, 'from', SOURCE_KINDS, 'directory'),
     budget: budgetOf(args),
@@ -168,7 +155,7 @@ function sizeOf(args: Arguments, name: OptionName, fallback: number, unitBytes: 
 }
 
 /** Shards by descriptor or, with `--from shards`, by name. */
-function shardsOf(path: string, args: Arguments): (number | string)[] | undefined {
+export function shardsOf(path: string, args: Arguments): (number | string)[] | undefined {
   const fds = shardFds(args);
   if (fds) return fds;
   return args.flags['from'] === 'shards' && path !== '-' ? path.split(',') : undefined;
