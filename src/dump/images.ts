@@ -58,26 +58,38 @@ export class Images {
     return this.decodeSteps(name, new MessageHandler(take));
   }
 
-  /** All entries of one type in an image. */
+  /**
+   * All entries of one type in an image.
+   * @param only the names of the fields that they get; all without it
+   */
   each<M extends MessageName>(
     name: string,
     message: M,
     take: (entry: Messages[M], index: number) => void,
     by?: string,
+    only?: readonly (keyof Messages[M] & string)[],
   ): void {
     const wanted = messageDescriptor(message);
     this.messages(
       name,
       ({ descriptor, bytes, start, end }, index) => {
         if (descriptor !== wanted) return;
-        take(readAnyObject(descriptor, bytes, start, end) as unknown as Messages[M], index);
+        take(readAnyObject(descriptor, bytes, start, end, only) as unknown as Messages[M], index);
       },
       by,
     );
   }
 
-  /** The first entry of an image that should have only one. Throws {@link DumpError} TRUNCATED if there is none. */
-  first<M extends MessageName>(name: string, message: M, by?: string): Messages[M] {
+  /**
+   * The first entry of an image that should have only one. Throws {@link DumpError} TRUNCATED if there is none.
+   * @param only as in {@link each}
+   */
+  first<M extends MessageName>(
+    name: string,
+    message: M,
+    by?: string,
+    only?: readonly (keyof Messages[M] & string)[],
+  ): Messages[M] {
     let first: Messages[M] | undefined;
     this.each(
       name,
@@ -86,6 +98,7 @@ export class Images {
         first ??= entry;
       },
       by,
+      only,
     );
     if (!first) throw noEntry(name, message);
     return first;

@@ -42,11 +42,11 @@ export function readTasks(images: Images, path: string, names: Iterable<string>,
     if (!images.has(name)) throw new DumpError('NOT_A_DUMP', `expected a dump, found no ${name}`, { file: path });
   }
   // CRIU reads no more than the first entry.
-  images.first('inventory.img', 'inventory_entry');
+  images.first('inventory.img', 'inventory_entry', undefined, []);
   let march: number | undefined;
   const tasks: (Task & NeedyTask)[] = [];
   images.each('pstree.img', 'pstree_entry', ({ pid, threads = [] }) => {
-    const core = images.first(`core-${pid}.img`, 'core_entry', 'pstree.img');
+    const core = images.first(`core-${pid}.img`, 'core_entry', 'pstree.img', ['mtype', 'tc']);
     march ??= numberOf(core.mtype);
     tasks.push({ pid, comm: core.tc?.comm ?? '', dead: isDead(core), threads });
   });

@@ -8,16 +8,21 @@ export type MessageObject = Record<string, unknown>;
 /** Of fields that the schema does not know: a list of raw fields with their tags. */
 export const UNKNOWN_FIELDS = '$unknown';
 
-/** An object of a message in canonical form. Bytes are copies. */
+/**
+ * An object of a message in canonical form. Bytes are copies.
+ * @param only the names of the fields that it gets; all without it
+ */
 export const readObject = (
   descriptor: MessageDescriptor,
   bytes: Uint8Array,
   start: number,
   end: number,
-): MessageObject => readFields(descriptor, new WireReader().over(bytes, start, end));
+  only?: readonly string[],
+): MessageObject => readFields(descriptor, new WireReader().over(bytes, start, end), only);
 
 /**
  * An object of a message in any form. Bytes are copies.
+ * @param only the names of the fields that it gets; all without it. The whole message is checked
  * @throws {WireError} if it is damaged, or if a required field is missing
  */
 export function readAnyObject(
@@ -25,16 +30,19 @@ export function readAnyObject(
   bytes: Uint8Array,
   start: number,
   end: number,
+  only?: readonly string[],
 ): MessageObject {
   const message = canonicalMessage(descriptor, bytes, start, end);
-  return readObject(descriptor, message.bytes, message.start, message.end);
+  return readObject(descriptor, message.bytes, message.start, message.end, only);
 }
 
-function readFields(descriptor: MessageDescriptor, reader: WireReader): MessageObject {
+function readFields(descriptor: MessageDescriptor, reader: WireReader, only?: readonly string[]): MessageObject {
   const object: MessageObject = {};
   for (let { at } = reader; reader.nextTag(); at = reader.at) {
     const field = descriptor.byNumber[reader.number];
-    if (field?.wireType !== reader.wireType) {
+    if (only && !(field && only.includes(field.name))) {
+      reader.skip();
+    } else if (field?.wireType !== reader.wireType) {
       reader.skip();
       append(object, UNKNOWN_FIELDS, reader.bytes.slice(at, reader.at));
     } else if (field.packed) {

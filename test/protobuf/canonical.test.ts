@@ -101,6 +101,17 @@ describe('a message in canonical form', () => {
     });
   });
 
+  it('has in an object of few fields what it has in one of all', () => {
+    check((g) => {
+      const { descriptor, ...message } = anyMessage(g, {});
+      const bytes = canonicalBytes({ descriptor, ...message });
+      const all = Object.entries(readObject(descriptor, bytes, 0, bytes.length));
+      const few = all.filter(() => g(fc.boolean));
+      const names = few.map(([name]) => name);
+      expect(readObject(descriptor, bytes, 0, bytes.length, names)).toStrictEqual(Object.fromEntries(few));
+    });
+  });
+
   /** The message of an object. */
   function objectBytes(descriptor: MessageDescriptor, object: Record<string, unknown>): Uint8Array {
     const out = new ByteWriter();
