@@ -10,5 +10,8 @@ process.env['TEST_FILE'] = expect.getState().testPath;
 // It was for this process, and not for those that it starts.
 delete process.env['GLIBC_TUNABLES'];
 
+// Each process that is started would read these certificates first, which takes longer than most commands.
+delete process.env['NODE_EXTRA_CA_CERTS'];
+
 // Files share a process, too, and some tests look at what it has open.
 afterAll(() => expect(openFiles(fixture('')), 'fixtures left open').toEqual([]));
