@@ -114,7 +114,8 @@ async function carry(
     onEnd: (end) => report.clients.ended(end),
     ...(memory ? { serve: serving(memory, report.clients) } : {}),
   };
-  const far = await RemoteProgram.start(rsh, host, words);
+  const plainBytes = listen || compression !== 'none' ? 0 : source.totalBytes();
+  const far = await RemoteProgram.start(rsh, host, words, plainBytes);
   try {
     await send(far.connection, host, shipment, io.signal);
     await far.end();

@@ -24,6 +24,13 @@ export type CopyRange = (place: FilePlace, position: number, bytes: number) => n
 /** Extents are copied in portions of this many bytes, and signals are handled between two portions. */
 const PORTION_BYTES = 8 * 1024 * 1024;
 
+/** Smaller extents are copied into a pipe: a system call for each would cost more. */
+const SPLICED_BYTES = 64 * 1024;
+
+/** Where the file of extents is, if all of them are worth moving into a pipe by the kernel. */
+export const spliceable = ({ file, extents }: ExtentsRecord): FilePlace | undefined =>
+  extents.every((bytes, i) => i % 2 === 0 || bytes >= SPLICED_BYTES) ? file.place?.() : undefined;
+
 /** One range of a file, in bytes. */
 export const extentOf = (file: PayloadFile, position: number, bytes: number): ExtentsRecord => ({
   type: 'extents',
@@ -111,5 +118,16 @@ export class ExtentReader {
       }
     }
     if (filled > 0) yield this.buffer.subarray(0, filled);
+  }
+
+  /** The same, each with its position in the file. None has bytes of two extents. */
+  *readPlaced({ file, extents }: ExtentsRecord): Generator<{ bytes: Uint8Array; position: number }> {
+    for (let i = 0; i < extents.length; i += 2) {
+      let position = extents[i] as number;
+      for (const bytes of this.read(extentOf(file, position, extents[i + 1] as number))) {
+        yield { bytes, position };
+        position += bytes.length;
+      }
+    }
   }
 }

@@ -28,7 +28,7 @@ const SPINS = 6;
  * How long a wait for a pipe may block the event loop, in ms, where system calls are available. A writer that is at work puts
  * something there earlier. Unlike the read of an empty pipe, such a wait throws nothing.
  */
-const MAX_WAIT_MS = 20;
+export const MAX_WAIT_MS = 20;
 
 export interface FdReaderOptions {
   /** Whether nothing else is read meanwhile, so that a short wait may block the event loop. */

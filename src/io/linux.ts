@@ -41,6 +41,8 @@ export interface Linux {
    * @returns 0 if the time is over, -EINTR after a signal
    */
   waitReadable(fd: number, milliseconds: number): number;
+  /** The same until a descriptor takes something, or takes nothing any more. */
+  waitWritable(fd: number, milliseconds: number): number;
   /** A new pipe, closed at an exec. */
   pipe(): Pipe | number;
   /** Sets the capacity of a pipe, which the kernel may limit. Returns it in bytes. */
@@ -122,6 +124,7 @@ const SPLICE_F_MOVE = 1;
 const SPLICE_F_NONBLOCK = 2;
 const F_SETPIPE_SZ = 1031;
 const POLLIN = 1;
+const POLLOUT = 4;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 const PR_SET_CHILD_SUBREAPER = 36;
@@ -192,6 +195,11 @@ function copyingCalls(library: Library, koffi: Koffi): Linux {
   const polled = new Int32Array(2);
   const awaited = new Int16Array(polled.buffer);
   const result = (value: number): number => (value < 0 ? -koffi.errno() : value);
+  const wait = (fd: number, event: number, milliseconds: number): number => {
+    polled[0] = fd;
+    awaited[2] = event;
+    return result(poll(polled, 1, milliseconds));
+  };
   return {
     copyFileRange(fd, position, toFd, toPosition, bytes) {
       fromAt[0] = BigInt(position);
@@ -213,11 +221,8 @@ function copyingCalls(library: Library, koffi: Koffi): Linux {
       toAt[0] = BigInt(toPosition);
       return result(splice(pipe, null, to, toAt, bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
     },
-    waitReadable(fd, milliseconds) {
-      polled[0] = fd;
-      awaited[2] = POLLIN;
-      return result(poll(polled, 1, milliseconds));
-    },
+    waitReadable: (fd, milliseconds) => wait(fd, POLLIN, milliseconds),
+    waitWritable: (fd, milliseconds) => wait(fd, POLLOUT, milliseconds),
     pipe() {
       if (pipe(ends, CLOEXEC) !== 0) return -koffi.errno();
       const [from = 0, to = 0] = ends;

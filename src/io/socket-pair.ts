@@ -13,7 +13,7 @@ export class SocketPair extends Duplex {
 
   constructor(
     protected readonly input: Socket,
-    private readonly output: Socket,
+    protected readonly output: Socket,
   ) {
     super();
     this.input.on('data', (chunk) => {

@@ -1,9 +1,12 @@
 /** A program on another machine, through ssh or something like it. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { DumpError, systemReason, UsageError } from '../errors.js';
+import { LOAD_AFTER_BYTES, linux, openPipe, type Pipe } from '../io/linux.js';
+import { PipeConnection } from '../io/pipe-connection.js';
 import { SocketPair } from '../io/socket-pair.js';
 import { quoteWord } from '../shell.js';
 import { EX_TEMPFAIL } from '../temporary.js';
@@ -42,28 +45,39 @@ export class RemoteProgram {
     private readonly shell: string,
     private readonly host: string,
     private readonly program: string,
+    pipe: Pipe | undefined,
   ) {
     this.ended = once(child, 'close') as typeof this.ended;
     this.ended.catch(() => {});
-    this.connection = new SocketPair(child.stdout as Socket, child.stdin as Socket);
+    const output = child.stdout as Socket;
+    const system = pipe && linux();
+    this.connection = system
+      ? new PipeConnection(output, pipe.to, system)
+      : new SocketPair(output, child.stdin as Socket);
     this.connection.on('error', () => {});
   }
 
   /**
    * @param shell such as `ssh -p 2222`, in words between spaces
    * @param words of the command on that host, the program first
+   * @param bytes that are known to go there. For many, stdin is a pipe, into which the kernel moves them, and not a socket.
    * @throws {DumpError} SYSTEM if the shell cannot be run
    */
-  static async start(shell: string, host: string, words: readonly string[]): Promise<RemoteProgram> {
+  static async start(shell: string, host: string, words: readonly string[], bytes = 0): Promise<RemoteProgram> {
     const [program = 'ssh', ...options] = shell.split(' ').filter((word) => word !== '');
     // As separate words: ssh joins them, other shells run them as they are.
-    const child = spawn(program, [...options, host, ...words.map(quoteWord)], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const args = [...options, host, ...words.map(quoteWord)];
+    const pipe = bytes >= LOAD_AFTER_BYTES ? openPipe() : undefined;
     try {
+      const child = spawn(program, args, { stdio: [pipe?.from ?? 'pipe', 'pipe', 'inherit'] });
       await once(child, 'spawn');
+      return new RemoteProgram(child, program, host, words[0] as string, pipe);
     } catch (cause) {
+      if (pipe) closeSync(pipe.to);
       throw new DumpError('SYSTEM', `${program} cannot be run: ${systemReason(cause)}`, { file: host, cause });
+    } finally {
+      if (pipe) closeSync(pipe.from);
     }
-    return new RemoteProgram(child, program, host, words[0] as string);
   }
 
   /** Resolves when the program has exited with 0. Throws {@link DumpError} PROTOCOL if it fails. */

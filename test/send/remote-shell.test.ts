@@ -1,8 +1,10 @@
 import { execFileSync } from 'node:child_process';
+import { readdirSync, readlinkSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { UsageError } from '../../src/errors.js';
-import { parseDestination } from '../../src/send/remote-shell.js';
+import { LOAD_AFTER_BYTES, linux } from '../../src/io/linux.js';
+import { parseDestination, RemoteProgram } from '../../src/send/remote-shell.js';
 import { quoteWord } from '../../src/shell.js';
 import { anyCharacter } from '../helpers/any-character.js';
 
@@ -36,3 +38,49 @@ it('quotes any word for any shell', () => {
     { numRuns: 3 },
   );
 });
+
+describe('a program', () => {
+  /** A program that says what its stdin is, and then what comes from there. */
+  async function said(bytes: number): Promise<string> {
+    const script = 'readlink /proc/self/fd/0; exec cat';
+    const program = await RemoteProgram.start('env -S', `sh -c "${script}"`, [], bytes);
+    program.connection.write('all');
+    let text = '';
+    for await (const chunk of program.connection.iterator({ destroyOnReturn: false })) {
+      text += chunk;
+      if (text.endsWith('all')) break;
+    }
+    program.connection.end();
+    await program.end();
+    return text;
+  }
+
+  it('that gets little is written through a socket', async () => {
+    expect(await said(LOAD_AFTER_BYTES - 1)).toMatch(/^socket:\[\d+\]\nall$/);
+  });
+
+  it.skipIf(!linux())('that gets much is written through a pipe', async () => {
+    expect(await said(LOAD_AFTER_BYTES)).toMatch(/^pipe:\[\d+\]\nall$/);
+  });
+
+  it('that is not there leaves no pipe open', async () => {
+    const before = pipes();
+    await expect(RemoteProgram.start('/nowhere/ssh', 'far', ['pagepipe'], LOAD_AFTER_BYTES)).rejects.toThrow(
+      'far: /nowhere/ssh cannot be run: no such file or directory (ENOENT)',
+    );
+    expect(pipes()).toEqual(before);
+  });
+});
+
+/** The pipes that this process has open. */
+const pipes = (): string[] =>
+  readdirSync('/proc/self/fd')
+    .map((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`);
+      } catch {
+        // The directory itself is closed again.
+        return '';
+      }
+    })
+    .filter((name) => name.startsWith('pipe:'));

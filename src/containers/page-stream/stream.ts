@@ -2,7 +2,7 @@
 import { Readable, Writable } from 'node:stream';
 import { flushable, many, none } from 'stream-chain';
 import type { FilePlace } from '../../bytes.js';
-import { ExtentReader, extentOf, PIPE_PIECE_BYTES } from '../../dump/extents.js';
+import { ExtentReader, extentOf, PIPE_PIECE_BYTES, spliceable } from '../../dump/extents.js';
 import { batchesOf, type RecordSink, type RecordSource } from '../../dump/pump.js';
 import type { BytesRecord, DumpRecord, ExtentsRecord } from '../../dump/records.js';
 import { FdReader, FdWriter } from '../../io/fd.js';
@@ -53,8 +53,6 @@ export async function* decodeFromConnection(
   decoder.end();
 }
 
-/** Smaller extents are copied into the pipe: a system call for each would cost more. */
-const SPLICED_BYTES = 64 * 1024;
 /** For a pipe that was enlarged. It holds four of them, and one fits the processor's cache. */
 const LARGE_PIECE_BYTES = 256 * 1024;
 
@@ -97,19 +95,14 @@ export class StreamSink implements RecordSink {
 
   /** Payload that is read here for its checksum. Large extents of a file then go into the pipe without a copy. */
   private read(record: ExtentsRecord): void {
-    const { file, extents } = record;
-    const place = this.system && extents.every((bytes, i) => i % 2 === 0 || bytes >= SPLICED_BYTES) && file.place?.();
+    const place = this.system && spliceable(record);
     if (!place) {
       for (const bytes of this.extents.read(record)) this.payload({ type: 'bytes', bytes });
       return;
     }
-    for (let i = 0; i < extents.length; i += 2) {
-      let position = extents[i] as number;
-      for (const bytes of this.extents.read(extentOf(file, position, extents[i + 1] as number))) {
-        this.spliceRead(bytes, place, position);
-        position += bytes.length;
-        this.moved(bytes.length);
-      }
+    for (const { bytes, position } of this.extents.readPlaced(record)) {
+      this.spliceRead(bytes, place, position);
+      this.moved(bytes.length);
     }
   }
 
