@@ -127,7 +127,7 @@ class Extraction {
   private end(name: string): Promise<void> | undefined {
     const file = this.files.get(name);
     this.files.delete(name);
-    return file && this.directory.finishFile(file);
+    return (file && this.directory.finishFile(file)) ?? this.pause();
   }
 
   /** Lets signals and finished syncs be handled. */

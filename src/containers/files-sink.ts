@@ -40,6 +40,10 @@ interface OpenSpace {
   endsWithPayload: boolean;
 }
 
+/** Goes on at once unless there is something to wait for: a dump may have thousands of small files. */
+const after = (before: void | Promise<void>, next: () => void | Promise<void>): void | Promise<void> =>
+  before ? before.then(next) : next();
+
 /**
  * A sink says what happens to files and their bytes. Files are written one at a time, except that the pagemap and the pages of
  * a space alternate. Bytes are overwritten after the call.
@@ -96,28 +100,27 @@ export abstract class FilesSink implements RecordSink {
     if (this.wanted(record) === none) return;
     if (record.type === 'bytes') this.payload(record.bytes);
     else if (record.type === 'extents') this.payloadExtents(record);
+    else if (record.type === 'file') return after(this.finishFile(), () => this.writeFile(record));
     else return this.writeOther(record);
   }
 
-  private async writeOther(record: Exclude<DumpRecord, PayloadRecord>): Promise<void> {
+  private writeFile(record: FileRecord): void | Promise<void> {
+    if (record.name === SUMS_MARK && record.size === 0) return this.beginSums();
+    return after(this.startFile(record), () => {
+      if (record.kind === 'regular' && !record.outside) this.sums?.of(record.name);
+      this.isPartial ||= record.name === PARTIAL;
+      this.file = record;
+      this.startPayload(record.size, record.checked);
+    });
+  }
+
+  private async writeOther(record: Exclude<DumpRecord, PayloadRecord | FileRecord>): Promise<void> {
     switch (record.type) {
       case 'header':
         this.seenHeader = record;
         this.extents.expect(record.payloadBytes ?? 0);
         this.joinRebuilt(record);
         if (this.common.sums) await this.beginSums();
-        break;
-      case 'file':
-        await this.finishFile();
-        if (record.name === SUMS_MARK && record.size === 0) {
-          await this.beginSums();
-          break;
-        }
-        await this.startFile(record);
-        if (record.kind === 'regular' && !record.outside) this.sums?.of(record.name);
-        this.isPartial ||= record.name === PARTIAL;
-        this.file = record;
-        this.startPayload(record.size, record.checked);
         break;
       case 'space':
         await this.finishFile();
@@ -224,11 +227,12 @@ export abstract class FilesSink implements RecordSink {
     this.current = undefined;
   }
 
-  private async finishFile(): Promise<void> {
+  private finishFile(): void | Promise<void> {
     invariant(this.payloadLeft === 0, 'payload is complete before the next record');
-    if (this.file) await this.endFile(this.file);
+    const { file } = this;
     this.file = undefined;
-    if (this.current?.endsWithPayload) await this.finishCurrent();
+    const ended = file && this.endFile(file);
+    return this.current?.endsWithPayload ? after(ended, () => this.finishCurrent()) : ended;
   }
 
   private startPayload(bytes: number, checked: boolean): void {

@@ -16,7 +16,7 @@ import { isOfNobody, leftOut, leftoverPagemaps, pagesLeftOut } from './leftovers
 import { isPagemapName, isPagesName, isTaskImage, mmName, OUTSIDE, pagesName, spaceIdentity } from './names.js';
 import { findPageSize, MIN_PAGE_BYTES } from './page-size.js';
 import { openAddressSpace, readPagemap } from './pagemap.js';
-import type { DumpRecord, FileRecord, Space } from './records.js';
+import type { DumpRecord, FileRecord, PayloadFile, Space } from './records.js';
 import { sumsMark } from './sums.js';
 import { readTasks, type Task } from './tasks.js';
 
@@ -190,24 +190,18 @@ export class Dump {
     if (space.kind === 'task') yield { type: 'areas', space, areas: this.areasOf(space) };
   }
 
-  private *fileRecords(entry: DumpEntry): Generator<DumpRecord> {
+  private fileRecords(entry: DumpEntry): DumpRecord[] {
     const { name, kind, mode, size, target, header } = this.withoutLink(entry);
     const outside = name.startsWith(OUTSIDE);
-    if (kind === 'regular' && !outside) this.checkNamedType(name, size);
-    const record: FileRecord = {
-      type: 'file',
-      kind,
-      name,
-      mode,
-      size,
-      checked: false,
-      ...(target ? { target } : {}),
-      ...(outside ? { outside } : {}),
-      ...(header ? { header } : {}),
-    };
-    yield record;
-    if (size > 0)
-      yield { type: 'extents', file: payloadFile(this.files, name, size), extents: Float64Array.of(0, size) };
+    const file = payloadFile(this.files, name, size);
+    if (kind === 'regular' && !outside) this.checkNamedType(file);
+    const plain: FileRecord = { type: 'file', kind, name, mode, size, checked: false };
+    // Most files have none of these, so most records are not copied.
+    const record =
+      target || outside || header
+        ? { ...plain, ...(target ? { target } : {}), ...(outside ? { outside } : {}), ...(header ? { header } : {}) }
+        : plain;
+    return size > 0 ? [record, { type: 'extents', file, extents: Float64Array.of(0, size) }] : [record];
   }
 
   /** A link in the place of an image becomes a copy of the file: a dump that arrives must have such an image as a file. */
@@ -217,12 +211,12 @@ export class Dump {
   }
 
   /** An image whose name promises a type must begin with its magic. */
-  private checkNamedType(name: string, sizeBytes: number): void {
-    const type = typeOfName(name);
-    if (!type || isOfNobody(name, this.ids)) return;
-    const start = new Uint8Array(Math.min(headerBytes(type), sizeBytes));
-    payloadFile(this.files, name, sizeBytes).read(start, 0);
-    checkMagic(start, type, name);
+  private checkNamedType(file: PayloadFile): void {
+    const type = typeOfName(file.name);
+    if (!type || isOfNobody(file.name, this.ids)) return;
+    const start = new Uint8Array(Math.min(headerBytes(type), file.size));
+    file.read(start, 0);
+    checkMagic(start, type, file.name);
   }
 
   /** Throws {@link DumpError} NO_PARENT if the parent of a directory is missing. */
@@ -257,14 +251,16 @@ export class Dump {
 
   /** In the order in which their runs come: where the order is that of an archive, that of the second file of each. */
   private readSpaces(): Space[] {
-    const places = new Map([...this.entries.keys()].map((name, i) => [name, i]));
-    const placeOf = (space: Space) =>
-      Math.max(places.get(space.pagemap) as number, places.get(pagesName(space)) as number);
     const spaces = [...this.entries.values()]
       .filter(({ name }) => isPagemapName(name))
       .map((entry) => this.spaceOf(entry));
     checkOwners(spaces);
-    if (this.files.kind === 'tar') spaces.sort((a, b) => placeOf(a) - placeOf(b));
+    if (this.files.kind === 'tar') {
+      const places = new Map([...this.entries.keys()].map((name, i) => [name, i]));
+      const placeOf = (space: Space) =>
+        Math.max(places.get(space.pagemap) as number, places.get(pagesName(space)) as number);
+      spaces.sort((a, b) => placeOf(a) - placeOf(b));
+    }
     return spaces.map((space, index) => ({ ...space, index }));
   }
 

@@ -39,8 +39,16 @@ export const extentOf = (file: PayloadFile, position: number, bytes: number): Ex
 });
 
 /** Cuts a record into records of at most {@link PORTION_BYTES}. The file is told what will be read. */
-export function* portions({ file, extents }: ExtentsRecord): Generator<ExtentsRecord> {
-  file.willRead?.(extents);
+export function portions(record: ExtentsRecord): Iterable<ExtentsRecord> {
+  record.file.willRead?.(record.extents);
+  return isOneOf(record.extents, PORTION_BYTES) ? [record] : cut(record);
+}
+
+/** Whether it is one extent of at most so many bytes, as of most files: these are read without a generator. */
+const isOneOf = ({ length, 1: bytes = 0 }: Float64Array, most: number): boolean =>
+  length === 2 && bytes > 0 && bytes <= most;
+
+function* cut({ file, extents }: ExtentsRecord): Generator<ExtentsRecord> {
   let portion: number[] = [];
   let free = PORTION_BYTES;
   for (let i = 0; i < extents.length; i += 2) {
@@ -75,12 +83,11 @@ export class ExtentReader {
   }
 
   /** The bytes of all extents but those that `copy` copies, between the bytes before and after them. */
-  *readOrCopy(record: ExtentsRecord, copy: CopyRange): Generator<Uint8Array> {
-    const { file, extents } = record;
-    if (!this.isLarge(extents)) {
-      yield* this.read(record);
-      return;
-    }
+  readOrCopy(record: ExtentsRecord, copy: CopyRange): Iterable<Uint8Array> {
+    return this.isLarge(record.extents) ? this.copyOrRead(record, copy) : this.read(record);
+  }
+
+  private *copyOrRead({ file, extents }: ExtentsRecord, copy: CopyRange): Generator<Uint8Array> {
     for (let i = 0; i < extents.length; i += 2) {
       const [position, bytes] = [extents[i] as number, extents[i + 1] as number];
       const place = bytes >= KERNEL_BYTES ? file.place?.() : undefined;
@@ -100,7 +107,15 @@ export class ExtentReader {
   }
 
   /** The bytes of all extents. Each piece is overwritten by the next; small extents share one. */
-  *read({ file, extents }: ExtentsRecord): Generator<Uint8Array> {
+  read(record: ExtentsRecord): Iterable<Uint8Array> {
+    const { file, extents } = record;
+    if (!isOneOf(extents, this.buffer.length)) return this.readAll(record);
+    const piece = this.buffer.subarray(0, extents[1]);
+    file.read(piece, extents[0] as number);
+    return [piece];
+  }
+
+  private *readAll({ file, extents }: ExtentsRecord): Generator<Uint8Array> {
     let filled = 0;
     for (let i = 0; i < extents.length; i += 2) {
       let position = extents[i] as number;

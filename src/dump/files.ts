@@ -138,30 +138,38 @@ export const missingImage = (file: string, by?: string): DumpError =>
 export const sizeOf = (files: ReadableFiles, name: string): number => requireImage(files, name).size;
 
 /** A file to read payload from. `size` is in bytes; a file that is shorter has changed. */
-export function payloadFile(files: ReadableFiles, name: string, size: number): PayloadFile {
-  return {
-    name,
-    size,
-    isLasting: true,
-    place: () => files.place?.(name),
-    ...(files.willRead
-      ? { willRead: (extents: Float64Array, isAwaited?: boolean) => files.willRead?.(name, extents, isAwaited) }
-      : {}),
-    ...(files.arrival
-      ? {
-          arrival: (position: number, bytes: number, isNeeded?: boolean) =>
-            files.arrival?.(name, position, bytes, isNeeded),
-        }
-      : {}),
-    read: (buffer, position) => {
-      const done = readFully((part, at) => files.readSome(name, part, at), buffer, position);
-      if (done === buffer.length) return;
-      throw new DumpError('CHANGED', `expected ${size} bytes as before, found the end of the file`, {
-        file: name,
-        offset: position + done,
-      });
-    },
-  };
+export const payloadFile = (files: ReadableFiles, name: string, size: number): PayloadFile =>
+  new FileOfDump(files, name, size);
+
+class FileOfDump implements PayloadFile {
+  readonly isLasting = true;
+
+  constructor(
+    private readonly files: ReadableFiles,
+    readonly name: string,
+    readonly size: number,
+  ) {}
+
+  place(): FilePlace | undefined {
+    return this.files.place?.(this.name);
+  }
+
+  willRead(extents: Float64Array, isAwaited?: boolean): void {
+    this.files.willRead?.(this.name, extents, isAwaited);
+  }
+
+  arrival(position: number, bytes: number, isNeeded?: boolean): Promise<void> | undefined {
+    return this.files.arrival?.(this.name, position, bytes, isNeeded);
+  }
+
+  read(buffer: Uint8Array, position: number): void {
+    const done = readFully((part, at) => this.files.readSome(this.name, part, at), buffer, position);
+    if (done === buffer.length) return;
+    throw new DumpError('CHANGED', `expected ${this.size} bytes as before, found the end of the file`, {
+      file: this.name,
+      offset: position + done,
+    });
+  }
 }
 
 /** All bytes of a small file. Throws {@link DumpError} LIMIT if it has more than `limit` bytes. */

@@ -43,7 +43,7 @@ export function behindStages(stages: readonly Stage[], sink: RecordSink): Record
   const write = (record: DumpRecord) => sink.write(record);
   const flushed = new Set<Fn>();
   return {
-    write: (record) => next(record, items, 0, write),
+    write: items.length === 0 ? write : (record) => next(record, items, 0, write),
     finish: async () => {
       await flush(items, 0, write, flushed);
       await sink.finish();
@@ -95,7 +95,7 @@ function paced(sink: RecordSink, signal: AbortSignal | undefined): RecordSink {
     }
   };
   return {
-    write: (record) => (record.type === 'extents' ? putAll(portions(record)) : put(record)),
+    write: (record) => (record.type === 'extents' ? putAll(portions(record)[Symbol.iterator]()) : put(record)),
     finish: () => sink.finish(),
     discard: () => sink.discard(),
   };

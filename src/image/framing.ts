@@ -23,7 +23,9 @@ export const hex32 = (value: number): string => `0x${value.toString(16).padStart
 export const magicBytes = (bytes: Uint8Array, type: ImageType): number =>
   bytes.length >= 4 && firstWord(bytes) === MAGIC[type] ? 4 : headerBytes(type);
 
-const firstWord = (bytes: Uint8Array): number => new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
+const firstWord = (bytes: Uint8Array): number =>
+  (((bytes[3] as number) << 24) | ((bytes[2] as number) << 16) | ((bytes[1] as number) << 8) | (bytes[0] as number)) >>>
+  0;
 
 /**
  * Throws unless `bytes` begins with the magic of `type`.

@@ -167,21 +167,26 @@ const NAMES: Record<ImageType, string[]> = {
   VMAS: ['vmas-<id>'],
 };
 
-/** By the form of a name. Service images carry no extension. */
-const TYPE_OF_FORM: ReadonlyMap<string, ImageType> = new Map(
-  Object.entries(NAMES).flatMap(([type, forms]) =>
-    forms.map((form) => [SERVICE_NAMES.test(form) ? form : `${form}.img`, type as ImageType]),
-  ),
-);
+/** By the whole name. Service images carry no extension. */
+const TYPE_OF_NAME = new Map<string, ImageType>();
+/** Names with a number, by what is before it. */
+const TYPE_OF_STEM = new Map<string, { type: ImageType; number: RegExp }>();
+
+for (const [type, forms] of Object.entries(NAMES) as [ImageType, string[]][]) {
+  for (const form of forms) {
+    const [stem, number] = form.split('<') as [string, string?];
+    if (number) TYPE_OF_STEM.set(stem, { type, number: number === 'id>' ? /^\d+$/ : /^[0-9a-f]+$/ });
+    else TYPE_OF_NAME.set(SERVICE_NAMES.test(form) ? form : `${form}.img`, type);
+  }
+}
 
 /** The image type that a file name promises, or undefined for raw images, logs and foreign files. */
 export function typeOfName(name: string): ImageType | undefined {
-  if (name.includes('<')) return undefined;
-  return (
-    TYPE_OF_FORM.get(name) ??
-    TYPE_OF_FORM.get(name.replace(/(?<=-)\d+(?=\.img$)/, '<id>')) ??
-    TYPE_OF_FORM.get(name.replace(/(?<=-)[0-9a-f]+(?=\.img$)/, '<hex>'))
-  );
+  const type = TYPE_OF_NAME.get(name);
+  if (type || !name.endsWith('.img')) return type;
+  const numberAt = name.lastIndexOf('-') + 1;
+  const form = TYPE_OF_STEM.get(name.slice(0, numberAt));
+  return form?.number.test(name.slice(numberAt, -'.img'.length)) ? form.type : undefined;
 }
 
 /** Bytes before the first entry of an image of this type. */

@@ -102,18 +102,19 @@ export class AtomicDirectory {
    * Syncs and closes a finished file in the background. If there are many, they are synced together in the end.
    * @param before pending work on it
    */
-  async finishFile(fd: number, name: string, before?: Promise<void>): Promise<void> {
+  finishFile(fd: number, name: string, before?: Promise<void>): Promise<void> | undefined {
+    if (before || !(this.options.isTransient || this.unsynced)) return this.finishLater(fd, name, before);
+    closeSync(fd);
+    this.unsynced?.names.push(name);
+  }
+
+  private async finishLater(fd: number, name: string, before: Promise<void> | undefined): Promise<void> {
     if (this.options.isTransient) {
       await before;
       closeSync(fd);
       return;
     }
     this.files++;
-    if (!before && this.unsynced) {
-      closeSync(fd);
-      this.unsynced.names.push(name);
-      return;
-    }
     if (this.files === SYNCED_EACH && canSyncTogether()) {
       this.unsynced = { fd: onFile(name, () => openSync(this.temporary, 'r')), names: [] };
     }

@@ -23,6 +23,8 @@ import { FdWriter } from './fd.js';
 import { permitted } from './mode.js';
 import { temporaryName } from './temporary-name.js';
 
+/** Nobody reads it yet, so pieces as small as the headers of an archive may wait until they are many. */
+const GATHER_BYTES = 32 * 1024;
 /** Dumps hold secrets. */
 const PRIVATE_MODE = 0o600;
 
@@ -57,7 +59,7 @@ export class AtomicFile {
     this.fd = onFile(path, () =>
       temporary === undefined ? openSync(path, 'w') : openSync(temporary, 'wx', PRIVATE_MODE),
     );
-    this.writer = new FdWriter(this.fd, path);
+    this.writer = new FdWriter(this.fd, path, this.isNew ? GATHER_BYTES : undefined);
     if (syncsMeanwhile && temporary !== undefined) this.sync = new BackgroundSync(this.fd, path);
   }
 

@@ -15,7 +15,7 @@ import { enlargePipe, type Linux, LOAD_AFTER_BYTES, linux } from './linux.js';
 const PIPE_BYTES = 64 * 1024;
 /** Bytes per read from a file. */
 const FILE_BYTES = 256 * 1024;
-/** Smaller pieces are gathered before they are written. */
+/** Smaller pieces are gathered before they are written: few, since the reader of a pipe waits for them. */
 const GATHER_BYTES = 4 * 1024;
 
 /**
@@ -198,19 +198,25 @@ export const descriptorName = (fd: number): string => ['stdin', 'stdout'][fd] ??
 
 /** Writes to a descriptor. Small pieces are gathered, large ones are written without a copy. */
 export class FdWriter {
-  private readonly gathered = scratch(GATHER_BYTES);
+  private readonly gathered: Uint8Array;
   private gatheredBytes = 0;
   private kernelCopies = true;
 
-  /** @param name for errors */
+  /**
+   * @param name for errors
+   * @param gatherBytes pieces up to this size are gathered
+   */
   constructor(
     private readonly fd: number,
     private readonly name = 'stdout',
-  ) {}
+    gatherBytes = GATHER_BYTES,
+  ) {
+    this.gathered = scratch(gatherBytes);
+  }
 
   /** Needs the bytes only until it returns. Throws EPIPE unchanged if the reader has exited. */
   readonly write = (bytes: Uint8Array): void => {
-    if (bytes.length + this.gatheredBytes <= GATHER_BYTES) {
+    if (bytes.length + this.gatheredBytes <= this.gathered.length) {
       this.gathered.set(bytes, this.gatheredBytes);
       this.gatheredBytes += bytes.length;
       return;

@@ -170,7 +170,7 @@ export class OutputFile {
   }
 
   /** Gives the file its mode; it is synced and closed in the background. */
-  async finish(): Promise<void> {
+  finish(): Promise<void> | undefined {
     this.flush();
     if (this.gathered) this.spare.push(this.gathered);
     onFile(this.name, () => {
@@ -178,7 +178,7 @@ export class OutputFile {
       fchmodSync(this.fd, permitted(this.mode));
     });
     this.open = false;
-    await this.directory.finishFile(this.fd, this.name, this.sync.settled());
+    return this.directory.finishFile(this.fd, this.name, this.sync.settled());
   }
 
   /** Closes a file that is not finished. */

@@ -127,7 +127,8 @@ export class MemoryFolder implements MemoryPlace {
     if (!this.current) return;
     const { file, size } = this.current;
     file.skipTo(size);
-    const finished = file.finish();
+    const finish = async () => file.finish();
+    const finished = finish();
     // A failure is reported by complete().
     finished.catch(() => {});
     this.finishing.push(finished);

@@ -37,10 +37,14 @@ export class DumpDirectory {
   }
 
   /** Takes a file as complete. */
-  async finishFile(file: OutputFile): Promise<void> {
-    await file.finish();
-    this.openFiles.delete(file);
-    this.written.bytes += file.bytes;
+  finishFile(file: OutputFile): Promise<void> | undefined {
+    const finished = () => {
+      this.openFiles.delete(file);
+      this.written.bytes += file.bytes;
+    };
+    const settled = file.finish();
+    if (settled) return settled.then(finished);
+    finished();
   }
 
   /** Removes a file that is complete. */

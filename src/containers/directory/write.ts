@@ -57,9 +57,10 @@ export class DirectorySink extends FilesSink {
     this.regular?.write(bytes);
   }
 
-  protected async endFile(): Promise<void> {
-    if (this.regular) await this.directory.finishFile(this.regular);
+  protected endFile(): void | Promise<void> {
+    const { regular } = this;
     this.regular = undefined;
+    return regular && this.directory.finishFile(regular);
   }
 
   protected startSpace(space: Space): void {

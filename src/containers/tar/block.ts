@@ -52,8 +52,9 @@ export const paddedBytes = (bytes: number): number => Math.ceil(bytes / BLOCK) *
 /** The sum of all bytes, with the checksum itself taken for spaces. */
 export function checksum(block: Uint8Array): number {
   const [start, length] = FIELD.CHECKSUM;
-  let sum = 0;
-  for (let i = 0; i < BLOCK; i++) sum += i >= start && i < start + length ? 0x20 : (block[i] as number);
+  let sum = 0x20 * length;
+  for (let i = 0; i < start; i++) sum += block[i] as number;
+  for (let i = start + length; i < BLOCK; i++) sum += block[i] as number;
   return sum;
 }
 

@@ -27,6 +27,7 @@ import { newHeader, resized } from './headers.js';
 
 /** What was held is written in portions of this size. In between, the output may catch up. */
 const PORTION_BYTES = 1024 * 1024;
+const ZEROS = new Uint8Array(BLOCK);
 
 export interface TarSinkOptions extends FilesSinkOptions {
   budget: MemoryBudget;
@@ -73,10 +74,13 @@ export class TarSink extends FilesSink {
     await this.out.discard();
   }
 
-  protected async startFile(record: FileRecord): Promise<void> {
-    const { header, size, name, kind, mode, target, outside } = record;
+  protected startFile(record: FileRecord): void | Promise<void> {
     // All runs of a space from an archive come at the same place. So the space is complete, and the order stays.
-    if (header && this.currentSpace?.headers) await this.finishSpaces();
+    if (record.header && this.currentSpace?.headers) return this.finishSpaces().then(() => this.beginFile(record));
+    this.beginFile(record);
+  }
+
+  private beginFile({ header, size, name, kind, mode, target, outside }: FileRecord): void {
     this.fileSize = 0;
     if (header && !outside) this.prefix = header.name.slice(0, -name.length);
     if (!outside) this.putMark();
@@ -158,7 +162,7 @@ export class TarSink extends FilesSink {
 
   protected end(): void {
     // Two blocks of zeros end an archive.
-    this.out.write(new Uint8Array(2 * BLOCK));
+    for (let i = 0; i < 2; i++) this.out.write(ZEROS);
   }
 
   private ownHeader(
@@ -174,7 +178,7 @@ export class TarSink extends FilesSink {
   }
 
   private pad(bytes: number): void {
-    this.out.write(new Uint8Array(paddedBytes(bytes) - bytes));
+    this.out.write(ZEROS.subarray(0, paddedBytes(bytes) - bytes));
   }
 
   private readonly copyFrom: CopyRange = (place, position, bytes) =>
