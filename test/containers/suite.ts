@@ -63,7 +63,10 @@ export interface Container {
   hasTrees: boolean;
   /** Bytes at its end that it can do without. */
   spareBytes?: number;
-  /** How far apart it is cut. A program that unpacks it says the same of each cut. */
+  /**
+   * How far apart it is cut, if not at every block of 512 bytes. A program that unpacks it says the same of each cut, and from a
+   * store it is read by the code that reads it from the disk.
+   */
   cutEveryBytes?: number;
   /** The container of files, made without the code under test; a directory has none. */
   pack?(files: readonly RawFile[]): readonly Uint8Array[];

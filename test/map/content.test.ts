@@ -58,7 +58,8 @@ describe('content', () => {
   });
 
   it('compresses the same blocks in parts as in the whole, however it comes', () => {
-    const all = Buffer.concat(Array.from({ length: 1100 }, (_, i) => random(PAGE, `${i % 7}`)));
+    const contents = Array.from({ length: 7 }, (_, i) => random(PAGE, `${i}`));
+    const all = Buffer.concat(Array.from({ length: 1100 }, (_, i) => contents[i % 7] as Buffer));
     const surveyOf = (from: number, to: number, pieces: number) => {
       const survey = new ContentSurvey(PAGE, from);
       for (let page = from; page < to; page += pieces) {

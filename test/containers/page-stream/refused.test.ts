@@ -631,7 +631,13 @@ describe('a stream that was damaged on its way', () => {
 
   /** Every position outside of pages, and in pages one in 16. */
   function placesIn(stream: Buffer): number[] {
-    const pages = [0x10000n, 0x20000n].map((address) => stream.indexOf(pageContent('pagemap-7.img', address)));
+    const contents = [
+      pageContent('pagemap-7.img', 0x10000n),
+      new Uint8Array(4096),
+      pageContent('pagemap-7.img', 0x20000n),
+      pageContent('pagemap-shmem-3.img', 0n),
+    ];
+    const pages = contents.map((content) => stream.indexOf(content));
     expect(pages).not.toContain(-1);
     const isInPage = (at: number) => pages.some((start) => at > start && at < start + 4095);
     return Array.from(stream.keys()).filter((at) => !isInPage(at) || at % 16 === 0);
