@@ -145,6 +145,8 @@ export class FarEnd {
 async function granted(stream: ClientHttp2Stream): Promise<void> {
   const status = await statusOf(stream);
   if (status === STATUS.GRANTED) return;
+  // The session ends when all its answers have been read.
+  stream.resume();
   if (status === STATUS.REFUSED) throw new GivenUp(true);
   throw new DumpError('PROTOCOL', 'the other side is another version of pagepipe', { file: PLACE });
 }

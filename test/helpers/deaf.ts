@@ -1,7 +1,7 @@
 /** A connection whose end is not noticed: Node sometimes gives no event for that of an HTTP/2 session. */
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
-import { vi } from 'vitest';
+import { onTestFinished, vi } from 'vitest';
 
 /** Passes on what comes and goes, but neither tells its reader of the end nor the other side. */
 export function deafConnection(socket: Socket): Duplex {
@@ -20,9 +20,11 @@ export function deafConnection(socket: Socket): Duplex {
   return connection;
 }
 
-/** Lets time limits of five seconds pass at once. */
-export function hastenLinger(): void {
+/** Makes time limits of five seconds others, until the test ends. */
+export function lingerFor(milliseconds: number): void {
   const real = globalThis.setTimeout;
-  vi.spyOn(globalThis, 'setTimeout').mockImplementation(((callback: () => void, milliseconds?: number) =>
-    real(callback, milliseconds === 5000 ? 0 : milliseconds)) as typeof setTimeout);
+  const spy = vi.spyOn(globalThis, 'setTimeout');
+  spy.mockImplementation(((callback: () => void, delay?: number) =>
+    real(callback, delay === 5000 ? milliseconds : delay)) as typeof setTimeout);
+  onTestFinished(() => spy.mockRestore());
 }

@@ -5,12 +5,12 @@ import { performServerHandshake } from 'node:http2';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
-import { expect, it, onTestFinished, vi } from 'vitest';
+import { expect, it } from 'vitest';
 import { UNDELIVERED } from '../../src/dump/names.js';
 import { readLine } from '../../src/io/line.js';
 import { accept, type NearConnection } from '../../src/send/far.js';
 import { cli } from '../helpers/cli.js';
-import { deafConnection, hastenLinger } from '../helpers/deaf.js';
+import { deafConnection, lingerFor } from '../helpers/deaf.js';
 import { fixture, tempDir } from '../helpers/temp.js';
 
 type GoneAt = 'the beginning' | 'the middle of the dump' | 'the end of the dump' | 'the request for pages';
@@ -80,8 +80,7 @@ it.each([
 });
 
 it('ends after the near end is done, also if the end of the connection is not seen', async () => {
-  hastenLinger();
-  onTestFinished(() => void vi.restoreAllMocks());
+  lingerFor(0);
   const dir = tempDir();
   const [stream, out] = [join(dir, 'stream'), join(dir, 'out')];
   expect((await cli(['read', fixture('mosaic-criu-4.2.1')], { stdout: stream })).code).toBe(0);

@@ -3,12 +3,12 @@ import { EventEmitter, once } from 'node:events';
 import { connect as connectHttp2, constants } from 'node:http2';
 import { connect, createServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { expect, it, onTestFinished, vi } from 'vitest';
+import { expect, it } from 'vitest';
 import { readLine } from '../../src/io/line.js';
 import { send } from '../../src/send/near.js';
 import { PATH } from '../../src/send/protocol.js';
 import type { ClientEnd } from '../../src/serve/server.js';
-import { deafConnection, hastenLinger } from '../helpers/deaf.js';
+import { deafConnection, lingerFor } from '../helpers/deaf.js';
 
 async function socketPair(): Promise<[Socket, Socket]> {
   const server = createServer();
@@ -24,8 +24,7 @@ it.each([
   ['', (near: Socket): Duplex => near],
   [', and ends if the end of the connection is not seen', deafConnection],
 ])('says that all pages are delivered, even if it is asked for that afterwards%s', async (_, through) => {
-  hastenLinger();
-  onTestFinished(() => void vi.restoreAllMocks());
+  lingerFor(0);
   const [near, far] = await socketPair();
   const shipment = {
     ship: async (sink: { finish(): void | Promise<void> }) => sink.finish(),
